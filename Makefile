@@ -1,0 +1,45 @@
+# Set-up, the demonstration run, the tests and the checks. Needs Python 3.10-3.13 and make.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help:  ## show what can be made
+	@$(PYTHON) -c "import re; print('\n'.join(f'make {t:<7}{d}' for t, d in re.findall(r'^(\w+):.*## (.*)', open('Makefile').read(), re.M)))"
+
+run: .venv/run.stamp  ## set up, then the whole job on the embedded synthetic database
+	$(BIN)/kedro run --env=demo
+
+test: .venv/test.stamp  ## set up, then every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/test.stamp  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: .venv/test.stamp  ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --upgrade --no-header \
+		--no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+
+clean:  ## remove what the demonstration run made
+	$(PYTHON) -c "import shutil; shutil.rmtree('data/demo', ignore_errors=True)"
+
+.venv/created.stamp:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -c "open('$@', 'w').close()"
+
+# requirements.lock constrains every version, so that each machine gets the same.
+.venv/run.stamp: .venv/created.stamp pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	$(BIN)/python -c "open('$@', 'w').close()"
+
+.venv/test.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
+	$(BIN)/python -c "open('$@', 'w').close()"

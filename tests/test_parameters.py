@@ -1,0 +1,102 @@
+"""The typed parameters: bounds, unknown keys, and contradictions between them."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from cnns_spectrograms.parameters import (
+    BalancingParameters,
+    ExecutionParameters,
+    IngestionParameters,
+    SpectrogramParameters,
+    SplitParameters,
+    TrainingParameters,
+    WindowParameters,
+    check_together,
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "key"),
+    [
+        (TrainingParameters, {"learning_rate": "fast"}, "learning_rate"),
+        (TrainingParameters, {"learning_rate": -1}, "learning_rate"),
+        (TrainingParameters, {"learning_rte": 1e-3}, "learning_rte"),
+        (TrainingParameters, {"precision": "8-bit"}, "precision"),
+        (TrainingParameters, {"augmentation": {"noise_std": 2}}, "noise_std"),
+        (SpectrogramParameters, {"nperseg": 64, "noverlap": 64}, "noverlap"),
+        (SpectrogramParameters, {"low_percentile": 99, "high_percentile": 1}, "low_percentile"),
+        (BalancingParameters, {"class_weight_beta": 1.1}, "class_weight_beta"),
+        (WindowParameters, {"label_rule": "median"}, "label_rule"),
+        (ExecutionParameters, {"n_jobs": 0}, "n_jobs"),
+    ],
+)
+def test_wrong_value_is_refused_by_key(model, values, key):
+    with pytest.raises(ValidationError, match=key):
+        model.model_validate(values)
+
+
+def test_record_names_may_be_written_as_numbers():
+    parameters = IngestionParameters(databases={"mitdb": [100, "101"]})
+    assert parameters.databases == {"mitdb": ["100", "101"]}
+
+
+def test_record_in_two_splits_is_refused():
+    with pytest.raises(ValidationError, match=r"mitdb/100 is listed in 'train' and in 'test'"):
+        SplitParameters(protocol="x", records={"mitdb": {"train": ["100"], "test": [100]}})
+
+
+def test_fingerprint_changes_with_any_value_and_with_nothing_else():
+    one = SpectrogramParameters(nperseg=64, noverlap=32)
+    assert one.fingerprint() == SpectrogramParameters(noverlap=32, nperseg=64).fingerprint()
+    for change in ({"image_size": 96}, {"nperseg": 65}, {"high_percentile": 98}):
+        assert one.model_copy(update=change).fingerprint() != one.fingerprint()
+
+
+def _together(**changes):
+    parameters = {
+        "ingestion": IngestionParameters(databases={"mitdb": ["100", "101"]}),
+        "split": SplitParameters(
+            protocol="x", records={"mitdb": {"train": ["100"], "test": ["101"]}}
+        ),
+        "windows": WindowParameters(),
+        "spectrogram": SpectrogramParameters(),
+    }
+    check_together({**parameters, **changes})
+
+
+def test_parameters_that_fit_together_pass():
+    _together()
+    _together(ingestion=IngestionParameters(databases={"mitdb": None}))
+    check_together({})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ingestion": IngestionParameters(databases={"mitdb": ["100"]})}, r"lists \['101'\]"),
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]})},
+            r"reads \['103'\], which no list",
+        ),
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": None, "svdb": None})},
+            "'svdb', which split.records does not list",
+        ),
+        ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
+        ({"windows": WindowParameters(window_s=0.5), "spectrogram": SpectrogramParameters(
+            nperseg=200)}, "nperseg is 200 samples, longer than the window"),
+    ],
+)
+def test_contradictions_are_named(changes, words):
+    with pytest.raises(ValueError, match=words):
+        _together(**changes)
+
+
+def test_all_contradictions_are_told_at_once():
+    with pytest.raises(ValueError, match=r"(?s)\['101'\].*lower it to 180"):
+        _together(
+            ingestion=IngestionParameters(databases={"mitdb": ["100"]}),
+            spectrogram=SpectrogramParameters(max_frequency_hz=200),
+        )
