@@ -1,0 +1,1 @@
+"""Heartbeats: records, AAMI classes, beats, windows, splits, simulation (no Kedro, no torch)."""

@@ -1,0 +1,671 @@
+"""Read annotated ECG recordings in WFDB format, at one sampling rate, and refuse damaged ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS_UNMAPPED, map_symbols
+
+logger = logging.getLogger(__name__)
+
+MIN_DURATION_S = 5.0
+"""Shortest recording that is read, s: some five beats, twice the default window."""
+
+# Moody and Mark 2001 (doi:10.1109/51.932724): 201 and 202 come from one subject.
+_PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
+
+_MV_PER_UNIT = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
+
+# WFDB signal formats with a fixed size: bytes a sample, as a fraction.
+_BYTES_PER_SAMPLE = {
+    "8": Fraction(1),
+    "16": Fraction(2),
+    "24": Fraction(3),
+    "32": Fraction(4),
+    "61": Fraction(2),
+    "80": Fraction(1),
+    "160": Fraction(2),
+    "212": Fraction(3, 2),
+    "310": Fraction(4, 3),
+    "311": Fraction(4, 3),
+}
+
+
+class RecordError(ValueError):
+    """A recording cannot be used: what was found, what was expected, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One lead of a recording at the target rate, with its reference beats.
+
+    Attributes:
+        db: database name.
+        record_id: name of the record in its database.
+        patient_id: equal for the records of one patient.
+        lead: name of the lead read.
+        leads: names of all leads of the recording.
+        source_fs: sampling rate of the recording, Hz.
+        fs: sampling rate of `signal`, Hz.
+        signal: `(n_samples,)` float32, mV.
+        beats: one row a reference beat with an AAMI class, in time order: db, record_id,
+            patient_id, beat_idx, time_s, sample, symbol, aami_class, lead, fs.
+        n_unmapped_beats: beats whose symbol has no AAMI class, which are not in `beats`.
+    """
+
+    db: str
+    record_id: str
+    patient_id: str
+    lead: str
+    leads: tuple[str, ...]
+    source_fs: float
+    fs: int
+    signal: NDArray[np.float32]
+    beats: pd.DataFrame
+    n_unmapped_beats: int
+
+
+def list_records(folder: Path | str) -> list[str]:
+    """Return the names of a database's records: its RECORDS file, else its header files.
+
+    Raises:
+        ValueError: the folder is absent, holds no record, or holds records in subfolders.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"no database folder {folder}; expected a folder of .hea, .dat and .atr files; "
+            "correct the path or download the database"
+        )
+    index = folder / "RECORDS"
+    if index.is_file():
+        record_ids = index.read_text(encoding="utf-8").split()
+    else:
+        record_ids = sorted(path.stem for path in folder.glob("*.hea"))
+    if not record_ids:
+        raise ValueError(
+            f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
+            "correct the path or download the database"
+        )
+    nested = [record_id for record_id in record_ids if "/" in record_id]
+    if nested:
+        raise ValueError(
+            f"{index} lists records in subfolders ({', '.join(nested[:3])}); expected records in "
+            "the folder itself; give each subfolder as a database of its own"
+        )
+    return record_ids
+
+
+def find_missing_files(folder: Path | str, record_ids: Sequence[str] | None = None) -> list[str]:
+    """Return the names of the files that a database lacks.
+
+    Args:
+        folder: folder of the database; may be absent.
+        record_ids: records that are wanted; None wants those of the RECORDS file, or of the
+            header files where there is none.
+
+    Returns:
+        Names such as ``100.dat``; ``RECORDS`` where nothing tells the records.
+    """
+    folder = Path(folder)
+    if record_ids is None:
+        if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
+            return ["RECORDS"]
+        record_ids = list_records(folder)
+    names = [name + suffix for name in record_ids for suffix in (".hea", ".dat", ".atr")]
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def patient_of(db: str, record_id: str) -> str:
+    """Return the patient of a record: mitdb 201 and 202 are one, any other record is its own."""
+    return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
+
+
+def choose_lead(leads: Sequence[str], preferred: str) -> int:
+    """Return the index of the preferred lead where it exists, else 0.
+
+    Raises:
+        ValueError: there is no lead at all.
+    """
+    if not leads:
+        raise ValueError("no lead to choose from; expected at least one signal name")
+    return leads.index(preferred) if preferred in leads else 0
+
+
+def resample(signal: ArrayLike, source_fs: float, fs: float) -> NDArray[np.float32]:
+    """Bring a signal to another sampling rate with a polyphase filter.
+
+    The filter has zero phase, so sample `i` of the source falls on sample `i * fs / source_fs`.
+    Beyond its ends the signal is taken to go on along the line through its first and last sample,
+    so that an offset does not ring there. A signal already at the target rate stays as it is.
+
+    Args:
+        signal: `(n_samples,)`, mV, two samples or more.
+        source_fs: sampling rate of `signal`, Hz.
+        fs: wanted sampling rate, Hz.
+
+    Returns:
+        `(ceil(n_samples * fs / source_fs),)` float32, mV.
+
+    Raises:
+        ValueError: the signal is not one-dimensional or too short, or a rate is not positive.
+    """
+    from scipy.signal import resample_poly
+
+    signal = np.asarray(signal)
+    if signal.ndim != 1 or signal.size < 2:
+        raise ValueError(
+            f"signal has shape {signal.shape}; expected (n_samples,) with at least 2 samples; "
+            "pass one lead at a time"
+        )
+    ratio = _ratio(source_fs, fs)
+    if ratio == 1:
+        return signal.astype(np.float32, copy=False)
+    resampled = resample_poly(
+        signal.astype(np.float64, copy=False), ratio.numerator, ratio.denominator, padtype="line"
+    )
+    return np.asarray(resampled, dtype=np.float32)
+
+
+def read_record(
+    folder: Path | str,
+    db: str,
+    record_id: str,
+    *,
+    fs: int = 360,
+    preferred_lead: str = "MLII",
+) -> Record:
+    """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
+
+    A beat stands at `round(source_sample * fs / source_fs)`; `time_s` is its exact time in the
+    source. An annotation at the very end of the recording is moved to the last sample (svdb 860
+    has one).
+
+    Args:
+        folder: folder of the database.
+        db: database name.
+        record_id: record name, without extension.
+        fs: target sampling rate, Hz.
+        preferred_lead: lead that is read where the record has it; else the first.
+
+    Raises:
+        RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
+            flat or has invalid samples, or an annotation is unknown or outside the recording.
+        ValueError: `fs` is not positive.
+    """
+    import wfdb
+
+    if fs <= 0:
+        raise ValueError(f"fs is {fs}; expected a positive sampling rate in Hz")
+    name = f"{db}/{record_id}"
+    path = Path(folder) / record_id
+    with _as_record_error(name, path, "hea"):
+        header = _read_header(name, path)
+        _check_files(name, path, header)
+    with _as_record_error(name, path, "dat"):
+        # Frames are not smoothed: a lead with several samples a frame keeps its own rate.
+        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False)
+        _check_sample_checksums(name, header, source)
+        leads = tuple(
+            sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
+        )
+        i_lead = choose_lead(leads, preferred_lead)
+        source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
+        signal = _to_millivolts(name, source, i_lead, leads[i_lead])
+        _check_signal(name, leads[i_lead], signal, source_fs)
+        resampled = resample(signal, source_fs, fs)
+    n_frames = int(source.sig_len)
+    with _as_record_error(name, path, "atr"):
+        samples, symbols, ann_fs = _read_annotations(name, path, n_frames, float(header.fs))
+    classes = map_symbols(symbols)
+    is_beat = np.array([aami_class is not None for aami_class in classes], dtype=bool)
+    beat_samples = samples[is_beat]
+    patient_id = patient_of(db, record_id)
+    beats = pd.DataFrame(
+        {
+            "db": db,
+            "record_id": record_id,
+            "patient_id": patient_id,
+            "beat_idx": np.arange(beat_samples.size, dtype=np.int64),
+            "time_s": beat_samples / ann_fs,
+            "sample": _to_target_samples(beat_samples, ann_fs, fs, resampled.size),
+            "symbol": np.array(symbols, dtype=object)[is_beat],
+            "aami_class": classes[is_beat],
+            "lead": leads[i_lead],
+            "fs": np.int64(fs),
+        }
+    )
+    return Record(
+        db=db,
+        record_id=record_id,
+        patient_id=patient_id,
+        lead=leads[i_lead],
+        leads=leads,
+        source_fs=source_fs,
+        fs=int(fs),
+        signal=resampled,
+        beats=beats,
+        n_unmapped_beats=sum(symbol in BEAT_SYMBOLS_UNMAPPED for symbol in symbols),
+    )
+
+
+def describe_record(record: Record) -> dict[str, Any]:
+    """Return the row of the `records` table for a record that was read."""
+    return {
+        "db": record.db,
+        "record_id": record.record_id,
+        "patient_id": record.patient_id,
+        "lead": record.lead,
+        "leads": "|".join(record.leads),
+        "source_fs": record.source_fs,
+        "fs": record.fs,
+        "n_samples": int(record.signal.size),
+        "duration_s": record.signal.size / record.fs,
+        "n_beats": len(record.beats),
+        "signal_sha256": hashlib.sha256(record.signal.astype("<f4").tobytes()).hexdigest(),
+        "status": "ok",
+        "reason": "",
+    }
+
+
+def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> dict[str, Any]:
+    """Return the row of the `records` table for a record that was left out, and why."""
+    return {
+        "db": db,
+        "record_id": record_id,
+        "patient_id": patient_of(db, record_id),
+        "lead": "",
+        "leads": "",
+        "source_fs": np.nan,
+        "fs": fs,
+        "n_samples": 0,
+        "duration_s": 0.0,
+        "n_beats": 0,
+        "signal_sha256": "",
+        "status": "skipped",
+        "reason": reason,
+    }
+
+
+def read_records(
+    physionet: Path,
+    record_list: pd.DataFrame,
+    *,
+    fs: int,
+    preferred_lead: str,
+    skip_bad: bool,
+    n_jobs: int,
+) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
+    """Read many records on several cores, with a progress bar.
+
+    Args:
+        physionet: folder that holds one folder a database.
+        record_list: columns db and record_id.
+        fs: target sampling rate, Hz.
+        preferred_lead: see `read_record`.
+        skip_bad: leave out a record that cannot be used, with its reason in `records`.
+        n_jobs: joblib workers, -1 for every core.
+
+    Returns:
+        The signals by ``db/record_id``, the `beats` table and the `records` table.
+
+    Raises:
+        RecordError: a record cannot be used and `skip_bad` is off, or none can be used.
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    tasks = (
+        delayed(_read_or_explain)(physionet / row.db, row.db, row.record_id, fs, preferred_lead)
+        for row in record_list.itertuples()
+    )
+    signals: dict[str, NDArray[np.float32]] = {}
+    beats: list[pd.DataFrame] = []
+    rows: list[dict[str, Any]] = []
+    # disable=None: no bar where the output is not a terminal.
+    bar = tqdm(total=len(record_list), desc="Reading", unit="record", disable=None)
+    with bar, Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+        for listed, result in zip(record_list.itertuples(), parallel(tasks), strict=True):
+            if isinstance(result, Record):
+                signals[f"{listed.db}/{listed.record_id}"] = result.signal
+                beats.append(result.beats)
+                rows.append(describe_record(result))
+            elif skip_bad:
+                reason = str(result)
+                rows.append(describe_skipped_record(listed.db, listed.record_id, fs, reason))
+            else:
+                raise RecordError(
+                    f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
+                ) from result
+            bar.update()
+    if not signals:
+        raise RecordError(
+            f"none of {len(rows)} records can be used; the first: {rows[0]['reason']}"
+            if rows
+            else "no record is listed; name databases and records in ingestion.databases"
+        )
+    return signals, pd.concat(beats, ignore_index=True), pd.DataFrame(rows)
+
+
+def _read_or_explain(
+    folder: Path, db: str, record_id: str, fs: int, preferred_lead: str
+) -> Record | RecordError:
+    """Return the record, or why it cannot be used: a worker's error would stop the others."""
+    try:
+        return read_record(folder, db, record_id, fs=fs, preferred_lead=preferred_lead)
+    except RecordError as error:
+        return error
+
+
+def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, Any]:
+    """Return what was read, ready for JSON.
+
+    Returns:
+        n_records, hours, beats_by_class (by database and class), leads (records by lead) and
+        skipped (db, record_id and reason of each record left out).
+    """
+    read = records[records["status"] == "ok"]
+    counts = pd.crosstab(beats["db"], beats["aami_class"])
+    skipped = records.loc[records["status"] == "skipped", ["db", "record_id", "reason"]]
+    return {
+        "n_records": len(read),
+        "hours": round(float(read["duration_s"].sum()) / 3600, 3),
+        "beats_by_class": {
+            db: {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
+            for db, row in counts.iterrows()
+        },
+        "leads": {lead: int(n) for lead, n in read["lead"].value_counts().sort_index().items()},
+        "skipped": skipped.to_dict("records"),
+    }
+
+
+def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> None:
+    """Check the files of some records against the database's own SHA256SUMS, where it has one.
+
+    A differing `.hea` only warns: its text may have been edited while the recording is untouched,
+    and `read_record` checks the samples against the header anyway.
+
+    Raises:
+        RecordError: a `.dat` or `.atr` file is missing or differs.
+        ValueError: SHA256SUMS cannot be understood.
+    """
+    folder = Path(folder)
+    path = folder / "SHA256SUMS"
+    if not path.is_file():
+        logger.info("%s has no SHA256SUMS: its files are not compared with checksums", folder)
+        return
+    sums = parse_checksums(path.read_text(encoding="utf-8"), path)
+    faults: list[str] = []
+    edited_headers: list[str] = []
+    unlisted: list[str] = []
+    for record_id in record_ids:
+        for suffix in (".dat", ".atr", ".hea"):
+            name = record_id + suffix
+            if name not in sums:
+                unlisted.append(name)
+                continue
+            found = hash_file(folder / name) if (folder / name).is_file() else "no such file"
+            if found == sums[name]:
+                continue
+            if suffix == ".hea":
+                edited_headers.append(name)
+            else:
+                faults.append(f"{name} (found {found[:12]}, expected {sums[name][:12]})")
+    if edited_headers:
+        logger.warning(
+            "%s: %d header(s) differ from SHA256SUMS, the first is %s; this is harmless when only "
+            "their text was edited",
+            folder,
+            len(edited_headers),
+            edited_headers[0],
+        )
+    if unlisted:
+        logger.warning(
+            "%s: SHA256SUMS does not list %d file(s), the first is %s; they are not compared",
+            folder,
+            len(unlisted),
+            unlisted[0],
+        )
+    if faults:
+        raise RecordError(
+            f"{folder}: {len(faults)} file(s) differ from SHA256SUMS: {', '.join(faults)}; "
+            "delete them and download them again"
+        )
+
+
+def parse_checksums(text: str, source: Path | str) -> dict[str, str]:
+    """Read the lines of a SHA256SUMS file into file name -> hex digest.
+
+    Raises:
+        ValueError: a line is not a digest and a name; `source` names the file in the message.
+    """
+    sums: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(?:\./)?(\S.*?)\s*", line)
+        if match is None:
+            raise ValueError(
+                f"{source}: found the line {line[:80]!r}; expected a SHA-256 hex digest and a "
+                "file name; download the file again"
+            )
+        sums[match[2]] = match[1].lower()
+    return sums
+
+
+def hash_file(path: Path | str) -> str:
+    """Return the SHA-256 hex digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _as_record_error(name: str, path: Path, extension: str) -> Iterator[None]:
+    """Turn whatever the WFDB reader raises on a corrupt file into a RecordError."""
+    try:
+        yield
+    except RecordError:
+        raise
+    except Exception as error:
+        raise RecordError(
+            f"{name}: found a corrupt {path}.{extension} ({type(error).__name__}: {error}); "
+            "expected a valid WFDB file; copy or download the record again"
+        ) from error
+
+
+def _read_header(name: str, path: Path) -> Any:
+    import wfdb
+
+    hea = path.with_name(f"{path.name}.hea")
+    if not hea.is_file():
+        raise RecordError(
+            f"{name}: found no header {hea}; expected .hea, .dat and .atr files of that name; "
+            "correct the record's name or the folder"
+        )
+    lines = hea.read_text(encoding="iso-8859-1").splitlines()
+    fields = next((line for line in lines if line.strip() and line.strip()[0] != "#"), "").split()
+    if len(fields) > 1 and fields[1] == "0":
+        raise RecordError(
+            f"{name}: found no signals in {hea}; expected at least one ECG lead; "
+            "remove the record from the list"
+        )
+    # The WFDB reader takes an absent or malformed rate for 250 Hz.
+    text = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else ""
+    try:
+        fs = float(text)
+    except ValueError:
+        fs = np.nan
+    if not (np.isfinite(fs) and fs > 0):
+        raise RecordError(
+            f"{name}: found sampling rate {text!r} in the first line of {hea}; expected a "
+            "positive number of Hz as its third field; correct the header"
+        )
+    header = wfdb.rdheader(str(path))
+    if not isinstance(header, wfdb.Record):
+        raise RecordError(
+            f"{name}: found a record of {header.n_seg} segments; expected one segment; "
+            "convert it to a single-segment record (WFDB's xform does) or remove it"
+        )
+    n_described = len(header.file_name or ())
+    if n_described != header.n_sig:
+        raise RecordError(
+            f"{name}: found {n_described} signal line(s) in {hea}; expected {header.n_sig} as in "
+            "its first line; copy or download the header again"
+        )
+    return header
+
+
+def _check_files(name: str, path: Path, header: Any) -> None:
+    """Check that the signal and annotation files exist and are as long as they should be."""
+    for file_name in dict.fromkeys(header.file_name):
+        dat = path.with_name(file_name)
+        if not dat.is_file():
+            raise RecordError(
+                f"{name}: found no signal file {dat}; expected it beside the header, which names "
+                "it; copy or download it"
+            )
+        signals = [i for i, other in enumerate(header.file_name) if other == file_name]
+        bytes_per_sample = _BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
+        if bytes_per_sample is None or header.sig_len is None:
+            continue  # compressed, or as long as the file is: nothing to compare with
+        samples_per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
+        offset = header.byte_offset[signals[0]] or 0
+        expected = offset + int(header.sig_len * samples_per_frame * bytes_per_sample)
+        found = dat.stat().st_size
+        if found < expected:
+            raise RecordError(
+                f"{name}: found {found} bytes in {dat}, which is truncated; expected {expected} "
+                f"bytes for {header.sig_len} samples of {len(signals)} signal(s); "
+                "copy or download the file again"
+            )
+    atr = path.with_name(f"{path.name}.atr")
+    if not atr.is_file():
+        raise RecordError(
+            f"{name}: found no annotation file {atr}; expected the reference beats there; "
+            "copy or download it"
+        )
+    if atr.read_bytes()[-2:] != b"\0\0":
+        raise RecordError(
+            f"{name}: found no end mark in {atr} ({atr.stat().st_size} bytes), which is "
+            "truncated; expected two zero bytes at its end; copy or download the file again"
+        )
+
+
+def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
+    """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
+    if any(header.skew):
+        return  # the reader has shifted the signals against each other
+    for i, samples in enumerate(source.e_d_signal):
+        expected = header.checksum[i]
+        found = int(np.sum(samples, dtype=np.int64))
+        if expected is not None and (found - expected) % 65536:
+            raise RecordError(
+                f"{name}: found sample checksum {_to_int16(found)} in signal {i + 1} "
+                f"({source.sig_name[i]}); expected {_to_int16(expected)} as in the header; the "
+                "signal file is corrupt: copy or download it again"
+            )
+
+
+def _to_int16(value: int) -> int:
+    return (value + 32768) % 65536 - 32768
+
+
+def _to_millivolts(name: str, source: Any, i_lead: int, lead: str) -> NDArray[np.float64]:
+    unit = source.units[i_lead]
+    factor = _MV_PER_UNIT.get(unit)
+    if factor is None:
+        raise RecordError(
+            f"{name}: found unit {unit!r} for lead {lead}; expected a voltage "
+            f"({', '.join(_MV_PER_UNIT)}); choose an ECG lead as the preferred lead"
+        )
+    signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
+    return signal if factor == 1 else signal * factor
+
+
+def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: float) -> None:
+    duration_s = signal.size / source_fs
+    if duration_s < MIN_DURATION_S:
+        raise RecordError(
+            f"{name}: found {signal.size} samples ({duration_s:.3g} s); expected at least "
+            f"{MIN_DURATION_S:g} s; remove the record from the list"
+        )
+    n_invalid = int(np.count_nonzero(~np.isfinite(signal)))
+    if n_invalid:
+        first = int(np.argmax(~np.isfinite(signal)))
+        raise RecordError(
+            f"{name}: found {n_invalid} invalid (NaN) samples in lead {lead}, the first at "
+            f"{first / source_fs:.3f} s; expected none; choose another lead, cut the record, or "
+            "remove it from the list"
+        )
+    if np.ptp(signal) == 0:
+        raise RecordError(
+            f"{name}: found a flat lead {lead} (every sample is {signal[0]:g} mV); expected an "
+            "ECG; choose another lead, or remove the record from the list"
+        )
+
+
+def _read_annotations(
+    name: str, path: Path, n_frames: int, frame_fs: float
+) -> tuple[NDArray[np.int64], list[str], float]:
+    """Return the annotations in time order: source samples, symbols, and their rate in Hz."""
+    import wfdb
+
+    annotation = wfdb.rdann(str(path), "atr", return_label_elements=["symbol", "label_store"])
+    samples = np.asarray(annotation.sample, dtype=np.int64)
+    undefined = [
+        int(code)
+        for code, symbol in zip(annotation.label_store, annotation.symbol, strict=True)
+        if not isinstance(symbol, str)
+    ]
+    if undefined:
+        raise RecordError(
+            f"{name}: found unknown annotation code {undefined[0]} in {path.name}.atr; expected "
+            "codes of the WFDB table; correct the annotation file"
+        )
+    try:
+        map_symbols(annotation.symbol)
+    except ValueError as error:
+        raise RecordError(f"{name}: {error}") from error
+    # An annotation file may state a time resolution of its own.
+    ann_fs = float(annotation.fs or frame_fs)
+    end = n_frames * ann_fs / frame_fs
+    outside = samples[(samples < 0) | (samples > end)]
+    if outside.size:
+        raise RecordError(
+            f"{name}: found {outside.size} annotation(s) outside the signal, the first at sample "
+            f"{outside[0]}; expected samples 0 to {end:g}; the .atr file is not of this signal, "
+            "or one of them is corrupt: copy or download both again"
+        )
+    order = np.argsort(samples, kind="stable")
+    return samples[order], [annotation.symbol[i] for i in order], ann_fs
+
+
+def _to_target_samples(
+    samples: NDArray[np.int64], source_fs: float, fs: int, n_samples: int
+) -> NDArray[np.int64]:
+    """Return the nearest sample at `fs`, no later than the last of `n_samples`."""
+    nearest = np.rint(samples * fs / source_fs).astype(np.int64)
+    return np.minimum(nearest, n_samples - 1)
+
+
+def _ratio(source_fs: float, fs: float) -> Fraction:
+    for label, rate in (("source_fs", source_fs), ("fs", fs)):
+        if not (np.isfinite(rate) and rate > 0):
+            raise ValueError(f"{label} is {rate}; expected a positive sampling rate in Hz")
+    # Through text, so that 102.4 is 512/5. The bound keeps the filter of an odd rate to seconds
+    # of work and shifts the end of a day-long signal by less than a sample.
+    ratio = Fraction(str(fs)) / Fraction(str(source_fs))
+    return ratio.limit_denominator(100_000)

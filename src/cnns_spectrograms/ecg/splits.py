@@ -1,0 +1,257 @@
+"""Splits by patient: who trains, who validates, who tests, and the proof that none does two."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cnns_spectrograms.parameters import SPLITS, SplitParameters
+
+logger = logging.getLogger(__name__)
+
+_N_NAMED = 5  # offenders an error names before it only counts them
+
+
+class LeakError(ValueError):
+    """Data of one split would reach another: a result on it would be worth nothing."""
+
+
+def assign_splits(
+    windows: pd.DataFrame, params: SplitParameters, *, skipped: Collection[str] = ()
+) -> pd.DataFrame:
+    """Return the windows with their split and path; windows of ``unused`` records are dropped.
+
+    Args:
+        windows: the `windows` table without ``split`` and ``path``.
+        params: the protocol: each record of each database in one split, or ``unused``.
+        skipped: records (``db/record_id``) that the protocol lists and that may be absent,
+            because they could not be read.
+
+    Returns:
+        The `windows` table, with ``split`` and ``path`` (``split/db/row_id.png``).
+
+    Raises:
+        ValueError: a record of `windows` is listed nowhere, or a record of train, val or test
+            has no window and is not in `skipped`.
+        LeakError: the lists put one patient in two splits; see `check_no_leak`.
+    """
+    split_of: dict[str, str] = {
+        f"{db}/{record_id}": split
+        for db, lists in params.records.items()
+        for split, record_ids in lists.items()
+        for record_id in record_ids
+    }
+    keys = windows["db"] + "/" + windows["record_id"]
+    present = set(keys.unique())
+    unlisted = sorted(present - split_of.keys())
+    if unlisted:
+        raise ValueError(
+            f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "
+            f"{', '.join(unlisted)}; list each in split.records under train, val, test or unused"
+        )
+    absent = sorted(
+        key
+        for key, split in split_of.items()
+        if split != "unused" and key not in present and key not in skipped
+    )
+    if absent:
+        raise ValueError(
+            f"{len(absent)} records of protocol '{params.protocol}' have no window: "
+            f"{', '.join(absent)}; ingest them, or list them in split.records as unused"
+        )
+
+    splits = keys.map(split_of)
+    unused = keys[splits == "unused"].value_counts().sort_index()
+    if len(unused):
+        named = ", ".join(f"{key} ({n})" for key, n in unused.items())
+        logger.info("Dropped %d windows of unused records: %s", unused.sum(), named)
+    table = windows.copy()
+    table.insert(1, "split", splits)
+    table = table[splits != "unused"].reset_index(drop=True)
+    table["path"] = table["split"] + "/" + table["db"] + "/" + table["row_id"] + ".png"
+    for split in SPLITS:
+        n_windows = int((table["split"] == split).sum())
+        level = logging.INFO if n_windows else logging.WARNING
+        logger.log(level, "Protocol %s: %d windows in %s", params.protocol, n_windows, split)
+    check_no_leak(table)
+    return table
+
+
+def check_no_leak(windows: pd.DataFrame) -> None:
+    """Fail if a patient or record stands in two splits, or a synthetic row outside train.
+
+    Also fails on a repeated ``row_id`` or ``path``: one image would then stand for two rows.
+
+    Args:
+        windows: the `windows` table, or the `train_index`.
+
+    Raises:
+        LeakError: names the patients, splits, records or rows.
+    """
+    placed = windows[["db", "record_id", "patient_id", "split"]].drop_duplicates()
+    placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
+    for owner in ("patient_id", "record"):
+        pairs = placed[[owner, "split"]].drop_duplicates()
+        torn = sorted(pairs.loc[pairs[owner].duplicated(), owner].astype(str).unique())
+        if torn:
+            named = "; ".join(
+                f"{name} in {_describe_places(placed[placed[owner].astype(str) == name])}"
+                for name in torn[:_N_NAMED]
+            )
+            what = "patient" if owner == "patient_id" else "record"
+            raise LeakError(
+                f"{len(torn)} {what}(s) in more than one split: {named}{_and_more(torn)}; put all "
+                f"windows of a {what} in one split, or its other records in unused"
+            )
+
+    synthetic = windows["synthetic"].astype(bool)
+    strays = windows[synthetic & (windows["split"] != "train")]
+    if len(strays):
+        rows = [f"{row} ({split})" for row, split in zip(strays.row_id, strays.split, strict=True)]
+        raise LeakError(
+            f"{len(rows)} synthetic row(s) outside train: {', '.join(rows[:_N_NAMED])}"
+            f"{_and_more(rows)}; synthetic windows may only be in train"
+        )
+
+    for column in ("row_id", "path"):
+        repeated = windows.loc[windows[column].duplicated(), column].unique().tolist()
+        if repeated:
+            raise LeakError(
+                f"{len(repeated)} value(s) of {column} stand in more than one row: "
+                f"{', '.join(repeated[:_N_NAMED])}{_and_more(repeated)}; record names must "
+                "differ between databases, and beat_idx within a record"
+            )
+
+
+def stratified_record_split(
+    counts: pd.DataFrame,
+    fractions: Mapping[str, float],
+    seed: int,
+    *,
+    pinned: Mapping[str, str] | None = None,
+    patients: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
+    """Share records out over splits so that each split gets its fraction of every class.
+
+    Greedy stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification
+    of multi-label data"), with whole patients in the place of rows and counts in the place of
+    labels. A record's beats of a class count as a share of all beats of that class, so a rare
+    class weighs as much as N. Records go richest first, that is by the sum of their shares,
+    each to the split that is furthest below its fraction in the classes the record holds,
+    with half of the record already added and relative to the fraction.
+
+    A class that one patient alone holds goes to train. So does the last patient left with a
+    class that train lacks, unless a split would then stay empty.
+
+    Args:
+        counts: beats by class, index ``record_id``, one column a class.
+        fractions: wanted fraction of each split, train among them; they sum to 1.
+        seed: orders records whose shares are equal.
+        pinned: record -> split, decided beforehand; these count towards the fractions.
+        patients: record -> patient, for records whose patient has several; records of one
+            patient stay together.
+
+    Returns:
+        split -> its records, sorted. Each split has at least one.
+
+    Raises:
+        ValueError: repeated records, negative counts, bad fractions, pins that contradict each
+            other or name an unknown record or split, or no way to fill every split.
+    """
+    pinned = dict(pinned or {})
+    _check_split_request(counts, fractions, pinned)
+    names = list(fractions)
+    wanted = np.array([fractions[name] for name in names])
+    train = names.index("train")
+
+    patient_of = {str(record): str((patients or {}).get(record, record)) for record in counts.index}
+    by_patient = counts.groupby(list(patient_of.values()), sort=True).sum()
+    totals = by_patient.sum().to_numpy(float)
+    shares = by_patient.to_numpy(float) / np.where(totals > 0, totals, 1)
+
+    split_of: dict[str, int] = {}
+    for record, name in pinned.items():
+        if split_of.setdefault(patient_of[record], names.index(name)) != names.index(name):
+            raise ValueError(
+                f"pinned puts patient {patient_of[record]} in "
+                f"'{names[split_of[patient_of[record]]]}' and in '{name}' (record {record}); a "
+                "patient's records belong to one split"
+            )
+    filled = np.zeros((len(names), counts.shape[1]))
+    for row, patient in enumerate(by_patient.index):
+        if patient in split_of:
+            filled[split_of[patient]] += shares[row]
+
+    alone = (shares == 1).any(axis=1)
+    order = np.random.default_rng(seed).permutation(len(shares))
+    # Rounded, so that equal records tie whatever the order of the sum.
+    order = order[np.lexsort((-shares[order].sum(axis=1).round(12), ~alone[order]))]
+    left = [row for row in order if by_patient.index[row] not in split_of]
+    while left:
+        row = left.pop(0)
+        empty = [k for k in range(len(names)) if k not in split_of.values()]
+        last_chance = (shares[row] > 0) & (filled[train] == 0) & (shares[left].sum(axis=0) == 0)
+        if alone[row]:
+            choices = [train]
+        elif len(left) < len(empty):
+            choices = empty
+        elif last_chance.any():
+            choices = [train]
+        else:
+            choices = list(range(len(names)))
+        fullness = (filled[choices] + shares[row] / 2) @ shares[row] / wanted[choices]
+        chosen = choices[int(np.argmin(fullness.round(12)))]
+        split_of[by_patient.index[row]] = chosen
+        filled[chosen] += shares[row]
+
+    result = {
+        name: sorted(record for record, patient in patient_of.items() if split_of[patient] == k)
+        for k, name in enumerate(names)
+    }
+    bare = [name for name, record_ids in result.items() if not record_ids]
+    if bare:
+        raise ValueError(
+            f"no record is left for {', '.join(bare)}: {len(by_patient)} patients cannot fill "
+            f"{len(names)} splits with these pins and these classes that one patient alone "
+            "holds; give more records or fewer splits"
+        )
+    return result
+
+
+def _check_split_request(
+    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
+) -> None:
+    repeated = sorted(set(counts.index[counts.index.duplicated()].astype(str)))
+    if repeated:
+        raise ValueError(f"counts has several rows for {', '.join(repeated)}; expected one each")
+    if (counts.to_numpy() < 0).any():
+        raise ValueError("counts holds negative numbers; expected beats by record and class")
+    bad = [f"{name}={value}" for name, value in fractions.items() if not 0 < value < 1]
+    if not set(fractions) <= set(SPLITS) or "train" not in fractions or bad:
+        raise ValueError(
+            f"fractions is {dict(fractions)}; expected train with val or test or both, each "
+            "between 0 and 1"
+        )
+    if abs(sum(fractions.values()) - 1) > 1e-9:
+        raise ValueError(f"fractions sum to {sum(fractions.values()):g}; expected 1")
+    for record, name in pinned.items():
+        if record not in counts.index or name not in fractions:
+            raise ValueError(
+                f"pinned puts record {record} in '{name}'; expected a record of counts and one "
+                f"of the splits {list(fractions)}"
+            )
+
+
+def _describe_places(placed: pd.DataFrame) -> str:
+    """Return text such as "train (mitdb/201), test (mitdb/202)"."""
+    records_in = placed.groupby("split")["record"].unique()
+    order = [split for split in SPLITS if split in records_in.index]
+    order += [split for split in records_in.index if split not in order]
+    return ", ".join(f"{split} ({' '.join(sorted(records_in[split]))})" for split in order)
+
+
+def _and_more(items: Sequence[str]) -> str:
+    return f" and {len(items) - _N_NAMED} more" if len(items) > _N_NAMED else ""

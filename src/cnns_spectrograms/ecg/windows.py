@@ -1,0 +1,306 @@
+"""Windows of a recording: which samples the network sees, and the AAMI class they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import WindowParameters
+
+
+def make_beat_windows(
+    beats: pd.DataFrame, records: pd.DataFrame, params: WindowParameters
+) -> pd.DataFrame:
+    """Return one window a beat, its R peak at index ``n_samples // 2`` of the window.
+
+    Args:
+        beats: the `beats` table; ``sample`` counts from the start of the record, at ``fs``.
+        records: the `records` table; only rows with status ``ok`` are used.
+        params: ``window_s`` gives the length, ``round(window_s * fs)`` samples.
+
+    Returns:
+        The `windows` table without ``split`` and ``path``, in the order of `beats`. ``start``
+        is negative, or ``start + n_samples`` past the end, where the window reaches over an
+        edge of the record; `cut_windows` reflects the signal there.
+
+    Raises:
+        ValueError: a beat lies outside its record or in a record that `records` does not
+            hold, or the records have several sampling rates.
+    """
+    usable = _select_usable(records)
+    n_samples = _window_length(usable, params)
+    keys = beats["db"] + "/" + beats["record_id"]
+    lengths = keys.map(dict(zip(_record_keys(usable), usable["n_samples"], strict=True)))
+    if lengths.isna().any():
+        missing = ", ".join(sorted(keys[lengths.isna()].unique()))
+        raise ValueError(
+            f"beats of records that the records table does not hold as 'ok': {missing}; make "
+            "both tables in one ingestion"
+        )
+    outside = (beats["sample"] < 0) | (beats["sample"] >= lengths)
+    if outside.any():
+        first = int(np.argmax(outside))
+        beat = beats.iloc[first]
+        raise ValueError(
+            f"{int(outside.sum())} beats lie outside their record; the first is beat "
+            f"{beat['beat_idx']} of {keys.iloc[first]} at sample {beat['sample']}, expected 0 to "
+            f"{int(lengths.iloc[first]) - 1}; check that both tables are at one sampling rate"
+        )
+    patients = dict(zip(_record_keys(usable), usable["patient_id"], strict=True))
+    sample = beats["sample"].to_numpy(np.int64)
+    beat_idx = beats["beat_idx"].to_numpy(np.int64)
+    ids = beats["record_id"].tolist()
+    return _make_table(
+        row_id=[f"{record}_{beat:06d}" for record, beat in zip(ids, beat_idx, strict=True)],
+        db=beats["db"].tolist(),
+        record_id=ids,
+        patient_id=keys.map(patients).tolist(),
+        beat_idx=beat_idx,
+        sample=sample,
+        n_samples=n_samples,
+        aami_class=beats["aami_class"].tolist(),
+    )
+
+
+def make_sliding_windows(
+    beats: pd.DataFrame, records: pd.DataFrame, params: WindowParameters
+) -> pd.DataFrame:
+    """Return windows every ``step_s`` that lie wholly inside their record, labelled from beats.
+
+    A beat is in a window if its R peak is. A window without a beat is left out. The rules:
+
+    - ``nearest``: class of the beat nearest the centre; of two as near, the earlier;
+    - ``majority``: the most frequent class; of tied classes, that of the beat nearest the centre;
+    - ``any_abnormal``: class of the beat nearest the centre that is not N; N if all are N.
+
+    Args:
+        beats: the `beats` table.
+        records: the `records` table; only rows with status ``ok`` are used.
+        params: window length and step in s, and the label rule.
+
+    Returns:
+        The `windows` table without ``split`` and ``path``, by record, then in time order.
+        ``sample`` is the centre ``start + n_samples // 2``; ``beat_idx`` is -1.
+
+    Raises:
+        ValueError: an unknown AAMI class, or records with several sampling rates.
+    """
+    usable = _select_usable(records)
+    n_samples = _window_length(usable, params)
+    step = max(1, round(params.step_s * float(usable["fs"].iloc[0])))
+    codes = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(beats["aami_class"]))
+    if (codes < 0).any():
+        unknown = sorted(set(beats["aami_class"][codes < 0].astype(str)))
+        raise ValueError(f"unknown AAMI class {unknown}; expected one of {list(AAMI_CLASSES)}")
+    peaks = beats["sample"].to_numpy(np.int64)
+    rows_of = beats.groupby(["db", "record_id"], sort=False).indices
+
+    row_id: list[str] = []
+    db: list[str] = []
+    record_id: list[str] = []
+    patient_id: list[str] = []
+    centres: list[NDArray[np.int64]] = []
+    labels: list[NDArray[np.int64]] = []
+    for record in usable.to_dict("records"):
+        found = rows_of.get((record["db"], record["record_id"]))
+        if found is None:
+            continue
+        rows = np.asarray(found)
+        rows = rows[np.argsort(peaks[rows], kind="stable")]
+        starts = np.arange(0, int(record["n_samples"]) - n_samples + 1, step, dtype=np.int64)
+        label = _label_windows(peaks[rows], codes[rows], starts, n_samples, params.label_rule)
+        starts, label = starts[label >= 0], label[label >= 0]
+        name = str(record["record_id"])
+        row_id += [f"{name}_s{start:07d}" for start in starts.tolist()]
+        db += [record["db"]] * len(starts)
+        record_id += [name] * len(starts)
+        patient_id += [record["patient_id"]] * len(starts)
+        centres.append(starts + n_samples // 2)
+        labels.append(label)
+
+    label_codes = np.concatenate(labels) if labels else np.empty(0, np.int64)
+    sample = np.concatenate(centres) if centres else np.empty(0, np.int64)
+    return _make_table(
+        row_id=row_id,
+        db=db,
+        record_id=record_id,
+        patient_id=patient_id,
+        beat_idx=np.full(len(sample), -1, dtype=np.int64),
+        sample=sample,
+        n_samples=n_samples,
+        aami_class=np.array(AAMI_CLASSES, dtype=object)[label_codes].tolist(),
+    )
+
+
+def cut_windows(
+    signal: NDArray[np.floating], starts: ArrayLike, n_samples: int
+) -> NDArray[np.float32]:
+    """Cut windows out of a signal, reflected at its edges.
+
+    The reflection does not repeat the edge sample: ``x[-i]`` is ``x[i]``, as in
+    ``numpy.pad(mode="reflect")``, and goes on back and forth however far a window reaches.
+
+    Args:
+        signal: shape (n,), any unit; may be a read-only memory map.
+        starts: shape (n_windows,), integers, index of each window's first sample; may be
+            negative or reach past the end.
+        n_samples: length of a window, samples.
+
+    Returns:
+        float32 array of shape (n_windows, n_samples), a copy.
+
+    Raises:
+        ValueError: the signal is not 1-D or shorter than a window, or `starts` are not integers.
+    """
+    first = np.asarray(starts)
+    if first.size == 0:
+        first = first.astype(np.int64)
+    if first.ndim != 1 or not np.issubdtype(first.dtype, np.integer):
+        raise ValueError(
+            f"starts has shape {first.shape} and dtype {first.dtype}; expected one-dimensional "
+            "integers, the index of each window's first sample"
+        )
+    if n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples}; expected a window of 1 sample or more")
+    if signal.ndim != 1:
+        raise ValueError(f"signal has shape {signal.shape}; expected one lead, shape (n,)")
+    if len(signal) < n_samples:
+        raise ValueError(
+            f"the signal has {len(signal)} samples, fewer than the {n_samples} of a window; "
+            "choose a shorter window (window_s) or leave the record out"
+        )
+    first = first.astype(np.int64)
+    windows = np.empty((len(first), n_samples), dtype=np.float32)
+    inside = (first >= 0) & (first <= len(signal) - n_samples)
+    windows[inside] = np.lib.stride_tricks.sliding_window_view(signal, n_samples)[first[inside]]
+    if not inside.all():
+        # The reflected signal is periodic: there and back, each edge sample once.
+        period = max(2 * (len(signal) - 1), 1)
+        index = (first[~inside, None] + np.arange(n_samples)) % period
+        windows[~inside] = signal[np.minimum(index, period - index)]
+    return windows
+
+
+def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
+    usable = records[records["status"] == "ok"]
+    if usable.empty:
+        raise ValueError(
+            f"none of the {len(records)} records has status 'ok', so there is nothing to cut "
+            "windows from; see the column 'reason' of the records table"
+        )
+    return usable
+
+
+def _window_length(usable: pd.DataFrame, params: WindowParameters) -> int:
+    """Return the length of a window in samples, at the one rate of all records."""
+    rates = sorted(usable["fs"].unique().tolist())
+    if len(rates) > 1:
+        raise ValueError(f"records have several sampling rates, {rates} Hz; ingest all at one rate")
+    return round(params.window_s * rates[0])
+
+
+def _record_keys(records: pd.DataFrame) -> list[str]:
+    return (records["db"] + "/" + records["record_id"]).tolist()
+
+
+def _make_table(
+    *,
+    row_id: Sequence[str],
+    db: Sequence[str],
+    record_id: Sequence[str],
+    patient_id: Sequence[str],
+    beat_idx: NDArray[np.int64],
+    sample: NDArray[np.int64],
+    n_samples: int,
+    aami_class: Sequence[str],
+) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "row_id": row_id,
+            "db": db,
+            "record_id": record_id,
+            "patient_id": patient_id,
+            "beat_idx": beat_idx,
+            "sample": sample,
+            "start": sample - n_samples // 2,
+            "n_samples": np.full(len(sample), n_samples, dtype=np.int64),
+            "aami_class": aami_class,
+            "synthetic": np.zeros(len(sample), dtype=bool),
+        }
+    )
+    text = ["row_id", "db", "record_id", "patient_id", "aami_class"]
+    return table.astype(dict.fromkeys(text, str))
+
+
+def _label_windows(
+    peaks: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    n_samples: int,
+    rule: str,
+) -> NDArray[np.int64]:
+    """Return the class code of each window of one record, -1 for a window without a beat.
+
+    `peaks` are the R peaks in samples, ascending, shape (n_beats,); `codes` their classes.
+    """
+    if rule == "majority":
+        return _label_by_majority(peaks, codes, starts, n_samples)
+    nearest = _find_nearest(peaks, starts, n_samples)
+    label = np.where(nearest >= 0, codes[nearest], -1)
+    if rule == "any_abnormal":
+        normal = AAMI_CLASSES.index("N")
+        abnormal = np.flatnonzero(codes != normal)
+        nearest = _find_nearest(peaks[abnormal], starts, n_samples)
+        if abnormal.size:
+            label = np.where(nearest >= 0, codes[abnormal[nearest]], label)
+    return label
+
+
+def _label_by_majority(
+    peaks: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    n_samples: int,
+) -> NDArray[np.int64]:
+    n_classes = len(AAMI_CLASSES)
+    counts = np.zeros((n_classes, len(starts)), dtype=np.int64)
+    # Distance of each class's nearest beat to the centre, then its place in time: one integer
+    # that orders by both.
+    priority = np.full((n_classes, len(starts)), np.iinfo(np.int64).max)
+    for code in range(n_classes):
+        rows = np.flatnonzero(codes == code)
+        if rows.size == 0:
+            continue
+        counts[code] = np.searchsorted(peaks[rows], starts + n_samples) - np.searchsorted(
+            peaks[rows], starts
+        )
+        nearest = rows[_find_nearest(peaks[rows], starts, n_samples)]
+        distance = np.abs(peaks[nearest] - (starts + n_samples // 2))
+        priority[code] = np.where(counts[code] > 0, distance * len(peaks) + nearest, priority[code])
+    most = counts.max(axis=0)
+    tied = np.where(counts == most, priority, np.iinfo(np.int64).max)
+    return np.where(most > 0, tied.argmin(axis=0), -1)
+
+
+def _find_nearest(
+    peaks: NDArray[np.int64], starts: NDArray[np.int64], n_samples: int
+) -> NDArray[np.int64]:
+    """Return, for each window, the index of the beat in it nearest its centre, or -1.
+
+    Of two beats as near, the earlier. `peaks` ascending; shapes (n_beats,) and (n_windows,).
+    """
+    if peaks.size == 0:
+        return np.full(len(starts), -1, dtype=np.int64)
+    centres = starts + n_samples // 2
+    after = np.searchsorted(peaks, centres)
+    # Beats may share a sample: take the first of those at the last time before the centre.
+    before = np.searchsorted(peaks, peaks[np.maximum(after - 1, 0)])
+    has_before = after > np.searchsorted(peaks, starts)
+    has_after = after < np.searchsorted(peaks, starts + n_samples)
+    distance_after = peaks[np.minimum(after, len(peaks) - 1)] - centres
+    take_before = has_before & (~has_after | (centres - peaks[before] <= distance_after))
+    return np.where(take_before, before, np.where(has_after, after, -1))

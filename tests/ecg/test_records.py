@@ -1,0 +1,602 @@
+"""Tests of reading records: real ones, exact timing, and every kind of damage."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnns_spectrograms.ecg.records import (
+    RecordError,
+    choose_lead,
+    describe_record,
+    describe_skipped_record,
+    hash_file,
+    list_records,
+    parse_checksums,
+    patient_of,
+    read_record,
+    resample,
+    verify_checksums,
+)
+
+BEAT_COLUMNS = [
+    "db", "record_id", "patient_id", "beat_idx", "time_s",
+    "sample", "symbol", "aami_class", "lead", "fs",
+]  # fmt: skip
+
+
+def write_record(
+    folder: Path,
+    record_id: str = "100",
+    *,
+    fs: float = 360,
+    signals: np.ndarray | None = None,
+    samples: tuple[int, ...] = (1000, 2000, 3000),
+    symbols: tuple[str, ...] = ("N", "+", "V"),
+    leads: tuple[str, ...] = ("MLII", "V5"),
+    units: tuple[str, ...] | None = None,
+) -> Path:
+    """Write 10 s of noise and its annotations with WFDB; return the path without extension."""
+    import wfdb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if signals is None:
+        rng = np.random.default_rng(0)
+        signals = rng.integers(-500, 500, size=(round(10 * fs), len(leads)))
+    wfdb.wrsamp(
+        record_id,
+        fs=fs,
+        units=list(units or ["mV"] * len(leads)),
+        sig_name=list(leads),
+        d_signal=signals,
+        fmt=["16"] * len(leads),
+        adc_gain=[200.0] * len(leads),
+        baseline=[0] * len(leads),
+        write_dir=str(folder),
+    )
+    if samples:
+        wfdb.wrann(
+            record_id,
+            "atr",
+            np.array(samples),
+            symbol=list(symbols),
+            custom_labels=[(42, "Z", "not in WFDB's table")] if "Z" in symbols else None,
+            write_dir=str(folder),
+        )
+    return folder / record_id
+
+
+def replace_in_header(path: Path, old: str, new: str) -> None:
+    hea = path.with_name(f"{path.name}.hea")
+    text = hea.read_text()
+    assert old in text
+    hea.write_text(text.replace(old, new))
+
+
+# ---- real records
+
+
+@pytest.mark.parametrize(
+    ("db", "record_id", "lead", "leads", "source_fs", "counts"),
+    [
+        # Counts by symbol as on the database's pages: 100 has 2239 N, 33 A, 1 V.
+        ("mitdb", "100", "MLII", ("MLII", "V5"), 360, {"N": 2239, "S": 33, "V": 1}),
+        # 2028 paced, 56 fused with a paced beat, 99 N, 4 V; it has no MLII.
+        ("mitdb", "102", "V5", ("V5", "V2"), 360, {"N": 99, "V": 4, "Q": 2084}),
+        # 1820 N, 10 A and 2 J, 43 V, 4 F; MLII is its second lead.
+        ("mitdb", "114", "MLII", ("V5", "MLII"), 360, {"N": 1820, "S": 12, "V": 43, "F": 4}),
+        ("svdb", "800", "ECG1", ("ECG1", "ECG2"), 128, None),
+    ],
+)
+def test_read_real_record(physionet: Path, db, record_id, lead, leads, source_fs, counts):
+    import wfdb
+
+    record = read_record(physionet / db, db, record_id)
+    assert (record.db, record.record_id, record.lead, record.leads) == (db, record_id, lead, leads)
+    assert (record.source_fs, record.fs, record.n_unmapped_beats) == (source_fs, 360, 0)
+    assert record.signal.dtype == np.float32
+    assert record.signal.shape == (650_000 if db == "mitdb" else 230_400 * 360 // 128,)
+    beats = record.beats
+    assert list(beats.columns) == BEAT_COLUMNS
+    assert list(beats["beat_idx"]) == list(range(len(beats)))
+    if counts is not None:
+        assert beats["aami_class"].value_counts().to_dict() == counts
+    annotation = wfdb.rdann(str(physionet / db / record_id), "atr")
+    is_beat = np.isin(annotation.symbol, list("NLRejAaJSVEF/fQ"))
+    assert np.array_equal(beats["time_s"], annotation.sample[is_beat] / source_fs)
+    assert np.array_equal(beats["symbol"], np.array(annotation.symbol)[is_beat])
+    source, _ = wfdb.rdsamp(str(physionet / db / record_id), channel_names=[lead])
+    if source_fs == 360:
+        assert np.array_equal(record.signal, source[:, 0].astype(np.float32))
+        assert np.array_equal(beats["sample"], annotation.sample[is_beat])
+    else:
+        # A target sample is 45/16 of a source sample, to the nearest: in integers, within 8/16.
+        assert np.abs(16 * beats["sample"] - 45 * annotation.sample[is_beat]).max() <= 8
+        # 8 source samples are 22.5 target samples: every 16th falls on a target sample.
+        difference = record.signal[::45] - source[::16, 0]
+        assert np.abs(difference[1:-1]).max() < 0.02 * np.ptp(source)
+
+
+def test_r_peaks_of_resampled_record_stay_on_their_beats(physionet: Path):
+    import wfdb
+
+    record = read_record(physionet / "svdb", "svdb", "800")
+    source, _ = wfdb.rdsamp(str(physionet / "svdb" / "800"), channels=[0])
+    slope = np.abs(np.gradient(source[:, 0]))
+    slope_resampled = np.abs(np.gradient(record.signal))
+    inner = record.beats.iloc[2:-2]
+    at_source = np.rint(inner["time_s"] * 128).astype(int)
+    # The steepest point within 125 ms of each beat, in s from the beat, before and after.
+    before = np.array([np.argmax(slope[i - 16 : i + 17]) - 16 for i in at_source]) / 128
+    after = np.array([np.argmax(slope_resampled[i - 45 : i + 46]) - 45 for i in inner["sample"]])
+    assert abs(np.median(after / 360 - before)) < 1 / 360
+
+
+def test_the_end_beat_of_svdb_860_is_kept_on_the_last_sample(physionet: Path):
+    # Its last N is annotated at sample 230400 of 230400.
+    record = read_record(physionet / "svdb", "svdb", "860")
+    assert record.beats["time_s"].iloc[-1] == 1800.0
+    assert record.beats["sample"].iloc[-1] == record.signal.size - 1
+
+
+def test_unmapped_beat_is_counted_and_left_out(tmp_path: Path):
+    write_record(tmp_path, samples=(500, 1000, 1500, 2000), symbols=("N", "B", "?", "V"))
+    record = read_record(tmp_path, "db", "100")
+    assert record.n_unmapped_beats == 2
+    assert list(record.beats["symbol"]) == ["N", "V"]
+
+
+def test_every_real_record_is_whole(physionet: Path, caplog: pytest.LogCaptureFixture):
+    for db, n_records in (("mitdb", 48), ("svdb", 78)):
+        record_ids = list_records(physionet / db)
+        assert len(record_ids) == n_records
+        verify_checksums(physionet / db, record_ids)
+    # The copy's svdb headers differ in text, and only in text.
+    assert "78 header(s) differ" in caplog.text
+
+
+# ---- leads, patients, lists
+
+
+def test_choose_lead():
+    assert choose_lead(["V5", "MLII"], "MLII") == 1
+    assert choose_lead(["MLII", "V5"], "MLII") == 0
+    assert choose_lead(["V5", "V2"], "MLII") == 0
+    with pytest.raises(ValueError, match="no lead"):
+        choose_lead([], "MLII")
+
+
+def test_preferred_lead_is_read_and_named(tmp_path: Path):
+    ramp = np.arange(3600)
+    write_record(tmp_path, signals=np.column_stack([ramp, -ramp]), leads=("V5", "MLII"))
+    assert read_record(tmp_path, "db", "100").signal[-1] == np.float32(-3599 / 200)
+    fallback = read_record(tmp_path, "db", "100", preferred_lead="aVR")
+    assert fallback.lead == "V5"
+    assert set(fallback.beats["lead"]) == {"V5"}
+    assert fallback.signal[-1] == np.float32(3599 / 200)
+
+
+def test_microvolts_become_millivolts(tmp_path: Path):
+    write_record(tmp_path, units=("uV", "uV"))
+    record = read_record(tmp_path, "db", "100")
+    write_record(tmp_path)
+    in_mv = read_record(tmp_path, "db", "100")
+    np.testing.assert_allclose(record.signal, in_mv.signal / 1000, rtol=1e-6)
+
+
+def test_lead_with_more_samples_a_frame_keeps_its_rate(tmp_path: Path):
+    path = write_record(
+        tmp_path,
+        signals=np.arange(3600)[:, None] % 777,
+        samples=(100, 200, 300),
+        leads=("MLII",),
+    )
+    # The same samples, told as 1800 frames of two at 180 frames/s.
+    replace_in_header(path, "100 1 360 3600", "100 1 180 1800")
+    replace_in_header(path, "100.dat 16 ", "100.dat 16x2 ")
+    record = read_record(tmp_path, "db", "100", fs=360)
+    assert record.source_fs == 360
+    np.testing.assert_allclose(record.signal, (np.arange(3600) % 777) / 200, rtol=1e-6)
+    # Annotations count frames.
+    assert list(record.beats["sample"]) == [200, 600]
+
+
+def test_annotations_with_a_clock_of_their_own(tmp_path: Path):
+    import wfdb
+
+    write_record(tmp_path, samples=())
+    wfdb.wrann("100", "atr", np.array([1000]), symbol=["N"], fs=1000, write_dir=str(tmp_path))
+    beats = read_record(tmp_path, "db", "100").beats
+    assert list(beats["time_s"]) == [1.0]
+    assert list(beats["sample"]) == [360]
+
+
+def test_patient_of():
+    assert patient_of("mitdb", "201") == patient_of("mitdb", "202") == "mitdb/201"
+    assert patient_of("mitdb", "200") == "mitdb/200"
+    assert patient_of("svdb", "802") == "svdb/802"
+    assert patient_of("other", "202") == "other/202"
+
+
+def test_list_records(tmp_path: Path):
+    (tmp_path / "b.hea").touch()
+    (tmp_path / "a.hea").touch()
+    (tmp_path / "c.dat").touch()
+    assert list_records(tmp_path) == ["a", "b"]
+    (tmp_path / "RECORDS").write_text("b\n")
+    assert list_records(tmp_path) == ["b"]
+    (tmp_path / "RECORDS").write_text("sub/b\n")
+    with pytest.raises(ValueError, match="subfolders"):
+        list_records(tmp_path)
+    (tmp_path / "RECORDS").write_text("")
+    with pytest.raises(ValueError, match="holds no record"):
+        list_records(tmp_path)
+    with pytest.raises(ValueError, match="no database folder"):
+        list_records(tmp_path / "absent")
+
+
+# ---- resampling and timing
+
+
+def test_resample_at_the_same_rate_changes_no_bit():
+    signal = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    assert resample(signal, 360, 360).tobytes() == signal.tobytes()
+    assert resample(signal, 360.0, 360).dtype == np.float32
+
+
+@pytest.mark.parametrize(("source_fs", "fs"), [(128, 360), (360, 128), (250, 360), (102.4, 360)])
+def test_resampled_sine_is_the_sine(source_fs, fs):
+    t = np.arange(round(20 * source_fs)) / source_fs
+    resampled = resample(np.sin(2 * np.pi * 5 * t), source_fs, fs)
+    assert resampled.size == int(np.ceil(t.size * fs / source_fs))
+    expected = np.sin(2 * np.pi * 5 * np.arange(resampled.size) / fs)
+    np.testing.assert_allclose(resampled[fs:-fs], expected[fs:-fs], atol=5e-3)
+
+
+def test_resampled_offset_does_not_ring_at_the_ends():
+    np.testing.assert_allclose(resample(np.full(1280, -3.0), 128, 360), -3.0, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("signal", "source_fs", "fs", "message"),
+    [
+        (np.zeros((10, 2)), 128, 360, r"shape \(10, 2\)"),
+        (np.zeros(1), 128, 360, "at least 2 samples"),
+        (np.zeros(9), 0, 360, "source_fs is 0"),
+        (np.zeros(9), 128, -1, "fs is -1"),
+        (np.zeros(9), float("nan"), 360, "source_fs is nan"),
+    ],
+)
+def test_resample_refuses(signal, source_fs, fs, message):
+    with pytest.raises(ValueError, match=message):
+        resample(signal, source_fs, fs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    source_fs=st.sampled_from([100, 125, 128, 200, 250, 257, 360, 500, 1000]),
+    fs=st.sampled_from([100, 128, 250, 360, 500]),
+    peak=st.integers(300, 4700),
+)
+def test_a_pulse_stays_on_its_annotation(source_fs, fs, peak):
+    # A Gaussian of 40 ms (SD), far below every Nyquist rate here.
+    t = (np.arange(5000) - peak) / source_fs
+    resampled = resample(np.exp(-0.5 * (t / 0.04) ** 2), source_fs, fs)
+    position = peak * fs / source_fs
+    # The parabola through the three highest samples peaks where the pulse does.
+    top = int(np.argmax(resampled))
+    left, middle, right = resampled[top - 1 : top + 2].astype(float)
+    found = top + 0.5 * (left - right) / (left - 2 * middle + right)
+    assert abs(found - position) < 0.25
+    assert abs(top - round(position)) <= (abs(position % 1 - 0.5) < 0.25)
+
+
+@pytest.mark.parametrize("peak", [320, 640, 1000, 1003, 1272])
+def test_pulse_in_a_record_stays_on_its_beat(tmp_path: Path, peak: int):
+    t = (np.arange(1280) - peak) / 128
+    pulse = np.rint(1000 * np.exp(-0.5 * (t / 0.02) ** 2)).astype(int)
+    write_record(
+        tmp_path,
+        fs=128,
+        signals=pulse[:, None],
+        samples=(peak,),
+        symbols=("N",),
+        leads=("MLII",),
+    )
+    record = read_record(tmp_path, "svdb", "100")
+    assert record.signal.size == 3600
+    assert list(record.beats["time_s"]) == [peak / 128]
+    # 45/16 of the source sample, rounded: worked out in integers.
+    assert abs(record.beats["sample"][0] * 16 - peak * 45) <= 8
+    assert abs(int(np.argmax(record.signal)) - record.beats["sample"][0]) <= 1
+
+
+def test_beats_written_out_of_order_are_sorted(tmp_path: Path):
+    # N at 900, then WFDB's code 59: skip by a signed 32-bit interval, high word first; V at 500.
+    path = write_record(tmp_path)
+    words = [1 << 10 | 900, 59 << 10, 0xFFFF, 0x10000 - 400, 5 << 10, 0]
+    path.with_name("100.atr").write_bytes(np.array(words, dtype="<u2").tobytes())
+    beats = read_record(tmp_path, "db", "100").beats
+    assert list(beats["sample"]) == [500, 900]
+    assert list(beats["symbol"]) == ["V", "N"]
+
+
+def test_beats_come_in_time_order_and_keep_equal_times(tmp_path: Path):
+    write_record(tmp_path, samples=(500, 500, 900), symbols=("|", "N", "V"))
+    beats = read_record(tmp_path, "db", "100").beats
+    assert list(beats["symbol"]) == ["N", "V"]
+    assert list(beats["beat_idx"]) == [0, 1]
+
+
+def test_annotation_that_rounding_puts_on_the_end_is_moved_in(tmp_path: Path):
+    # 3599 at 360 Hz is 1279.64 at 128 Hz, where the signal has samples 0 to 1279.
+    write_record(tmp_path, samples=(3599,), symbols=("N",))
+    record = read_record(tmp_path, "db", "100", fs=128)
+    assert record.signal.size == 1280
+    assert list(record.beats["sample"]) == [1279]
+
+
+def test_record_without_beats_has_an_empty_table(tmp_path: Path):
+    write_record(tmp_path, samples=(10,), symbols=("+",))
+    beats = read_record(tmp_path, "db", "100").beats
+    assert len(beats) == 0
+    assert list(beats.columns) == BEAT_COLUMNS
+
+
+# ---- what is refused
+
+
+def damage_no_header(path: Path) -> None:
+    path.with_name("100.hea").unlink()
+
+
+def damage_no_signal_file(path: Path) -> None:
+    path.with_name("100.dat").unlink()
+
+
+def damage_no_annotation_file(path: Path) -> None:
+    path.with_name("100.atr").unlink()
+
+
+def damage_truncated_signal_file(path: Path) -> None:
+    dat = path.with_name("100.dat")
+    dat.write_bytes(dat.read_bytes()[:-4])
+
+
+def damage_flipped_bit(path: Path) -> None:
+    dat = path.with_name("100.dat")
+    data = bytearray(dat.read_bytes())
+    data[4321] ^= 0x10
+    dat.write_bytes(bytes(data))
+
+
+def damage_truncated_annotations(path: Path) -> None:
+    atr = path.with_name("100.atr")
+    atr.write_bytes(atr.read_bytes()[:-2])
+
+
+def damage_odd_annotation_bytes(path: Path) -> None:
+    atr = path.with_name("100.atr")
+    atr.write_bytes(b"\x01" + atr.read_bytes())
+
+
+def damage_annotation_code(path: Path) -> None:
+    path.with_name("100.atr").write_bytes(np.array([10 | 42 << 10, 0], dtype="<u2").tobytes())
+
+
+def damage_symbol(path: Path) -> None:
+    write_record(path.parent, symbols=("N", "Z", "V"))
+
+
+def damage_late_annotation(path: Path) -> None:
+    write_record(path.parent, samples=(1000, 2000, 3601))
+
+
+def damage_flat_lead(path: Path) -> None:
+    signals = np.column_stack([np.full(3600, 7), np.arange(3600)])
+    write_record(path.parent, signals=signals)
+
+
+def damage_invalid_samples(path: Path) -> None:
+    signals = np.random.default_rng(0).integers(-500, 500, size=(3600, 2))
+    signals[720:725, 0] = -32768  # WFDB's mark of an invalid sample in format 16
+    write_record(path.parent, signals=signals)
+
+
+def damage_no_signals(path: Path) -> None:
+    path.with_name("100.hea").write_text("100 0 360 3600\n")
+
+
+def damage_zero_rate(path: Path) -> None:
+    replace_in_header(path, "100 2 360", "100 2 0")
+
+
+def damage_negative_rate(path: Path) -> None:
+    replace_in_header(path, "100 2 360", "100 2 -360")
+
+
+def damage_absent_rate(path: Path) -> None:
+    replace_in_header(path, "100 2 360 3600", "100 2")
+
+
+def damage_short(path: Path) -> None:
+    write_record(
+        path.parent, signals=np.arange(3000).reshape(1500, 2), samples=(700,), symbols=("N",)
+    )
+
+
+def damage_unit(path: Path) -> None:
+    write_record(path.parent, units=("mmHg", "mV"))
+
+
+def damage_signal_line(path: Path) -> None:
+    path.with_name("100.hea").write_text("100 2 360 3600\n100.dat 16 200\n")
+
+
+def damage_first_line(path: Path) -> None:
+    path.with_name("100.hea").write_text("100 two 360 3600\n")
+
+
+def damage_format(path: Path) -> None:
+    replace_in_header(path, "100.dat 16 ", "100.dat 99 ")
+
+
+def damage_segments(path: Path) -> None:
+    shutil.copy(path.with_name("100.hea"), path.with_name("101.hea"))
+    path.with_name("100.hea").write_text("100/2 2 360 7200\n101 3600\n101 3600\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_no_header, r"found no header .*100\.hea.*expected.*correct"),
+        (damage_no_signal_file, r"found no signal file .*100\.dat.*expected.*download"),
+        (damage_no_annotation_file, r"found no annotation file .*100\.atr.*expected.*download"),
+        (damage_truncated_signal_file, "found 14396 bytes.*truncated.*expected 14400.*again"),
+        (damage_flipped_bit, r"sample checksum .*\(MLII\).*expected .*corrupt.*again"),
+        (damage_truncated_annotations, "no end mark .*truncated.*expected.*again"),
+        (damage_odd_annotation_bytes, r"corrupt .*100\.atr.*expected.*again"),
+        (damage_annotation_code, "unknown annotation code 42.*expected.*correct"),
+        (damage_symbol, "unknown annotation symbol.*'Z'.*expected.*correct"),
+        (damage_late_annotation, "outside the signal.*3601.*expected samples 0 to 3600.*again"),
+        (damage_flat_lead, r"flat lead MLII.*0\.035 mV.*expected an ECG.*choose"),
+        (damage_invalid_samples, r"5 invalid \(NaN\) samples in lead MLII.*2\.000 s.*choose"),
+        (damage_no_signals, "no signals.*expected at least one.*remove"),
+        (damage_zero_rate, "sampling rate '0'.*positive.*correct"),
+        (damage_negative_rate, "sampling rate '-360'.*positive.*correct"),
+        (damage_absent_rate, "sampling rate ''.*positive.*correct"),
+        (damage_short, r"1500 samples \(4\.17 s\).*expected at least 5 s.*remove"),
+        (damage_unit, "unit 'mmHg' for lead MLII.*expected a voltage.*choose"),
+        (damage_signal_line, r"1 signal line\(s\) in .*100\.hea.*expected 2.*again"),
+        (damage_first_line, r"corrupt .*100\.hea.*expected.*again"),
+        (damage_format, r"corrupt .*100\.dat.*expected.*again"),
+        (damage_segments, "2 segments.*expected one.*convert"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, damage, message):
+    path = write_record(tmp_path)
+    assert len(read_record(tmp_path, "mitdb", "100").beats) == 2
+    damage(path)
+    with pytest.raises(RecordError, match=message) as caught:
+        read_record(tmp_path, "mitdb", "100")
+    assert str(caught.value).startswith("mitdb/100: ")
+
+
+def test_errors_of_the_reader_are_chained_and_travel_between_processes(tmp_path: Path):
+    damage_odd_annotation_bytes(write_record(tmp_path))
+    with pytest.raises(RecordError) as caught:
+        read_record(tmp_path, "mitdb", "100")
+    assert isinstance(caught.value.__cause__, ValueError)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(again, RecordError)
+    assert str(again) == str(caught.value)
+
+
+def test_flat_or_invalid_lead_that_is_not_read_does_not_matter(tmp_path: Path):
+    signals = np.column_stack([np.arange(3600), np.full(3600, -32768)])
+    write_record(tmp_path, signals=signals)
+    assert read_record(tmp_path, "mitdb", "100").signal[1] == np.float32(1 / 200)
+
+
+def test_target_rate_must_be_positive(tmp_path: Path):
+    write_record(tmp_path)
+    with pytest.raises(ValueError, match="fs is 0"):
+        read_record(tmp_path, "mitdb", "100", fs=0)
+
+
+# ---- descriptions
+
+
+def test_describe_record(tmp_path: Path):
+    write_record(tmp_path)
+    record = read_record(tmp_path, "mitdb", "100")
+    row = describe_record(record)
+    assert row == {
+        "db": "mitdb",
+        "record_id": "100",
+        "patient_id": "mitdb/100",
+        "lead": "MLII",
+        "leads": "MLII|V5",
+        "source_fs": 360.0,
+        "fs": 360,
+        "n_samples": 3600,
+        "duration_s": 10.0,
+        "n_beats": 2,
+        "signal_sha256": hashlib.sha256(record.signal.tobytes()).hexdigest(),
+        "status": "ok",
+        "reason": "",
+    }
+    skipped = describe_skipped_record("mitdb", "202", 360, "truncated")
+    assert skipped.keys() == row.keys()
+    assert (skipped["patient_id"], skipped["status"], skipped["reason"]) == (
+        "mitdb/201",
+        "skipped",
+        "truncated",
+    )
+
+
+# ---- checksums
+
+
+def write_sums(folder: Path, separator: str = "  ") -> None:
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".hea", ".dat", ".atr"))
+    text = "".join(
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}{separator}{name}\n"
+        for name in names
+    )
+    (folder / "SHA256SUMS").write_text(text)
+
+
+@pytest.mark.parametrize("separator", [" ", "  ", " *"])
+def test_verify_checksums(tmp_path: Path, caplog: pytest.LogCaptureFixture, separator: str):
+    caplog.set_level(logging.INFO)
+    path = write_record(tmp_path)
+    verify_checksums(tmp_path, ["100"])
+    assert "has no SHA256SUMS" in caplog.text
+    write_sums(tmp_path, separator)
+    caplog.clear()
+    verify_checksums(tmp_path, ["100"])
+    assert not caplog.records
+
+    replace_in_header(path, "MLII", "ECG1")
+    verify_checksums(tmp_path, ["100"])
+    assert "1 header(s) differ from SHA256SUMS, the first is 100.hea" in caplog.text
+
+    damage_flipped_bit(path)
+    damage_truncated_annotations(path)
+    with pytest.raises(RecordError, match=r"2 file\(s\) differ.*100\.dat.*100\.atr.*again"):
+        verify_checksums(tmp_path, ["100"])
+
+
+def test_verify_checksums_tells_missing_and_unlisted_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_record(tmp_path)
+    write_sums(tmp_path)
+    write_record(tmp_path, "101")
+    verify_checksums(tmp_path, ["100", "101"])
+    assert "does not list 3 file(s), the first is 101.dat" in caplog.text
+    damage_no_signal_file(path)
+    with pytest.raises(RecordError, match=r"100\.dat \(found no such file"):
+        verify_checksums(tmp_path, ["100"])
+    verify_checksums(tmp_path, ["101"])
+
+
+def test_parse_checksums_and_hash_file(tmp_path: Path):
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc"
+    (tmp_path / "abc").write_text("abc")
+    assert hash_file(tmp_path / "abc") == digest
+    assert parse_checksums(f"{digest.upper()} *a b\n\n{digest}  ./c\n", "sums") == {
+        "a b": digest,
+        "c": digest,
+    }
+    with pytest.raises(ValueError, match="sums: found the line '<html>'"):
+        parse_checksums("<html>", "sums")

@@ -1,0 +1,300 @@
+"""Tests of windows: where they lie, what stands in them, and which class they get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.windows import cut_windows, make_beat_windows, make_sliding_windows
+from cnns_spectrograms.parameters import WindowParameters
+
+COLUMNS = [
+    "row_id",
+    "db",
+    "record_id",
+    "patient_id",
+    "beat_idx",
+    "sample",
+    "start",
+    "n_samples",
+    "aami_class",
+    "synthetic",
+]
+
+
+def make_records(n_samples: dict[str, int], fs: int = 360) -> pd.DataFrame:
+    """Return a records table of database `db`, with patient names unlike the records'."""
+    return pd.DataFrame(
+        [
+            {
+                "db": "db",
+                "record_id": name,
+                "patient_id": f"p{name}",
+                "fs": fs,
+                "n_samples": n,
+                "status": "ok",
+                "reason": "",
+            }
+            for name, n in n_samples.items()
+        ]
+    )
+
+
+def make_beats(peaks: dict[str, list[tuple[int, str]]]) -> pd.DataFrame:
+    """Return a beats table from (sample, class) pairs a record."""
+    rows = [
+        {
+            "db": "db",
+            "record_id": name,
+            "patient_id": f"p{name}",
+            "beat_idx": i,
+            "sample": sample,
+            "aami_class": aami_class,
+        }
+        for name, pairs in peaks.items()
+        for i, (sample, aami_class) in enumerate(pairs)
+    ]
+    columns = ["db", "record_id", "patient_id", "beat_idx", "sample", "aami_class"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def slide(
+    pairs: list[tuple[int, str]], rule: str, n_samples: int = 100, window: int = 50, step: int = 25
+) -> dict[int, str]:
+    """Return start -> class at 50 Hz, where a window is `window` samples long."""
+    params = WindowParameters(
+        mode="sliding", window_s=window / 50, step_s=step / 50, label_rule=rule
+    )
+    table = make_sliding_windows(
+        make_beats({"1": pairs}), make_records({"1": n_samples}, fs=50), params
+    )
+    return dict(zip(table["start"], table["aami_class"], strict=True))
+
+
+class TestBeatWindows:
+    def test_one_centred_window_a_beat(self) -> None:
+        beats = make_beats({"7": [(100, "N"), (5000, "V")], "8": [(9999, "F")]})
+        table = make_beat_windows(
+            beats, make_records({"7": 10_000, "8": 10_000}), WindowParameters()
+        )
+        assert list(table.columns) == COLUMNS
+        assert table.index.equals(pd.RangeIndex(3))
+        assert table["row_id"].tolist() == ["7_000000", "7_000001", "8_000000"]
+        assert table["patient_id"].tolist() == ["p7", "p7", "p8"]
+        assert table["start"].tolist() == [-350, 4550, 9549]
+        assert table["sample"].tolist() == [100, 5000, 9999]
+        assert table["n_samples"].tolist() == [900] * 3
+        assert table["aami_class"].tolist() == ["N", "V", "F"]
+        assert not table["synthetic"].any()
+
+    @given(
+        sample=st.integers(0, 1999),
+        window_s=st.floats(0.5, 5),
+        fs=st.sampled_from([100, 128, 250, 360]),
+    )
+    @settings(deadline=None, max_examples=50)
+    def test_r_peak_stands_in_the_middle_even_at_the_edges(
+        self, sample: int, window_s: float, fs: int
+    ) -> None:
+        beats = make_beats({"1": [(sample, "N")]})
+        params = WindowParameters(window_s=window_s)
+        row = make_beat_windows(beats, make_records({"1": 2000}, fs), params).iloc[0]
+        assert row["n_samples"] == round(window_s * fs)
+        window = cut_windows(np.arange(2000.0), [row["start"]], row["n_samples"])[0]
+        assert window[row["n_samples"] // 2] == sample
+
+    def test_beats_outside_their_record_are_named(self) -> None:
+        beats = make_beats({"1": [(10, "N"), (1000, "N")]})
+        with pytest.raises(
+            ValueError, match=r"1 beats .* beat 1 of db/1 at sample 1000.* 0 to 999"
+        ):
+            make_beat_windows(beats, make_records({"1": 1000}), WindowParameters())
+
+    def test_beats_of_a_skipped_record_are_named(self) -> None:
+        records = make_records({"1": 1000, "2": 1000})
+        records.loc[1, "status"] = "skipped"
+        beats = make_beats({"1": [(10, "N")], "2": [(10, "N")]})
+        with pytest.raises(ValueError, match=r"'ok': db/2;"):
+            make_beat_windows(beats, records, WindowParameters())
+
+    def test_several_sampling_rates_are_named(self) -> None:
+        records = pd.concat([make_records({"1": 1000}, 360), make_records({"2": 1000}, 128)])
+        with pytest.raises(ValueError, match=r"\[128, 360\] Hz"):
+            make_beat_windows(make_beats({"1": [(10, "N")]}), records, WindowParameters())
+
+    def test_no_usable_record(self) -> None:
+        records = make_records({"1": 1000}).assign(status="skipped")
+        with pytest.raises(ValueError, match="none of the 1 records has status 'ok'"):
+            make_beat_windows(make_beats({}), records, WindowParameters())
+
+    def test_no_beat_gives_an_empty_table_of_the_same_form(self) -> None:
+        full = make_beat_windows(
+            make_beats({"1": [(10, "N")]}), make_records({"1": 1000}), WindowParameters()
+        )
+        for make in (make_beat_windows, make_sliding_windows):
+            empty = make(make_beats({}), make_records({"1": 1000}), WindowParameters())
+            assert len(empty) == 0
+            assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+class TestSlidingWindows:
+    def test_windows_lie_wholly_inside_and_hold_a_beat(self) -> None:
+        # Starts 0, 25, 50 fit in 100 samples of windows of 50; the beat at 80 is in the last two
+        # but for 25, whose window ends at 74.
+        assert slide([(80, "V")], "nearest") == {50: "V"}
+        assert slide([(0, "S"), (99, "V")], "nearest") == {0: "S", 50: "V"}
+        assert slide([(49, "S")], "nearest") == {0: "S", 25: "S"}
+        assert slide([(50, "S")], "nearest") == {25: "S", 50: "S"}
+
+    def test_table(self) -> None:
+        beats = make_beats({"5": [(700, "V")], "6": [(10, "N")]})
+        records = make_records({"5": 1300, "6": 899, "9": 5000})
+        table = make_sliding_windows(beats, records, WindowParameters(mode="sliding"))
+        assert list(table.columns) == COLUMNS
+        # 900-sample windows at 0, 180, 360 of record 5; record 6 is too short, 9 has no beat.
+        assert table["row_id"].tolist() == ["5_s0000000", "5_s0000180", "5_s0000360"]
+        assert table["sample"].tolist() == [450, 630, 810]
+        assert table["beat_idx"].tolist() == [-1, -1, -1]
+        assert table["patient_id"].unique().tolist() == ["p5"]
+
+    @pytest.mark.parametrize(
+        ("pairs", "rule", "expected"),
+        [
+            # The centre of the only window is 25.
+            ([(20, "S"), (31, "V")], "nearest", "S"),
+            ([(20, "S"), (30, "V")], "nearest", "S"),  # as near: the earlier
+            ([(19, "S"), (30, "V")], "nearest", "V"),
+            ([(25, "F"), (25, "V")], "nearest", "F"),
+            ([(20, "F"), (20, "V")], "nearest", "F"),
+            ([(1, "N"), (25, "V"), (49, "N")], "majority", "N"),
+            ([(1, "N"), (24, "V"), (25, "N"), (40, "V")], "majority", "N"),  # tie: nearest
+            ([(1, "N"), (24, "V"), (27, "N"), (40, "V")], "majority", "V"),
+            ([(20, "Q"), (30, "S")], "majority", "Q"),  # tie, as near: the earlier
+            # The beat nearest the centre is F, but F is not among the tied classes.
+            ([(1, "S"), (2, "S"), (25, "F"), (45, "V"), (46, "V")], "majority", "V"),
+            ([(24, "N"), (2, "S"), (47, "V")], "any_abnormal", "V"),
+            ([(24, "N"), (3, "S"), (47, "V")], "any_abnormal", "S"),
+            ([(24, "N"), (26, "N")], "any_abnormal", "N"),
+        ],
+    )
+    def test_label_rules(self, pairs: list[tuple[int, str]], rule: str, expected: str) -> None:
+        assert slide(pairs, rule, n_samples=50) == {0: expected}
+
+    @given(
+        pairs=st.lists(st.tuples(st.integers(0, 299), st.sampled_from("NSVFQ")), max_size=25),
+        window=st.integers(25, 90),
+        step=st.integers(1, 60),
+        rule=st.sampled_from(["nearest", "majority", "any_abnormal"]),
+    )
+    @settings(deadline=None, max_examples=150)
+    def test_against_one_window_at_a_time(
+        self, pairs: list[tuple[int, str]], window: int, step: int, rule: str
+    ) -> None:
+        expected = {}
+        ordered = sorted(pairs, key=lambda pair: pair[0])
+        for start in range(0, 300 - window + 1, step):
+            inside = [(s, c) for s, c in ordered if start <= s < start + window]
+            if not inside:
+                continue
+            centre = start + window // 2
+            # `sorted` is stable: of two as near, the earlier stays first.
+            by_distance = [c for s, c in sorted(inside, key=lambda pair: abs(pair[0] - centre))]
+            if rule == "any_abnormal":
+                expected[start] = next((c for c in by_distance if c != "N"), "N")
+            elif rule == "majority":
+                most = max(by_distance.count(c) for c in by_distance)
+                expected[start] = next(c for c in by_distance if by_distance.count(c) == most)
+            else:
+                expected[start] = by_distance[0]
+        assert slide(pairs, rule, n_samples=300, window=window, step=step) == expected
+
+    def test_unknown_class_is_named(self) -> None:
+        with pytest.raises(ValueError, match=r"unknown AAMI class \['X'\]"):
+            slide([(25, "X")], "nearest")
+
+
+class TestCutWindows:
+    @given(
+        length=st.integers(1, 40),
+        n_samples=st.integers(1, 40),
+        starts=st.lists(st.integers(-130, 170), max_size=8),
+        seed=st.integers(0, 9),
+    )
+    @settings(deadline=None, max_examples=200)
+    def test_equals_slices_of_the_padded_signal(
+        self, length: int, n_samples: int, starts: list[int], seed: int
+    ) -> None:
+        n_samples = min(length, n_samples)
+        signal = np.random.default_rng(seed).normal(size=length)
+        windows = cut_windows(signal, starts, n_samples)
+        assert windows.shape == (len(starts), n_samples)
+        assert windows.dtype == np.float32
+        padded = np.pad(signal, 200, mode="reflect").astype(np.float32)
+        for window, start in zip(windows, starts, strict=True):
+            np.testing.assert_array_equal(window, padded[start + 200 : start + 200 + n_samples])
+
+    def test_reads_a_memory_map_and_returns_a_copy(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "signal.npy", np.arange(100, dtype=np.float32))
+        signal = np.load(tmp_path / "signal.npy", mmap_mode="r")
+        windows = cut_windows(signal, np.array([0, -2, 97]), 5)
+        np.testing.assert_array_equal(
+            windows, [[0, 1, 2, 3, 4], [2, 1, 0, 1, 2], [97, 98, 99, 98, 97]]
+        )
+        windows[:] = 7  # the map is read-only
+        assert signal[0] == 0
+
+    def test_signal_shorter_than_a_window(self) -> None:
+        with pytest.raises(ValueError, match="899 samples, fewer than the 900"):
+            cut_windows(np.zeros(899), [0], 900)
+
+    @pytest.mark.parametrize(
+        ("signal", "starts", "n_samples", "message"),
+        [
+            (np.zeros((2, 50)), [0], 10, r"shape \(2, 50\); expected one lead"),
+            (np.zeros(50), [0.5], 10, "dtype float64; expected one-dimensional integers"),
+            (np.zeros(50), [[0]], 10, r"shape \(1, 1\)"),
+            (np.zeros(50), [0], 0, "n_samples is 0"),
+        ],
+    )
+    def test_wrong_arguments(
+        self, signal: np.ndarray, starts: list, n_samples: int, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            cut_windows(signal, starts, n_samples)
+
+
+# wfdb 4.3 calls set_index(inplace=True), which pandas 3.1 deprecates.
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.set_index")
+def test_real_record(physionet: Path) -> None:
+    record = read_record(physionet / "mitdb", "mitdb", "208")
+    records = make_records({"208": len(record.signal)}).assign(db="mitdb", patient_id="mitdb/208")
+    table = make_beat_windows(record.beats, records, WindowParameters())
+    assert table["aami_class"].value_counts().to_dict() == {
+        "N": 1586,
+        "S": 2,
+        "V": 992,
+        "F": 373,
+        "Q": 2,
+    }
+    windows = cut_windows(record.signal, table["start"].to_numpy(), 900)
+    np.testing.assert_array_equal(windows[:, 450], record.signal[table["sample"]])
+
+    sliding = make_sliding_windows(record.beats, records, WindowParameters(mode="sliding"))
+    # 650,000 samples hold 3,607 windows at a step of 180. No beat stands between samples 457,495
+    # and 458,621, a pause of 3.1 s, so the window from 457,560 is left out.
+    assert set(range(0, 650_000 - 900 + 1, 180)) - set(sliding["start"]) == {457_560}
+    assert len(sliding) == 3606
+    # A window of 2.5 s that has no beat but N can only be labelled N by any rule.
+    peaks = record.beats["sample"].to_numpy()
+    calm = [
+        set(record.beats["aami_class"][(peaks >= start) & (peaks < start + 900)]) == {"N"}
+        for start in sliding["start"][:200]
+    ]
+    assert any(calm)
+    assert set(sliding["aami_class"][:200][calm]) == {"N"}
