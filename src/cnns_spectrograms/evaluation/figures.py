@@ -1,0 +1,440 @@
+"""Figures of the report, as Matplotlib `Figure` objects that touch no global state.
+
+Every figure takes its title from the caller, who says the protocol, split and model in it; with
+``synthetic=True`` the title starts with "synthetic data", so that a figure of simulated
+recordings cannot be taken for one of patients.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+# From Okabe and Ito's Color Universal Design palette (2008), which people with any common form of
+# colour blindness tell apart; a class has the same colour in every figure.
+CLASS_COLORS: dict[str, str] = {
+    "N": "#0072B2",
+    "S": "#E69F00",
+    "V": "#D55E00",
+    "F": "#CC79A7",
+    "Q": "#009E73",
+}
+
+_DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
+_SMOTE_COLUMN = "train (SMOTE)"
+# Where a log axis of counts starts, so that a count of 1 still has a bar.
+_LOG_FLOOR = 0.7
+_HISTORY_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_macro_f1",
+    "val_accuracy",
+    "learning_rate",
+)
+
+
+def plot_confusion_matrix(
+    metrics: Mapping[str, Any], title: str, *, synthetic: bool = False
+) -> Figure:
+    """Draw a confusion matrix: colour and percentage by row, and the count, in each cell.
+
+    A row is a true class and sums to 100 %, so the diagonal is the recall. The row of a class
+    without a beat in the truth is hatched and says "absent".
+
+    Args:
+        metrics: What `evaluate_predictions` returns.
+        title: Protocol, split and model.
+        synthetic: Whether the data are simulated.
+    """
+    classes = list(metrics["classes"])
+    counts = np.array(metrics["confusion_matrix"], dtype=np.int64)
+    shares = np.array(metrics["confusion_matrix_normalized"], dtype=np.float64)  # None -> NaN
+    n_classes = len(classes)
+
+    figure = _start_figure((1.6 + 1.05 * n_classes, 1.4 + 0.95 * n_classes), title, synthetic)
+    figure.set_layout_engine("compressed")  # the colour bar as high as the square matrix
+    axes = figure.subplots()
+    image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1)
+    for i, name in enumerate(classes):
+        if metrics["per_class"][name]["status"] == "absent":
+            axes.add_patch(
+                Rectangle(
+                    (-0.5, i - 0.5),
+                    n_classes,
+                    1,
+                    facecolor=_LIGHT,
+                    edgecolor="white",
+                    hatch="///",
+                    linewidth=0,
+                )
+            )
+            axes.text(
+                (n_classes - 1) / 2,
+                i,
+                "absent: no beat in the truth",
+                ha="center",
+                va="center",
+                color=_DARK,
+                fontsize=10,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
+            )
+            continue
+        for j in range(n_classes):
+            axes.text(
+                j,
+                i,
+                f"{100 * shares[i, j]:.1f} %\n{counts[i, j]:,}",
+                ha="center",
+                va="center",
+                fontsize=9.5,
+                linespacing=1.35,
+                color="white" if shares[i, j] > 0.55 else _DARK,
+            )
+    axes.set_xticks(range(n_classes), classes, fontsize=11)
+    axes.set_yticks(
+        range(n_classes),
+        [f"{name}\n{row.sum():,}" for name, row in zip(classes, counts, strict=True)],
+        fontsize=11,
+    )
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class (beats)")
+    axes.set_xticks(np.arange(n_classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n_classes + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, format=PercentFormatter(xmax=1, symbol=" %"))
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
+    """Draw loss, validation scores and learning rate by epoch, with the best epoch marked.
+
+    Args:
+        history: One row an epoch: epoch, train_loss, val_loss, val_macro_f1, val_accuracy,
+            learning_rate. The best epoch is the first with the greatest val_macro_f1.
+        title: Protocol and model.
+        synthetic: Whether the data are simulated.
+
+    Raises:
+        ValueError: If there is no epoch, or a column is missing.
+    """
+    missing = [column for column in _HISTORY_COLUMNS if column not in history.columns]
+    if missing or history.empty:
+        raise ValueError(
+            f"history has {len(history)} epochs and lacks the columns "
+            f"{', '.join(missing) or 'none'}; expected at least one epoch with "
+            f"{', '.join(_HISTORY_COLUMNS)}"
+        )
+    panels: list[tuple[str, list[tuple[str, str, str, str]]]] = [
+        (
+            "loss",
+            [
+                ("train_loss", "train", _DARK, "-"),
+                ("val_loss", "validation", CLASS_COLORS["N"], "--"),
+            ],
+        ),
+        (
+            "validation score",
+            [
+                ("val_macro_f1", "macro F1", CLASS_COLORS["V"], "-"),
+                ("val_accuracy", "accuracy", CLASS_COLORS["Q"], "--"),
+            ],
+        ),
+        ("learning rate", [("learning_rate", "learning rate", _DARK, "-")]),
+    ]
+    figure = _start_figure((7.2, 7.0), title, synthetic)
+    all_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
+    epochs = history["epoch"].to_numpy()
+    f1 = history["val_macro_f1"].to_numpy(dtype=np.float64)
+    best = None if np.isnan(f1).all() else int(np.nanargmax(f1))
+    for axes, (label, lines) in zip(all_axes, panels, strict=True):
+        for column, name, color, style in lines:
+            axes.plot(
+                epochs, history[column], style, label=name, color=color, marker="o", markersize=4
+            )
+        if best is not None:
+            axes.axvline(
+                epochs[best],
+                color=_MID,
+                linewidth=1,
+                linestyle=":",
+                label=f"best epoch: {int(epochs[best])}\n(macro F1 {f1[best]:.3f})",
+            )
+        axes.set_ylabel(label)
+        axes.grid(color=_LIGHT)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_ylim(0, 1.08 * _greatest(history[[column for column, *_ in lines]]))
+    for axes in all_axes[:2]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
+    all_axes[1].set_ylim(0, 1.03)
+    all_axes[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    all_axes[2].set_xlabel("epoch")
+    # Half an epoch on each side, so that a single epoch still has an axis.
+    all_axes[2].set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
+    all_axes[2].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def plot_model_comparison(
+    comparison: pd.DataFrame, title: str, *, synthetic: bool = False
+) -> Figure:
+    """Draw macro F1, accuracy and the F1 of each class, a bar a model.
+
+    Args:
+        comparison: What `compare_models` returns. A NaN F1 is that of a class absent from the
+            truth: it has no bar, and "absent" is written in its place.
+        title: Protocol and split.
+        synthetic: Whether the data are simulated.
+
+    Raises:
+        ValueError: If there is no model.
+    """
+    if comparison.empty:
+        raise ValueError("the comparison holds no model; give at least one")
+    classes = [
+        column.removeprefix("f1_") for column in comparison.columns if column.startswith("f1_")
+    ]
+    columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in classes)]
+    # A gap sets the two overall scores apart from the classes.
+    centers = np.array([0.0, 1.0, *(2.35 + np.arange(len(classes)))])
+    models = comparison["model"].astype(str).tolist()
+    colors = colormaps["cividis"](np.linspace(0.12, 0.88, len(models)))
+    width = 0.84 / len(models)
+    crowded = len(models) > 2
+
+    width_inches = max(7.0, 1.5 + 0.3 * len(models) * len(columns))
+    figure = _start_figure((width_inches, 4.8), title, synthetic)
+    axes = figure.subplots()
+    for m, (model, color) in enumerate(zip(models, colors, strict=True)):
+        values = comparison[columns].iloc[m].to_numpy(dtype=np.float64)
+        drawn = ~np.isnan(values)
+        bars = axes.bar(
+            centers[drawn] + (m - (len(models) - 1) / 2) * width,
+            values[drawn],
+            width * 0.94,
+            color=color,
+            edgecolor=_DARK,
+            linewidth=0.5,
+            label=model,
+        )
+        axes.bar_label(
+            bars,
+            [f"{value:.2f}" for value in values[drawn]],
+            padding=2,
+            fontsize=8.5,
+            rotation=90 if crowded else 0,
+        )
+    for center, column in zip(centers, columns, strict=True):
+        if comparison[column].isna().all():
+            axes.text(center, 0.02, "absent", ha="center", va="bottom", rotation=90, color=_MID)
+    axes.axvline((centers[1] + centers[2]) / 2, color=_MID, linewidth=0.8)
+    axes.set_xticks(centers, ["macro F1", "accuracy", *(f"F1 {name}" for name in classes)])
+    axes.set_xlim(centers[0] - 0.6, centers[-1] + 0.6)
+    axes.set_ylim(0, 1.14)
+    axes.set_yticks(np.arange(0, 1.01, 0.2))
+    axes.set_ylabel("score")
+    axes.tick_params(axis="x", length=0)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=_LIGHT)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=min(len(models), 4), frameon=False, fontsize=9)
+    return figure
+
+
+def plot_contact_sheet(
+    images: Mapping[str, Sequence[tuple[NDArray[np.uint8], str]]],
+    title: str,
+    *,
+    times_s: NDArray[np.float64],
+    frequencies_hz: NDArray[np.float64],
+    synthetic: bool = False,
+) -> Figure:
+    """Draw example spectrograms, a row a class and a column an example.
+
+    Args:
+        images: Class -> (image, caption) pairs. An image is uint8 (H, W): frequency runs down the
+            rows and time along the columns. The caption says where the window is from, or that
+            it is synthetic. A class may have no example.
+        title: Protocol and split.
+        times_s: Time of the centre of each column, s, evenly spaced, (W,).
+        frequencies_hz: Frequency of the centre of each row, Hz, evenly spaced, (H,).
+        synthetic: Whether the data are simulated.
+
+    Raises:
+        ValueError: If there is no image at all, or one is not uint8 of the (H, W) of the axes.
+    """
+    n_columns = max((len(examples) for examples in images.values()), default=0)
+    if n_columns == 0:
+        raise ValueError("the contact sheet has no image; give at least one example of a class")
+    shape = (len(frequencies_hz), len(times_s))
+    left_right, bottom_top = _edges(times_s), _edges(frequencies_hz[::-1])
+    n_rows = len(images)
+    figure = _start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title, synthetic)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)
+    for i, (name, examples) in enumerate(images.items()):
+        for j in range(n_columns):
+            axes: Axes = grid[i, j]
+            if j < len(examples):
+                image, caption = examples[j]
+                _check_image(image, name, caption, shape)
+                axes.imshow(
+                    image,
+                    cmap="cividis",
+                    vmin=0,
+                    vmax=255,
+                    aspect="auto",
+                    origin="upper",
+                    extent=(*left_right, *bottom_top),
+                )
+                axes.set_title(caption, fontsize=7.5)
+                axes.tick_params(labelsize=8)
+            else:
+                # Invisible, but as wide as its neighbours, so that rows stay aligned.
+                axes.set(xlim=left_right, ylim=bottom_top)
+                axes.spines[:].set_visible(False)
+                axes.tick_params(colors="none", labelsize=8)
+            axes.tick_params(labelleft=j == 0)
+        first: Axes = grid[i, 0]
+        first.set_ylabel("frequency, Hz", fontsize=8, color=_DARK if examples else "none")
+        first.annotate(
+            name,
+            (0, 0.5),
+            xycoords=first.yaxis.label,
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=14,
+            fontweight="bold",
+            color=CLASS_COLORS.get(name, _DARK),
+        )
+        if not examples:
+            first.text(0.5, 0.5, "no example", ha="center", va="center", transform=first.transAxes)
+    figure.supxlabel("time, s", fontsize=10)
+    return figure
+
+
+def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
+    """Draw how many windows of each class every split holds, on a log axis.
+
+    Args:
+        counts: Number of windows; index: the classes; one column a split. A column
+            "train (SMOTE)" holds the synthetic windows of train: they are drawn as hatched bars
+            of their own, beside the real windows of train.
+        title: Protocol.
+        synthetic: Whether the recordings are simulated.
+
+    Raises:
+        ValueError: If there is no split, or there are synthetic windows but no split train.
+    """
+    splits = [str(column) for column in counts.columns if column != _SMOTE_COLUMN]
+    has_smote = _SMOTE_COLUMN in counts.columns
+    if not splits or (has_smote and "train" not in splits):
+        raise ValueError(
+            f"counts have the columns {', '.join(map(str, counts.columns)) or 'none'}; expected "
+            "the splits, with train where there are synthetic windows"
+        )
+    classes = [str(name) for name in counts.index]
+    colors = [CLASS_COLORS.get(name, _MID) for name in classes]
+    positions = np.arange(len(classes), dtype=np.float64)
+
+    figure = _start_figure((1.0 + 3.2 * len(splits), 4.0), title, synthetic)
+    all_axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for axes, split in zip(all_axes, splits, strict=True):
+        real = counts[split].to_numpy(dtype=np.int64)
+        smote = (
+            counts[_SMOTE_COLUMN].to_numpy(dtype=np.int64)
+            if has_smote and split == "train"
+            else np.zeros_like(real)
+        )
+        paired = smote > 0
+        # A class with SMOTE windows has two narrower bars side by side: stacked on a log axis,
+        # their heights could not be compared.
+        x = np.where(paired, positions - 0.21, positions)
+        widths = np.where(paired, 0.4, 0.78)
+        bars = axes.bar(x, real, widths, color=colors, edgecolor=_DARK, linewidth=0.5)
+        _label_bars(axes, bars)
+        if paired.any():
+            bars = axes.bar(
+                positions[paired] + 0.21,
+                smote[paired],
+                0.4,
+                label="synthetic (SMOTE)",
+                color="white",
+                edgecolor=[c for c, p in zip(colors, paired, strict=True) if p],
+                hatch="////",
+            )
+            _label_bars(axes, bars)
+            axes.legend(loc="upper right", frameon=False, fontsize=8.5)
+        made = f" + {smote.sum():,} synthetic" if paired.any() else ""
+        axes.set_title(f"{split}: {real.sum():,} windows{made}", fontsize=10)
+        axes.set_xticks(positions, classes, fontsize=11)
+        axes.tick_params(axis="x", length=0)
+        axes.set_axisbelow(True)
+        axes.grid(axis="y", color=_LIGHT)
+        axes.spines[["top", "right"]].set_visible(False)
+    top = max(int(counts.to_numpy().max()), 1)
+    all_axes[0].set_yscale("log")
+    # Room above for the legend.
+    all_axes[0].set_ylim(_LOG_FLOOR, 8 * top)
+    all_axes[0].set_ylabel("windows (log scale)")
+    figure.supxlabel("AAMI class", fontsize=10)
+    return figure
+
+
+def _start_figure(size_inches: tuple[float, float], title: str, synthetic: bool) -> Figure:
+    figure = Figure(figsize=size_inches, dpi=150, layout="constrained")
+    text = f"synthetic data: {title}" if synthetic else title
+    # Some 11 characters of 11-point type an inch.
+    figure.suptitle(textwrap.fill(text, int(11 * size_inches[0])), fontsize=11, fontweight="bold")
+    return figure
+
+
+def _greatest(values: pd.DataFrame) -> float:
+    """Return the greatest finite value, or 1 where none is above 0."""
+    array = values.to_numpy(dtype=np.float64)
+    greatest = array[np.isfinite(array)].max(initial=0.0)
+    return float(greatest) if greatest > 0 else 1.0
+
+
+def _label_bars(axes: Axes, bars: BarContainer) -> None:
+    """Write every bar's height above it; a height of 0 stands on the floor of the log axis."""
+    for bar in bars:
+        axes.annotate(
+            f"{bar.get_height():,.0f}",
+            (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR)),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+
+
+def _edges(centers: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the outer edges of evenly spaced pixels, first to last, given their centres."""
+    half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2
+    return float(centers[0] - half), float(centers[-1] + half)
+
+
+def _check_image(image: NDArray[np.uint8], name: str, caption: str, shape: tuple[int, int]) -> None:
+    if image.dtype != np.uint8 or image.shape != shape:
+        raise ValueError(
+            f"the image '{caption}' of class {name} has dtype {image.dtype} and shape "
+            f"{image.shape}; expected uint8 {shape}, a row a frequency and a column a time"
+        )

@@ -1,0 +1,331 @@
+"""Scores of a classifier, beat by beat: one JSON-ready dictionary, and the tables read from it.
+
+Shapes: K classes; a confusion matrix is (K, K), rows the truth, columns the predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+
+ClassStatus = Literal["scored", "missed", "absent"]
+
+_KEY_COLUMNS = ("row_id", "split", "db", "record_id", "patient_id", "beat_idx", "sample")
+_LABEL_COLUMNS = ("aami_class", "predicted")
+_SUM_TOLERANCE = 1e-3
+# A float32 softmax, or a mean of several, may pass 1 by a rounding error.
+_RANGE_TOLERANCE = 1e-6
+
+_STATUS_TEXT = {
+    "scored": "scored",
+    "missed": "missed (never predicted)",
+    "absent": "absent (no beat in the truth)",
+}
+
+
+def validate_predictions(predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES) -> None:
+    """Check that a predictions table can be scored; return nothing when it can.
+
+    Args:
+        predictions: One row a beat: row_id, split, db, record_id, patient_id, beat_idx, sample,
+            aami_class (truth), predicted, and ``prob_<class>`` (float) for every class.
+        classes: Class names, in the order of the network's outputs.
+
+    Raises:
+        ValueError: If the table is empty, a column or a value is missing, a class is unknown, a
+            row_id comes twice, a probability lies outside [0, 1], a row's probabilities do not
+            sum to 1 (within 1e-3), or ``predicted`` is not a class of the greatest probability
+            (of tied classes any is right).
+    """
+    prob_columns = [f"prob_{name}" for name in classes]
+    columns = [*_KEY_COLUMNS, *_LABEL_COLUMNS, *prob_columns]
+    _check_columns(predictions, columns)
+    for column in columns:
+        _check_rows(predictions, predictions[column].isna(), f"have no value in '{column}'")
+    _encode(predictions, "aami_class", classes)
+    predicted = _encode(predictions, "predicted", classes)
+    _check_rows(
+        predictions,
+        predictions["row_id"].duplicated(keep=False),
+        "share their row_id with another; give each window once",
+    )
+    for column in prob_columns:
+        if not pd.api.types.is_float_dtype(predictions[column]):
+            raise ValueError(
+                f"predictions column '{column}' has dtype {predictions[column].dtype}; "
+                "expected float probabilities"
+            )
+    probs = predictions[prob_columns].to_numpy(dtype=np.float64)
+    outside = (probs < -_RANGE_TOLERANCE) | (probs > 1 + _RANGE_TOLERANCE)
+    _check_rows(
+        predictions,
+        outside.any(axis=1),
+        "have a probability outside [0, 1]; give softmax outputs, not logits",
+    )
+    sums = probs.sum(axis=1)
+    _check_rows(
+        predictions,
+        np.abs(sums - 1) > _SUM_TOLERANCE,
+        f"have probabilities that do not sum to 1 (sums from {sums.min():.4f} to "
+        f"{sums.max():.4f}); give softmax outputs over the {len(classes)} classes",
+    )
+    _check_rows(
+        predictions,
+        probs[np.arange(len(probs)), predicted] < probs.max(axis=1),
+        "have a 'predicted' that is not the class of the greatest probability",
+    )
+
+
+def evaluate_predictions(
+    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> dict[str, Any]:
+    """Score one split's predictions.
+
+    The headline ``macro_f1`` is the unweighted mean of F1 over the classes that have at least
+    one beat in the truth (listed in ``macro_f1_classes``). A class that is present but never
+    predicted counts 0. A class without a beat in the truth has no F1 and is left out; beats
+    wrongly given to it still cost the recall of the classes they belong to.
+
+    Args:
+        predictions: One row a beat, of one split; reads split, db, record_id, aami_class and
+            predicted. The order of the rows does not matter.
+        classes: All class names; K of them.
+
+    Returns:
+        A JSON-ready dictionary, without NaN:
+
+        - split, n_beats, n_records, classes (K names);
+        - accuracy, macro_f1, macro_f1_classes;
+        - per_class: for each class precision, recall, f1, support, n_predicted and status:
+          ``'scored'``; ``'missed'`` (in the truth but never predicted: recall and F1 0,
+          precision None); ``'absent'`` (no beat in the truth: precision, recall, F1 None);
+        - confusion_matrix: K x K counts, rows the truth, columns the predictions;
+        - confusion_matrix_normalized: each row divided by its sum, so that the diagonal is the
+          recall; the K values of an absent class's row are None.
+
+    Raises:
+        ValueError: If the table is empty, a column is missing, a class is unknown, or the rows
+            belong to more than one split.
+    """
+    _check_columns(predictions, ["split", "db", "record_id", *_LABEL_COLUMNS])
+    splits = sorted(predictions["split"].astype(str).unique())
+    if len(splits) != 1:
+        raise ValueError(
+            f"predictions hold the splits {', '.join(splits)}; expected one: "
+            "select a split before scoring, so that none is mixed into the test result"
+        )
+    truth = _encode(predictions, "aami_class", classes)
+    predicted = _encode(predictions, "predicted", classes)
+
+    labels = np.arange(len(classes))
+    matrix = confusion_matrix(truth, predicted, labels=labels)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=labels, average=None, zero_division=0
+    )
+    n_predicted = matrix.sum(axis=0)
+
+    per_class: dict[str, dict[str, Any]] = {}
+    normalized: list[list[float | None]] = []
+    for k, name in enumerate(classes):
+        status = _status_of(int(support[k]), int(n_predicted[k]))
+        present = status != "absent"
+        per_class[name] = {
+            "precision": float(precision[k]) if status == "scored" else None,
+            "recall": float(recall[k]) if present else None,
+            "f1": float(f1[k]) if present else None,
+            "support": int(support[k]),
+            "n_predicted": int(n_predicted[k]),
+            "status": status,
+        }
+        normalized.append((matrix[k] / support[k]).tolist() if present else [None] * len(classes))
+    present_classes = [name for name in classes if per_class[name]["status"] != "absent"]
+    return {
+        "split": splits[0],
+        "n_beats": len(predictions),
+        "n_records": len(predictions[["db", "record_id"]].drop_duplicates()),
+        "classes": list(classes),
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "macro_f1": float(np.mean([per_class[name]["f1"] for name in present_classes])),
+        "macro_f1_classes": present_classes,
+        "per_class": per_class,
+        "confusion_matrix": matrix.tolist(),
+        "confusion_matrix_normalized": normalized,
+    }
+
+
+def per_class_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row a class: aami_class, status, precision, recall, f1, support, n_predicted.
+
+    A score that `evaluate_predictions` left undefined (None) is NaN here.
+    """
+    table = pd.DataFrame(
+        [{"aami_class": name, **metrics["per_class"][name]} for name in metrics["classes"]]
+    )
+    scores = ["precision", "recall", "f1"]
+    table = table.astype(dict.fromkeys(scores, "float64"))
+    return table[["aami_class", "status", *scores, "support", "n_predicted"]]
+
+
+def format_classification_report(metrics: Mapping[str, Any]) -> str:
+    """Return the scores as an aligned plain-text table.
+
+    A dash stands for a score that is not defined; the status says why. The last lines give
+    macro F1, with the classes it averages over, and accuracy.
+    """
+    lines = [
+        f"{'class':<8}{'precision':>9}{'recall':>9}{'F1':>9}"
+        f"{'support':>10}{'predicted':>11}  status"
+    ]
+    for name in metrics["classes"]:
+        row = metrics["per_class"][name]
+        scores = "".join(
+            f"{'-' if row[key] is None else format(row[key], '.3f'):>9}"
+            for key in ("precision", "recall", "f1")
+        )
+        lines.append(
+            f"{name:<8}{scores}{row['support']:>10,}{row['n_predicted']:>11,}"
+            f"  {_STATUS_TEXT[row['status']]}"
+        )
+    averaged = metrics["macro_f1_classes"]
+    lines += [
+        "",
+        f"macro F1 {metrics['macro_f1']:.3f}  mean over the classes present in the truth "
+        f"({', '.join(averaged)})",
+        f"accuracy {metrics['accuracy']:.3f}  {metrics['n_beats']:,} beats, "
+        f"{metrics['n_records']:,} records, split {metrics['split']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def per_record_table(
+    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> pd.DataFrame:
+    """Count right and wrong beats record by record: where the errors are.
+
+    Args:
+        predictions: One row a beat; reads db, record_id, aami_class and predicted.
+        classes: All class names.
+
+    Returns:
+        One row a record, most errors first: db, record_id, n_beats, errors, accuracy, then for
+        each class ``tp_<class>``, ``fn_<class>`` (its beats that were missed) and
+        ``fp_<class>`` (other beats taken for it).
+
+    Raises:
+        ValueError: If the table is empty, a column is missing or a class is unknown.
+    """
+    _check_columns(predictions, ["db", "record_id", *_LABEL_COLUMNS])
+    truth = _encode(predictions, "aami_class", classes)
+    predicted = _encode(predictions, "predicted", classes)
+    counts: dict[str, NDArray[np.int64]] = {
+        "n_beats": np.ones(len(truth), dtype=np.int64),
+        "errors": (truth != predicted).astype(np.int64),
+    }
+    for k, name in enumerate(classes):
+        is_k, called_k = truth == k, predicted == k
+        counts[f"tp_{name}"] = (is_k & called_k).astype(np.int64)
+        counts[f"fn_{name}"] = (is_k & ~called_k).astype(np.int64)
+        counts[f"fp_{name}"] = (~is_k & called_k).astype(np.int64)
+    keys = ["db", "record_id"]
+    # Text keys, because a categorical key would bring rows for records that are not there.
+    frame = predictions[keys].astype(str).reset_index(drop=True).assign(**counts)
+    table = frame.groupby(keys, as_index=False).sum()
+    table.insert(4, "accuracy", 1 - table["errors"] / table["n_beats"])
+    return table.sort_values(["errors", *keys], ascending=[False, True, True], ignore_index=True)
+
+
+def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Set models beside each other: one row a model, the best macro F1 first.
+
+    Args:
+        metrics_by_model: Model name -> what `evaluate_predictions` gave for it, all on the same
+            beats.
+
+    Returns:
+        model, macro_f1, accuracy and ``f1_<class>`` for each class (NaN for a class that is
+        absent from the truth). Ties in macro F1 go by accuracy, then by name.
+
+    Raises:
+        ValueError: If there is no model, or two models were scored on a different split or
+            number of beats of a class: their macro F1 would not be comparable.
+    """
+    if not metrics_by_model:
+        raise ValueError("no models to compare; give the metrics of at least one")
+    (first, reference), *others = (
+        (model, _truth_of(metrics)) for model, metrics in metrics_by_model.items()
+    )
+    for model, found in others:
+        if found != reference:
+            raise ValueError(
+                f"model '{model}' was scored on other beats {found} than '{first}' {reference}; "
+                "score all models on the same split before comparing them"
+            )
+    table = pd.DataFrame(
+        [
+            {
+                "model": model,
+                "macro_f1": metrics["macro_f1"],
+                "accuracy": metrics["accuracy"],
+                **{f"f1_{name}": metrics["per_class"][name]["f1"] for name in metrics["classes"]},
+            }
+            for model, metrics in metrics_by_model.items()
+        ]
+    )
+    scores = [column for column in table.columns if column != "model"]
+    return table.astype(dict.fromkeys(scores, "float64")).sort_values(
+        ["macro_f1", "accuracy", "model"], ascending=[False, False, True], ignore_index=True
+    )
+
+
+def _status_of(support: int, n_predicted: int) -> ClassStatus:
+    if support == 0:
+        return "absent"
+    return "scored" if n_predicted else "missed"
+
+
+def _truth_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    support = {name: metrics["per_class"][name]["support"] for name in metrics["classes"]}
+    return {"split": metrics["split"], **support}
+
+
+def _check_columns(predictions: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in predictions.columns]
+    if missing:
+        raise ValueError(
+            f"predictions lack the columns {', '.join(missing)}; found "
+            f"{', '.join(map(str, predictions.columns)) or 'none'}"
+        )
+    if predictions.empty:
+        raise ValueError("predictions hold no row; expected one a beat, check the split's records")
+
+
+def _check_rows(predictions: pd.DataFrame, bad: ArrayLike, complaint: str) -> None:
+    """Raise a ValueError that counts the rows where `bad` holds and names the first of them."""
+    positions = np.flatnonzero(np.asarray(bad))
+    if len(positions) == 0:
+        return
+    row = predictions.iloc[positions[0]]
+    name = row["row_id"] if "row_id" in predictions.columns else f"at position {positions[0]}"
+    raise ValueError(
+        f"{len(positions)} of {len(predictions)} predictions {complaint} (first: row {name})"
+    )
+
+
+def _encode(predictions: pd.DataFrame, column: str, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the position in `classes` of every value of a column."""
+    codes = pd.Index(list(classes)).get_indexer(pd.Index(predictions[column].astype(object)))
+    if (codes < 0).any():
+        found = sorted({str(value) for value in predictions[column].to_numpy()[codes < 0]})
+        _check_rows(
+            predictions,
+            codes < 0,
+            f"have in '{column}' a class out of {found}; expected one of {', '.join(classes)}",
+        )
+    return codes.astype(np.int64)

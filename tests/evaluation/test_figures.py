@@ -1,0 +1,366 @@
+"""Figures, read back from the Figure object: texts, bar heights, lines, images and extents."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from cnns_spectrograms.evaluation.figures import (
+    CLASS_COLORS,
+    plot_class_distribution,
+    plot_confusion_matrix,
+    plot_contact_sheet,
+    plot_learning_curves,
+    plot_model_comparison,
+)
+from cnns_spectrograms.evaluation.metrics import compare_models, evaluate_predictions
+
+CLASSES = ("N", "S", "V", "F", "Q")
+
+
+def make_metrics(truth: str, predicted: str) -> dict:
+    return evaluate_predictions(
+        pd.DataFrame(
+            {
+                "split": "test",
+                "db": "mitdb",
+                "record_id": "100",
+                "aami_class": list(truth),
+                "predicted": list(predicted),
+            }
+        )
+    )
+
+
+# 5 N (4 right, 1 called Q), 2 S (1 right), 2 V (right), 1 F (called V), no Q.
+METRICS = make_metrics("NNNNNSSVVF", "NNNNQSNVVV")
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0, 1, 2],
+        "train_loss": [0.9, 0.5, 0.3],
+        "val_loss": [1.0, 0.7, 0.8],
+        "val_macro_f1": [0.3, 0.6, 0.5],
+        "val_accuracy": [0.7, 0.8, 0.85],
+        "learning_rate": [3e-4, 2e-4, 1e-4],
+        "bad_batches": [0, 0, 0],
+        "seconds": [1.0, 1.0, 1.0],
+    }
+)
+COUNTS = pd.DataFrame(
+    {
+        "train": [1000, 50, 60, 10, 5],
+        "val": [200, 10, 12, 0, 1],
+        "test": [400, 20, 30, 4, 0],
+        "train (SMOTE)": [0, 0, 0, 40, 0],
+    },
+    index=list(CLASSES),
+)
+IMAGE = np.arange(12, dtype=np.uint8).reshape(3, 4)
+# Centres of 4 columns over 0-2 s, and of 3 rows over 0-60 Hz, the highest first.
+TIMES_S = np.array([0.25, 0.75, 1.25, 1.75])
+FREQUENCIES_HZ = np.array([50.0, 30.0, 10.0])
+
+
+def draw_contact_sheet(synthetic: bool = False) -> Figure:
+    return plot_contact_sheet(
+        {
+            "N": [(IMAGE, "mitdb 100 beat 3"), (IMAGE + 1, "svdb 800 beat 7")],
+            "F": [(IMAGE + 2, "SMOTE (synthetic)")],
+            "Q": [],
+        },
+        "Spectrograms",
+        times_s=TIMES_S,
+        frequencies_hz=FREQUENCIES_HZ,
+        synthetic=synthetic,
+    )
+
+
+FIGURES = {
+    "confusion_matrix": lambda synthetic: plot_confusion_matrix(
+        METRICS, "protocol base", synthetic=synthetic
+    ),
+    "learning_curves": lambda synthetic: plot_learning_curves(
+        HISTORY, "protocol base", synthetic=synthetic
+    ),
+    "model_comparison": lambda synthetic: plot_model_comparison(
+        compare_models({"a": METRICS}), "protocol base", synthetic=synthetic
+    ),
+    "contact_sheet": draw_contact_sheet,
+    "class_distribution": lambda synthetic: plot_class_distribution(
+        COUNTS, "protocol base", synthetic=synthetic
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_title_says_when_the_data_are_synthetic(name: str) -> None:
+    real, synthetic = (FIGURES[name](flag).get_suptitle() for flag in (False, True))
+
+    assert "synthetic" not in real
+    assert synthetic.replace("\n", " ") == f"synthetic data: {real}"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_render_and_leave_pyplot_alone(name: str) -> None:
+    before = pyplot.get_fignums()
+    figure = FIGURES[name](False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+
+    assert file.getvalue().startswith(b"\x89PNG")
+    assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_visible_text_lies_inside_the_figure(name: str) -> None:
+    figure = FIGURES[name](False)
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+
+    for axes in figure.axes:
+        box = axes.get_tightbbox(renderer)
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert box.y1 <= figure.bbox.y1 + 1
+
+
+def test_class_colors_are_five_different_ones() -> None:
+    assert tuple(CLASS_COLORS) == CLASSES
+    assert len(set(CLASS_COLORS.values())) == 5
+
+
+class TestConfusionMatrix:
+    def test_every_cell_of_a_present_class_says_share_and_count(self) -> None:
+        axes = plot_confusion_matrix(METRICS, "t").axes[0]
+        cells = {text.get_position(): text.get_text() for text in axes.texts}
+
+        assert cells[0, 0] == "80.0 %\n4"
+        assert cells[4, 0] == "20.0 %\n1"
+        assert cells[0, 1] == "50.0 %\n1"
+        assert cells[2, 3] == "100.0 %\n1"
+        assert cells[3, 3] == "0.0 %\n0"
+        assert len(cells) == 4 * 5 + 1
+
+    def test_the_row_of_an_absent_class_is_hatched_and_says_so(self) -> None:
+        axes = plot_confusion_matrix(METRICS, "t").axes[0]
+
+        (patch,) = (patch for patch in axes.patches if isinstance(patch, Rectangle))
+        assert patch.get_hatch()
+        assert (patch.get_xy(), patch.get_width()) == ((-0.5, 3.5), 5)
+        (text,) = (text for text in axes.texts if "absent" in text.get_text())
+        assert text.get_position()[1] == 4
+
+    def test_nothing_is_hatched_when_all_classes_are_present(self) -> None:
+        axes = plot_confusion_matrix(make_metrics("NSVFQ", "NSVFF"), "t").axes[0]
+
+        assert len(axes.patches) == 0
+        assert len(axes.texts) == 25
+
+    def test_colours_are_the_shares_and_labels_the_classes(self) -> None:
+        axes = plot_confusion_matrix(METRICS, "t").axes[0]
+        (image,) = axes.images
+        shares = np.ma.getdata(image.get_array())
+
+        np.testing.assert_allclose(shares[:4], METRICS["confusion_matrix_normalized"][:4])
+        assert image.get_clim() == (0, 1)
+        assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
+        assert [label.get_text() for label in axes.get_yticklabels()] == [
+            "N\n5", "S\n2", "V\n2", "F\n1", "Q\n0",
+        ]  # fmt: skip
+
+
+class TestLearningCurves:
+    def test_draws_every_column_by_epoch(self) -> None:
+        loss, score, rate = plot_learning_curves(HISTORY, "t").axes
+        drawn = {
+            line.get_label(): list(np.asarray(line.get_ydata()))
+            for axes in (loss, score, rate)
+            for line in axes.lines
+        }
+
+        assert drawn["train"] == [0.9, 0.5, 0.3]
+        assert drawn["validation"] == [1.0, 0.7, 0.8]
+        assert drawn["macro F1"] == [0.3, 0.6, 0.5]
+        assert drawn["accuracy"] == [0.7, 0.8, 0.85]
+        assert drawn["learning rate"] == [3e-4, 2e-4, 1e-4]
+
+    def test_marks_the_epoch_of_the_greatest_validation_macro_f1(self) -> None:
+        for axes in plot_learning_curves(HISTORY, "t").axes:
+            (line,) = (line for line in axes.lines if "best epoch" in str(line.get_label()))
+            assert line.get_label() == "best epoch: 1\n(macro F1 0.600)"
+            assert list(np.asarray(line.get_xdata())) == [1, 1]
+
+    def test_a_single_epoch_has_one_tick_and_room_around_it(self) -> None:
+        figure = plot_learning_curves(HISTORY[:1], "t")
+        figure.draw_without_rendering()
+        axes = figure.axes[2]
+
+        assert [x for x in axes.get_xticks() if -0.5 <= x <= 0.5] == [0]
+        assert axes.get_xlim() == (-0.5, 0.5)
+
+    def test_a_diverged_epoch_leaves_the_others_readable(self) -> None:
+        history = HISTORY.assign(val_loss=[1.0, np.inf, np.nan], val_macro_f1=[0.3, np.nan, 0.2])
+        figure = plot_learning_curves(history, "t")
+        figure.draw_without_rendering()
+
+        assert figure.axes[0].get_ylim() == pytest.approx((0, 1.08))
+        assert any("best epoch: 0" in str(line.get_label()) for line in figure.axes[1].lines)
+
+    def test_no_epoch_is_best_when_none_was_scored(self) -> None:
+        axes = plot_learning_curves(HISTORY.assign(val_macro_f1=np.nan), "t").axes[1]
+
+        assert not any("best" in str(line.get_label()) for line in axes.lines)
+
+    def test_refuses_no_epoch_and_a_missing_column(self) -> None:
+        with pytest.raises(ValueError, match="0 epochs"):
+            plot_learning_curves(HISTORY[:0], "t")
+        with pytest.raises(ValueError, match="lacks the columns val_loss"):
+            plot_learning_curves(HISTORY.drop(columns="val_loss"), "t")
+
+
+class TestModelComparison:
+    def test_bar_heights_are_the_scores_of_each_model(self) -> None:
+        comparison = compare_models({"hand": METRICS, "zero": make_metrics("NNNNNSSVVF", "Q" * 10)})
+        axes = plot_model_comparison(comparison, "t").axes[0]
+        heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers}
+
+        np.testing.assert_allclose(
+            heights["hand"], [(0.8 + 2 / 3 + 0.8) / 4, 0.7, 0.8, 2 / 3, 0.8, 0]
+        )
+        assert heights["zero"] == [0] * 6
+        assert [label.get_text() for label in axes.get_xticklabels()] == [
+            "macro F1", "accuracy", "F1 N", "F1 S", "F1 V", "F1 F", "F1 Q",
+        ]  # fmt: skip
+
+    def test_writes_each_value_and_absent_for_a_class_without_truth(self) -> None:
+        axes = plot_model_comparison(compare_models({"hand": METRICS}), "t").axes[0]
+        texts = [text.get_text() for text in axes.texts]
+
+        assert texts == ["0.57", "0.70", "0.80", "0.67", "0.80", "0.00", "absent"]
+        assert axes.texts[-1].get_position()[0] == axes.get_xticks()[-1]
+
+    def test_bars_of_one_group_do_not_overlap(self) -> None:
+        comparison = compare_models(dict.fromkeys("abcd", METRICS))
+        axes = plot_model_comparison(comparison, "t").axes[0]
+        spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
+
+        assert len(spans) == 4 * 6
+        assert all(end < start for (_, end), (start, _) in pairwise(spans))
+
+    def test_legend_names_the_models_in_order(self) -> None:
+        comparison = compare_models({"hand": METRICS, "zero": make_metrics("NNNNNSSVVF", "Q" * 10)})
+        (legend,) = plot_model_comparison(comparison, "t").legends
+
+        assert [text.get_text() for text in legend.get_texts()] == ["hand", "zero"]
+
+    def test_refuses_no_model(self) -> None:
+        with pytest.raises(ValueError, match="no model"):
+            plot_model_comparison(compare_models({"a": METRICS})[:0], "t")
+
+
+class TestContactSheet:
+    def test_rows_are_classes_and_columns_captioned_examples(self) -> None:
+        figure = draw_contact_sheet()
+        grid = np.reshape(np.array(figure.axes, dtype=object), (3, 2))
+
+        assert [[axes.get_title() for axes in row] for row in grid] == [
+            ["mitdb 100 beat 3", "svdb 800 beat 7"],
+            ["SMOTE (synthetic)", ""],
+            ["", ""],
+        ]
+        np.testing.assert_array_equal(grid[0, 1].images[0].get_array(), IMAGE + 1)
+        np.testing.assert_array_equal(grid[1, 0].images[0].get_array(), IMAGE + 2)
+        assert [len(axes.images) for axes in grid.flat] == [1, 1, 1, 0, 0, 0]
+        assert [row[0].texts[0].get_text() for row in grid] == ["N", "F", "Q"]
+        assert to_hex(grid[1, 0].texts[0].get_color()).upper() == CLASS_COLORS["F"]
+        assert grid[2, 0].texts[1].get_text() == "no example"
+
+    def test_axes_are_in_seconds_and_hertz_with_row_0_at_the_top(self) -> None:
+        figure = draw_contact_sheet()
+        axes = figure.axes[0]
+        (image,) = axes.images
+
+        assert list(image.get_extent()) == [0, 2, 0, 60]
+        assert image.origin == "upper"
+        assert axes.get_ylim() == (0, 60)
+        assert axes.get_ylabel() == "frequency, Hz"
+        assert figure.get_supxlabel() == "time, s"
+
+    def test_all_images_share_one_scale(self) -> None:
+        images = [image for axes in draw_contact_sheet().axes for image in axes.images]
+
+        assert {image.get_clim() for image in images} == {(0, 255)}
+
+    @pytest.mark.parametrize("bad", [IMAGE / 255, np.stack([IMAGE] * 3), IMAGE.T])
+    def test_refuses_an_image_that_is_not_uint8_or_does_not_fit_the_axes(
+        self, bad: np.ndarray
+    ) -> None:
+        with pytest.raises(ValueError, match="of class N has dtype"):
+            plot_contact_sheet(
+                {"N": [(bad, "x")]}, "t", times_s=TIMES_S, frequencies_hz=FREQUENCIES_HZ
+            )
+
+    @pytest.mark.parametrize("images", [{}, {"N": []}])
+    def test_refuses_no_image(self, images: dict) -> None:
+        with pytest.raises(ValueError, match="no image"):
+            plot_contact_sheet(images, "t", times_s=TIMES_S, frequencies_hz=FREQUENCIES_HZ)
+
+
+class TestClassDistribution:
+    def test_bars_are_the_counts_with_smote_apart(self) -> None:
+        train, val, test = plot_class_distribution(COUNTS, "t").axes
+
+        heights = [[bar.get_height() for bar in bars] for bars in train.containers]
+        assert heights == [[1000, 50, 60, 10, 5], [40]]
+        assert [bar.get_height() for bar in val.patches] == [200, 10, 12, 0, 1]
+        assert [bar.get_height() for bar in test.patches] == [400, 20, 30, 4, 0]
+        real_f, (smote_f,) = train.containers[0][3], train.containers[1]
+        assert smote_f.get_hatch()
+        assert real_f.get_x() + real_f.get_width() < smote_f.get_x()
+        assert train.get_legend().get_texts()[0].get_text() == "synthetic (SMOTE)"
+        assert val.get_legend() is None
+
+    def test_counts_are_written_on_the_bars_even_zero(self) -> None:
+        train, val, _ = plot_class_distribution(COUNTS, "t").axes
+
+        assert [text.get_text() for text in train.texts] == ["1,000", "50", "60", "10", "5", "40"]
+        assert [text.get_text() for text in val.texts] == ["200", "10", "12", "0", "1"]
+
+    def test_axis_is_logarithmic_and_a_single_window_has_a_bar(self) -> None:
+        axes = plot_class_distribution(COUNTS, "t").axes[1]
+
+        assert axes.get_yscale() == "log"
+        assert 0 < axes.get_ylim()[0] < 1
+
+    def test_bars_have_the_colours_of_the_classes(self) -> None:
+        axes = plot_class_distribution(COUNTS, "t").axes[2]
+
+        colors = [to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
+        assert colors == list(CLASS_COLORS.values())
+
+    def test_panel_titles_keep_real_and_synthetic_sums_apart(self) -> None:
+        titles = [axes.get_title() for axes in plot_class_distribution(COUNTS, "t").axes]
+
+        assert titles == [
+            "train: 1,125 windows + 40 synthetic", "val: 223 windows", "test: 454 windows",
+        ]  # fmt: skip
+
+    def test_works_without_smote(self) -> None:
+        figure = plot_class_distribution(COUNTS[["train", "test"]], "t")
+
+        assert len(figure.axes) == 2
+        assert figure.axes[0].get_legend() is None
+
+    def test_refuses_smote_without_train(self) -> None:
+        with pytest.raises(ValueError, match="with train"):
+            plot_class_distribution(COUNTS[["test", "train (SMOTE)"]], "t")

@@ -1,0 +1,410 @@
+"""Metrics against numbers worked by hand, scikit-learn, and what must not change."""
+
+from __future__ import annotations
+
+import json
+import math
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
+
+from cnns_spectrograms.evaluation.metrics import (
+    compare_models,
+    evaluate_predictions,
+    format_classification_report,
+    per_class_table,
+    per_record_table,
+    validate_predictions,
+)
+
+CLASSES = ("N", "S", "V", "F", "Q")
+
+
+def make_predictions(
+    truth: str | list[str], predicted: str | list[str], records: list[str] | None = None
+) -> pd.DataFrame:
+    """A valid table with one beat a letter: the predicted class has 0.6, the others 0.1."""
+    n = len(truth)
+    records = records or ["100"] * n
+    table = pd.DataFrame(
+        {
+            "row_id": [f"{record}_{i:06d}" for i, record in enumerate(records)],
+            "split": "test",
+            "db": "mitdb",
+            "record_id": records,
+            "patient_id": records,
+            "beat_idx": np.arange(n),
+            "sample": 300 * np.arange(n),
+            "aami_class": list(truth),
+            "predicted": list(predicted),
+        }
+    )
+    for name in CLASSES:
+        table[f"prob_{name}"] = np.where(table["predicted"] == name, 0.6, 0.1).astype(np.float32)
+    return table
+
+
+# Worked by hand. Truth: 5 N, 2 S, 2 V, 1 F, 0 Q.
+#   N: 4 right, 1 called Q.  S: 1 right, 1 called N.  V: both right.  F: called V.  Q: absent.
+#   precision N 4/5, S 1/1, V 2/3;  recall N 4/5, S 1/2, V 1, F 0.
+#   F1 = 2 TP / (2 TP + FP + FN): N 8/10, S 2/3, V 4/5, F 0.
+HAND = make_predictions("NNNNNSSVVF", "NNNNQSNVVV", ["100"] * 5 + ["101"] * 2 + ["102"] * 3)
+
+
+class TestEvaluatePredictions:
+    def test_gives_the_numbers_worked_by_hand(self) -> None:
+        metrics = evaluate_predictions(HAND)
+
+        assert metrics["split"] == "test"
+        assert metrics["n_beats"] == 10
+        assert metrics["n_records"] == 3
+        assert metrics["accuracy"] == pytest.approx(0.7)
+        assert metrics["macro_f1"] == pytest.approx((0.8 + 2 / 3 + 0.8 + 0) / 4)
+        assert metrics["macro_f1_classes"] == ["N", "S", "V", "F"]
+        assert metrics["confusion_matrix"] == [
+            [4, 0, 0, 0, 1],
+            [1, 1, 0, 0, 0],
+            [0, 0, 2, 0, 0],
+            [0, 0, 1, 0, 0],
+            [0, 0, 0, 0, 0],
+        ]
+        assert metrics["confusion_matrix_normalized"] == [
+            [0.8, 0, 0, 0, 0.2],
+            [0.5, 0.5, 0, 0, 0],
+            [0, 0, 1, 0, 0],
+            [0, 0, 1, 0, 0],
+            [None] * 5,
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "precision", "recall", "f1", "support", "n_predicted", "status"),
+        [
+            ("N", 4 / 5, 4 / 5, 4 / 5, 5, 5, "scored"),
+            ("S", 1.0, 1 / 2, 2 / 3, 2, 1, "scored"),
+            ("V", 2 / 3, 1.0, 4 / 5, 2, 3, "scored"),
+            ("F", None, 0.0, 0.0, 1, 0, "missed"),
+            ("Q", None, None, None, 0, 1, "absent"),
+        ],
+    )
+    def test_tells_scored_missed_and_absent_classes_apart(
+        self,
+        name: str,
+        precision: float | None,
+        recall: float | None,
+        f1: float | None,
+        support: int,
+        n_predicted: int,
+        status: str,
+    ) -> None:
+        row = evaluate_predictions(HAND)["per_class"][name]
+
+        expected = {
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+            "support": support,
+            "n_predicted": n_predicted,
+            "status": status,
+        }
+        for key, value in expected.items():
+            assert row[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+
+    def test_a_predicted_class_that_is_never_right_is_scored_zero_not_missed(self) -> None:
+        row = evaluate_predictions(make_predictions("NF", "FN"))["per_class"]["F"]
+
+        assert (row["status"], row["precision"], row["recall"], row["f1"]) == ("scored", 0, 0, 0)
+
+    def test_an_absent_class_costs_recall_but_is_not_averaged(self) -> None:
+        metrics = evaluate_predictions(make_predictions("NNNN", "NNNQ"))
+
+        # N: TP 3, FN 1, FP 0.
+        assert metrics["macro_f1"] == pytest.approx(6 / 7)
+        assert metrics["macro_f1_classes"] == ["N"]
+
+    def test_reads_categorical_columns_with_unused_categories(self) -> None:
+        table = HAND.astype({"aami_class": "category", "split": "category"})
+        table["split"] = table["split"].cat.add_categories(["train", "val"])
+
+        assert evaluate_predictions(table) == evaluate_predictions(HAND)
+
+    def test_counts_records_of_two_databases_apart(self) -> None:
+        table = make_predictions("NN", "NN")
+        table["db"] = ["mitdb", "svdb"]
+
+        assert evaluate_predictions(table)["n_records"] == 2
+
+    def test_refuses_two_splits(self) -> None:
+        table = HAND.assign(split=["test"] * 9 + ["val"])
+
+        with pytest.raises(ValueError, match="splits test, val"):
+            evaluate_predictions(table)
+
+    def test_names_an_unknown_class(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"1 of 2 predictions .*'predicted'.*\['X'\].*100_0000"
+        ):
+            evaluate_predictions(make_predictions("NN", "XN"))
+
+    def test_refuses_an_empty_table(self) -> None:
+        with pytest.raises(ValueError, match="no row"):
+            evaluate_predictions(HAND.iloc[:0])
+
+
+@st.composite
+def labels(draw: st.DrawFn) -> tuple[list[str], list[str]]:
+    """Truth and predictions, each over its own subset of the classes."""
+    subsets = st.sets(st.sampled_from(CLASSES), min_size=1)
+    n = draw(st.integers(1, 30))
+    truth, predicted = (
+        draw(st.lists(st.sampled_from(sorted(draw(subsets))), min_size=n, max_size=n))
+        for _ in range(2)
+    )
+    return truth, predicted
+
+
+@settings(deadline=None, max_examples=60)
+@given(labels())
+def test_agrees_with_scikit_learn_and_is_strict_json(pair: tuple[list[str], list[str]]) -> None:
+    truth, predicted = pair
+    metrics = evaluate_predictions(make_predictions(truth, predicted))
+
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    present = [name for name in CLASSES if name in truth]
+    assert metrics["macro_f1_classes"] == present
+    assert metrics["macro_f1"] == pytest.approx(
+        f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
+    )
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert metrics["confusion_matrix"] == (
+        confusion_matrix(truth, predicted, labels=CLASSES).tolist()
+    )
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=present, average=None, zero_division=0
+    )
+    for k, name in enumerate(present):
+        row = metrics["per_class"][name]
+        assert row["recall"] == pytest.approx(recall[k])
+        assert row["f1"] == pytest.approx(f1[k])
+        assert row["support"] == support[k]
+        assert row["n_predicted"] == predicted.count(name)
+        if name in predicted:
+            assert row["status"] == "scored"
+            assert row["precision"] == pytest.approx(precision[k])
+        else:
+            assert row["status"] == "missed"
+            assert row["precision"] is None
+    for name in set(CLASSES) - set(present):
+        row = metrics["per_class"][name]
+        assert (row["status"], row["precision"], row["recall"], row["f1"]) == (
+            "absent", None, None, None,
+        )  # fmt: skip
+        assert metrics["confusion_matrix_normalized"][CLASSES.index(name)] == [None] * 5
+    for name in present:
+        row_shares = metrics["confusion_matrix_normalized"][CLASSES.index(name)]
+        assert sum(row_shares) == pytest.approx(1)
+        assert row_shares[CLASSES.index(name)] == pytest.approx(
+            metrics["per_class"][name]["recall"]
+        )
+
+
+@settings(deadline=None, max_examples=30)
+@given(labels(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing(
+    pair: tuple[list[str], list[str]], random: Random
+) -> None:
+    table = make_predictions(*pair, records=[str(100 + i % 3) for i in range(len(pair[0]))])
+    order = list(range(len(table)))
+    random.shuffle(order)
+    shuffled = table.iloc[order]
+
+    assert evaluate_predictions(shuffled) == evaluate_predictions(table)
+    pd.testing.assert_frame_equal(per_record_table(shuffled), per_record_table(table))
+
+
+class TestValidatePredictions:
+    def test_is_silent_on_a_good_table(self) -> None:
+        validate_predictions(HAND)
+
+    def test_takes_either_of_two_tied_classes(self) -> None:
+        for predicted in "NS":
+            table = make_predictions("N", predicted)
+            table[[f"prob_{name}" for name in CLASSES]] = [0.4, 0.4, 0.1, 0.1, 0.0]
+            validate_predictions(table)
+
+    def test_takes_float16_rounding_of_the_sum(self) -> None:
+        table = HAND.copy()
+        table["prob_N"] += np.float32(5e-4)
+        validate_predictions(table)
+
+    @pytest.mark.parametrize("column", ["row_id", "patient_id", "predicted", "prob_Q"])
+    def test_names_a_missing_column(self, column: str) -> None:
+        with pytest.raises(ValueError, match=f"lack the columns {column}"):
+            validate_predictions(HAND.drop(columns=column))
+
+    def test_refuses_an_empty_table(self) -> None:
+        with pytest.raises(ValueError, match="no row"):
+            validate_predictions(HAND.iloc[:0])
+
+    @pytest.mark.parametrize(
+        ("row", "column", "value", "message"),
+        [
+            (3, "prob_S", np.nan, "no value in 'prob_S'.*100_000003"),
+            (3, "aami_class", None, "no value in 'aami_class'"),
+            (3, "patient_id", None, "no value in 'patient_id'"),
+            (3, "aami_class", "A", r"\['A'\]"),
+            (3, "row_id", "100_000002", "2 of 10 predictions share their row_id"),
+            (3, "prob_N", 1.6, "1 of 10 .* outside"),
+            (3, "prob_S", -0.1, "1 of 10 .* outside"),
+            (3, "prob_N", 0.602, "do not sum to 1"),
+            (3, "prob_N", 0.598, "do not sum to 1"),
+            (3, "predicted", "V", "not the class of the greatest probability.*100_000003"),
+        ],
+    )
+    def test_names_a_bad_value(self, row: int, column: str, value: object, message: str) -> None:
+        table = HAND.copy()
+        table.loc[row, column] = value
+
+        with pytest.raises(ValueError, match=message):
+            validate_predictions(table)
+
+    def test_refuses_probabilities_that_are_not_floats(self) -> None:
+        with pytest.raises(ValueError, match="'prob_N' has dtype"):
+            validate_predictions(HAND.assign(prob_N=HAND["prob_N"].astype(str)))
+
+
+def test_per_class_table_has_nan_where_a_score_is_undefined() -> None:
+    table = per_class_table(evaluate_predictions(HAND))
+
+    assert table.columns.tolist() == [
+        "aami_class", "status", "precision", "recall", "f1", "support", "n_predicted",
+    ]  # fmt: skip
+    assert table["aami_class"].tolist() == list(CLASSES)
+    assert table["status"].tolist() == ["scored", "scored", "scored", "missed", "absent"]
+    np.testing.assert_allclose(table["precision"], [0.8, 1, 2 / 3, np.nan, np.nan])
+    np.testing.assert_allclose(table["recall"], [0.8, 0.5, 1, 0, np.nan])
+    np.testing.assert_allclose(table["f1"], [0.8, 2 / 3, 0.8, 0, np.nan])
+    assert table["support"].tolist() == [5, 2, 2, 1, 0]
+    assert table["n_predicted"].tolist() == [5, 1, 3, 0, 1]
+
+
+def test_per_class_table_of_one_perfect_class_still_has_float_scores() -> None:
+    table = per_class_table(evaluate_predictions(make_predictions("F", "F")))
+
+    assert table[["precision", "recall", "f1"]].dtypes.unique().tolist() == [np.dtype("float64")]
+
+
+def test_classification_report_is_the_aligned_text() -> None:
+    assert format_classification_report(evaluate_predictions(HAND)) == (
+        "class   precision   recall       F1   support  predicted  status\n"
+        "N           0.800    0.800    0.800         5          5  scored\n"
+        "S           1.000    0.500    0.667         2          1  scored\n"
+        "V           0.667    1.000    0.800         2          3  scored\n"
+        "F               -    0.000    0.000         1          0  missed (never predicted)\n"
+        "Q               -        -        -         0          1  absent (no beat in the truth)\n"
+        "\n"
+        "macro F1 0.567  mean over the classes present in the truth (N, S, V, F)\n"
+        "accuracy 0.700  10 beats, 3 records, split test\n"
+    )
+
+
+class TestPerRecordTable:
+    def test_counts_errors_record_by_record_most_first(self) -> None:
+        table = per_record_table(HAND)
+
+        # 100: an N called Q.  101: an S called N.  102: the F called V.
+        assert table["record_id"].tolist() == ["100", "101", "102"]
+        assert table["n_beats"].tolist() == [5, 2, 3]
+        assert table["errors"].tolist() == [1, 1, 1]
+        np.testing.assert_allclose(table["accuracy"], [4 / 5, 1 / 2, 2 / 3])
+        assert table["tp_N"].tolist() == [4, 0, 0]
+        assert table["fn_N"].tolist() == [1, 0, 0]
+        assert table["fp_N"].tolist() == [0, 1, 0]
+        assert table["fp_Q"].tolist() == [1, 0, 0]
+        assert table["fn_F"].tolist() == [0, 0, 1]
+        assert table["fp_V"].tolist() == [0, 0, 1]
+        assert table.columns.tolist()[:6] == [
+            "db", "record_id", "n_beats", "errors", "accuracy", "tp_N",
+        ]  # fmt: skip
+
+    def test_puts_the_record_with_most_errors_first(self) -> None:
+        table = per_record_table(make_predictions("NNNN", "NSVN", ["100", "101", "101", "102"]))
+
+        assert table["record_id"].tolist() == ["101", "100", "102"]
+        assert table["errors"].tolist() == [2, 0, 0]
+
+    @settings(deadline=None, max_examples=30)
+    @given(labels())
+    def test_adds_up_to_the_confusion_matrix(self, pair: tuple[list[str], list[str]]) -> None:
+        table = make_predictions(*pair, records=[str(100 + i % 4) for i in range(len(pair[0]))])
+        sums = per_record_table(table).sum(numeric_only=True)
+        matrix = np.array(evaluate_predictions(table)["confusion_matrix"])
+
+        assert sums["errors"] == matrix.sum() - np.trace(matrix)
+        for k, name in enumerate(CLASSES):
+            assert sums[f"tp_{name}"] == matrix[k, k]
+            assert sums[f"fn_{name}"] == matrix[k].sum() - matrix[k, k]
+            assert sums[f"fp_{name}"] == matrix[:, k].sum() - matrix[k, k]
+
+    def test_ignores_categories_without_a_row(self) -> None:
+        table = HAND.astype({"record_id": "category"})
+
+        pd.testing.assert_frame_equal(
+            per_record_table(table[table["record_id"] != "101"]),
+            per_record_table(HAND[HAND["record_id"] != "101"]),
+        )
+
+
+class TestCompareModels:
+    def test_puts_the_best_macro_f1_first(self) -> None:
+        truth = HAND["aami_class"].tolist()
+        table = compare_models(
+            {
+                "majority": evaluate_predictions(make_predictions(truth, "N" * 10)),
+                "perfect": evaluate_predictions(make_predictions(truth, truth)),
+                "hand": evaluate_predictions(HAND),
+            }
+        )
+
+        assert table.columns.tolist() == [
+            "model", "macro_f1", "accuracy", "f1_N", "f1_S", "f1_V", "f1_F", "f1_Q",
+        ]  # fmt: skip
+        assert table["model"].tolist() == ["perfect", "hand", "majority"]
+        # All called N: TP 5, FP 5, so F1 of N is 10/15, that of the three others 0.
+        np.testing.assert_allclose(table["macro_f1"], [1, (0.8 + 2 / 3 + 0.8) / 4, 2 / 3 / 4])
+        np.testing.assert_allclose(table["accuracy"], [1, 0.7, 0.5])
+        np.testing.assert_allclose(table["f1_F"], [1, 0, 0])
+        assert table["f1_Q"].isna().all()
+
+    def test_breaks_ties_by_accuracy_then_name(self) -> None:
+        metrics = evaluate_predictions(HAND)
+        table = compare_models({"b": metrics, "a": metrics, "c": {**metrics, "accuracy": 0.9}})
+
+        assert table["model"].tolist() == ["c", "a", "b"]
+
+    def test_reads_metrics_that_went_through_json(self) -> None:
+        metrics = json.loads(json.dumps(evaluate_predictions(HAND)))
+
+        assert math.isnan(compare_models({"hand": metrics})["f1_Q"][0])
+
+    def test_refuses_models_scored_on_other_beats(self) -> None:
+        with pytest.raises(ValueError, match="'b' was scored on other beats"):
+            compare_models(
+                {
+                    "a": evaluate_predictions(HAND),
+                    "b": evaluate_predictions(HAND.iloc[:-1]),
+                }
+            )
+
+    def test_refuses_no_model(self) -> None:
+        with pytest.raises(ValueError, match="no models"):
+            compare_models({})
