@@ -1,0 +1,664 @@
+"""Synthetic ECG databases in WFDB format, with reference beats of all five AAMI classes.
+
+Arrays of waves have the shapes `(n_waves,)` and `(n_waves, 3)`; the three columns are the heart
+dipole's axes: x to the left, y to the feet, z to the front, in mV.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import wfdb
+from numpy.typing import NDArray
+from scipy import signal as sps
+
+Database = Literal["mitdb", "svdb"]
+FloatArray = NDArray[np.float64]
+
+NOTICE = "synthetic ECG, not a patient"
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How one database is recorded."""
+
+    key: int  # part of the seed
+    first_record: int
+    fs: int
+    leads: tuple[str, str]
+    adc_res: int
+    adc_zero: int
+    lowest: int
+    highest: int
+    s_symbol: str
+    q_symbol: str
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """Shares of the beats that are not the background class."""
+
+    shares: dict[str, float]
+    background: str = "N"
+
+
+# -2048 is not used: format 212 keeps it for invalid samples.
+_FORMATS: dict[str, _Format] = {
+    "mitdb": _Format(1, 100, 360, ("MLII", "V1"), 11, 1024, 0, 2047, "A", "/"),
+    "svdb": _Format(2, 800, 128, ("ECG1", "ECG2"), 12, 0, -2047, 2047, "S", "Q"),
+}
+_GAIN = 200.0  # ADC units per mV, both databases
+_V5_FIRST = 4  # index of the mitdb-like record with leads V5, MLII
+
+# Any three neighbours of mitdb hold all five classes, and so do any two of svdb.
+_MIXES: dict[str, tuple[_Mix, ...]] = {
+    "mitdb": (
+        _Mix({"S": 0.25, "V": 0.03}),
+        _Mix({"V": 0.12, "F": 0.20, "S": 0.02}),
+        _Mix({"N": 0.10, "V": 0.06}, background="Q"),
+        _Mix({"S": 0.10, "V": 0.03}),
+        _Mix({"V": 0.20, "F": 0.16, "S": 0.02}),
+        _Mix({"N": 0.20, "V": 0.03}, background="Q"),
+    ),
+    "svdb": (
+        _Mix({"S": 0.20, "V": 0.05, "Q": 0.05}),
+        _Mix({"S": 0.08, "V": 0.15, "F": 0.04}),
+        _Mix({"S": 0.07, "V": 0.06, "Q": 0.07}),
+        _Mix({"S": 0.15, "V": 0.06, "F": 0.04}),
+    ),
+}
+
+_LEAD_VECTORS: dict[str, tuple[float, float, float]] = {
+    "MLII": (0.45, 0.85, 0.05),
+    "V1": (-0.45, 0.05, 0.95),
+    "V5": (0.95, 0.15, 0.20),
+    "ECG1": (0.70, 0.65, 0.10),
+    "ECG2": (-0.35, 0.10, 0.90),
+}
+
+
+@dataclass(frozen=True)
+class _Waves:
+    """Waves of one beat: Gaussians of the heart dipole around the main QRS deflection at 0 s."""
+
+    times: FloatArray  # s
+    widths: FloatArray  # s, standard deviation
+    dipoles: FloatArray  # mV, (n_waves, 3)
+    kinds: NDArray[np.str_]  # 'P', 'QRS' or 'T'
+
+    def evaluate(self, t: FloatArray) -> FloatArray:
+        """Return the dipole at times `t` (s), shape (n, 3), mV."""
+        gauss = np.exp(-0.5 * ((t[:, None] - self.times) / self.widths) ** 2)
+        dipole: FloatArray = gauss @ self.dipoles
+        return dipole
+
+    def only(self, *kinds: str) -> _Waves:
+        """Return the waves of these kinds alone."""
+        keep = np.isin(self.kinds, kinds)
+        return _Waves(self.times[keep], self.widths[keep], self.dipoles[keep], self.kinds[keep])
+
+    def plus(self, other: _Waves) -> _Waves:
+        """Return both sets of waves as one beat."""
+        return _Waves(
+            np.concatenate([self.times, other.times]),
+            np.concatenate([self.widths, other.widths]),
+            np.concatenate([self.dipoles, other.dipoles]),
+            np.concatenate([self.kinds, other.kinds]),
+        )
+
+    def scaled(self, factor: float | FloatArray) -> _Waves:
+        """Return the waves with their dipoles times a factor, or one factor a wave."""
+        dipoles = self.dipoles * np.reshape(factor, (-1, 1))
+        return _Waves(self.times, self.widths, dipoles, self.kinds)
+
+    def centred(self, lead: FloatArray) -> _Waves:
+        """Return the waves shifted so that the largest QRS deflection in `lead` is at 0 s."""
+        grid, qrs = self._qrs_in(lead)
+        shift = grid[np.argmax(np.abs(qrs))]
+        return _Waves(self.times - shift, self.widths, self.dipoles, self.kinds)
+
+    def peak(self, lead: FloatArray) -> float:
+        """Return the size of the largest QRS deflection in `lead`, mV, always positive."""
+        return float(np.abs(self._qrs_in(lead)[1]).max())
+
+    def _qrs_in(self, lead: FloatArray) -> tuple[FloatArray, FloatArray]:
+        grid = np.arange(-0.15, 0.15, 0.0005)
+        return grid, self.only("QRS").evaluate(grid) @ lead
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """Everything that stays the same through one record."""
+
+    leads: tuple[str, str]
+    vectors: FloatArray  # (2, 3), from dipole to lead
+    lead: FloatArray  # (3,), the one of `vectors` in which beats are annotated
+    rr_s: float  # mean RR interval, or the escape interval of the pacemaker
+    rr_sd: float  # relative standard deviation of sinus RR intervals
+    breath_hz: float
+    normal: _Waves
+    ectopic: _Waves
+    paced: _Waves
+    early_p: _Waves  # P wave of a supraventricular ectopic beat; no waves where it is absent
+    spike_mv: FloatArray  # (2,)
+    spike_s: float
+    spike_lead_s: float  # from spike to main QRS deflection
+    wander_mv: FloatArray  # (2,)
+    hum_mv: FloatArray  # (2,)
+    muscle_mv: FloatArray  # (2,)
+    offset_mv: FloatArray  # (2,)
+
+
+@dataclass(frozen=True)
+class SimulatedRecord:
+    """One synthetic record before it is written.
+
+    `clean` and `signal` are float64 mV of shape (n_samples, 2) at `fs` Hz, without and with
+    noise. `samples` are the main QRS deflections in ascending order, `symbols` their WFDB
+    symbols and `aami_classes` their AAMI classes. `spikes` are the samples of pacing spikes.
+    `rr_s` is the mean RR interval of the patient, s.
+    """
+
+    record_id: str
+    fs: int
+    leads: tuple[str, str]
+    clean: FloatArray
+    signal: FloatArray
+    samples: NDArray[np.int64]
+    symbols: list[str]
+    aami_classes: list[str]
+    spikes: NDArray[np.int64]
+    rr_s: float
+
+
+def simulate_database(
+    folder: Path, db: Database, n_records: int, duration_s: float, seed: int
+) -> None:
+    """Write a synthetic database that looks like mitdb or svdb into `folder`.
+
+    Files: a `.hea`, `.dat` (format 212) and `.atr` for every record, `RECORDS`, and
+    `SYNTHETIC.txt`, which says what they are. `RECORDS` is written last, so a killed run leaves
+    no database that looks complete. Equal arguments give equal bytes, and a record does not
+    depend on how many others are made. Files that already hold these bytes are left alone.
+
+    Of mitdb-like records any 3 neighbours hold all five AAMI classes, of svdb-like records any 2;
+    so with 9 or more mitdb-like records any contiguous third does.
+
+    Args:
+        folder: where the files go; made if absent.
+        db: the database to look like.
+        n_records: 1 to 100; records are numbered from 100 (mitdb) or 800 (svdb).
+        duration_s: length of every record, s, at least 10.
+        seed: 0 or larger.
+
+    Raises:
+        ValueError: an argument is outside its range, or `folder` holds WFDB records that this
+            function did not write.
+    """
+    _check_arguments(db, duration_s, seed)
+    if not 1 <= n_records <= 100:
+        raise ValueError(f"n_records is {n_records}; give a number from 1 to 100")
+    folder = Path(folder)
+    is_synthetic = (folder / "SYNTHETIC.txt").is_file()
+    if not is_synthetic and (any(folder.glob("*.hea")) or (folder / "RECORDS").exists()):
+        raise ValueError(
+            f"{folder} holds WFDB records without SYNTHETIC.txt, so they may be of patients; "
+            "give another folder for the synthetic database"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".simulating-", dir=folder))
+    try:
+        records = [simulate_record(db, i, duration_s, seed) for i in range(n_records)]
+        for record in records:
+            _write_record(scratch, db, record, seed)
+        (scratch / "SYNTHETIC.txt").write_text(
+            f"These {n_records} records are synthetic ECG in the form of {db}, made by "
+            f"cnns_spectrograms (seed {seed}, {duration_s:g} s each); no patient was recorded.\n",
+            encoding="utf-8",
+            newline="\n",
+        )
+        (scratch / "RECORDS").write_text(
+            "".join(f"{record.record_id}\n" for record in records), encoding="utf-8", newline="\n"
+        )
+        _publish(scratch, folder)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> SimulatedRecord:
+    """Simulate record number `index` (from 0) of a synthetic database.
+
+    The waves of a beat are Gaussians in the phase domain, as in the dynamical model of McSharry
+    et al., "A dynamical model for generating synthetic electrocardiogram signals", IEEE Trans
+    Biomed Eng 50(3):289-294, 2003, section III: the z trajectory of eq. 1 on its limit cycle
+    without the relaxation term is a sum of Gaussians, one a wave. Their amplitudes are dipole
+    vectors seen by two leads (Sameni et al., EURASIP J Adv Signal Process 2007:43407). The
+    baseline follows breathing (eq. 2). Sinus RR intervals have the bimodal spectrum of eq. 3:
+    Mayer waves at 0.1 Hz and respiratory sinus arrhythmia. The phase turns with the square root
+    of the record's mean RR interval in place of each RR interval (eq. 4), so that a premature
+    beat is not a compressed one.
+
+    What defines each class:
+        N: sinus beat.
+        S: early by 0.20 to 0.45 RR, P wave of another shape or none, normal QRS, then a pause
+            of 1.00 to 1.12 RR (the sinus node is reset).
+        V: early by as much, no P wave, QRS wide and larger, T opposite, full compensatory
+            pause. In a paced record the pacemaker's interval restarts at the beat instead.
+        F: at most 0.06 RR early, sum of the patient's N and V beats with a V share of
+            0.35 to 0.65.
+        Q: paced beat, a spike before a wide QRS at a fixed rate (mitdb), or a deformed beat in
+            a burst of noise (svdb).
+
+    Args:
+        db: the database to look like.
+        index: 0 or larger; with `db` and `seed` it fixes the patient.
+        duration_s: length, s, at least 10.
+        seed: 0 or larger.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    _check_arguments(db, duration_s, seed)
+    if index < 0:
+        raise ValueError(f"index is {index}; give 0 or a larger number")
+    form = _FORMATS[db]
+    mix = _MIXES[db][index % len(_MIXES[db])]
+    rng = np.random.default_rng([seed, form.key, index])
+    patient = _draw_patient(rng, db, index, mix)
+    times, rr, classes = _simulate_rhythm(rng, patient, mix, duration_s)
+
+    n_samples = round(duration_s * form.fs)
+    dipole = np.zeros((n_samples, 3))
+    spikes: FloatArray = np.zeros((n_samples, 2))
+    bursts: FloatArray = np.zeros(n_samples)
+    breath_phase = rng.uniform(0, 2 * np.pi)
+    for time, rr_before, aami_class in zip(times, rr, classes, strict=True):
+        waves = _draw_beat(rng, patient, aami_class, paced=mix.background == "Q")
+        breath = 0.04 * np.sin(2 * np.pi * patient.breath_hz * time + breath_phase)
+        waves = waves.scaled(1 + breath + rng.normal(0, 0.02))
+        # QT follows the RR interval before the beat.
+        stretch = np.clip(np.sqrt(rr_before / patient.rr_s), 0.8, 1.1)
+        waves = _Waves(
+            np.where(waves.kinds == "T", waves.times * stretch, waves.times),
+            waves.widths,
+            waves.dipoles,
+            waves.kinds,
+        )
+        first = max(0, int((time - 0.45) * form.fs))
+        last = min(n_samples, int((time + 0.80) * form.fs))
+        dipole[first:last] += waves.evaluate(np.arange(first, last) / form.fs - time)
+        if aami_class == "Q" and mix.background == "Q":
+            _add_pulse(spikes, time - patient.spike_lead_s, patient, form.fs)
+        elif aami_class == "Q":
+            t = np.arange(first, last) / form.fs - time
+            bursts[first:last] += np.exp(-0.5 * (t / 0.2) ** 2)
+
+    samples = _find_deflections(dipole @ patient.lead, times, form.fs)
+    clean = dipole @ patient.vectors.T + spikes
+    noise = _simulate_noise(rng, patient, n_samples, form.fs, bursts, breath_phase)
+    symbol_of = {"N": "N", "S": form.s_symbol, "V": "V", "F": "F", "Q": form.q_symbol}
+    return SimulatedRecord(
+        record_id=str(form.first_record + index),
+        fs=form.fs,
+        leads=patient.leads,
+        clean=clean,
+        signal=clean + noise,
+        samples=samples,
+        symbols=[symbol_of[c] for c in classes],
+        aami_classes=list(classes),
+        spikes=np.flatnonzero(np.abs(spikes).max(axis=1) > 0.1).astype(np.int64),
+        rr_s=patient.rr_s,
+    )
+
+
+def _check_arguments(db: str, duration_s: float, seed: int) -> None:
+    if db not in _FORMATS:
+        raise ValueError(f"db is {db!r}; give one of {', '.join(_FORMATS)}")
+    if not duration_s >= 10:
+        raise ValueError(f"duration_s is {duration_s}; give at least 10 s")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; give 0 or a larger number")
+
+
+def _draw_patient(rng: np.random.Generator, db: str, index: int, mix: _Mix) -> _Patient:
+    paced = mix.background == "Q"
+    leads = _FORMATS[db].leads
+    reference = 0
+    if db == "mitdb" and index == _V5_FIRST:
+        leads, reference = ("V5", "MLII"), 1
+    vectors = np.array([_LEAD_VECTORS[lead] for lead in leads]) + _spread(rng, 0.06, (2, 3))
+    lead = vectors[reference]
+    rate_bpm = rng.uniform(60, 75) if paced else rng.uniform(55, 100)
+    rr_s = 60 / rate_bpm
+    root_rr = np.sqrt(rr_s)
+
+    # Columns: angle and width (rad), dipole (mV).
+    normal = _draw_waves(
+        rng,
+        root_rr,
+        [
+            ("P", -1.08, 0.15, (0.08, 0.13, 0.03)),
+            ("QRS", -0.21, 0.06, (-0.15, -0.12, 0.25)),
+            ("QRS", 0.00, 0.07, (0.75, 0.85, -0.55)),
+            ("QRS", 0.21, 0.07, (-0.25, -0.20, -0.35)),
+            ("T", 1.40, 0.42, (0.11, 0.11, 0.04)),
+            ("T", 1.75, 0.27, (0.14, 0.14, 0.06)),
+        ],
+    ).centred(lead)
+    r_mv = rng.uniform(0.9, 1.7)
+    t_factor = np.where(normal.kinds == "T", rng.uniform(0.7, 1.5), 1.0)
+    normal = normal.scaled(t_factor * r_mv / normal.peak(lead))
+
+    # Upright beats where fusion occurs: opposite ones would cancel the R wave.
+    upright = paced or "F" in mix.shares or rng.random() < 0.5
+    focus = np.array([0.40, 0.80, -0.30] if upright else [0.15, -0.80, 0.40])
+    ectopic = _draw_wide_waves(rng, root_rr, focus).centred(lead)
+    ectopic = ectopic.scaled(r_mv * rng.uniform(1.3, 1.8) / ectopic.peak(lead))
+    stimulated = _draw_wide_waves(rng, root_rr, np.array([0.25, -0.85, -0.35])).centred(lead)
+    stimulated = stimulated.scaled(rng.uniform(1.1, 1.9) / stimulated.peak(lead))
+
+    p_wave = normal.only("P")
+    early_p = _Waves(
+        p_wave.times * rng.uniform(0.70, 0.85),
+        p_wave.widths * rng.uniform(0.7, 0.9),
+        p_wave.dipoles * -rng.uniform(0.6, 1.2),
+        p_wave.kinds,
+    )
+    if rng.random() < 0.4:
+        early_p = early_p.only()
+    return _Patient(
+        leads=leads,
+        vectors=vectors,
+        lead=lead,
+        rr_s=rr_s,
+        rr_sd=rng.uniform(0.015, 0.035),
+        breath_hz=rng.uniform(0.2, 0.32),
+        normal=normal,
+        ectopic=ectopic,
+        paced=stimulated,
+        early_p=early_p,
+        spike_mv=rng.uniform(1.5, 3.0, 2) * rng.choice([-1.0, 1.0], 2),
+        spike_s=rng.uniform(0.001, 0.002),
+        spike_lead_s=root_rr * rng.uniform(0.085, 0.10),
+        wander_mv=rng.uniform(0.03, 0.12, 2),
+        hum_mv=rng.uniform(0.002, 0.010, 2),
+        muscle_mv=rng.uniform(0.008, 0.025, 2),
+        offset_mv=rng.uniform(-0.3, 0.1, 2),
+    )
+
+
+def _spread(rng: np.random.Generator, sd: float, shape: int | tuple[int, ...]) -> FloatArray:
+    """Return normal draws cut at 2 standard deviations."""
+    return sd * np.clip(rng.normal(size=shape), -2, 2)
+
+
+def _draw_waves(
+    rng: np.random.Generator,
+    root_rr: float,
+    table: list[tuple[str, float, float, tuple[float, float, float]]],
+) -> _Waves:
+    """Turn a table of kind, angle, width and dipole into one patient's waves."""
+    n = len(table)
+    kinds, angles, widths, dipoles = (np.array(column) for column in zip(*table, strict=True))
+    seconds = root_rr / (2 * np.pi)
+    length = np.linalg.norm(dipoles, axis=1, keepdims=True)
+    return _Waves(
+        times=angles * seconds * (1 + _spread(rng, 0.04, n)),
+        widths=widths * seconds * (1 + _spread(rng, 0.08, n)),
+        dipoles=dipoles + length * _spread(rng, 0.10, (n, 3)),
+        kinds=kinds,
+    )
+
+
+def _draw_wide_waves(rng: np.random.Generator, root_rr: float, focus: FloatArray) -> _Waves:
+    """Return waves of a beat that starts in a ventricle: no P, wide QRS, opposite T."""
+
+    def towards(factor: float) -> tuple[float, float, float]:
+        x, y, z = factor * focus
+        return x, y, z
+
+    return _draw_waves(
+        rng,
+        root_rr,
+        [
+            ("QRS", -0.23, 0.16, towards(0.45)),
+            ("QRS", 0.00, 0.17, towards(1.00)),
+            ("QRS", 0.30, 0.15, towards(0.50)),
+            ("T", 1.35, 0.45, towards(-0.25)),
+            ("T", 1.80, 0.35, towards(-0.30)),
+        ],
+    )
+
+
+def _draw_beat(
+    rng: np.random.Generator, patient: _Patient, aami_class: str, *, paced: bool
+) -> _Waves:
+    """Return the waves of one beat of a class, main QRS deflection at 0 s."""
+    if aami_class == "N":
+        return patient.normal
+    if aami_class == "S":
+        return patient.early_p.plus(patient.normal.only("QRS", "T"))
+    if aami_class == "V":
+        return patient.ectopic
+    if aami_class == "F":
+        share = rng.uniform(0.35, 0.65)
+        own = patient.normal.only("QRS", "T").scaled(1 - share)
+        fusion = own.plus(patient.ectopic.scaled(share)).centred(patient.lead)
+        return patient.normal.only("P").plus(fusion)
+    if paced:
+        return patient.paced
+    share = rng.uniform(0.2, 0.8)
+    mixed = patient.normal.scaled(1 - share).plus(patient.ectopic.scaled(share))
+    n = len(mixed.times)
+    swelling = np.where(mixed.kinds == "QRS", rng.uniform(0.9, 1.9, n), 1.0)
+    deformed = _Waves(
+        mixed.times * rng.uniform(0.9, 1.3, n),
+        mixed.widths * swelling,
+        mixed.dipoles * rng.lognormal(0, 0.4, (n, 1)),
+        mixed.kinds,
+    )
+    return deformed.centred(patient.lead)
+
+
+def _plan_classes(rng: np.random.Generator, mix: _Mix, n_beats: int) -> list[str]:
+    """Return the classes of `n_beats` beats: exact shares, and no two ectopic neighbours."""
+    ectopic = [c for c, share in mix.shares.items() for _ in range(round(share * n_beats))]
+    ectopic = [str(c) for c in rng.permutation(ectopic)]
+    n = len(ectopic)
+    # Distinct places among the others, spread so that one background beat parts two ectopic ones;
+    # slot 0 stays background.
+    places = np.sort(rng.choice(n_beats - n, size=n, replace=False)) + np.arange(1, n + 1)
+    plan = [mix.background] * n_beats
+    for place, aami_class in zip(places, ectopic, strict=True):
+        plan[place] = aami_class
+    return plan
+
+
+def _simulate_rhythm(
+    rng: np.random.Generator, patient: _Patient, mix: _Mix, duration_s: float
+) -> tuple[list[float], list[float], list[str]]:
+    """Return the time (s), the RR interval before (s) and the class of every beat."""
+    rr_s = patient.rr_s
+    modulation = _simulate_rr_modulation(rng, duration_s, patient.breath_hz)
+    # Few enough that early beats leave none of the plan beyond the end.
+    plan = _plan_classes(rng, mix, int(0.95 * duration_s / rr_s))
+    end = duration_s - 0.2
+    beat = sinus = rr_s * rng.uniform(0.4, 0.7)
+    times, intervals, classes = [beat], [rr_s], [mix.background]
+    k = 1
+    while True:
+        aami_class = plan[k] if k < len(plan) else mix.background
+        k += 1
+        if mix.background == "Q":
+            # A demand pacemaker waits its interval from whatever beat came last.
+            low, high = {"Q": (1.0, 1.0), "N": (0.86, 0.96), "V": (0.55, 0.80)}[aami_class]
+            following = beat + rr_s * rng.uniform(low, high)
+        else:
+            drift = patient.rr_sd * modulation[int(sinus * _TACHOGRAM_HZ)]
+            rr = rr_s * (1 + drift + rng.normal(0, 0.004))
+            if aami_class == "S":
+                following = beat + rr_s * rng.uniform(0.55, 0.80)
+                sinus = following + rr_s * rng.uniform(0.0, 0.12)
+            elif aami_class == "V":
+                following = beat + rr_s * rng.uniform(0.55, 0.80)
+                sinus += rr
+            else:
+                sinus += rr
+                early = {"N": 0.0, "F": rng.uniform(0.0, 0.06), "Q": rng.uniform(-0.05, 0.05)}
+                following = sinus - rr_s * early[aami_class]
+        if following > end:
+            return times, intervals, classes
+        times.append(following)
+        intervals.append(following - beat)
+        classes.append(aami_class)
+        beat = following
+
+
+_TACHOGRAM_HZ = 4
+
+
+def _simulate_rr_modulation(
+    rng: np.random.Generator, duration_s: float, breath_hz: float
+) -> FloatArray:
+    """Return RR variation with mean 0 and variance 1, `_TACHOGRAM_HZ` values a second.
+
+    Spectrum: McSharry 2003, eq. 3, two Gaussians of standard deviation 0.01 Hz, at 0.1 Hz and
+    at the breathing rate, LF/HF ratio 0.5; random phases, then the inverse Fourier transform.
+    """
+    n = max(1024, 2 ** int(np.ceil(np.log2((duration_s + 10) * _TACHOGRAM_HZ))))
+    f = np.fft.rfftfreq(n, 1 / _TACHOGRAM_HZ)
+    spectrum = 0.5 * np.exp(-0.5 * ((f - 0.1) / 0.01) ** 2)
+    spectrum += np.exp(-0.5 * ((f - breath_hz) / 0.01) ** 2)
+    phases = rng.uniform(0, 2 * np.pi, len(f))
+    tachogram = np.fft.irfft(np.sqrt(spectrum) * np.exp(1j * phases), n)
+    result: FloatArray = (tachogram - tachogram.mean()) / tachogram.std()
+    return result
+
+
+def _find_deflections(x: FloatArray, times: list[float], fs: int) -> NDArray[np.int64]:
+    """Return the sample of the largest deflection of `x` (mV) within 0.05 s of each beat."""
+    half = round(0.05 * fs)
+    samples = np.empty(len(times), dtype=np.int64)
+    for i, time in enumerate(times):
+        first = max(0, round(time * fs) - half)
+        samples[i] = first + np.argmax(np.abs(x[first : round(time * fs) + half + 1]))
+    return samples
+
+
+def _add_pulse(spikes: FloatArray, start_s: float, patient: _Patient, fs: int) -> None:
+    """Add a rectangular pacing pulse, averaged over each sampling interval it touches."""
+    if start_s < 0:
+        return
+    first = int(start_s * fs)
+    for n in range(first, min(first + 3, len(spikes))):
+        overlap = min((n + 1) / fs, start_s + patient.spike_s) - max(n / fs, start_s)
+        if overlap > 0:
+            spikes[n] += patient.spike_mv * overlap * fs
+
+
+def _simulate_noise(
+    rng: np.random.Generator,
+    patient: _Patient,
+    n_samples: int,
+    fs: int,
+    bursts: FloatArray,
+    breath_phase: float,
+) -> FloatArray:
+    """Return baseline wander, mains hum, muscle noise and bursts, mV, (n_samples, 2)."""
+    t = np.arange(n_samples) / fs
+    breath = np.sin(2 * np.pi * patient.breath_hz * t + breath_phase)
+    slow = np.zeros((n_samples, 2))
+    for frequency in rng.uniform(0.02, 0.15, 5):
+        phases = rng.uniform(0, 2 * np.pi, 2)
+        slow += np.sin(2 * np.pi * frequency * t[:, None] + phases) / np.sqrt(5)
+    hum = np.sin(2 * np.pi * 60 * t + rng.uniform(0, 2 * np.pi))
+    high_pass = sps.butter(2, 20, "highpass", fs=fs, output="sos")
+    muscle = sps.sosfilt(high_pass, rng.normal(size=(n_samples, 2)), axis=0)
+    tension = 1 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.03, 0.1) * t + rng.uniform(0, 2 * np.pi))
+    movement = sps.butter(2, (2, 25), "bandpass", fs=fs, output="sos")
+    burst = sps.sosfilt(movement, rng.normal(size=(n_samples, 2)), axis=0)
+    burst /= burst.std()
+    noise: FloatArray = (
+        patient.offset_mv
+        + patient.wander_mv * (breath[:, None] + slow)
+        + patient.hum_mv * hum[:, None]
+        + patient.muscle_mv * muscle * tension[:, None]
+        + 0.35 * burst * bursts[:, None]
+    )
+    return noise
+
+
+def _write_record(folder: Path, db: str, record: SimulatedRecord, seed: int) -> None:
+    form = _FORMATS[db]
+    n_leads = len(record.leads)
+    digital = np.round(record.signal * _GAIN).astype(np.int64) + form.adc_zero
+    header: dict[str, Any] = {
+        "record_name": record.record_id,
+        "n_sig": n_leads,
+        "fs": record.fs,
+        "sig_len": len(digital),
+        "file_name": [f"{record.record_id}.dat"] * n_leads,
+        "fmt": ["212"] * n_leads,
+        "adc_gain": [_GAIN] * n_leads,
+        "baseline": [form.adc_zero] * n_leads,
+        "units": ["mV"] * n_leads,
+        "adc_res": [form.adc_res] * n_leads,
+        "adc_zero": [form.adc_zero] * n_leads,
+        "sig_name": list(record.leads),
+        "comments": [NOTICE, f"simulated after {db} with seed {seed}"],
+        "d_signal": np.clip(digital, form.lowest, form.highest),
+    }
+    out = wfdb.Record(**header)
+    out.set_d_features()
+    out.set_defaults()
+    out.wrsamp(write_dir=str(folder))
+
+    paced = "/" in record.symbols
+    events = [(int(0.05 * record.fs), "+", 0, "(P" if paced else "(N")]
+    events += [(int(s), c, 0, "") for s, c in zip(record.samples, record.symbols, strict=True)]
+    for sample, symbol in zip(record.samples, record.symbols, strict=True):
+        if symbol == "Q":  # both signals noisy (3), then clean again (0)
+            start, stop = sample - 0.35 * record.fs, sample + 0.35 * record.fs
+            events += [(max(0, int(start)), "~", 3, ""), (int(stop), "~", 0, "")]
+    events = sorted((e for e in events if e[0] < len(digital)), key=lambda e: e[0])
+    wfdb.wrann(
+        record.record_id,
+        "atr",
+        sample=np.array([e[0] for e in events]),
+        symbol=[e[1] for e in events],
+        subtype=np.array([e[2] for e in events]),
+        aux_note=[e[3] for e in events],
+        write_dir=str(folder),
+    )
+
+
+def _publish(scratch: Path, folder: Path) -> None:
+    """Move the files of `scratch` into `folder`, RECORDS last, and drop records of old runs."""
+    names = sorted(path.name for path in scratch.iterdir())
+    stale = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in {".hea", ".dat", ".atr"}
+        and path.stem.isdigit()
+        and path.name not in names
+    )
+    _, differing, missing = filecmp.cmpfiles(scratch, folder, names, shallow=False)
+    if not (stale or differing or missing):
+        return
+    names.remove("RECORDS")
+    names.remove("SYNTHETIC.txt")
+    # The notice first: whatever is killed, the folder says what it holds.
+    os.replace(scratch / "SYNTHETIC.txt", folder / "SYNTHETIC.txt")
+    (folder / "RECORDS").unlink(missing_ok=True)
+    for name in stale:
+        (folder / name).unlink()
+    for name in names:
+        os.replace(scratch / name, folder / name)
+    os.replace(scratch / "RECORDS", folder / "RECORDS")
