@@ -1,0 +1,200 @@
+"""The Kedro dataset of resampled signals: one NumPy file a record, read as memory maps."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    SignalSource = (
+        Mapping[str, "NDArray[np.float32] | Callable[[], NDArray[np.float32]]"]
+        | Iterable[tuple[str, NDArray[np.float32]]]
+    )
+
+_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
+_INDEX = "_index.json"
+
+
+class Signals(Mapping[str, "NDArray[np.float32]"]):
+    """Saved signals, "db/record_id" -> read-only memory map, float32 (n_samples,), mV.
+
+    Each access opens its file and reads nothing; opening the mapping costs one small file.
+    Picklable, and then a folder name only.
+
+    Args:
+        folder: where ``SignalsDataset`` saved them.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished save, or a file of it is gone.
+        ValueError: a file has another shape or dtype than was saved.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @cached_property
+    def _lengths(self) -> dict[str, int]:
+        index = self.folder / _INDEX
+        try:
+            lengths: dict[str, int] = json.loads(index.read_text())
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"no complete set of signals in {self.folder}; run `kedro run --pipeline=ingestion`"
+            ) from None
+        return lengths
+
+    def __getitem__(self, key: str) -> NDArray[np.float32]:
+        import numpy as np
+
+        length = self._lengths[key]
+        path = self.folder / f"{key}.npy"
+        advice = "run `kedro run --pipeline=ingestion` again"
+        try:
+            signal = np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"signal file {path} is gone; {advice}") from None
+        except ValueError as error:  # NumPy's word for a truncated file
+            raise ValueError(f"signal file {path} is damaged ({error}); {advice}") from error
+        if signal.shape != (length,) or signal.dtype != np.float32:
+            raise ValueError(
+                f"signal file {path} holds {signal.dtype} {signal.shape}, but float32 ({length},) "
+                f"was saved; {advice}"
+            )
+        return signal
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lengths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lengths)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    # Mapping compares by content, which would read every signal.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"Signals({str(self.folder)!r})"
+
+    def __reduce__(self) -> tuple[type[Signals], tuple[str]]:
+        return Signals, (str(self.folder),)
+
+
+class SignalsDataset(AbstractDataset["SignalSource", Signals]):
+    """Signals of all records, as ``{db}/{record_id}.npy`` below one folder.
+
+    Saving takes a mapping "db/record_id" -> array, or -> function that returns the array (called
+    when its turn comes, so one signal is in memory at a time), or an iterable of pairs. Files are
+    replaced in one step each, those of records no longer given are removed, and an index is
+    written last: until then the dataset does not exist.
+
+    A node must not be a generator function: Kedro would save each of its values on its own.
+
+    Args:
+        filepath: the folder, which belongs to this dataset alone.
+        metadata: not used here; for plugins.
+    """
+
+    def __init__(
+        self, *, filepath: str | os.PathLike[str], metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Signals:
+        """Open the saved signals, reading none of them."""
+        signals = Signals(self._filepath)
+        len(signals)  # raises if the save is missing or unfinished
+        return signals
+
+    def save(self, data: SignalSource) -> None:
+        """Save all signals, float32 (n_samples,), mV, in place of those saved before."""
+        index = self._filepath / _INDEX
+        index.unlink(missing_ok=True)
+        lengths: dict[str, int] = {}
+        for key, signal in _iterate(data):
+            _check(key, signal, lengths)
+            path = self._filepath / f"{key}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_array(path, signal)
+            lengths[key] = len(signal)
+        self._delete_others(lengths)
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        tmp = index.with_suffix(".tmp")
+        tmp.write_text(json.dumps(lengths, indent=0))
+        os.replace(tmp, index)
+
+    def _delete_others(self, keys: Iterable[str]) -> None:
+        keep = {self._filepath / f"{key}.npy" for key in keys}
+        for path in [*self._filepath.glob("*/*.npy"), *self._filepath.glob("*/.*.npy.tmp")]:
+            if path not in keep:
+                path.unlink()
+        for folder in {*self._filepath.glob("*/")} - {path.parent for path in keep}:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _exists(self) -> bool:
+        return (self._filepath / _INDEX).is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+def _iterate(data: SignalSource) -> Iterator[tuple[str, Any]]:
+    """Yield (key, array) pairs, making each array only when it is asked for."""
+    pairs = data.items() if isinstance(data, Mapping) else data
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise ValueError(
+                f"signals hold a {type(pair).__name__}; expected ('db/record_id', array) pairs, or "
+                f"a mapping (a node that yields pairs must return a mapping instead)"
+            )
+        key, signal = pair
+        yield key, signal() if callable(signal) else signal
+
+
+def _check(key: str, signal: Any, lengths: Mapping[str, int]) -> None:
+    import numpy as np
+
+    if not (isinstance(key, str) and _KEY.fullmatch(key)):
+        raise ValueError(f"signal key is {key!r}; expected 'db/record_id'")
+    if key in lengths:
+        raise ValueError(f"signal {key!r} is given twice")
+    if not (
+        isinstance(signal, np.ndarray)
+        and signal.dtype == np.float32
+        and signal.ndim == 1
+        and len(signal)
+    ):
+        found = (
+            f"{signal.dtype} {signal.shape}"
+            if isinstance(signal, np.ndarray)
+            else type(signal).__name__
+        )
+        raise ValueError(f"signal {key!r} is {found}; expected float32 (n_samples,), not empty")
+
+
+def _write_array(path: Path, signal: NDArray[np.float32]) -> None:
+    """Write a .npy file in one step."""
+    import numpy as np
+
+    tmp = path.with_name(f".{path.name}.tmp")
+    try:
+        with tmp.open("wb") as file:
+            np.save(file, signal)
+        os.replace(tmp, path)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise

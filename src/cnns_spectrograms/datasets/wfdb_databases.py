@@ -1,0 +1,48 @@
+"""Kedro dataset: a folder of WFDB databases, one subfolder a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
+
+
+class WFDBDatabasesDataset(AbstractDataset[Mapping[str, Callable[[Path], None]], Path]):
+    """The folder that holds `mitdb`, `svdb` or other WFDB databases.
+
+    Loading gives the folder's path, whether or not its databases are there: ingestion checks
+    them and downloads what is missing. Saving takes, by database name, a function that writes
+    the database into the folder it is given.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Return the folder."""
+        return self._filepath
+
+    def save(self, data: Mapping[str, Callable[[Path], None]]) -> None:
+        """Call each database's writer with the folder of that database."""
+        for db, write in data.items():
+            write(self._filepath / db)
+
+    def _exists(self) -> bool:
+        return any(self._filepath.glob("*/RECORDS"))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath.as_posix()}
+
+    def preview(self) -> TablePreview:
+        """Return the databases and their numbers of records, for Kedro-Viz."""
+        data = [
+            [path.parent.name, len(path.read_text().split())]
+            for path in sorted(self._filepath.glob("*/RECORDS"))
+        ]
+        return TablePreview(
+            {"index": list(range(len(data))), "columns": ["database", "records"], "data": data}
+        )

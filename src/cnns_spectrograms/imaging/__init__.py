@@ -1,0 +1,1 @@
+"""The STFT spectrogram and its cache, one implementation used everywhere (no Kedro)."""

@@ -1,0 +1,200 @@
+"""The STFT spectrogram of an ECG window as a grey image, in batches, on any device.
+
+Shapes: N windows, S samples, B frequency bins, F STFT frames, H = W = image_size pixels.
+
+All arithmetic is float64: images then do not depend on the batch a window comes in, and CPU and
+GPU agree, because rounding errors (1e-13 of a grey level) practically never meet a rounding edge.
+A change that gives other pixels raises PIXELS_VERSION in ``cache``, so that caches are rebuilt.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from cnns_spectrograms.parameters import SpectrogramParameters
+
+# mV. Below the quantisation noise of a 5 uV step (1.6e-4 mV in a bin of a 128-sample Hann
+# segment), so in recorded ECG it only catches digital silence, whose logarithm has no meaning.
+FLOOR_MV = 1e-5
+
+# Natural-log units. A smaller spread between the two percentiles is rounding error, not signal.
+_FLAT_SPREAD = 1e-9
+
+# Grey levels. Ties (x.5, give or take rounding error) go up, on every device.
+_TIE = 1e-6
+
+# Bounds memory (13 MB a temporary at 224 px) and keeps temporaries near the CPU's cache.
+_CHUNK = 32
+
+
+def compute_spectrograms(
+    windows: torch.Tensor | NDArray[np.floating[Any]],
+    fs: float,
+    params: SpectrogramParameters,
+) -> torch.Tensor:
+    """Turn windows of signal into spectrogram images.
+
+    The short-time Fourier transform is that of ``scipy.signal.stft(..., boundary=None,
+    padded=False)``: periodic Hann segments, no padding, scaled so that a sine of amplitude A has
+    magnitude A/2 (Allen and Rabiner 1977, doi:10.1109/PROC.1977.10770). Bins up to and including
+    ``max_frequency_hz`` are kept. The natural logarithm of the magnitude, at least ``FLOOR_MV``,
+    is clipped to two percentiles of the window's own image (linear interpolation), scaled to
+    [0, 1], resized with bilinear interpolation (half-pixel centres, no antialiasing) and rounded
+    to 256 grey levels. A window whose image is flat gives zeros.
+
+    Args:
+        windows: signal, mV, (n, n_samples), float32 or float64, without NaN.
+        fs: sampling rate, Hz.
+        params: what shapes the pixels.
+
+    Returns:
+        uint8 (n, image_size, image_size) on the device of ``windows``; row 0 is the highest
+        frequency, column 0 the earliest time. The same window gives the same pixels in any batch.
+
+    Raises:
+        ValueError: windows of another shape or dtype, shorter than ``nperseg``, or not finite;
+            ``max_frequency_hz`` above fs/2, or so low that fewer than two bins remain.
+    """
+    windows_NS = _check_windows(windows, params)
+    n_bins = _count_bins(fs, params)
+    device = windows_NS.device
+    if device.type == "mps":  # has no float64
+        windows_NS = windows_NS.cpu()
+    size = params.image_size
+    images_NHW = torch.empty(
+        (len(windows_NS), size, size), dtype=torch.uint8, device=windows_NS.device
+    )
+    hann = torch.hann_window(
+        params.nperseg, periodic=True, dtype=torch.float64, device=windows_NS.device
+    )
+    with torch.no_grad():
+        for start in range(0, len(windows_NS), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            images_NHW[chunk] = _draw(windows_NS[chunk].double(), hann, n_bins, params)
+    return images_NHW.to(device)
+
+
+def spectrogram_axes(
+    n_samples: int, fs: float, params: SpectrogramParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the time and frequency of the pixel centres of a window's image, for figures.
+
+    Both axes are linear. Pixels beyond the first and last frame's or bin's centre (half a step at
+    each edge) repeat the edge, so the lowest frequencies are slightly negative.
+
+    Args:
+        n_samples: length of the window, samples.
+        fs: sampling rate, Hz.
+        params: what shapes the pixels.
+
+    Returns:
+        times of the columns, s from the start of the window, ascending, (image_size,);
+        frequencies of the rows, Hz, descending, (image_size,).
+
+    Raises:
+        ValueError: as ``compute_spectrograms``.
+    """
+    n_bins = _count_bins(fs, params)
+    if n_samples < params.nperseg:
+        raise ValueError(_too_short(n_samples, params))
+    hop = params.nperseg - params.noverlap
+    n_frames = 1 + (n_samples - params.nperseg) // hop
+    centres = (np.arange(params.image_size) + 0.5) / params.image_size
+    frames = centres * n_frames - 0.5
+    bins = (n_bins - 1) - (centres * n_bins - 0.5)
+    return (frames * hop + params.nperseg / 2) / fs, bins * fs / params.nperseg
+
+
+def _draw(
+    windows_NS: torch.Tensor, hann: torch.Tensor, n_bins: int, params: SpectrogramParameters
+) -> torch.Tensor:
+    """Draw float64 windows as uint8 images (N, H, W)."""
+    stft_NBF = torch.stft(
+        windows_NS,
+        n_fft=params.nperseg,
+        hop_length=params.nperseg - params.noverlap,
+        window=hann,
+        center=False,
+        return_complex=True,
+    )[:, :n_bins]
+    log_NBF = (stft_NBF.abs() / hann.sum()).clamp_min(FLOOR_MV).log()
+
+    sorted_NK = log_NBF.flatten(1).sort(dim=1).values
+    low_N = _percentile(sorted_NK, params.low_percentile)[:, None, None]
+    high_N = _percentile(sorted_NK, params.high_percentile)[:, None, None]
+    spread_N = high_N - low_N
+    scaled_NBF = ((log_NBF - low_N) / spread_N.clamp_min(_FLAT_SPREAD)).clamp(0, 1)
+    scaled_NBF = torch.where(spread_N > _FLAT_SPREAD, scaled_NBF, 0.0)
+
+    # The weights of a bilinear pixel sum to 1: scaling and rounding offset may come first.
+    grey_NBF = scaled_NBF.flip(1) * 255 + (0.5 + _TIE)
+    size = (params.image_size, params.image_size)
+    grey_NHW = F.interpolate(grey_NBF[:, None], size=size, mode="bilinear", align_corners=False)
+    return grey_NHW[:, 0].to(torch.uint8)  # truncates
+
+
+def _percentile(sorted_NK: torch.Tensor, percent: float) -> torch.Tensor:
+    """Take a percentile of each sorted row, by linear interpolation (NumPy's 'linear')."""
+    position = percent / 100 * (sorted_NK.shape[1] - 1)
+    below = min(math.floor(position), sorted_NK.shape[1] - 1)
+    above = min(below + 1, sorted_NK.shape[1] - 1)
+    low, high = sorted_NK[:, below], sorted_NK[:, above]
+    return low + (high - low) * (position - below)
+
+
+def _count_bins(fs: float, params: SpectrogramParameters) -> int:
+    """Count the bins from 0 Hz up to and including ``max_frequency_hz``."""
+    if params.max_frequency_hz > fs / 2:
+        raise ValueError(
+            f"max_frequency_hz is {params.max_frequency_hz:g}, but a signal at {fs:g} Hz holds "
+            f"frequencies up to {fs / 2:g} Hz; lower max_frequency_hz, or raise fs"
+        )
+    # The tiny term keeps a bin that lies on the limit, in spite of rounding.
+    n_bins = math.floor(params.max_frequency_hz * params.nperseg / fs + 1e-9) + 1
+    if n_bins < 2:
+        raise ValueError(
+            f"max_frequency_hz {params.max_frequency_hz:g} keeps {n_bins} frequency bin, and an "
+            f"image needs 2: bins are {fs / params.nperseg:g} Hz apart (fs {fs:g} Hz, nperseg "
+            f"{params.nperseg}); raise max_frequency_hz or nperseg"
+        )
+    return n_bins
+
+
+def _check_windows(
+    windows: torch.Tensor | NDArray[np.floating[Any]], params: SpectrogramParameters
+) -> torch.Tensor:
+    """Return the windows as a float tensor (N, S), or say what is wrong with them."""
+    if isinstance(windows, np.ndarray):
+        if windows.dtype not in (np.float32, np.float64):
+            raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
+        # A copy only where torch could not share the memory: read-only, or strides below zero.
+        if not windows.flags.writeable or any(step < 0 for step in windows.strides):
+            windows = windows.copy()
+        windows = torch.from_numpy(windows)
+    if windows.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
+    if windows.ndim != 2:
+        raise ValueError(f"windows have shape {tuple(windows.shape)}; expected (n, n_samples)")
+    if windows.shape[1] < params.nperseg:
+        raise ValueError(_too_short(windows.shape[1], params))
+    finite_N = torch.isfinite(windows).all(dim=1)
+    if not bool(finite_N.all()):
+        bad = torch.nonzero(~finite_N).flatten().tolist()
+        raise ValueError(
+            f"{len(bad)} of {len(windows)} windows hold NaN or infinity (first: row {bad[0]}); "
+            f"fill or drop the gaps before imaging"
+        )
+    return windows
+
+
+def _too_short(n_samples: int, params: SpectrogramParameters) -> str:
+    return (
+        f"windows have {n_samples} samples, fewer than nperseg ({params.nperseg}); "
+        f"lengthen the windows or lower nperseg"
+    )
