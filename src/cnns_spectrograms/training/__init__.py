@@ -1,0 +1,1 @@
+"""Balancing, networks, loss, sampling and the Lightning trainer (no Kedro, no MLflow)."""

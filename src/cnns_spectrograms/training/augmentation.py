@@ -1,0 +1,85 @@
+"""Light augmentation of spectrogram batches: each image its own draw, on the batch's device.
+
+Shape: images_B1HW, float, in [0, 1].
+
+torchvision's transforms draw once for a whole batch, so the few lines are here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cnns_spectrograms.parameters import AugmentationParameters
+
+
+def augment_images(
+    images: Tensor, params: AugmentationParameters, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return randomly changed copies of images, in [0, 1]; `images` itself is left alone.
+
+    In this order, every image with its own uniform draws:
+
+    * random resized crop: a part of area ``crop_scale`` to 1, its sides drawn apart, is
+      stretched to the full size (bilinear);
+    * contrast: the distance to the image's mean is scaled by 1 - ``contrast`` to 1 + ``contrast``;
+    * brightness: pixels are scaled by 1 - ``brightness`` to 1 + ``brightness``;
+    * gain: -``gain`` to ``gain`` is added to all pixels: in a log-magnitude image that is what
+      another recorder gain does;
+    * noise: white Gaussian noise of standard deviation ``noise_std`` is added.
+
+    A part whose parameter is 0 (1 for ``crop_scale``) is left out.
+
+    Args:
+        images: (B, 1, H, W) float32 in [0, 1].
+        params: how strong.
+        generator: of the images' device; None takes that device's global one.
+
+    Raises:
+        ValueError: `images` has another shape or is not float.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"images has shape {tuple(images.shape)} and dtype {images.dtype}; "
+            f"expected (batch, 1, H, W) float in [0, 1]"
+        )
+
+    def draw(low: float, high: float) -> Tensor:
+        unit = torch.rand(len(images), device=images.device, generator=generator)
+        return (low + (high - low) * unit).view(-1, 1, 1, 1)
+
+    out = images
+    if params.crop_scale < 1:
+        out = _crop(out, draw(params.crop_scale, 1), draw(0, 1), draw(-1, 1), draw(-1, 1))
+    if params.contrast > 0:
+        mean = out.mean(dim=(1, 2, 3), keepdim=True)
+        out = torch.lerp(mean, out, draw(1 - params.contrast, 1 + params.contrast))
+    if params.brightness > 0:
+        out = out * draw(1 - params.brightness, 1 + params.brightness)
+    if params.gain > 0:
+        out = out + draw(-params.gain, params.gain)
+    if params.noise_std > 0:
+        noise = torch.empty_like(out).normal_(std=params.noise_std, generator=generator)
+        out = out + noise
+    return out if out is images else out.clamp(0, 1)
+
+
+def _crop(images: Tensor, area: Tensor, split: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Stretch a part of each image to full size.
+
+    Args:
+        images: (B, 1, H, W).
+        area: (B, 1, 1, 1) share of the area that is kept.
+        split: (B, 1, 1, 1) in [0, 1]: the height is area ** split, the width the rest.
+        x: (B, 1, 1, 1) in [-1, 1], from the leftmost place to the rightmost.
+        y: the same from top to bottom.
+    """
+    height, width = area**split, area ** (1 - split)
+    theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
+    theta[:, 0, 0], theta[:, 0, 2] = width.flatten(), (x * (1 - width)).flatten()
+    theta[:, 1, 1], theta[:, 1, 2] = height.flatten(), (y * (1 - height)).flatten()
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )

@@ -1,0 +1,242 @@
+"""The Lightning module: loss, optimiser, validation scores, and the guard against NaN.
+
+Shapes: images_B1HW, uint8 or float in [0, 1]; labels_B, int64.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics.aggregation import MeanMetric
+from torchmetrics.classification import MulticlassStatScores
+
+from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.training.augmentation import augment_images
+from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDivergedError(ValueError):
+    """Training gave no finite numbers, too often to go on."""
+
+
+class BeatClassifierModule(LightningModule):
+    """Trains a network that takes images_B1HW and returns logits_BC.
+
+    AdamW; cosine annealing with warm restarts, stepped after every batch, so that a cycle of
+    ``restart_epochs`` epochs falls smoothly (Loshchilov and Hutter 2017, ICLR, eq. 5).
+
+    A batch whose loss, or the norm of whose gradients, is not finite changes nothing: neither
+    weights nor optimiser, nor the statistics of batch normalisation (which one forward pass with
+    NaN would spoil for good), nor the average of the weights. It is counted; more than
+    ``max_bad_batches`` - 1 in a row end the run.
+
+    Args:
+        network: the network, trained in place.
+        class_weights: (C,) of the loss.
+        params: the recipe.
+        steps_per_epoch: batches an epoch, on this rank.
+        fingerprint: of everything that shapes the result; goes into the checkpoints.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        class_weights: Tensor,
+        params: TrainingParameters,
+        steps_per_epoch: int,
+        fingerprint: str = "",
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.loss = ClassBalancedFocalLoss(
+            class_weights, params.focal_gamma, params.label_smoothing
+        )
+        self.params = params
+        self.steps_per_epoch = steps_per_epoch
+        self.run_fingerprint = fingerprint
+        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_scores = MulticlassStatScores(num_classes=len(class_weights), average=None)
+        self.skipped_step = False
+        """Whether the batch just trained was left out."""
+        self.bad_in_row = 0
+        self._batch_loss = torch.zeros(())
+        self._loss_sum, self._n_good, self._n_bad = 0.0, 0, 0
+        self._learning_rate = params.learning_rate
+        self._val_row: dict[str, float] = {}
+        self._buffers_kept: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW, and the cosine schedule counted in batches."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.params.learning_rate,
+            weight_decay=self.params.weight_decay,
+        )
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer,
+            T_0=self.params.restart_epochs * self.steps_per_epoch,
+            T_mult=self.params.restart_factor,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Make room for a copy of the network's buffers."""
+        buffers = list(self.network.buffers())
+        self._buffers_kept = (buffers, [each.detach().clone() for each in buffers])
+
+    def on_train_epoch_start(self) -> None:
+        """Fix the random numbers of dropout and augmentation for this epoch."""
+        # A function of the epoch: a resumed run goes on as the uninterrupted one. Every rank
+        # has its own rows, so also its own numbers.
+        torch.manual_seed(epoch_seed(self.params.seed, self.current_epoch, self.global_rank))
+        self._loss_sum, self._n_good, self._n_bad = 0.0, 0, 0
+        self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Scale images to [0, 1], and augment them in training."""
+        images, labels = batch
+        if not images.is_floating_point():
+            images = images.float() / 255
+        if self.trainer.training:
+            images = augment_images(images, self.params.augmentation)
+        return images, labels
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        images, labels = batch
+        with torch.no_grad():
+            for source, copy in zip(*self._buffers_kept, strict=True):
+                copy.copy_(source)
+        loss = self.loss(self.network(images), labels)
+        self._batch_loss = loss.detach()
+        # A loss that is not finite gives gradients that are not, here and, once DDP has summed
+        # them, on every rank: so all ranks leave the batch out together.
+        return loss * torch.where(torch.isfinite(self._batch_loss), 1.0, torch.nan)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients by their norm, or leave the batch out if that is not finite."""
+        max_norm = math.inf if gradient_clip_val is None else float(gradient_clip_val)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), max_norm)
+        self.skipped_step = not bool(torch.isfinite(norm))
+        if not self.skipped_step:
+            self.bad_in_row = 0
+            self._n_good += 1
+            self._loss_sum += float(self._batch_loss)
+            return
+        optimizer.zero_grad(set_to_none=True)  # the step that follows finds nothing to do
+        with torch.no_grad():
+            for source, copy in zip(*self._buffers_kept, strict=True):
+                source.copy_(copy)
+        if not self._is_scale_search():
+            self._count_bad_batch()
+
+    def _is_scale_search(self) -> bool:
+        """Tell whether float16 overflowed in the gradients alone: the scaler lowers its scale."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is None or scaler.get_scale() <= 1:
+            return False
+        bad_loss = not bool(torch.isfinite(self._batch_loss))
+        return not self.trainer.strategy.reduce_boolean_decision(bad_loss, all=False)
+
+    def _count_bad_batch(self) -> None:
+        self._n_bad += 1
+        self.bad_in_row += 1
+        logger.warning(
+            "Epoch %d: a batch gave no finite loss or gradient and is left out (%d in a row)",
+            self.current_epoch,
+            self.bad_in_row,
+        )
+        if self.bad_in_row >= self.params.max_bad_batches:
+            raise TrainingDivergedError(
+                f"{self.bad_in_row} batches in a row gave no finite loss or gradient in epoch "
+                f"{self.current_epoch} (max_bad_batches); lower learning_rate, set precision to "
+                f"32-true, or look for images or weights that are not finite"
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        """Under DDP, give all ranks the normalisation statistics of the first, which are saved."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add a batch to the loss and the scores."""
+        images, labels = batch
+        logits = self.network(images)
+        terms, weights = self.loss.compute_terms(logits, labels)
+        self.val_loss.update(terms / weights, weights)
+        self.val_scores.update(logits.float(), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Reduce the scores; without a finite loss there is no F1 (early stopping sees that)."""
+        loss = float(self.val_loss.compute())
+        macro_f1, accuracy = reduce_scores(self.val_scores.compute())
+        self.val_loss.reset()
+        self.val_scores.reset()
+        if not math.isfinite(loss):
+            macro_f1 = math.nan
+        self._val_row = {"val_loss": loss, "val_macro_f1": macro_f1, "val_accuracy": accuracy}
+        self.log_dict(self._val_row, prog_bar=True, logger=False, sync_dist=True)
+
+    def make_history_row(self, seconds: float) -> dict[str, float]:
+        """Return the history row of the epoch that has just ended.
+
+        ``train_loss`` is the mean over good batches, ``learning_rate`` that of the first batch.
+        """
+        mean = torch.tensor(self._loss_sum / self._n_good if self._n_good else math.nan)
+        train_loss = self.trainer.strategy.reduce(mean.to(self.device), reduce_op="mean")
+        return {
+            "epoch": self.current_epoch,
+            "train_loss": float(train_loss),
+            **self._val_row,
+            "learning_rate": self._learning_rate,
+            "bad_batches": self._n_bad,
+            "seconds": seconds,
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the run's fingerprint and the count of bad batches."""
+        checkpoint["fingerprint"] = self.run_fingerprint
+        checkpoint["bad_in_row"] = self.bad_in_row
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the count of bad batches up again."""
+        self.bad_in_row = checkpoint["bad_in_row"]
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Return a 63-bit seed that differs between seeds, epochs and ranks."""
+    from numpy.random import SeedSequence
+
+    return int(SeedSequence([seed, epoch, rank]).generate_state(1, "uint64")[0] >> 1)
+
+
+def reduce_scores(stats: Tensor) -> tuple[float, float]:
+    """Return macro F1 over the classes present in the truth, and accuracy.
+
+    A class without a true row has no sensitivity, so it is left out of the mean; rows taken
+    for it count against their own classes.
+
+    Args:
+        stats: (C, 5) counts of tp, fp, tn, fn and true rows a class.
+    """
+    tp, fp, _, fn, support = stats.double().unbind(dim=1)
+    present = support > 0
+    f1 = 2 * tp / (2 * tp + fp + fn).clamp_min(1)
+    return float(f1[present].mean()), float(tp.sum() / support.sum())

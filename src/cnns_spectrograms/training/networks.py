@@ -1,0 +1,361 @@
+"""The networks: a timm backbone on grey spectrograms, made, checked, saved and loaded.
+
+Shapes: images_B1HW, grey spectrograms; logits_BC, C the AAMI classes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import pickle
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.config import resolve_data_config
+from torch import Tensor, nn
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import ModelParameters
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+_HEADER = "cnns_spectrograms"  # the key of our description in a safetensors header
+_PROBE_TIMEOUT_S = 5.0
+
+
+class BeatClassifier(nn.Module):
+    """A timm network with a Dropout + Linear head, fed with grey spectrograms.
+
+    Args:
+        backbone: takes (B, 3, H, W) normalised images, returns (B, C) logits.
+        params: what the network was made from; travels with its saved weights.
+        mean: of the three channels the backbone was trained on, in [0, 1].
+        std: their standard deviations.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        params: ModelParameters,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.params = params
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return what the backbone takes: three equal channels, normalised as its own data.
+
+        Args:
+            images: (B, 1, H, W), uint8 or float in [0, 1].
+
+        Returns:
+            (B, 3, H, W) float, channels last in memory.
+        """
+        if images.dtype == torch.uint8:
+            images = images.to(self.mean.dtype) / 255
+        grey = (images - self.mean) / self.std
+        return grey.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, C) logits of (B, 1, H, W) images, uint8 or float in [0, 1]."""
+        logits: Tensor = self.backbone(self.normalise(images))
+        return logits
+
+
+def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
+    """Make the network that `params` describes.
+
+    Args:
+        params: timm name, weights to start from, dropout.
+        seed: of the weights that are not loaded; the global random state is left alone.
+
+    Raises:
+        ValueError: as `check_network`; or the weights file does not fit the network.
+    """
+    check_name(params.timm_name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if params.pretrained is True:
+            backbone = _create_pretrained(params)
+        else:
+            backbone = _create(params)
+            if isinstance(params.pretrained, Path):
+                _load_weights_file(backbone, params.pretrained, params.timm_name)
+    config = resolve_data_config({}, model=backbone)
+    return BeatClassifier(backbone, params, config["mean"], config["std"])
+
+
+def check_network(params: ModelParameters) -> None:
+    """Make sure that a network can be made; with ``pretrained: true`` fetch its weights.
+
+    Raises:
+        ValueError: timm knows no such network, it has no ImageNet weights, these can be neither
+            found in the local cache nor fetched, or the weights file is absent.
+    """
+    check_name(params.timm_name)
+    if params.pretrained is True:
+        _create_pretrained(params)
+    elif isinstance(params.pretrained, Path):
+        _check_weights_file(params.pretrained)
+
+
+def check_name(timm_name: str) -> None:
+    """Check that timm has this network, and these weights where the name has a tag.
+
+    Raises:
+        ValueError: it has not; the text gives the nearest names.
+    """
+    name, _, tag = timm_name.partition(".")
+    if not timm.is_model(name):
+        known = timm.list_models()
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        raise ValueError(f"timm has no network '{timm_name}' ({len(known)} known); {hint}")
+    tagged = (each.partition(".") for each in timm.list_pretrained(f"{name}*"))
+    tags = [each_tag for each_name, _, each_tag in tagged if each_name == name]
+    if tag and tag not in tags:
+        raise ValueError(
+            f"timm has no weights '{timm_name}'; expected one of {tags} after '{name}.', "
+            f"or the name without a tag"
+        )
+
+
+def _create(params: ModelParameters, pretrained: bool = False) -> nn.Module:
+    backbone: nn.Module = timm.create_model(
+        params.timm_name,
+        pretrained=pretrained,
+        num_classes=len(AAMI_CLASSES),
+        drop_rate=params.dropout,
+    )
+    return backbone
+
+
+# --------------------------------------------------------------------------------------
+# Pretrained weights
+# --------------------------------------------------------------------------------------
+
+
+def _create_pretrained(params: ModelParameters) -> nn.Module:
+    """Make the network with timm's weights, from the local cache or the hub."""
+    name = params.timm_name
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ValueError(
+            f"timm has no pretrained weights for '{name}'; give `pretrained: false`, the path of "
+            f"a weights file, or another network"
+        )
+    try:
+        if config.hf_hub_id:
+            _probe_hub(config.hf_hub_id, config.hf_hub_filename)
+        return _create(params, pretrained=True)
+    # What comes up depends on the versions of the hub's client and of its HTTP library.
+    except Exception as error:
+        raise ValueError(
+            f"the pretrained weights of '{name}' are not in the local cache and could not be "
+            f"fetched ({type(error).__name__}: {_first_line(error)}). Without a network, give "
+            f"`pretrained: false` (random weights) or the path of a local weights file "
+            f"({', '.join(WEIGHT_SUFFIXES)}) as models.<name>.pretrained; or run once where "
+            f"there is a network, and copy its cache"
+        ) from error
+
+
+def _probe_hub(hub_id: str, filename: str | None) -> None:
+    """Fail within seconds where the weights are not cached and the hub does not answer.
+
+    The hub's client would try again for most of a minute, with a line on the screen each time.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repository, _, revision = hub_id.partition("@")
+    names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
+    for each in names:
+        cached = huggingface_hub.try_to_load_from_cache(repository, each, revision=revision or None)
+        if isinstance(cached, str):
+            return
+    url = huggingface_hub.hf_hub_url(repository, names[0], revision=revision or None)
+    try:
+        huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_TIMEOUT_S)
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        pass  # the hub answered; timm then asks for the other file name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+def _check_weights_file(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(
+            f"the weights file {path} does not exist; correct models.<name>.pretrained, or give "
+            f"`true` (weights from the hub) or `false` (random weights)"
+        )
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise ValueError(
+            f"the weights file {path} ends in '{path.suffix}'; "
+            f"expected one of {', '.join(WEIGHT_SUFFIXES)}"
+        )
+
+
+def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
+    """Load a state dict in timm's names; a head of another size, or none, leaves ours as it is."""
+    _check_weights_file(path)
+    found = _read_state_dict(path)
+    wanted = backbone.state_dict()
+    head = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
+    heads = (head,) if isinstance(head, str) else tuple(head)
+    for key in [f"{name}.{part}" for name in heads for part in ("weight", "bias")]:
+        if key in wanted and (key not in found or found[key].shape != wanted[key].shape):
+            found[key] = wanted[key]
+    faults = [
+        _describe_keys("missing", [k for k in wanted if k not in found and not _is_counter(k)]),
+        _describe_keys("unknown", [k for k in found if k not in wanted]),
+        _describe_keys(
+            "of another shape",
+            [k for k in wanted if k in found and found[k].shape != wanted[k].shape],
+        ),
+    ]
+    if any(faults):
+        raise ValueError(
+            f"the weights file {path} does not fit timm's '{timm_name}': "
+            f"{'; '.join(fault for fault in faults if fault)}. Give the weights of that network, "
+            f"under timm's names"
+        )
+    backbone.load_state_dict({**{k: v for k, v in wanted.items() if _is_counter(k)}, **found})
+
+
+def _is_counter(key: str) -> bool:
+    """Tell whether a key counts batches: old files lack it, and it shapes no output."""
+    return key.endswith("num_batches_tracked")
+
+
+def _describe_keys(fault: str, keys: list[str]) -> str:
+    shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+    return f"{len(keys)} keys {fault} ({shown})" if keys else ""
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name, running no code that a file might hold."""
+    from safetensors import SafetensorError
+    from timm.models import load_state_dict
+
+    try:
+        state = load_state_dict(str(path), use_ema=True, weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(
+            f"the weights file {path} cannot be read ({type(error).__name__}: "
+            f"{_first_line(error)}); expected a safetensors file, or a PyTorch file that holds "
+            f"tensors alone"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"the weights file {path} holds no state dict (names and tensors)")
+    return dict(state)
+
+
+# --------------------------------------------------------------------------------------
+# Saved classifiers
+# --------------------------------------------------------------------------------------
+
+
+def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, Any]) -> None:
+    """Write weights and description to one safetensors file, atomically and without pickle.
+
+    Args:
+        classifier: the network.
+        path: of the file; its folder must exist.
+        metadata: what else to keep; JSON values. The keys model (parameters), classes and
+            versions (torch, timm) are set here.
+
+    Raises:
+        ValueError: `metadata` holds something that JSON has not.
+    """
+    from safetensors.torch import save_file
+
+    described = {
+        **metadata,
+        "model": classifier.params.model_dump(mode="json"),
+        "classes": list(AAMI_CLASSES),
+        "versions": {name: version(name) for name in ("torch", "timm")},
+    }
+    try:
+        header = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the description of a classifier must be JSON: {error}") from error
+    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        save_file(tensors, partial, metadata={_HEADER: header})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the description in a classifier's file, without reading its weights.
+
+    Raises:
+        ValueError: no such file, or not a file of `save_classifier`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ValueError(f"there is no classifier at {path}; train one, or correct the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a safetensors file ({_first_line(error)}); expected one that this "
+            f"project saved"
+        ) from error
+    if header is None:
+        raise ValueError(
+            f"{path} holds no description of a beat classifier; expected a file that this "
+            f"project saved (bare weights go to models.<name>.pretrained)"
+        )
+    description: dict[str, Any] = json.loads(header)
+    return description
+
+
+def load_classifier(path: Path) -> tuple[BeatClassifier, dict[str, Any]]:
+    """Return a saved network in evaluation mode, on the CPU, and its description.
+
+    Raises:
+        ValueError: no such file, not a file of `save_classifier`, other classes than ours, or
+            a network that the installed timm does not have in this form.
+    """
+    from safetensors.torch import load_file
+
+    description = read_description(path)
+    if description["classes"] != list(AAMI_CLASSES):
+        raise ValueError(
+            f"the classifier {path} tells {description['classes']} apart; "
+            f"expected {list(AAMI_CLASSES)}"
+        )
+    params = ModelParameters.model_validate(description["model"])
+    classifier = build_network(params.model_copy(update={"pretrained": False}))
+    classifier.params = params
+    try:
+        classifier.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} do not fit timm's '{params.timm_name}' as installed "
+            f"({version('timm')}; saved with {description['versions']['timm']}); install that "
+            f"version, or train again"
+        ) from error
+    return classifier.eval(), description

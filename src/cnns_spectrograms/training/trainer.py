@@ -1,0 +1,648 @@
+"""Training through Lightning, from tables to the best epoch's network, and prediction of a table.
+
+A killed run resumes from its last epoch and, on the CPU, ends with the numbers that an
+uninterrupted one gives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    TQDMProgressBar,
+    WeightAveraging,
+)
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
+from cnns_spectrograms.training.augmentation import augment_images
+from cnns_spectrograms.training.data import EpochSampler, ReadImage, SpectrogramImages
+from cnns_spectrograms.training.module import (
+    BeatClassifierModule,
+    TrainingDivergedError,
+    epoch_seed,
+)
+
+logger = logging.getLogger(__name__)
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_macro_f1",
+    "val_accuracy",
+    "learning_rate",
+    "bad_batches",
+    "seconds",
+)
+PREDICTION_COLUMNS = (
+    "row_id",
+    "split",
+    "db",
+    "record_id",
+    "patient_id",
+    "beat_idx",
+    "sample",
+    "aami_class",
+)
+
+_MONITOR = "val_macro_f1"
+_BEST, _LAST = "best.ckpt", "last.ckpt"
+
+
+class MetricsLogger(Protocol):
+    """What takes an epoch's metrics; Lightning's loggers do."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Take the metrics of an epoch; `step` is the epoch."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training gives.
+
+    Attributes:
+        classifier: the network given, with the best epoch's weights, on the CPU, in evaluation
+            mode.
+        history: the `history` table, one row an epoch.
+        best_epoch: epoch, from 0, with the best macro F1 on val (the first of equals).
+        best_val_macro_f1: that F1.
+    """
+
+    classifier: nn.Module
+    history: pd.DataFrame
+    best_epoch: int
+    best_val_macro_f1: float
+
+
+# --------------------------------------------------------------------------------------
+# Fitting
+# --------------------------------------------------------------------------------------
+
+
+def fit_classifier(
+    network: nn.Module,
+    train_index: pd.DataFrame,
+    val: pd.DataFrame,
+    read_train: ReadImage,
+    read_val: ReadImage,
+    params: TrainingParameters,
+    work_dir: Path,
+    fingerprint: str,
+    loggers: Iterable[MetricsLogger] = (),
+) -> FitResult:
+    """Train a network on the train index, and keep the epoch with the best macro F1 on val.
+
+    The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
+    alone. After every epoch the state goes to ``work_dir``; if that holds a checkpoint of the same
+    fingerprint, training goes on from there, else it starts anew. Once the result is safe,
+    call `clear_checkpoints`.
+
+    Under torchrun every process calls this with the same arguments and the batch size of one
+    device; in a process of its own it trains on one device, CUDA where there is one.
+
+    Args:
+        network: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits; its initial
+            weights are the caller's choice. Trained in place.
+        train_index: columns path, aami_class, sampling_weight, class_weight.
+        val: columns path, aami_class.
+        read_train: gives the image of a train path; picklable if ``num_workers`` is above 0.
+        read_val: the same for val.
+        params: the recipe.
+        work_dir: folder of the checkpoints, made if missing, used by nothing else.
+        fingerprint: digest of everything that shapes the result.
+        loggers: get each history row, ``step`` being the epoch; after a resume, all of them.
+            They are not handed to Lightning, which would close their run.
+
+    Raises:
+        ValueError: a table is empty, lacks a column or holds an unknown class; or classes have
+            no, or several, weights.
+        TrainingDivergedError: too many batches in a row, or every epoch, gave no finite loss.
+    """
+    _check_table(
+        "train_index", train_index, "path", "aami_class", "sampling_weight", "class_weight"
+    )
+    _check_table("val", val, "path", "aami_class")
+    work_dir = Path(work_dir).resolve()
+    rank, world_size = _find_rank()
+    start_epoch = _find_start(work_dir, fingerprint)
+
+    sampler = EpochSampler(
+        train_index["sampling_weight"].to_numpy(),
+        params.samples_per_epoch or len(train_index),
+        seed=params.seed,
+        rank=rank,
+        world_size=world_size,
+    )
+    # Lightning starts the first epoch's workers before it calls set_epoch.
+    sampler.set_epoch(start_epoch)
+    train_loader = _make_loader(
+        SpectrogramImages(read_train, train_index["path"].tolist(), _labels_of(train_index)),
+        params.batch_size,
+        params.num_workers,
+        sampler=sampler,
+        # A last batch of one row has no variance to normalise by.
+        drop_last=len(sampler) >= params.batch_size,
+    )
+    mine = slice(rank, None, world_size)
+    val_loader = _make_loader(
+        SpectrogramImages(read_val, val["path"].tolist()[mine], _labels_of(val)[mine]),
+        params.batch_size,
+        params.num_workers,
+    )
+    module = BeatClassifierModule(
+        network.train(),
+        _class_weights_of(train_index),
+        params,
+        steps_per_epoch=len(train_loader),
+        fingerprint=fingerprint,
+    )
+    recorder = _HistoryRecorder(tuple(loggers), params.max_epochs)
+    with _quiet_lightning():
+        trainer = _make_trainer(params, work_dir, recorder, world_size)
+        resume = work_dir / _LAST if start_epoch else None
+        try:
+            with _keyboard_interrupts():
+                trainer.fit(module, train_loader, val_loader, ckpt_path=resume, weights_only=True)
+        except TrainingDivergedError as error:
+            kept = work_dir / _LAST
+            where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
+            raise TrainingDivergedError(f"{error}; {where}") from error
+
+    best = _read_checkpoint(work_dir / _BEST)
+    if not recorder.rows or best is None or not np.isfinite(best[_MONITOR]):
+        raise TrainingDivergedError(
+            f"no epoch of {len(recorder.rows)} gave a finite loss on val; lower learning_rate, or "
+            f"set precision to 32-true"
+        )
+    prefix = "network."
+    network.cpu().load_state_dict(
+        {k.removeprefix(prefix): v for k, v in best["state_dict"].items() if k.startswith(prefix)}
+    )
+    best_epoch = int(best["epoch"])
+    score = recorder.rows[best_epoch][_MONITOR]
+    return FitResult(network.eval(), recorder.make_history(), best_epoch, score)
+
+
+def clear_checkpoints(work_dir: Path) -> None:
+    """Delete the checkpoints of `fit_classifier`, and the folder if nothing else is in it."""
+    work_dir = Path(work_dir)
+    for name in (_BEST, _LAST):
+        for path in (work_dir / name, *work_dir.glob(f".{name}.*.tmp")):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # absent, or holds the files of others
+        work_dir.rmdir()
+
+
+def _make_trainer(
+    params: TrainingParameters, work_dir: Path, recorder: _HistoryRecorder, world_size: int
+) -> Trainer:
+    early_stopping = EarlyStopping(
+        _MONITOR, mode="max", patience=params.early_stopping_patience, check_finite=True
+    )
+    callbacks: list[Callback] = [
+        recorder,
+        early_stopping,
+        _StopIfStopped(early_stopping),
+        _CheckpointSaver(work_dir),
+    ]
+    if params.ema_decay > 0:
+        callbacks.append(_EmaWeights(params.ema_decay))
+    show_bar = sys.stdout.isatty()
+    if show_bar:
+        callbacks.append(TQDMProgressBar())
+    cuda = torch.cuda.is_available()
+    plugins: list[Any] = [_AtomicCheckpointIO()]
+    if world_size == 1:
+        plugins.append(LightningEnvironment())  # one process, in a SLURM job too
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size > 1 else 1
+    return Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=n_local,
+        num_nodes=world_size // n_local,
+        # Validation batches may differ in number between ranks; with the buffers' broadcast
+        # before every forward pass they would wait for each other. The module does it once.
+        strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
+        precision=_resolve_precision(params.precision, cuda),
+        max_epochs=params.max_epochs,
+        gradient_clip_val=params.gradient_clip_norm,
+        callbacks=callbacks,
+        plugins=plugins,
+        logger=False,
+        enable_progress_bar=show_bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=work_dir,
+    )
+
+
+def _resolve_precision(precision: str, cuda: bool) -> Any:
+    """Return the Lightning name of a precision on this device."""
+    if precision == "auto":
+        return "16-mixed" if cuda else "bf16-mixed"
+    if precision == "16-mixed" and not cuda:
+        logger.warning("precision 16-mixed needs CUDA; on this CPU bf16-mixed is used")
+        return "bf16-mixed"
+    return precision
+
+
+def _find_rank() -> tuple[int, int]:
+    """Return rank and world size: those of torchrun, or 0 and 1."""
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return 0, 1
+
+
+def _check_table(name: str, table: pd.DataFrame, *columns: str) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"{name} lacks the columns {missing}; it needs {list(columns)}")
+    if table.empty:
+        raise ValueError(f"{name} has no row; list records of that split in split.records")
+    unknown = sorted(set(table["aami_class"].astype(str)) - set(AAMI_CLASSES))
+    if unknown:
+        raise ValueError(f"{name} holds the classes {unknown}; expected {list(AAMI_CLASSES)}")
+
+
+def _labels_of(table: pd.DataFrame) -> NDArray[np.int64]:
+    return pd.Index(AAMI_CLASSES).get_indexer(pd.Index(table["aami_class"])).astype(np.int64)
+
+
+def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
+    """Return the loss weights in AAMI order; a class that train lacks gets 1 (val may have it)."""
+    weights = train_index.groupby(train_index["aami_class"].astype(str))["class_weight"]
+    uneven = sorted(weights.nunique(dropna=False).loc[lambda n: n != 1].index)
+    if uneven:
+        raise ValueError(
+            f"train_index gives rows of the classes {uneven} different class_weight; "
+            f"expected one weight a class"
+        )
+    first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
+    return torch.tensor(first.to_numpy(dtype=np.float32))
+
+
+def _make_loader(
+    dataset: SpectrogramImages,
+    batch_size: int,
+    num_workers: int,
+    sampler: Sampler[int] | None = None,
+    drop_last: bool = False,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    context = None
+    if num_workers > 0 and "forkserver" in multiprocessing.get_all_start_methods():
+        # A plain fork of a process that runs threads (torch, MLflow) may deadlock, and Python
+        # 3.12 and on warns of it. The server loads torch once, its children share it.
+        context = multiprocessing.get_context("forkserver")
+        reader = getattr(dataset.read, "__module__", None)
+        modules = {SpectrogramImages.__module__, reader or ""} - {"", "__main__"}
+        context.set_forkserver_preload(sorted(modules))
+    return DataLoader(
+        cast("Dataset[tuple[Tensor, Tensor]]", dataset),  # items as collation makes them
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=drop_last,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=context,
+        # A loader without its own generator takes a number from the global one at each epoch's
+        # start, before or after the epoch is seeded.
+        generator=torch.Generator(),
+    )
+
+
+# --------------------------------------------------------------------------------------
+# Checkpoints
+# --------------------------------------------------------------------------------------
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint, its tensors mapped from the file; None if it cannot be read."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError):
+        return None
+    return checkpoint if isinstance(checkpoint, dict) else None
+
+
+def _find_start(work_dir: Path, fingerprint: str) -> int:
+    """Return the epoch to start at; checkpoints of another run are deleted."""
+    path = work_dir / _LAST
+    if path.exists():
+        checkpoint = _read_checkpoint(path)
+        if checkpoint is not None and checkpoint.get("fingerprint") == fingerprint:
+            start = int(checkpoint["epoch"]) + 1
+            logger.info("Resuming after epoch %d from %s", start - 1, path)
+            return start
+        logger.warning(
+            "The checkpoint %s is %s; training starts anew",
+            path,
+            "unreadable" if checkpoint is None else "of a run with other parameters or data",
+        )
+    if _find_rank()[0] == 0:
+        clear_checkpoints(work_dir)
+    return 0
+
+
+class _AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves beside the file, then replaces it: a kill leaves the old checkpoint or the new one.
+
+    Lightning's own saving builds the file in memory, writes it to the system's temporary
+    folder and moves it: onto another disk that is a copy, which a kill leaves half done.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class _CheckpointSaver(Checkpoint):
+    """Saves the best epoch and the last one, when all other callbacks have seen the epoch's end.
+
+    Lightning's ModelCheckpoint knows files by their absolute path: in a folder that was moved,
+    or copied to another machine, it forgets the best score. It also skips epochs in which no
+    step was taken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[_MONITOR] = float(trainer.callback_metrics[_MONITOR])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = float(trainer.callback_metrics[_MONITOR])
+        if self.best is None or score > self.best or (self.best != self.best and score == score):
+            self.best = score
+            trainer.save_checkpoint(self.folder / _BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / _LAST, weights_only=False)
+
+
+class _StopIfStopped(Callback):
+    """Ends at once a resumed run that had already stopped early, killed before its return."""
+
+    def __init__(self, early_stopping: EarlyStopping) -> None:
+        self.early_stopping = early_stopping
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.early_stopping.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+            trainer.should_stop = True
+
+
+# --------------------------------------------------------------------------------------
+# Averaging, history, quiet
+# --------------------------------------------------------------------------------------
+
+
+class _EmaWeights(WeightAveraging):
+    """Exponential moving average of weights and buffers, after every step that was taken.
+
+    The decay of step n is min(decay, (1 + n) / (10 + n)), as TensorFlow's
+    ExponentialMovingAverage has it. With a fixed decay of 0.999, which is all that Lightning's
+    EMAWeightAveraging offers, a third of the average is still the first step's random weights
+    after 1,000 steps, and early stopping judges these.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(kept: list[Tensor], new: list[Tensor], n_averaged: Tensor | int) -> None:
+            n = float(n_averaged)
+            weight = 1 - min(decay, (1 + n) / (10 + n))
+            if kept[0].is_floating_point():
+                # A lerp, not two products: what never changes (a network's input statistics)
+                # keeps its exact value.
+                torch._foreach_lerp_(kept, new, weight)
+            else:
+                torch._foreach_copy_(kept, new)
+
+        super().__init__(use_buffers=True, multi_avg_fn=torch.no_grad()(average))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not getattr(pl_module, "skipped_step", False):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class _HistoryRecorder(Callback):
+    """Collects a row an epoch, keeps them in the checkpoints, and hands them to the loggers."""
+
+    def __init__(self, loggers: tuple[MetricsLogger, ...], max_epochs: int) -> None:
+        self.loggers = loggers
+        self.max_epochs = max_epochs
+        self.rows: list[dict[str, float]] = []
+        self._began = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for row in self.rows:
+            self._send(row)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, BeatClassifierModule)
+        row = pl_module.make_history_row(time.perf_counter() - self._began)
+        self.rows.append(row)
+        self._send(row)
+        self._report(row)
+
+    @rank_zero_only
+    def _send(self, row: dict[str, float]) -> None:
+        metrics = {key: float(value) for key, value in row.items() if key != "epoch"}
+        for each in self.loggers:
+            each.log_metrics(metrics, step=int(row["epoch"]))
+
+    @rank_zero_only
+    def _report(self, row: dict[str, float]) -> None:
+        logger.info(
+            "Epoch %d of at most %d: train loss %.4f, val loss %.4f, val macro F1 %.4f, "
+            "val accuracy %.4f, %.0f s",
+            row["epoch"] + 1,
+            self.max_epochs,
+            *(row[key] for key in ("train_loss", "val_loss", "val_macro_f1", "val_accuracy")),
+            row["seconds"],
+        )
+
+    def make_history(self) -> pd.DataFrame:
+        """Return the `history` table."""
+        table = pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+        return table.astype({"epoch": "int64", "bad_batches": "int64"})
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep back what Lightning says in normal use: device tables, tips, hints on loaders."""
+    names = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.distributed")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # num_workers is the user's parameter, and 0 or few are right for a small cache.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Lightning's own use of a torch class that torch is renaming.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+            # torch 2.15 renames the argument; its new name is unknown to older versions.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            # When float16 overflows in the very first step, the scaler skips it, as it should.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step\\(\\)`")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def _keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning turns it into SystemExit, and SIGINT stays ignored."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+
+
+# --------------------------------------------------------------------------------------
+# Prediction
+# --------------------------------------------------------------------------------------
+
+
+def predict_table(
+    classifier: nn.Module,
+    table: pd.DataFrame,
+    read: ReadImage,
+    batch_size: int,
+    num_workers: int,
+    precision: str = "auto",
+    tta_views: int = 0,
+    augmentation: AugmentationParameters | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return class probabilities for every row of a table, in its order.
+
+    With ``tta_views`` above 0 the probabilities are the mean over the image itself and that many
+    augmented views of it.
+
+    Args:
+        classifier: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits. Set to
+            evaluation mode, and left on the CPU.
+        table: column path, and those of the `predictions` table that it has (aami_class is the
+            truth; recordings without a reference have none).
+        read: gives the image of a path; picklable if ``num_workers`` is above 0.
+        batch_size: images at once.
+        num_workers: processes that read.
+        precision: as in the training parameters.
+        tta_views: augmented views an image.
+        augmentation: of the views.
+        seed: of the views.
+
+    Returns:
+        The `predictions` table.
+
+    Raises:
+        ValueError: no column path, or views without augmentation.
+    """
+    if "path" not in table.columns:
+        raise ValueError("the table to predict lacks the column 'path'")
+    if tta_views > 0 and augmentation is None:
+        raise ValueError(f"tta_views is {tta_views} but no augmentation is given; give both")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = _resolve_precision(precision, device.type == "cuda")
+    autocast = torch.autocast(
+        device.type,
+        dtype=torch.float16 if name == "16-mixed" else torch.bfloat16,
+        enabled=name != "32-true",
+    )
+    generator = torch.Generator(device).manual_seed(epoch_seed(seed, 0))
+    images = SpectrogramImages(read, table["path"].tolist())
+    probabilities = np.empty((len(images), len(AAMI_CLASSES)))
+    classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
+    n_done = 0
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(images), unit="image", desc="Predicting", disable=None) as bar,
+    ):
+        for batch, _ in _make_loader(images, batch_size, num_workers) if len(images) else ():
+            plain = batch.to(device, non_blocking=True).float() / 255
+            total = torch.zeros(len(batch), len(AAMI_CLASSES), device=device)
+            for view in range(1 + tta_views):
+                seen = plain
+                if view > 0 and augmentation is not None:
+                    seen = augment_images(plain, augmentation, generator)
+                with autocast:
+                    logits = classifier(seen)
+                total += logits.float().softmax(dim=1)
+            probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
+            n_done += len(batch)
+            bar.update(len(batch))
+    classifier.cpu()
+
+    predictions = table[[name for name in PREDICTION_COLUMNS if name in table.columns]]
+    predictions = predictions.reset_index(drop=True)
+    chosen = np.array(AAMI_CLASSES)[probabilities.argmax(axis=1)]
+    predictions["predicted"] = pd.Series(chosen, dtype=str)
+    for index, aami_class in enumerate(AAMI_CLASSES):
+        predictions[f"prob_{aami_class}"] = probabilities[:, index]
+    return predictions

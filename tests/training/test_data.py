@@ -1,0 +1,146 @@
+"""Images by row, and the statistics of what an epoch draws."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from cnns_spectrograms.training.data import NO_LABEL, EpochSampler, SpectrogramImages
+
+
+def read_number(path: str) -> np.ndarray:
+    """Return an image that holds the number in the path; read-only, as a cache may give it."""
+    image = np.full((3, 4), int(path.split("/")[-1]), dtype=np.uint8)
+    image.setflags(write=False)
+    return image
+
+
+# --- SpectrogramImages ---------------------------------------------------------------------
+
+
+def test_items_are_image_and_label() -> None:
+    images = SpectrogramImages(read_number, ["train/é/7", "b/200"], [3, 0])
+    assert len(images) == 2
+    image, label = images[0]
+    assert image.shape == (1, 3, 4)
+    assert image.dtype == torch.uint8
+    assert image.unique().tolist() == [7]
+    assert label == 3
+    batch, labels = next(iter(DataLoader(images, batch_size=2)))
+    assert batch.shape == (2, 1, 3, 4)
+    assert batch[:, 0, 0, 0].tolist() == [7, 200]
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == [3, 0]
+
+
+def test_rows_without_a_class_have_no_label() -> None:
+    assert SpectrogramImages(read_number, ["1"])[0][1] == NO_LABEL
+
+
+def test_a_large_table_is_small_for_workers() -> None:
+    paths = [f"train/svdb/800_{i:06d}.png" for i in range(10_000)]
+    size = len(pickle.dumps(SpectrogramImages(read_number, paths, np.zeros(10_000))))
+    assert size < 10_000 * (len(paths[0]) + 8) + 1000
+
+
+def test_faulty_input_is_an_error() -> None:
+    with pytest.raises(ValueError, match="2 paths and 1 labels"):
+        SpectrogramImages(read_number, ["1", "2"], [0])
+    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 3\) and dtype uint8"):
+        SpectrogramImages(lambda _: np.zeros((2, 2, 3), np.uint8), ["a/b"])[0]
+    with pytest.raises(ValueError, match="dtype float32"):
+        SpectrogramImages(lambda _: np.zeros((2, 2), np.float32), ["a/b"])[0]
+
+
+# --- EpochSampler --------------------------------------------------------------------------
+
+
+def test_classes_are_drawn_by_their_weights() -> None:
+    # 900 rows of weight 1, 90 of weight 6, 10 of weight 6: shares 900, 540 and 60 of 1500.
+    labels = np.repeat([0, 1, 2], [900, 90, 10])
+    weights = np.where(labels == 0, 1.0, 6.0)
+    drawn = labels[list(EpochSampler(weights, 30_000, seed=1))]
+    counts = np.bincount(drawn)
+    expected = 30_000 * np.array([900, 540, 60]) / 1500
+    assert scipy.stats.chisquare(counts, expected).pvalue > 0.001
+    # The test itself can tell: uniform draws fail it.
+    uniform = np.bincount(labels[list(EpochSampler(np.ones(1000), 30_000, seed=1))])
+    assert scipy.stats.chisquare(uniform, expected).pvalue < 1e-6
+
+
+def test_rows_are_drawn_evenly_within_a_class() -> None:
+    counts = np.bincount(list(EpochSampler(np.full(50, 0.3), 50_000, seed=2)), minlength=50)
+    assert scipy.stats.chisquare(counts).pvalue > 0.001
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 1e-9, 0.3, 7.0]), min_size=1, max_size=20), st.integers(0, 9))
+def test_rows_of_weight_zero_are_never_drawn(weights: list[float], seed: int) -> None:
+    if not any(weights):
+        weights.append(1.0)
+    drawn = list(EpochSampler(weights, 200, seed))
+    assert len(drawn) == 200
+    assert all(weights[index] > 0 for index in drawn)
+
+
+def test_an_epoch_does_not_depend_on_the_past() -> None:
+    sampler = EpochSampler(np.ones(1000), 100, seed=0)
+    epochs = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    fresh = EpochSampler(np.ones(1000), 100, seed=0)
+    fresh.set_epoch(2)
+    assert list(fresh) == epochs[2] == list(fresh)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert list(EpochSampler(np.ones(1000), 100, seed=1)) != epochs[0]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 50), st.integers(1, 5), st.integers(0, 3))
+def test_ranks_share_one_draw(n_samples: int, world_size: int, epoch: int) -> None:
+    weights = np.arange(1, 11)
+    ranks = [EpochSampler(weights, n_samples, 5, rank, world_size) for rank in range(world_size)]
+    rounded = math.ceil(n_samples / world_size) * world_size
+    whole = EpochSampler(weights, rounded, 5)
+    for each in (*ranks, whole):
+        each.set_epoch(epoch)
+    draws = [list(each) for each in ranks]
+    assert [len(draw) for draw in draws] == [len(each) for each in ranks]
+    assert len({len(draw) for draw in draws}) == 1
+    assert [index for row in zip(*draws, strict=True) for index in row] == list(whole)
+
+
+def test_more_rows_than_multinomial_takes() -> None:
+    weights = np.zeros(2**24 + 3)
+    weights[[5, -1]] = 1
+    with pytest.raises(RuntimeError, match="2\\^24"):
+        torch.multinomial(torch.from_numpy(weights), 1)
+    drawn = np.array(list(EpochSampler(weights, 100, seed=0)))
+    assert set(drawn) == {5, 2**24 + 2}
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_samples", "rank", "said"),
+    [
+        ([1.0, -1.0], 5, 0, "finite numbers of 0 or more"),
+        ([1.0, math.nan], 5, 0, "finite numbers of 0 or more"),
+        ([0.0, 0.0], 5, 0, "no sampling weight is above 0"),
+        ([], 5, 0, "no sampling weight is above 0"),
+        ([1.0], 0, 0, "samples_per_epoch is 0"),
+        ([1.0], 5, 1, "rank is 1 of world_size 1"),
+    ],
+)
+def test_bad_arguments_are_errors(
+    weights: list[float], n_samples: int, rank: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        EpochSampler(weights, n_samples, 0, rank)

@@ -1,0 +1,675 @@
+"""Fitting from end to end with a toy network: kill and resume, seeds, averaging, prediction.
+
+Run as a script, this file is the process that the tests kill, or one process of several.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
+from cnns_spectrograms.training.data import EpochSampler
+from cnns_spectrograms.training.module import TrainingDivergedError
+from cnns_spectrograms.training.trainer import (
+    HISTORY_COLUMNS,
+    FitResult,
+    _AtomicCheckpointIO,
+    _EmaWeights,
+    clear_checkpoints,
+    fit_classifier,
+    predict_table,
+)
+
+N_TRAIN, N_VAL, SIZE = 60, 40, 12
+EPOCHS, BATCH = 4, 8
+SCORES = ["epoch", "train_loss", "val_loss", "val_macro_f1", "val_accuracy", "learning_rate"]
+
+
+class Images:
+    """Small images made from their path: noise, and a bright stripe where the class says."""
+
+    def __call__(self, path: str) -> np.ndarray:
+        split, number = path.split("/")
+        rng = np.random.default_rng([split == "val", int(number)])
+        image = rng.integers(0, 120, (SIZE, SIZE))
+        column = 2 * (int(number) % 5)
+        image[:, column : column + 2] += 100
+        return image.astype(np.uint8)
+
+
+class ImagesThatKill(Images):
+    """Kills its own process when asked for the n-th image."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __call__(self, path: str) -> np.ndarray:
+        self.n -= 1
+        if self.n == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(path)
+
+
+class ToyNetwork(nn.Module):
+    """With normalisation and dropout, so that statistics and random numbers matter."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(
+                nn.Conv2d(1, 8, 3, stride=2),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                nn.Flatten(),
+                nn.Linear(8 * 5 * 5, 5),
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images)  # type: ignore[no-any-return]
+
+
+class NeverBetter(ToyNetwork):
+    """Takes all of val for class N, in every epoch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        return logits if self.training else torch.zeros_like(logits)
+
+
+class Log:
+    """A metrics logger that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append((step, metrics))
+
+
+class LogThatInterrupts(Log):
+    """Raises as soon as an epoch has ended, before its checkpoint."""
+
+    def __init__(self, epoch: int, error: type[BaseException]) -> None:
+        super().__init__()
+        self.epoch, self.error = epoch, error
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if step == self.epoch:
+            raise self.error
+
+
+def make_params(**changes: Any) -> TrainingParameters:
+    values: dict[str, Any] = {
+        "batch_size": BATCH,
+        "max_epochs": EPOCHS,
+        "samples_per_epoch": 40,
+        "early_stopping_patience": EPOCHS,
+        "learning_rate": 0.01,
+        "precision": "32-true",
+        "num_workers": 0,
+        "ema_decay": 0.9,
+    }
+    return TrainingParameters(**{**values, **changes})
+
+
+def make_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    train = pd.DataFrame(
+        {
+            "path": [f"train/{i}" for i in range(N_TRAIN)],
+            "aami_class": [AAMI_CLASSES[i % 5] for i in range(N_TRAIN)],
+        }
+    )
+    train["sampling_weight"] = np.where(train["aami_class"] == "N", 1.0, 2.0)
+    train["class_weight"] = np.where(train["aami_class"] == "N", 0.5, 1.25)
+    val = pd.DataFrame(
+        {
+            "path": [f"val/{i}" for i in range(N_VAL)],
+            "aami_class": [AAMI_CLASSES[i % 5] for i in range(N_VAL)],
+        }
+    )
+    return train, val
+
+
+def fit(
+    work_dir: Path,
+    read: Any = None,
+    network: nn.Module | None = None,
+    fingerprint: str = "a",
+    loggers: Any = (),
+    **changes: Any,
+) -> FitResult:
+    train, val = make_tables()
+    return fit_classifier(
+        ToyNetwork() if network is None else network,
+        train,
+        val,
+        read or Images(),
+        Images(),
+        make_params(**changes),
+        work_dir,
+        fingerprint,
+        loggers,
+    )
+
+
+def weights_of(network: nn.Module) -> Tensor:
+    return torch.cat([each.double().flatten() for each in network.state_dict().values()])
+
+
+def assert_same(first: FitResult, second: FitResult) -> None:
+    pd.testing.assert_frame_equal(first.history[SCORES], second.history[SCORES], check_exact=True)
+    assert torch.equal(weights_of(first.classifier), weights_of(second.classifier))
+    assert first.best_epoch == second.best_epoch
+    assert first.best_val_macro_f1 == second.best_val_macro_f1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    """The killed process and this one add up in the same order; and tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    return fit(tmp_path_factory.mktemp("whole"))
+
+
+# --- one run -------------------------------------------------------------------------------
+
+
+def test_it_learns_and_returns_the_best_epoch(tmp_path: Path) -> None:
+    result = fit(tmp_path, samples_per_epoch=200, learning_rate=0.02)
+    history = result.history
+    assert list(history.columns) == list(HISTORY_COLUMNS)
+    assert history["epoch"].tolist() == list(range(EPOCHS))
+    assert history["bad_batches"].tolist() == [0] * EPOCHS
+    assert (history["seconds"] > 0).all()
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert result.best_val_macro_f1 == history["val_macro_f1"].max() > 0.9
+    assert result.best_epoch == history["val_macro_f1"].idxmax()
+    assert not result.classifier.training
+
+    _, val = make_tables()
+    scores = predict_table(result.classifier, val, Images(), 16, 0, "32-true")
+    f1 = f1_score(scores["aami_class"], scores["predicted"], average="macro")
+    assert f1 == pytest.approx(result.best_val_macro_f1)
+
+
+def test_the_best_epoch_need_not_be_the_last(tmp_path: Path) -> None:
+    class LaterWorse(ToyNetwork):
+        """Loses its sense after the second validation."""
+
+        n_validations = 0
+        was_training = True
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.was_training and not self.training:
+                self.n_validations += 1
+            self.was_training = self.training
+            logits = super().forward(images)
+            return logits if self.training or self.n_validations <= 2 else -logits
+
+    network = LaterWorse()
+    result = fit(tmp_path, network=network)
+    f1 = result.history["val_macro_f1"]
+    assert result.best_epoch == f1.idxmax() == 1
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    key = "body.5.weight"
+    assert torch.equal(network.state_dict()[key], best[f"network.{key}"])
+    assert not torch.equal(network.state_dict()[key], last[f"network.{key}"])
+
+
+def test_the_same_seed_gives_the_same_numbers(tmp_path: Path, uninterrupted: FitResult) -> None:
+    assert_same(fit(tmp_path / "again"), uninterrupted)
+    other = fit(tmp_path / "other", seed=1)
+    assert (other.history["train_loss"] != uninterrupted.history["train_loss"]).all()
+
+
+def test_averaging_can_be_switched_off(tmp_path: Path, uninterrupted: FitResult) -> None:
+    plain = fit(tmp_path, ema_decay=0)
+    # The same steps are taken; other weights are judged.
+    assert plain.history["train_loss"].equals(uninterrupted.history["train_loss"])
+    assert not plain.history["val_loss"].equals(uninterrupted.history["val_loss"])
+
+
+def test_averages_are_those_of_the_formula() -> None:
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([0.0, 1.0]))
+            self.register_buffer("fixed", torch.tensor([0.123456789]))
+            self.register_buffer("count", torch.tensor(0))
+
+    module = One()
+    ema = _EmaWeights(0.3)
+    ema._average_model = torch.optim.swa_utils.AveragedModel(
+        module, use_buffers=True, **ema._kwargs
+    )
+    expected = np.array([0.0, 1.0])
+    for n, value in enumerate([2.0, -1.0, 4.0, 8.0, 1.0]):
+        with torch.no_grad():
+            module.weight.fill_(value)
+            module.count += 1
+        ema._average_model.update_parameters(module)
+        # The first update copies; then min(0.3, (1 + n) / (10 + n)): 2/11, 3/12, 0.3, 0.3.
+        decay = [0, 2 / 11, 0.25, 0.3, 0.3][n]
+        expected = decay * expected + (1 - decay) * value
+        averaged = ema._average_model.module
+        np.testing.assert_allclose(averaged.weight.detach().numpy(), expected, rtol=1e-6)
+        assert torch.equal(averaged.fixed, module.fixed)
+        assert averaged.count == n + 1
+
+
+def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
+    result = fit(tmp_path, network=NeverBetter(), max_epochs=9, early_stopping_patience=2)
+    assert result.history["epoch"].tolist() == [0, 1, 2]
+    assert result.best_epoch == 0
+
+
+def test_it_is_quiet(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        fit(tmp_path, max_epochs=2)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == ""
+    assert [record.name for record in caplog.records] == ["cnns_spectrograms.training.trainer"] * 2
+    assert "Epoch 2 of at most 2" in caplog.text
+
+
+def test_loggers_get_every_row(tmp_path: Path) -> None:
+    log = Log()
+    result = fit(tmp_path, loggers=[log], max_epochs=2)
+    assert [step for step, _ in log.rows] == [0, 1]
+    for (_, metrics), (_, row) in zip(log.rows, result.history.iterrows(), strict=True):
+        assert metrics == row.drop("epoch").to_dict()
+
+
+def test_a_small_train_split_makes_one_batch(tmp_path: Path) -> None:
+    result = fit(tmp_path, samples_per_epoch=5, batch_size=16, max_epochs=1)
+    assert np.isfinite(result.history["train_loss"]).all()
+
+
+def test_without_a_number_an_epoch_draws_as_many_as_train_has(tmp_path: Path) -> None:
+    reader = CountingImages()
+    fit(tmp_path, read=reader, samples_per_epoch=None, batch_size=10, max_epochs=1)
+    assert reader.n == N_TRAIN
+
+
+class CountingImages(Images):
+    n = 0
+
+    def __call__(self, path: str) -> np.ndarray:
+        self.n += 1
+        return super().__call__(path)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_numbers_and_resume(
+    tmp_path: Path, uninterrupted: FitResult
+) -> None:
+    # A dictionary as reader: its workers need not import this file.
+    train, val = make_tables()
+    images = {path: Images()(path) for path in [*train["path"], *val["path"]]}
+    read, stop = images.__getitem__, LogThatInterrupts(2, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, read=read, num_workers=2, loggers=[stop])
+    assert_same(fit(tmp_path, read=read, num_workers=2), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t, v: (t.drop(columns="class_weight"), v), r"train_index lacks .*class_weight"),
+        (lambda t, v: (t, v.drop(columns="path")), r"val lacks the columns \['path'\]"),
+        (lambda t, v: (t.iloc[:0], v), "train_index has no row"),
+        (lambda t, v: (t, v.iloc[:0]), "val has no row"),
+        (lambda t, v: (t.assign(aami_class="X"), v), r"train_index holds the classes \['X'\]"),
+        (
+            lambda t, v: (t.assign(class_weight=np.arange(N_TRAIN)), v),
+            "rows of the classes .* different class_weight",
+        ),
+    ],
+)
+def test_bad_tables_are_errors(tmp_path: Path, change: Any, said: str) -> None:
+    train, val = change(*make_tables())
+    with pytest.raises(ValueError, match=said):
+        fit_classifier(ToyNetwork(), train, val, Images(), Images(), make_params(), tmp_path, "a")
+
+
+# --- kill and resume -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_numbers(
+    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Within the third epoch; and while its checkpoint is written.
+    kinds = ["read", "save"]
+    runs = [run_script(kind, tmp_path / kind) for kind in kinds]
+    for run in runs:
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == -signal.SIGKILL, errors
+    assert len(list((tmp_path / "save").glob(".last.ckpt.*.tmp"))) == 1
+    for kind in kinds:
+        kept = torch.load(tmp_path / kind / "last.ckpt", weights_only=True)
+        assert kept["epoch"] == 1
+        log = Log()
+        with caplog.at_level(logging.INFO):
+            result = fit(tmp_path / kind, loggers=[log])
+        assert "Resuming after epoch 1" in caplog.text
+        assert_same(result, uninterrupted)
+        # A logger of the new run gets the old epochs too.
+        assert [step for step, _ in log.rows] == list(range(EPOCHS))
+        clear_checkpoints(tmp_path / kind)
+        assert not (tmp_path / kind).exists()
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_run_that_failed_resumes(tmp_path: Path, uninterrupted: FitResult, epoch: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, loggers=[LogThatInterrupts(epoch, ZeroDivisionError)])
+    assert (tmp_path / "last.ckpt").exists() == (epoch > 0)
+    assert_same(fit(tmp_path), uninterrupted)
+
+
+@pytest.mark.parametrize("kind", [ToyNetwork, NeverBetter])
+def test_a_finished_run_trains_no_more(tmp_path: Path, kind: type[ToyNetwork]) -> None:
+    first = fit(tmp_path, network=kind(), early_stopping_patience=2)
+    assert len(first.history) == (3 if kind is NeverBetter else EPOCHS)
+    reader = CountingImages()
+    again = fit(tmp_path, read=reader, network=kind(), early_stopping_patience=2)
+    assert_same(again, first)
+    assert reader.n <= 2 * BATCH  # what the loader had fetched ahead
+
+
+def test_a_moved_folder_keeps_its_best_epoch(tmp_path: Path) -> None:
+    stop = LogThatInterrupts(2, ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "a", network=NeverBetter(), loggers=[stop])
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert fit(tmp_path / "b", network=NeverBetter()).best_epoch == 0
+
+
+def test_another_fingerprint_starts_anew(
+    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, fingerprint="b", loggers=[LogThatInterrupts(2, ZeroDivisionError)])
+    assert_same(fit(tmp_path), uninterrupted)
+    assert "of a run with other parameters or data; training starts anew" in caplog.text
+
+
+def test_an_unreadable_checkpoint_starts_anew(
+    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"PK broken")
+    assert_same(fit(tmp_path), uninterrupted)
+    assert "is unreadable; training starts anew" in caplog.text
+
+
+def test_ctrl_c_is_a_keyboard_interrupt(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, loggers=[LogThatInterrupts(1, KeyboardInterrupt)])
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_divergence_keeps_the_last_good_epoch(tmp_path: Path) -> None:
+    class Diverging(ToyNetwork):
+        """Gives NaN after the first epoch's 5 batches."""
+
+        n_batches = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.n_batches += self.training
+            return super().forward(images) * (torch.nan if self.n_batches > 5 else 1)
+
+    said = rf"3 batches in a row.*the last good epoch is in {re.escape(str(tmp_path))}"
+    with pytest.raises(TrainingDivergedError, match=said):
+        fit(tmp_path, network=Diverging(), max_bad_batches=3)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 0
+    assert all(torch.isfinite(each).all() for each in kept["state_dict"].values())
+
+
+def test_no_finite_epoch_is_an_error(tmp_path: Path) -> None:
+    class Blind(ToyNetwork):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * (1 if self.training else torch.nan)
+
+    with pytest.raises(TrainingDivergedError, match="no epoch of 1 gave a finite loss on val"):
+        fit(tmp_path, network=Blind())
+
+
+def test_a_checkpoint_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = _AtomicCheckpointIO()
+    path = tmp_path / "deep" / "last.ckpt"
+    saver.save_checkpoint({"epoch": 1}, path)
+
+    def fail(*args: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        saver.save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_clearing_leaves_the_files_of_others(tmp_path: Path) -> None:
+    for name in ("best.ckpt", "last.ckpt", ".last.ckpt.ab12.tmp", "notes.txt"):
+        (tmp_path / name).touch()
+    clear_checkpoints(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+    clear_checkpoints(tmp_path / "absent")
+
+
+# --- several processes ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    # One of the two meets NaN in its second batch; both must leave that batch out.
+    run = run_script("ddp", tmp_path, "-m", "torch.distributed.run", "--nproc-per-node=2")
+    _, errors = run.communicate(timeout=300)
+    assert run.returncode == 0, errors
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first["history"] == second["history"]
+    assert first["weights"] == second["weights"]
+    assert first["bad_batches"] == [1, 0]
+    # Together they read the one draw of 40 rows an epoch, in alternation; of the 20 of each,
+    # two batches of 8 are whole.
+    train, _ = make_tables()
+    sampler = EpochSampler(train["sampling_weight"], 40, seed=0)
+    expected: list[list[str]] = [[], []]
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        paths = [f"train/{index}" for index in sampler]
+        for rank in range(2):
+            expected[rank] += paths[rank::2][:16]
+    assert [first["read"], second["read"]] == expected
+
+
+# --- prediction ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    _, val = make_tables()
+    val["row_id"] = [f"r{i}" for i in range(N_VAL)]
+    return val.assign(
+        split="val", db="mitdb", record_id="100", patient_id="p1", beat_idx=range(N_VAL), sample=7
+    ).iloc[::-1]
+
+
+def test_predictions_are_the_softmax_of_each_row(table: pd.DataFrame) -> None:
+    network = ToyNetwork(3)
+    predictions = predict_table(network, table, Images(), 16, 0, "32-true")
+    images = torch.stack([torch.from_numpy(Images()(path)) for path in table["path"]])
+    with torch.inference_mode():
+        expected = network.eval()(images[:, None] / 255).softmax(dim=1).numpy()
+    probabilities = predictions[[f"prob_{name}" for name in AAMI_CLASSES]]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert predictions["predicted"].tolist() == [AAMI_CLASSES[i] for i in expected.argmax(axis=1)]
+    assert list(predictions.columns) == [
+        "row_id",
+        "split",
+        "db",
+        "record_id",
+        "patient_id",
+        "beat_idx",
+        "sample",
+        "aami_class",
+        "predicted",
+        *(f"prob_{name}" for name in AAMI_CLASSES),
+    ]
+    assert predictions["row_id"].tolist() == table["row_id"].tolist()
+    assert predictions.index.equals(pd.RangeIndex(N_VAL))
+    assert predictions["predicted"].dtype == predictions["row_id"].dtype
+
+
+def test_precision_and_batch_size_change_little(table: pd.DataFrame) -> None:
+    network = ToyNetwork(3)
+    columns = [f"prob_{name}" for name in AAMI_CLASSES]
+    whole = predict_table(network, table, Images(), 64, 0, "32-true")[columns]
+    parts = predict_table(network, table, Images(), 7, 0, "32-true")[columns]
+    low = predict_table(network, table, Images(), 64, 0)[columns]
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    np.testing.assert_allclose(low, whole, atol=0.02)
+    assert not np.array_equal(low, whole)  # auto is bfloat16 on a CPU
+    np.testing.assert_allclose(low.sum(axis=1), 1, atol=1e-5)
+
+
+def test_views_are_averaged(table: pd.DataFrame) -> None:
+    network = ToyNetwork(3)
+    columns = [f"prob_{name}" for name in AAMI_CLASSES]
+    off = AugmentationParameters(brightness=0, contrast=0, gain=0, noise_std=0, crop_scale=1)
+    on = AugmentationParameters(noise_std=0.3)
+
+    def predict(views: int, augmentation: AugmentationParameters, seed: int = 0) -> np.ndarray:
+        table_ = predict_table(
+            network, table, Images(), 64, 0, "32-true", views, augmentation, seed
+        )
+        return table_[columns].to_numpy()
+
+    plain = predict(0, on)
+    np.testing.assert_allclose(predict(3, off), plain, atol=1e-6)
+    once, twice = predict(1, on), predict(1, on)
+    np.testing.assert_array_equal(once, twice)
+    assert not np.allclose(once, predict(1, on, seed=1), atol=1e-4)
+    # One view and the image itself: the view's own probabilities are 2 * once - plain.
+    view = 2 * once - plain
+    assert view.min() > -1e-6
+    np.testing.assert_allclose(view.sum(axis=1), 1, atol=1e-5)
+    assert not np.allclose(view, plain, atol=1e-3)
+
+
+def test_rows_without_truth_and_empty_tables(table: pd.DataFrame) -> None:
+    network = ToyNetwork()
+    bare = predict_table(network, table[["row_id", "path"]], Images(), 16, 0)
+    assert list(bare.columns[:2]) == ["row_id", "predicted"]
+    empty = predict_table(network, table.iloc[:0], Images(), 16, 0)
+    assert len(empty) == 0
+    assert "prob_Q" in empty.columns
+    with pytest.raises(ValueError, match="lacks the column 'path'"):
+        predict_table(network, table.drop(columns="path"), Images(), 16, 0)
+    with pytest.raises(ValueError, match="tta_views is 2 but no augmentation"):
+        predict_table(network, table, Images(), 16, 0, tta_views=2)
+
+
+# --- as a script ---------------------------------------------------------------------------
+
+
+def run_script(kind: str, folder: Path, *launcher: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *launcher, __file__, kind, str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def kill_during_save(monkey: pytest.MonkeyPatch, epoch: int) -> None:
+    """Kill this process when half of an epoch's last.ckpt is written."""
+    save = torch.save
+
+    def save_half(checkpoint: Any, file: Any) -> None:
+        save(checkpoint, file)
+        if checkpoint["epoch"] == epoch and "last" in Path(file.name).name:
+            file.truncate(file.tell() // 2)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkey.setattr(torch, "save", save_half)
+
+
+class RecordingImages(Images):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def __call__(self, path: str) -> np.ndarray:
+        self.paths.append(path)
+        return super().__call__(path)
+
+
+def run_as_rank(folder: Path) -> None:
+    rank = int(os.environ["RANK"])
+
+    class Faulty(ToyNetwork):
+        n_batches = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.n_batches += self.training
+            faulty = rank == 1 and self.training and self.n_batches == 2
+            return super().forward(images * torch.nan if faulty else images)
+
+    read = RecordingImages()
+    result = fit(folder / "work", read=read, network=Faulty(), max_epochs=2)
+    summary = {
+        "history": result.history[SCORES].to_dict("list"),
+        "bad_batches": result.history["bad_batches"].tolist(),
+        "weights": weights_of(result.classifier).tolist(),
+        "read": read.paths,
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    if kind == "read":
+        fit(folder, read=ImagesThatKill(2 * 40 + 3 * BATCH))
+    elif kind == "save":
+        with pytest.MonkeyPatch.context() as monkey:
+            kill_during_save(monkey, epoch=2)
+            fit(folder)
+    else:
+        run_as_rank(folder)
