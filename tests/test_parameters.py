@@ -85,8 +85,13 @@ def test_parameters_that_fit_together_pass():
             "'svdb', which split.records does not list",
         ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
-        ({"windows": WindowParameters(window_s=0.5), "spectrogram": SpectrogramParameters(
-            nperseg=200)}, "nperseg is 200 samples, longer than the window"),
+        (
+            {
+                "windows": WindowParameters(window_s=0.5),
+                "spectrogram": SpectrogramParameters(nperseg=200),
+            },
+            "nperseg is 200 samples, longer than the window",
+        ),
     ],
 )
 def test_contradictions_are_named(changes, words):

@@ -327,24 +327,24 @@ def read_records(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
+    listed = list(zip(record_list["db"], record_list["record_id"], strict=True))
     tasks = (
-        delayed(_read_or_explain)(physionet / row.db, row.db, row.record_id, fs, preferred_lead)
-        for row in record_list.itertuples()
+        delayed(_read_or_explain)(physionet / db, db, record_id, fs, preferred_lead)
+        for db, record_id in listed
     )
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
     # disable=None: no bar where the output is not a terminal.
-    bar = tqdm(total=len(record_list), desc="Reading", unit="record", disable=None)
+    bar = tqdm(total=len(listed), desc="Reading", unit="record", disable=None)
     with bar, Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
-        for listed, result in zip(record_list.itertuples(), parallel(tasks), strict=True):
+        for (db, record_id), result in zip(listed, parallel(tasks), strict=True):
             if isinstance(result, Record):
-                signals[f"{listed.db}/{listed.record_id}"] = result.signal
+                signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
                 rows.append(describe_record(result))
             elif skip_bad:
-                reason = str(result)
-                rows.append(describe_skipped_record(listed.db, listed.record_id, fs, reason))
+                rows.append(describe_skipped_record(db, record_id, fs, str(result)))
             else:
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
@@ -383,7 +383,7 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
         "n_records": len(read),
         "hours": round(float(read["duration_s"].sum()) / 3600, 3),
         "beats_by_class": {
-            db: {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
+            str(db): {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
             for db, row in counts.iterrows()
         },
         "leads": {lead: int(n) for lead, n in read["lead"].value_counts().sort_index().items()},

@@ -1,0 +1,309 @@
+"""Kedro hooks: checks before any work, MLflow tracking, and a summary at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from pydantic import BaseModel, ConfigDict
+
+from cnns_spectrograms.parameters import ModelParameters, check_together
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+
+class PreflightHooks:
+    """Finds, before the first node, what would stop a run after hours of work."""
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Check parameters against each other, and that every network can be built.
+
+        Raises:
+            ValueError: Two parameters contradict each other, a network is unknown, or its
+                pretrained weights cannot be had.
+        """
+        parameters = {
+            name.removeprefix("params:"): catalog.load(name)
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:")
+        }
+        check_together(parameters)
+        models = {k: v for k, v in parameters.items() if isinstance(v, ModelParameters)}
+        if models:
+            from cnns_spectrograms.training.networks import check_network
+
+            for name, model in models.items():
+                try:
+                    check_network(model)
+                except ValueError as error:
+                    raise ValueError(f"parameter '{name}': {error}") from error
+
+
+class MLflowParameters(BaseModel):
+    """Contents of `mlflow.yml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracking_uri: str
+    experiment: str
+
+
+class MLflowHooks:
+    """Tracks a `kedro run`: one parent run, and one nested child run a model.
+
+    A node in a namespace `pipeline.model` belongs to the child run `model`. Its typed parameters
+    are logged flat, the fingerprints of the data it reads too. A saved dataset with
+    `metadata: {mlflow: artifact}` is logged as a file, one with `mlflow: metrics` also number by
+    number. A run that fails is closed as FAILED.
+    """
+
+    def __init__(self) -> None:
+        self._client: MlflowClient | None = None
+        self._parent_id: str | None = None
+        self._children: dict[str, str] = {}
+        self._logged: dict[str, set[str]] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read `mlflow.yml`."""
+        self._parameters = MLflowParameters.model_validate(context.config_loader["mlflow"])
+        self._project_path = context.project_path
+        self._env = context.env or "local"
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Keep what the runs will be opened with."""
+        self._catalog = catalog
+        self._run_params = run_params
+        self._shared = {
+            name: catalog.load(name)
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:") and not name.startswith("params:models.")
+        }
+        self._client, self._parent_id = None, None
+        self._children, self._logged = {}, {}
+
+    @hook_impl
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        """Make the run that the node belongs to the active one, and log what the node reads."""
+        if self._parent_id is None:  # opened here, so that a run without a node leaves no trace
+            self._open_parent()
+        assert self._parent_id is not None
+        model = _model_of(node)
+        run_id = self._parent_id if model is None else self._enter_child(model)
+        for name, value in inputs.items():
+            self._log_params(run_id, name, value)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Give the parent run back its place."""
+        if self._parent_id is not None and _model_of(node) is not None:
+            import mlflow
+
+            mlflow.end_run()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Log a saved dataset whose metadata asks for it."""
+        if self._client is None or self._parent_id is None:
+            return
+        dataset: Any = self._catalog.get(dataset_name)
+        kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+        if kind is None:
+            return
+        model = _model_of(node)
+        run_id = self._parent_id if model is None else self._children[model]
+        if kind == "metrics":
+            for name, value in _flatten(data):
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    self._client.log_metric(run_id, name, float(value))
+        self._client.log_artifact(run_id, str(dataset._get_load_path()))
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close every run as FINISHED."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Close every run as FAILED, with the error as a tag."""
+        if self._client is not None and self._parent_id is not None:
+            message = f"{type(error).__name__}: {error}"
+            self._client.set_tag(self._parent_id, "error", message[:5000])
+        self._close("FAILED")
+
+    def _open_parent(self) -> None:
+        import atexit
+
+        import mlflow
+
+        # An interrupt reaches no hook of Kedro's; MLflow itself would call the run finished.
+        atexit.register(self._close, "KILLED")
+
+        mlflow.set_tracking_uri(_resolve_sqlite(self._parameters.tracking_uri, self._project_path))
+        self._client = mlflow.MlflowClient()
+        self._experiment_id = self._get_experiment(self._client)
+        names = self._run_params.get("pipeline_names") or ["__default__"]
+        run = mlflow.start_run(
+            experiment_id=self._experiment_id,
+            run_name=f"{'+'.join(names)} {self._env}",
+            tags={
+                "kedro.env": self._env,
+                "kedro.pipelines": ",".join(names),
+                "kedro.run_id": self._run_params["run_id"],
+                "kedro.version": self._run_params["kedro_version"],
+                "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
+                **_describe_git(self._project_path),
+            },
+        )
+        self._parent_id = run.info.run_id
+        for name, value in self._shared.items():
+            self._log_params(run.info.run_id, name, value)
+
+    def _get_experiment(self, client: MlflowClient) -> str:
+        experiment = client.get_experiment_by_name(self._parameters.experiment)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        local = self._parameters.tracking_uri.startswith("sqlite:")
+        artifacts = (self._project_path / "mlartifacts").as_uri() if local else None
+        return str(client.create_experiment(self._parameters.experiment, artifacts))
+
+    def _enter_child(self, model: str) -> str:
+        import mlflow
+
+        if model in self._children:
+            mlflow.start_run(run_id=self._children[model], nested=True)
+        else:
+            run = mlflow.start_run(
+                experiment_id=self._experiment_id,
+                run_name=model,
+                nested=True,
+                tags={"model": model, "kedro.env": self._env},
+            )
+            self._children[model] = run.info.run_id
+            # A child stands beside those of other runs, so it holds every parameter itself.
+            for name, value in self._shared.items():
+                self._log_params(run.info.run_id, name, value)
+        return self._children[model]
+
+    def _log_params(self, run_id: str, name: str, value: Any) -> None:
+        """Log a typed parameter flat, or the fingerprint of a dataset, once a run."""
+        assert self._client is not None
+        key = name.removeprefix("params:")
+        if key.startswith("models."):
+            key = "model"
+        if isinstance(value, BaseModel):
+            pairs = list(_flatten({key: value.model_dump(mode="json")}))
+        elif name.startswith("params:"):
+            pairs = [(key, value)]
+        elif isinstance(getattr(value, "fingerprint", None), str):
+            pairs = [(f"{key}.fingerprint", value.fingerprint)]
+        else:
+            return
+        logged = self._logged.setdefault(run_id, set())
+        for pair_key, pair_value in pairs:
+            if pair_key not in logged:
+                self._client.log_param(run_id, pair_key, str(pair_value)[:6000])
+                logged.add(pair_key)
+
+    def _close(self, status: str) -> None:
+        if self._client is None or self._parent_id is None:
+            return
+        import mlflow
+
+        while mlflow.active_run() is not None:
+            mlflow.end_run(status)
+        for run_id in (*self._children.values(), self._parent_id):
+            self._client.set_terminated(run_id, status)
+        self._parent_id = None
+
+
+class SummaryHooks:
+    """Ends a run that compared models by saying how they did and where everything is."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Keep what the commands need."""
+        self._project_path = context.project_path
+        self._env = context.env or "local"
+        self._tracking_uri = context.config_loader["mlflow"]["tracking_uri"]
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Print the comparison, the folders and the commands."""
+        if "comparison" not in pipeline.all_outputs():
+            return
+        comparison = catalog.load("comparison")
+        dataset: Any = catalog.get("comparison")
+        reports = Path(dataset._filepath).parent
+        commands = Path(sys.executable).parent
+        if commands.is_relative_to(self._project_path):
+            commands = commands.relative_to(self._project_path)
+        if reports.is_relative_to(self._project_path):
+            reports = reports.relative_to(self._project_path)
+        print(
+            f"\n{comparison.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}\n\n"
+            f"Metrics   {reports}/<model>/metrics.json\n"
+            f"Figures   {reports}/<model>/*.png, {reports}/*.png\n"
+            f"MLflow    {commands / 'mlflow'} ui --backend-store-uri {self._tracking_uri}\n"
+            f"Lineage   {commands / 'kedro'} viz run --env={self._env}"
+        )
+
+
+def _model_of(node: Node) -> str | None:
+    """Return `model` for a node in the namespace `pipeline.model`, else None."""
+    parts = (node.namespace or "").split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested dictionaries as ("a.b.c", leaf)."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def _resolve_sqlite(uri: str, project_path: Path) -> str:
+    """Return a relative SQLite address as one from the project's folder, whatever the cwd."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or os.path.isabs(path):
+        return uri
+    return f"sqlite:///{(project_path / path).as_posix()}"
+
+
+def _describe_git(project_path: Path) -> dict[str, str]:
+    """Return tags with the commit, and whether files differ from it; nothing outside git."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(project_path), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {
+            "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(git("status", "--porcelain"))).lower(),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {}

@@ -1,0 +1,70 @@
+"""The explicit registry of pipelines."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+_parameters: dict[str, Any] | None = None
+
+
+def configure(parameters: dict[str, Any]) -> None:
+    """Set the raw parameters in force, from which the next `register_pipelines` builds."""
+    global _parameters
+    _parameters = parameters
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Return the project's pipelines by name.
+
+    One modelling and one reporting namespace are made for each entry of the parameter `models`.
+    The simulation is part of the default pipeline where its parameters are set (`demo`).
+    """
+    from cnns_spectrograms.pipelines import (
+        balancing,
+        feature_engineering,
+        ingestion,
+        modelling,
+        reporting,
+        simulation,
+    )
+
+    parameters = _parameters if _parameters is not None else _load_base_parameters()
+    models = sorted(parameters.get("models", {}))
+    # A report reads what its model's namespace made. Kedro takes that for a dot in a name given
+    # by hand, and says so once; said here, where it is known to be wrong, it is not repeated.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+        reports = reporting.create_pipeline(models)
+    pipelines = {
+        "ingestion": ingestion.create_pipeline(),
+        "feature_engineering": feature_engineering.create_pipeline(),
+        "balancing": balancing.create_pipeline(),
+        "modelling": modelling.create_pipeline(models),
+        "reporting": reports,
+    }
+    every_step = sum(pipelines.values(), start=Pipeline([]))
+    pipelines["training"] = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
+    if "simulation" in parameters:
+        pipelines["simulation"] = simulation.create_pipeline()
+        every_step = pipelines["simulation"] + every_step
+    pipelines["__default__"] = every_step
+    return pipelines
+
+
+def _load_base_parameters() -> dict[str, Any]:
+    """Read the parameters where no context exists, as in `kedro registry list`."""
+    from pathlib import Path
+
+    from kedro.config import OmegaConfigLoader
+    from kedro.framework.project import settings
+    from kedro.utils import find_kedro_project
+
+    project_path = find_kedro_project(Path.cwd()) or Path.cwd()
+    loader = OmegaConfigLoader(
+        conf_source=str(project_path / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
+    )
+    parameters: dict[str, Any] = loader["parameters"]
+    return parameters

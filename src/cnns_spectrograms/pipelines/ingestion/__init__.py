@@ -1,0 +1,5 @@
+"""Ingestion: WFDB databases become one table of beats and one signal a record."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,5 @@
+"""Modelling: one namespace a network, all from one template."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

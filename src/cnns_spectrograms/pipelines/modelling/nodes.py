@@ -1,0 +1,132 @@
+"""Nodes of the modelling pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cnns_spectrograms.parameters import (
+    ModelParameters,
+    SpectrogramParameters,
+    TrainingParameters,
+    fingerprint,
+)
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.imaging.cache import SpectrogramCache
+else:  # Kedro resolves annotations at its start, which must not import torch
+    Classifier = SpectrogramCache = Any
+
+
+def train(
+    train_index: pd.DataFrame,
+    windows: pd.DataFrame,
+    spec_cache: SpectrogramCache,
+    spec_cache_aug: SpectrogramCache,
+    model: ModelParameters,
+    training: TrainingParameters,
+    spectrogram: SpectrogramParameters,
+    checkpoint_dir: str,
+) -> tuple[Classifier, pd.DataFrame]:
+    """Train one network on the train index, choosing its epoch on val.
+
+    A killed run leaves its checkpoints in a folder named by everything that shapes the
+    result; the same run resumes from them, any other starts anew.
+
+    Returns:
+        The network with the best epoch's weights and its description, and the history.
+
+    Raises:
+        ValueError: The cache was made with other parameters, or the network is unknown.
+        TrainingDivergedError: Too many batches in a row gave no finite loss.
+    """
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.training.networks import build_network
+    from cnns_spectrograms.training.trainer import fit_classifier
+
+    for cache in (spec_cache, spec_cache_aug):
+        cache.check_parameters(spectrogram, cache.fs)
+    described = {
+        "model": model.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude={"num_workers", "tta_views"}),
+        "spec_cache": spec_cache.fingerprint,
+        "spec_cache_aug": spec_cache_aug.fingerprint,
+        "train_index": hash_table(train_index),
+    }
+    run_fingerprint = fingerprint(described)
+    classifier = build_network(model, seed=training.seed)
+    result = fit_classifier(
+        classifier,
+        train_index,
+        windows[windows["split"] == "val"].reset_index(drop=True),
+        read_train=spec_cache.read,  # the synthetic images stand under the same root
+        read_val=spec_cache.read,
+        params=training,
+        work_dir=_checkpoint_folder(checkpoint_dir, run_fingerprint),
+        fingerprint=run_fingerprint,
+        loggers=[ActiveRunLogger()],
+    )
+    metadata: dict[str, Any] = {
+        **described,
+        "fingerprint": run_fingerprint,
+        "classes": list(AAMI_CLASSES),
+        "spectrogram": spectrogram.model_dump(mode="json"),
+        "fs": spec_cache.fs,
+        "n_samples": int(windows["n_samples"].iloc[0]),
+        "best_epoch": result.best_epoch,
+        "best_val_macro_f1": result.best_val_macro_f1,
+    }
+    return (classifier, metadata), result.history
+
+
+def predict(
+    model: Classifier,
+    windows: pd.DataFrame,
+    spec_cache: SpectrogramCache,
+    training: TrainingParameters,
+    checkpoint_dir: str,
+) -> pd.DataFrame:
+    """Score every window of val and test once, with the best epoch's weights."""
+    from cnns_spectrograms.training.trainer import clear_checkpoints, predict_table
+
+    classifier, metadata = model
+    predictions = predict_table(
+        classifier,
+        windows[windows["split"].isin(["val", "test"])].reset_index(drop=True),
+        read=spec_cache.read,
+        batch_size=training.batch_size,
+        num_workers=training.num_workers,
+        precision=training.precision,
+        tta_views=training.tta_views,
+        augmentation=training.augmentation,
+        seed=training.seed,
+    )
+    # The model was saved before this node began: a restart needs them no more.
+    clear_checkpoints(_checkpoint_folder(checkpoint_dir, metadata["fingerprint"]))
+    return predictions
+
+
+def hash_table(table: pd.DataFrame) -> str:
+    """Return a hex digest of a table's values, equal for equal rows in equal order."""
+    import hashlib
+
+    values = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+class ActiveRunLogger:
+    """Sends the metrics of each epoch to the active MLflow run, where there is one."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log metrics of an epoch; ``step`` is the epoch."""
+        import mlflow
+
+        if mlflow.active_run() is not None:
+            mlflow.log_metrics(metrics, step=step)
+
+
+def _checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
+    return Path(checkpoint_dir) / run_fingerprint[:16]

@@ -1,0 +1,131 @@
+"""Nodes of the reporting pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cnns_spectrograms.imaging.cache import SpectrogramCache
+else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
+    Figure = SpectrogramCache = Any
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    history: pd.DataFrame,
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> tuple[dict[str, Any], str, pd.DataFrame, Figure, Figure]:
+    """Score one model's predictions on val and test.
+
+    Returns:
+        Metrics by split, the test split's classification report as text, its errors by record,
+        its confusion matrix and the learning curves.
+    """
+    from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
+    from cnns_spectrograms.evaluation.metrics import (
+        evaluate_predictions,
+        format_classification_report,
+        per_record_table,
+        validate_predictions,
+    )
+
+    validate_predictions(predictions)
+    by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
+    scores = {name: evaluate_predictions(by_split[name]) for name in ("val", "test")}
+    title = f"{model.timm_name}, protocol {split.protocol}"
+    synthetic = reporting.synthetic_data
+    return (
+        {"protocol": split.protocol, **scores},
+        format_classification_report(scores["test"]),
+        per_record_table(by_split["test"]),
+        plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
+        plot_learning_curves(history, f"Learning curves, {title}", synthetic=synthetic),
+    )
+
+
+def compare(
+    split: SplitParameters, reporting: ReportingParameters, **metrics: dict[str, Any]
+) -> tuple[pd.DataFrame, Figure]:
+    """Set the models side by side on the test split, best macro F1 first."""
+    from cnns_spectrograms.evaluation.figures import plot_model_comparison
+    from cnns_spectrograms.evaluation.metrics import compare_models
+
+    comparison = compare_models({model: values["test"] for model, values in metrics.items()})
+    return comparison, plot_model_comparison(
+        comparison,
+        f"Models on the test split, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def draw_class_distribution(
+    windows: pd.DataFrame,
+    smote_windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw how many windows of each class each split holds, synthetic ones apart."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.evaluation.figures import plot_class_distribution
+    from cnns_spectrograms.parameters import SPLITS
+
+    counts = pd.crosstab(windows["aami_class"], windows["split"]).reindex(
+        index=list(AAMI_CLASSES), columns=list(SPLITS), fill_value=0
+    )
+    counts["train (SMOTE)"] = (
+        smote_windows["aami_class"].value_counts().reindex(counts.index, fill_value=0)
+    )
+    return plot_class_distribution(
+        counts,
+        f"Windows by class, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def draw_contact_sheet(
+    windows: pd.DataFrame,
+    smote_windows: pd.DataFrame,
+    spec_cache: SpectrogramCache,
+    spec_cache_aug: SpectrogramCache,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.evaluation.figures import plot_contact_sheet
+    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+
+    train = windows[windows["split"] == "train"]
+    rng = np.random.default_rng(reporting.seed)
+    images: dict[str, list[tuple[np.ndarray, str]]] = {}
+    for aami_class in AAMI_CLASSES:
+        synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
+        n_synthetic = min(len(synthetic), reporting.examples_per_class // 3)
+        real = train[train["aami_class"] == aami_class]
+        n_real = min(len(real), reporting.examples_per_class - n_synthetic)
+        images[aami_class] = [
+            (cache.read(str(row.path)), caption.format(row=row))
+            for cache, table, n, caption in (
+                (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
+                (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),
+            )
+            for row in table.iloc[np.sort(rng.choice(len(table), n, replace=False))].itertuples()
+        ]
+    times_s, frequencies_hz = spectrogram_axes(
+        int(windows["n_samples"].iloc[0]), spec_cache.fs, spec_cache.parameters
+    )
+    return plot_contact_sheet(
+        images,
+        "Spectrograms of train by class",
+        times_s=times_s,
+        frequencies_hz=frequencies_hz,
+        synthetic=reporting.synthetic_data,
+    )

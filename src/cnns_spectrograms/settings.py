@@ -1,0 +1,14 @@
+"""Kedro's settings of this project: context, hooks and how configuration is merged."""
+
+from cnns_spectrograms.context import ProjectContext
+from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks, SummaryHooks
+
+CONTEXT_CLASS = ProjectContext
+HOOKS = (PreflightHooks(), MLflowHooks(), SummaryHooks())
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # An environment changes single values of base, it does not replace whole sections.
+    "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "**/mlflow*"]},
+}

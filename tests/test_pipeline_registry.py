@@ -1,0 +1,113 @@
+"""The registry and the catalog: what is registered, and that every dataset resolves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from cnns_spectrograms.parameters import Parameters
+from conftest import ROOT
+
+ENVIRONMENTS = ("base", "demo", "quick", "source")
+MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def project(request):
+    """An environment's pipelines, catalog and raw parameters."""
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    with KedroSession.create(project_path=ROOT, env=request.param) as session:
+        context = session.load_context()
+        yield request.param, dict(pipelines), context.catalog, context.config_loader["parameters"]
+
+
+def test_registered_pipelines(project):
+    env, pipelines, _, _ = project
+    names = {"ingestion", "feature_engineering", "balancing", "modelling", "reporting"}
+    expected = names | {"training", "__default__"} | ({"simulation"} if env == "demo" else set())
+    assert set(pipelines) == expected
+    training = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
+    assert set(pipelines["training"].nodes) == set(training.nodes)
+    assert set().union(*(pipelines[name].nodes for name in expected)) == set(
+        pipelines["__default__"].nodes
+    )
+
+
+def test_one_namespace_a_model(project):
+    _, pipelines, _, _ = project
+    for name in ("modelling", "reporting"):
+        namespaces = {node.namespace for node in pipelines[name].nodes} - {name}
+        assert namespaces == {f"{name}.{model}" for model in MODELS}
+
+
+def test_every_dataset_resolves_and_has_a_layer(project):
+    _, pipelines, catalog, _ = project
+    names = {n for n in pipelines["__default__"].datasets() if not n.startswith("param")}
+    assert len(names) > 30
+    for name in names:
+        dataset = catalog.get(name)
+        assert type(dataset).__name__ != "MemoryDataset", name
+        assert dataset.metadata["kedro-viz"]["layer"], name
+
+
+def test_only_models_metrics_and_reports_are_versioned(project):
+    _, pipelines, catalog, _ = project
+    for name in pipelines["__default__"].datasets():
+        if not name.startswith("param") and getattr(catalog.get(name), "_version", None):
+            layer = catalog.get(name).metadata["kedro-viz"]["layer"]
+            assert layer in {"models", "reporting"}, name
+
+
+def test_environments_keep_their_data_apart(project):
+    env, pipelines, catalog, _ = project
+    prefix = ROOT / "data" / env if env != "base" else ROOT / "data"
+    for name in pipelines["__default__"].datasets():
+        if not name.startswith("param") and name != "physionet":
+            path = str(catalog.get(name)._filepath)
+            assert path.startswith(str(prefix)), name
+
+
+def test_every_parameter_a_node_reads_is_set_and_typed(project):
+    _, pipelines, catalog, _ = project
+    for name in pipelines["__default__"].inputs():
+        if name.startswith("params:") and name != "params:checkpoint_dir":
+            assert isinstance(catalog.load(name), Parameters), name
+
+
+def test_a_model_is_added_by_parameters_alone():
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    extra = {"models": {"convnext_atto": {"timm_name": "convnext_atto", "pretrained": False}}}
+    with KedroSession.create(project_path=ROOT, env="demo", runtime_params=extra) as session:
+        catalog = session.load_context().catalog
+        namespaces = {node.namespace for node in pipelines["modelling"].nodes}
+    assert "modelling.convnext_atto" in namespaces
+    assert str(catalog.get("modelling.convnext_atto.model")._filepath).endswith(
+        "convnext_atto/model.safetensors"
+    )
+
+
+def test_starting_kedro_imports_nothing_heavy():
+    code = (
+        "import sys; from kedro.framework.project import configure_project, pipelines, settings;"
+        "configure_project('cnns_spectrograms'); settings.HOOKS; dict(pipelines);"
+        "heavy = {'torch', 'timm', 'lightning', 'mlflow', 'wfdb', 'matplotlib', 'sklearn'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KEDRO_LOGGING_CONFIG": "conf/logging.yml"},
+        check=True,
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
