@@ -458,6 +458,7 @@ def test_pixels_are_those_of_compute_spectrograms_on_real_records(
 
 
 def test_finished_cache_tells_what_it_holds(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "fold=1"  # not a Parquet partition
     plan = make_plan(2)
     cache = build_cache(plan, tmp_path)
     assert list(cache.rows.columns) == ["row_id", "path", "split", "db", "record_id", "bytes"]

@@ -264,12 +264,16 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
             ValueError: names every setting that differs, with both values, and what to run.
         """
         expected = _pixel_settings(parameters, fs, self.n_samples)
-        found = _pixel_settings(self.parameters, self.fs, self.n_samples)
-        found["pixels_version"] = int(self._metadata["pixels_version"])
+        found = {  # as written: a cache of an older release may lack a parameter
+            **json.loads(self._metadata["parameters"]),
+            "fs": self.fs,
+            "n_samples": self.n_samples,
+            "pixels_version": int(self._metadata["pixels_version"]),
+        }
         differences = [
-            f"{key} is {found[key]} in the cache and {expected[key]} in the parameters"
-            for key in expected
-            if found[key] != expected[key]
+            f"{key} is {found.get(key)} in the cache and {expected.get(key)} in the parameters"
+            for key in {**expected, **found}
+            if found.get(key) != expected.get(key)
         ]
         if differences:
             raise ValueError(
@@ -282,13 +286,13 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     def rows(self) -> pd.DataFrame:
         """The manifest: row_id, path, split, db, record_id, bytes (int), in the plan's order."""
         self.require_complete()
-        return pq.read_table(self.manifest).to_pandas()
+        return _read_table(self.manifest).to_pandas()
 
     @cached_property
     def paths(self) -> list[str]:
         """The paths of all images, in the plan's order."""
         self.require_complete()
-        paths: list[str] = pq.read_table(self.manifest, columns=["path"])["path"].to_pylist()
+        paths: list[str] = _read_table(self.manifest, ["path"])["path"].to_pylist()
         return paths
 
     def read(self, path: str) -> NDArray[np.uint8]:
@@ -402,13 +406,13 @@ def build_cache(
     """
     files = _BuildFiles(Path(root), name)
     cache = SpectrogramCache(files.root, name)
-    if cache.complete and cache.fingerprint == plan.fingerprint:
+    if _is_current(cache, plan):
         logger.info("Spectrogram cache %s is up to date: %d windows", cache.manifest, len(cache))
         return cache
     files.root.mkdir(parents=True, exist_ok=True)
     with _wait_for(FileLock(files.root / f".{name}.lock"), str(cache.manifest)):
         cache = SpectrogramCache(files.root, name)  # another build may have finished it meanwhile
-        if not (cache.complete and cache.fingerprint == plan.fingerprint):
+        if not _is_current(cache, plan):
             try:
                 _build(plan, files, plan.n_jobs if n_jobs is None else n_jobs)
             except OSError as error:
@@ -423,6 +427,13 @@ def build_cache(
                     str(files.root),
                 ) from error
     return SpectrogramCache(files.root, name)
+
+
+def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
+    try:
+        return cache.fingerprint == plan.fingerprint
+    except FileNotFoundError:
+        return False
 
 
 def _build(plan: CachePlan, files: _BuildFiles, n_jobs: int) -> None:
@@ -702,10 +713,10 @@ class _BuildFiles:
 
     def read_claims(self, name: str) -> list[str]:
         try:
-            paths = pq.read_table(self.root / f".{name}" / "claims.parquet", columns=["path"])
+            table = _read_table(self.root / f".{name}" / "claims.parquet")
         except FileNotFoundError:
             return []
-        claimed: list[str] = paths["path"].to_pylist()
+        claimed: list[str] = table["path"].to_pylist()
         return claimed
 
     def read_other_claims(self) -> dict[str, list[str]]:
@@ -740,6 +751,11 @@ class _BuildFiles:
         except OSError:
             tmp.unlink(missing_ok=True)
             raise
+
+
+def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    # Without partitioning, or a folder "a=b" above the file would become a column.
+    return pq.read_table(path, columns=columns, partitioning=None)
 
 
 def _size(path: str) -> int:
