@@ -35,8 +35,9 @@ class BeatClassifierModule(LightningModule):
 
     A batch whose loss, or the norm of whose gradients, is not finite changes nothing: neither
     weights nor optimiser, nor the statistics of batch normalisation (which one forward pass with
-    NaN would spoil for good), nor the average of the weights. It is counted; more than
-    ``max_bad_batches`` - 1 in a row end the run.
+    NaN would spoil for good), nor the average of the weights. It is counted, and
+    ``max_bad_batches`` in a row end the run. With float16, gradients that overflow under a finite
+    loss are not counted while the scaler still lowers its scale.
 
     Args:
         network: the network, trained in place.

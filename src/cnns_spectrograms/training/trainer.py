@@ -130,6 +130,9 @@ def fit_classifier(
     Under torchrun every process calls this with the same arguments and the batch size of one
     device; in a process of its own it trains on one device, CUDA where there is one.
 
+    Workers are started afresh, not forked, so a script of one's own that calls this needs
+    ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
+
     Args:
         network: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits; its initial
             weights are the caller's choice. Trained in place.
@@ -295,7 +298,8 @@ def _check_table(name: str, table: pd.DataFrame, *columns: str) -> None:
 
 
 def _labels_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    return pd.Index(AAMI_CLASSES).get_indexer(pd.Index(table["aami_class"])).astype(np.int64)
+    index_of = {name: index for index, name in enumerate(AAMI_CLASSES)}
+    return np.array([index_of[str(name)] for name in table["aami_class"]], dtype=np.int64)
 
 
 def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
