@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
-from conftest import copy_project, run_kedro
+from kedro_project import copy_project, run_kedro
 
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from cnns_spectrograms.parameters import Parameters
-from conftest import ROOT
+from kedro_project import ROOT
 
 ENVIRONMENTS = ("base", "demo", "quick", "source")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")

@@ -1,0 +1,85 @@
+"""Balancing: SMOTE learns from class F of train alone, and its rows can be told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cnns_spectrograms.parameters import BalancingParameters
+from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
+from cnns_spectrograms.pipelines.feature_engineering.nodes import WindowReader
+
+N_SAMPLES = 50
+
+
+def make_input(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Return windows of three records, 8 beats of each class, and their signals."""
+    rng = np.random.default_rng(seed)
+    rows, signals = [], {}
+    for record_id, split in (("1", "train"), ("2", "val"), ("3", "test")):
+        signals[f"mitdb/{record_id}"] = rng.normal(size=40 * N_SAMPLES).astype(np.float32)
+        for i in range(40):
+            row_id = f"{record_id}_{i:06d}"
+            rows.append(
+                {
+                    "row_id": row_id,
+                    "split": split,
+                    "db": "mitdb",
+                    "record_id": record_id,
+                    "patient_id": record_id,
+                    "beat_idx": i,
+                    "sample": i * N_SAMPLES + N_SAMPLES // 2,
+                    "start": i * N_SAMPLES,
+                    "n_samples": N_SAMPLES,
+                    "aami_class": "NSVFQ"[i % 5],
+                    "synthetic": False,
+                    "path": f"{split}/mitdb/{row_id}.png",
+                }
+            )
+    return pd.DataFrame(rows), signals
+
+
+def test_smote_learns_from_class_f_of_train_alone() -> None:
+    windows, signals = make_input()
+    table, made = synthesise_windows(windows, signals, BalancingParameters(smote_factor=3))
+    assert len(table) == 16
+    # Everything but the F windows of train is replaced by noise: nothing may change.
+    spoilt = {
+        key: np.random.default_rng(9).normal(size=signal.size).astype(np.float32)
+        for key, signal in signals.items()
+    }
+    fusion = windows[(windows["split"] == "train") & (windows["aami_class"] == "F")]
+    for start in fusion["start"]:
+        cut = slice(start, start + N_SAMPLES)
+        spoilt["mitdb/1"][cut] = signals["mitdb/1"][cut]
+    again_table, again = synthesise_windows(windows, spoilt, BalancingParameters(smote_factor=3))
+    pd.testing.assert_frame_equal(again_table, table)
+    np.testing.assert_array_equal(again["AUG/smote"], made["AUG/smote"])
+
+
+def test_synthetic_windows_lie_between_two_real_ones() -> None:
+    windows, signals = make_input()
+    table, made = synthesise_windows(windows, signals, BalancingParameters(smote_factor=2))
+    synthetic = WindowReader(made)(table).astype(float)
+    fusion = windows[(windows["split"] == "train") & (windows["aami_class"] == "F")]
+    real = WindowReader(signals)(fusion).astype(float)
+    for window in synthetic:
+        to_real = np.linalg.norm(real - window, axis=1)
+        between = np.linalg.norm(real[:, None] - real[None], axis=-1)
+        # On a segment, the distances to its ends add up to its length.
+        detour = to_real[:, None] + to_real[None] - between
+        assert detour[~np.eye(len(real), dtype=bool)].min() < 1e-4
+
+
+def test_train_index_holds_train_alone_and_tells_synthetic_rows_apart() -> None:
+    windows, signals = make_input()
+    parameters = BalancingParameters(smote_factor=3)
+    table, _ = synthesise_windows(windows, signals, parameters)
+    index = make_train_index(windows, table, parameters)
+    assert set(index["split"]) == {"train"}
+    assert index["synthetic"].sum() == 16
+    assert set(index.loc[index["synthetic"], "path"].str.split("/").str[1]) == {"AUG"}
+    # By hand: 8 rows of each class but F with 24; inverse frequency with mean 1.
+    weights = index.groupby("aami_class")["class_weight"].first()
+    assert np.allclose(weights["N"] / weights["F"], 3)
+    assert np.isclose(weights.mean(), 1)

@@ -1,0 +1,130 @@
+"""Feature engineering: windows with their split, and the guard against a planted leak."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnns_spectrograms.ecg.records import describe_skipped_record
+from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.parameters import (
+    ExecutionParameters,
+    SpectrogramParameters,
+    SplitParameters,
+    WindowParameters,
+)
+from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+    WindowReader,
+    make_windows,
+    plan_spectrograms,
+)
+
+
+def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return beats and records tables: five beats a record, by record and patient."""
+    beats = pd.concat(
+        pd.DataFrame(
+            {
+                "db": "mitdb",
+                "record_id": record_id,
+                "patient_id": patient_id,
+                "beat_idx": range(5),
+                "time_s": np.arange(1, 6, dtype=float),
+                "sample": np.arange(1, 6) * 360,
+                "symbol": list("NAVF/"),
+                "aami_class": list("NSVFQ"),
+                "lead": "MLII",
+                "fs": 360,
+            }
+        )
+        for record_id, patient_id in records.items()
+    ).reset_index(drop=True)
+    rows = [
+        {
+            **describe_skipped_record("mitdb", record_id, 360, ""),
+            "patient_id": patient_id,
+            "n_samples": 3600,
+            "duration_s": 10.0,
+            "status": "ok",
+        }
+        for record_id, patient_id in records.items()
+    ]
+    return beats, pd.DataFrame(rows)
+
+
+def make_split(**splits: list[str]) -> SplitParameters:
+    return SplitParameters(protocol="x", records={"mitdb": splits})
+
+
+def test_each_beat_is_one_window_with_the_split_of_its_record() -> None:
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    split = make_split(train=["100"], val=["101"], test=["103"])
+    windows = make_windows(beats, records, WindowParameters(), split)
+    assert len(windows) == 15
+    assert windows.groupby("record_id")["split"].unique().map(list).to_dict() == {
+        "100": ["train"],
+        "101": ["val"],
+        "103": ["test"],
+    }
+    assert (windows["sample"] - windows["start"]).eq(450).all()
+    assert windows["path"][0] == "train/mitdb/100_000000.png"
+
+
+def test_a_patient_in_two_splits_stops_the_run() -> None:
+    beats, records = make_tables({"201": "mitdb/201", "202": "mitdb/201", "100": "a"})
+    split = make_split(train=["201"], val=["100"], test=["202"])
+    with pytest.raises(LeakError, match="mitdb/201"):
+        make_windows(beats, records, WindowParameters(), split)
+
+
+def test_a_record_that_was_skipped_may_be_absent() -> None:
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    beats = beats[beats["record_id"] != "100"].reset_index(drop=True)
+    split = make_split(train=["100", "101"], test=["103"])
+    with pytest.raises(ValueError, match="mitdb/100"):
+        make_windows(beats, records, WindowParameters(), split)
+    records.loc[records["record_id"] == "100", "status"] = "skipped"
+    assert set(make_windows(beats, records, WindowParameters(), split)["record_id"]) == {
+        "101",
+        "103",
+    }
+
+
+def test_sliding_windows_have_the_protocol_too() -> None:
+    beats, records = make_tables({"100": "a", "101": "b"})
+    split = make_split(train=["100"], test=["101"])
+    windows = make_windows(beats, records, WindowParameters(mode="sliding"), split)
+    # Every 0.5 s, up to the last window that holds a beat: that at sample 1800.
+    for _, rows in windows.groupby("record_id"):
+        assert rows["start"].tolist() == list(range(0, 1801, 180))
+    assert set(windows["split"]) == {"train", "test"}
+
+
+def test_the_plan_reads_each_window_from_its_own_signal() -> None:
+    beats, records = make_tables({"100": "a", "101": "b"})
+    windows = make_windows(
+        beats, records, WindowParameters(), make_split(train=["100"], test=["101"])
+    )
+    rng = np.random.default_rng(0)
+    signals = {f"mitdb/{name}": rng.normal(size=3600).astype(np.float32) for name in ("100", "101")}
+    plan = plan_spectrograms(
+        windows, signals, records, SpectrogramParameters(), ExecutionParameters(n_jobs=1)
+    )
+    rows = windows[(windows["record_id"] == "101") & (windows["beat_idx"] == 2)]
+    np.testing.assert_array_equal(
+        plan.read_windows(rows)[0], signals["mitdb/101"][1080 - 450 : 1080 + 450]
+    )
+    # A changed signal is another cache; another number of workers is the same.
+    changed = {**signals, "mitdb/100": signals["mitdb/100"] + 1}
+    parameters = SpectrogramParameters()
+    more = plan_spectrograms(windows, signals, records, parameters, ExecutionParameters(n_jobs=2))
+    other = plan_spectrograms(windows, changed, records, parameters, ExecutionParameters(n_jobs=1))
+    assert more.fingerprint == plan.fingerprint != other.fingerprint
+
+
+def test_window_reader_reflects_at_the_edges() -> None:
+    signal = np.arange(2000, dtype=np.float32)
+    rows = pd.DataFrame({"db": ["mitdb"], "record_id": ["100"], "start": [-3], "n_samples": [900]})
+    window = WindowReader({"mitdb/100": signal})(rows)[0]
+    np.testing.assert_array_equal(window[:6], [3, 2, 1, 0, 1, 2])

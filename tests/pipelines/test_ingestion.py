@@ -1,0 +1,146 @@
+"""Ingestion: what is read from the real databases, and what bad input gets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+
+from cnns_spectrograms.ecg.download import DownloadError
+from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
+from cnns_spectrograms.pipelines.ingestion.nodes import check_databases, ingest_records
+
+# Counted by hand from the annotation files, with the symbols of AAMI EC57.
+COUNTS = {
+    "mitdb": {"N": 90631, "S": 2781, "V": 7236, "F": 803, "Q": 8043},
+    "svdb": {"N": 162339, "S": 12198, "V": 9943, "F": 23, "Q": 79},
+}
+EXECUTION = ExecutionParameters(n_jobs=1)
+
+
+def make_parameters(**changes) -> IngestionParameters:
+    return IngestionParameters(**{"databases": {"mitdb": None}, "download": False, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, physionet: Path) -> Path:
+    """Two real records in a database of their own."""
+    (tmp_path / "mitdb").mkdir()
+    for record_id in ("100", "114"):
+        for suffix in (".hea", ".dat", ".atr"):
+            shutil.copy(physionet / "mitdb" / (record_id + suffix), tmp_path / "mitdb")
+    (tmp_path / "mitdb" / "RECORDS").write_text("100\n114\n")
+    return tmp_path
+
+
+class TestIngestRecords:
+    @pytest.mark.slow
+    def test_counts_of_the_whole_databases(self, physionet: Path) -> None:
+        parameters = make_parameters(databases={"mitdb": None, "svdb": None})
+        listed = check_databases(physionet, parameters)
+        signals, beats, records, report = ingest_records(
+            physionet, listed, parameters, ExecutionParameters(n_jobs=2)
+        )
+        assert report["beats_by_class"] == COUNTS
+        assert report["n_records"] == 126
+        assert report["skipped"] == []
+        assert len(records) == len(signals) == 126
+        assert len(beats) == sum(sum(counts.values()) for counts in COUNTS.values())
+        # The first lead is MLII in 45 records; 114 has it second; 102 and 104 have none.
+        assert report["leads"] == {"ECG1": 78, "MLII": 46, "V5": 2}
+
+    def test_order_and_form_do_not_depend_on_workers(self, folder: Path) -> None:
+        listed = check_databases(folder, make_parameters())
+        one = ingest_records(folder, listed, make_parameters(), EXECUTION)
+        two = ingest_records(folder, listed, make_parameters(), ExecutionParameters(n_jobs=2))
+        pd.testing.assert_frame_equal(one[1], two[1])
+        pd.testing.assert_frame_equal(one[2], two[2])
+        assert list(one[0]) == list(two[0]) == ["mitdb/100", "mitdb/114"]
+        for key, signal in one[0].items():
+            assert signal.dtype == np.float32
+            np.testing.assert_array_equal(signal, two[0][key])
+
+    def test_a_bad_record_stops_the_run_by_name(self, folder: Path) -> None:
+        path = folder / "mitdb" / "100.dat"
+        path.write_bytes(path.read_bytes()[:-3000])
+        listed = check_databases(folder, make_parameters())
+        with pytest.raises(RecordError, match=r"(?s)mitdb/100.*on_bad_record to skip"):
+            ingest_records(folder, listed, make_parameters(), EXECUTION)
+
+    def test_or_is_skipped_and_named_in_the_report(self, folder: Path) -> None:
+        path = folder / "mitdb" / "100.dat"
+        path.write_bytes(path.read_bytes()[:-3000])
+        parameters = make_parameters(on_bad_record="skip")
+        signals, beats, records, report = ingest_records(
+            folder, check_databases(folder, parameters), parameters, EXECUTION
+        )
+        assert list(signals) == ["mitdb/114"]
+        assert set(beats["record_id"]) == {"114"}
+        assert records.set_index("record_id")["status"].to_dict() == {
+            "100": "skipped",
+            "114": "ok",
+        }
+        (skipped,) = report["skipped"]
+        assert (skipped["db"], skipped["record_id"]) == ("mitdb", "100")
+        assert "100" in skipped["reason"]
+
+    def test_nothing_left_to_read_is_an_error_even_when_skipping(self, folder: Path) -> None:
+        for record_id in ("100", "114"):
+            (folder / "mitdb" / f"{record_id}.atr").write_bytes(b"")
+        parameters = make_parameters(on_bad_record="skip")
+        with pytest.raises(RecordError, match="none of 2 records"):
+            ingest_records(folder, check_databases(folder, parameters), parameters, EXECUTION)
+
+    def test_an_unknown_lead_falls_back_to_the_first_and_says_so(self, folder: Path) -> None:
+        parameters = make_parameters(preferred_lead="aVL")
+        _, beats, records, _ = ingest_records(
+            folder, check_databases(folder, parameters), parameters, EXECUTION
+        )
+        assert records.set_index("record_id")["lead"].to_dict() == {"100": "MLII", "114": "V5"}
+        assert set(beats.loc[beats["record_id"] == "114", "lead"]) == {"V5"}
+
+
+class TestCheckDatabases:
+    def test_lists_the_records_of_the_index(self, folder: Path) -> None:
+        listed = check_databases(folder, make_parameters())
+        assert listed.to_dict("list") == {"db": ["mitdb"] * 2, "record_id": ["100", "114"]}
+
+    def test_or_those_wanted(self, folder: Path) -> None:
+        listed = check_databases(folder, make_parameters(databases={"mitdb": ["114"]}))
+        assert listed["record_id"].tolist() == ["114"]
+
+    @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+    def test_missing_or_empty_folder(self, tmp_path: Path, make) -> None:
+        make(tmp_path / "mitdb")
+        with pytest.raises(FileNotFoundError, match=r"(?s)'mitdb'.*parameter 'physionet'"):
+            check_databases(tmp_path, make_parameters())
+
+    @pytest.mark.parametrize("suffix", [".hea", ".dat", ".atr"])
+    def test_a_missing_file_is_named(self, folder: Path, suffix: str) -> None:
+        (folder / "mitdb" / f"114{suffix}").unlink()
+        with pytest.raises(FileNotFoundError, match=f"114{suffix}"):
+            check_databases(folder, make_parameters())
+
+    def test_a_changed_file_is_found_by_its_checksum(self, folder: Path, physionet: Path) -> None:
+        shutil.copy(physionet / "mitdb" / "SHA256SUMS", folder / "mitdb")
+        check_databases(folder, make_parameters())
+        with (folder / "mitdb" / "114.dat").open("r+b") as file:
+            file.seek(5000)
+            file.write(b"\x00\x01")
+        with pytest.raises(ValueError, match=r"114\.dat"):
+            check_databases(folder, make_parameters())
+
+    def test_no_network_says_how_to_do_without(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            wfdb.io.download.config, "db_index_url", "http://127.0.0.1:9/"
+        )  # nothing listens there
+        with pytest.raises(DownloadError, match="--params=physionet="):
+            check_databases(tmp_path, make_parameters(download=True))
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]

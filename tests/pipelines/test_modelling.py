@@ -1,0 +1,137 @@
+"""Modelling: what decides whether two trainings are the same, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnns_spectrograms.imaging.cache import CachePlan, build_cache
+from cnns_spectrograms.parameters import (
+    BalancingParameters,
+    ModelParameters,
+    SpectrogramParameters,
+    TrainingParameters,
+)
+from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
+from cnns_spectrograms.pipelines.feature_engineering.nodes import WindowReader
+from cnns_spectrograms.pipelines.modelling.nodes import (
+    ActiveRunLogger,
+    hash_table,
+    predict,
+    train,
+)
+
+SPECTROGRAM = SpectrogramParameters(image_size=32)
+TRAINING = TrainingParameters(
+    max_epochs=2, batch_size=8, samples_per_epoch=16, num_workers=0, precision="32-true"
+)
+MODEL = ModelParameters(timm_name="test_efficientnet", pretrained=False)
+
+
+def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
+    row_id = [f"{record_id}_{i:06d}" for i in range(n)]
+    return pd.DataFrame(
+        {
+            "row_id": row_id,
+            "split": split,
+            "db": "mitdb",
+            "record_id": record_id,
+            "patient_id": record_id,
+            "beat_idx": np.arange(n),
+            "sample": np.arange(n) * 200 + 450,
+            "start": np.arange(n) * 200,
+            "n_samples": 900,
+            "aami_class": [*"NSVFQ"] * (n // 5),
+            "synthetic": False,
+            "path": [f"{split}/mitdb/{name}.png" for name in row_id],
+        }
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict:
+    """A small cache of noise, with its windows and train index."""
+    windows = pd.concat(
+        [make_rows("train", "1", 20), make_rows("val", "2", 10), make_rows("test", "3", 10)],
+        ignore_index=True,
+    )
+    rng = np.random.default_rng(0)
+    signals = {f"mitdb/{k}": rng.normal(size=9000).astype(np.float32) for k in "123"}
+
+    def build(rows: pd.DataFrame, name: str):
+        plan = CachePlan(
+            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM, 1
+        )
+        return build_cache(plan, tmp_path / "cache", name)
+
+    return {
+        "train_index": make_train_index(windows, windows.iloc[:0], BalancingParameters()),
+        "windows": windows,
+        "spec_cache": build(windows, "manifest"),
+        "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
+        "model": MODEL,
+        "training": TRAINING,
+        "spectrogram": SPECTROGRAM,
+        "checkpoint_dir": str(tmp_path / "checkpoints"),
+    }
+
+
+def test_train_then_predict(data: dict, tmp_path: Path) -> None:
+    model, history = train(**data)
+    _, description = model
+    assert history["epoch"].tolist() == [0, 1]
+    assert description["best_epoch"] == history["val_macro_f1"].idxmax()
+    assert description["n_samples"] == 900
+    assert description["spec_cache"] == data["spec_cache"].fingerprint
+    # Until the predictions are made, a restart can still use the checkpoints.
+    assert list((tmp_path / "checkpoints").glob("*/*.ckpt"))
+    predictions = predict(
+        model, data["windows"], data["spec_cache"], TRAINING, data["checkpoint_dir"]
+    )
+    assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
+    assert not list((tmp_path / "checkpoints").glob("**/*.ckpt"))
+
+
+def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
+    def fingerprint(**changes) -> str:
+        (_, description), _ = train(**{**data, **changes})
+        return description["fingerprint"]
+
+    one = fingerprint()
+    assert fingerprint() == one
+    # How the work is done does not matter; what is learnt from does.
+    assert fingerprint(training=TRAINING.model_copy(update={"tta_views": 2})) == one
+    assert fingerprint(training=TRAINING.model_copy(update={"learning_rate": 1e-3})) != one
+    assert fingerprint(model=MODEL.model_copy(update={"dropout": 0.1})) != one
+    index = data["train_index"].copy()
+    index.loc[0, "sampling_weight"] = 2.0
+    assert fingerprint(train_index=index) != one
+
+
+def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path: Path) -> None:
+    other = SPECTROGRAM.model_copy(update={"nperseg": 64, "noverlap": 32})
+    with pytest.raises(ValueError, match="nperseg is 128 in the cache and 64 in the parameters"):
+        train(**{**data, "spectrogram": other})
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_hash_of_a_table_depends_on_values_and_order() -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    assert hash_table(table) == hash_table(table.copy())
+    assert hash_table(table) != hash_table(table.iloc[::-1])
+    assert hash_table(table) != hash_table(table.assign(b=["x", "z"]))
+
+
+def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
+    logger = ActiveRunLogger()
+    logger.log_metrics({"val_macro_f1": 0.1}, step=0)  # no run: nothing happens
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with mlflow.start_run() as run:
+        for step, value in enumerate((0.2, 0.4)):
+            logger.log_metrics({"val_macro_f1": value}, step=step)
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_macro_f1")
+    assert [(point.step, point.value) for point in points] == [(0, 0.2), (1, 0.4)]

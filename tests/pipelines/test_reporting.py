@@ -1,0 +1,99 @@
+"""Reporting: the nodes' numbers against scikit-learn, and what the figures are made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
+from cnns_spectrograms.pipelines.reporting.nodes import compare, draw_class_distribution, evaluate
+
+CLASSES = [*"NSVFQ"]
+SPLIT = SplitParameters(protocol="demo", records={})
+MODEL = ModelParameters(timm_name="resnet50", pretrained=False)
+REPORTING = ReportingParameters(synthetic_data=True)
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [0],
+        "train_loss": [1.0],
+        "val_loss": [1.0],
+        "val_macro_f1": [0.3],
+        "val_accuracy": [0.4],
+        "learning_rate": [1e-3],
+        "bad_batches": [0],
+        "seconds": [1.0],
+    }
+)
+
+
+def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(5), size=60)
+    return pd.DataFrame(
+        {
+            "row_id": [f"r{i}" for i in range(60)],
+            "split": ["val"] * 20 + ["test"] * 40,
+            "db": "mitdb",
+            "record_id": ["1"] * 20 + ["2"] * 20 + ["3"] * 20,
+            "patient_id": ["1"] * 20 + ["2"] * 20 + ["3"] * 20,
+            "beat_idx": [*range(20)] * 3,
+            "sample": range(60),
+            "aami_class": [*(np.tile([*classes], 60)[:60])],
+            "predicted": np.array(CLASSES)[probabilities.argmax(axis=1)],
+            **{f"prob_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)},
+        }
+    )
+
+
+def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
+    predictions = make_predictions(0)
+    metrics, text, errors, confusion, curves = evaluate(
+        predictions, HISTORY, MODEL, SPLIT, REPORTING
+    )
+    for split in ("val", "test"):
+        rows = predictions[predictions["split"] == split]
+        truth, predicted = rows["aami_class"], rows["predicted"]
+        assert metrics[split]["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+        assert metrics[split]["macro_f1"] == pytest.approx(
+            f1_score(truth, predicted, average="macro", labels=CLASSES)
+        )
+    assert errors["n_beats"].sum() == 40
+    assert "macro" in text
+    for figure in (confusion, curves):
+        title = figure.get_suptitle() or figure.axes[0].get_title()
+        assert title.startswith("synthetic data")
+        assert "resnet50" in title
+
+
+def test_a_missing_class_is_absent_not_failed() -> None:
+    metrics, text, *_ = evaluate(make_predictions(1, "NSV"), HISTORY, MODEL, SPLIT, REPORTING)
+    assert metrics["test"]["per_class"]["F"]["status"] == "absent"
+    assert metrics["test"]["per_class"]["F"]["f1"] is None
+    assert metrics["test"]["macro_f1_classes"] == [*"NSV"]
+    assert "absent" in text
+
+
+def test_wrong_predictions_are_refused() -> None:
+    predictions = make_predictions(2).assign(prob_N=0.9)
+    with pytest.raises(ValueError, match="sum"):
+        evaluate(predictions, HISTORY, MODEL, SPLIT, REPORTING)
+
+
+def test_models_are_ranked_by_macro_f1_on_test() -> None:
+    by_model = {
+        name: evaluate(make_predictions(seed), HISTORY, MODEL, SPLIT, REPORTING)[0]
+        for name, seed in (("a", 0), ("b", 1), ("c", 2))
+    }
+    comparison, _ = compare(SPLIT, REPORTING, **by_model)
+    ranked = sorted(by_model, key=lambda name: -by_model[name]["test"]["macro_f1"])
+    assert comparison["model"].tolist() == ranked
+
+
+def test_class_distribution_counts_synthetic_windows_apart() -> None:
+    windows = pd.DataFrame({"split": ["train", "train", "test"], "aami_class": ["F", "N", "N"]})
+    synthetic = pd.DataFrame({"aami_class": ["F"] * 7})
+    figure = draw_class_distribution(windows, synthetic, SPLIT, REPORTING)
+    written = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert written.count("7") == 1

@@ -1,0 +1,145 @@
+"""The hooks: runs in MLflow that fail, are interrupted, or do nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+
+from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
+from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+
+RUN_PARAMS = {
+    "run_id": "now",
+    "kedro_version": "1.7.0",
+    "pipeline_names": ["modelling"],
+    "runtime_params": {"a": 1},
+}
+
+
+def train(training: TrainingParameters, fail: bool) -> dict:
+    """Log an epoch as training does, then fail if asked to."""
+    mlflow.log_metrics({"val_macro_f1": 0.25}, step=0)
+    if fail:
+        raise RuntimeError("no electrode")
+    return {"test": {"macro_f1": 0.5, "per_class": {"S": {"f1": None, "support": 3}}}}
+
+
+@pytest.fixture
+def tracking(tmp_path: Path):
+    """Hooks on a store of their own, and a client that reads it."""
+    from kedro.framework.hooks.manager import _create_hook_manager
+    from pluggy import PluginManager
+
+    hooks = MLflowHooks()
+    manager: PluginManager = _create_hook_manager()
+    manager.register(hooks)
+    loader = {"mlflow": {"tracking_uri": "sqlite:///mlflow.db", "experiment": "ecg"}}
+    context = SimpleNamespace(config_loader=loader, project_path=tmp_path, env="demo")
+    manager.hook.after_context_created(context=context)
+    yield manager, mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+def run(manager, tmp_path: Path, *, fail: bool, names: tuple[str, ...] = ("a", "b")) -> None:
+    """Run one node a model under the hooks, as Kedro's session does."""
+    from kedro_datasets.json import JSONDataset
+
+    template = Pipeline([Node(train, ["params:training", "params:fail"], "metrics", name="train")])
+    shared = {"params:training", "params:fail"}
+    pipeline = sum(
+        (Pipeline(template, namespace=f"modelling.{n}", parameters=shared) for n in names),
+        start=Pipeline([]),
+    )
+    catalog = DataCatalog(
+        {
+            "params:training": MemoryDataset(TrainingParameters(learning_rate=0.5)),
+            "params:fail": MemoryDataset(fail),
+            **{
+                f"modelling.{name}.metrics": JSONDataset(
+                    filepath=str(tmp_path / name / "metrics.json"), metadata={"mlflow": "metrics"}
+                )
+                for name in names
+            },
+        }
+    )
+    keywords = {"run_params": RUN_PARAMS, "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**keywords)
+    try:
+        SequentialRunner().run(pipeline, catalog, manager)
+    except RuntimeError as error:
+        manager.hook.on_pipeline_error(error=error, **keywords)
+    else:
+        manager.hook.after_pipeline_run(run_result={}, **keywords)
+
+
+def read_runs(client: mlflow.MlflowClient) -> dict[str, mlflow.entities.Run]:
+    experiment = client.get_experiment_by_name("ecg")
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_one_child_a_model_under_one_parent(tracking, tmp_path: Path) -> None:
+    manager, client = tracking
+    run(manager, tmp_path, fail=False)
+    runs = read_runs(client)
+    assert set(runs) == {"modelling demo", "a", "b"}
+    parent = runs["modelling demo"]
+    assert parent.data.tags["kedro.runtime_params"] == '{"a": 1}'
+    for name in ("a", "b"):
+        assert runs[name].info.status == "FINISHED"
+        assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert runs[name].data.params["training.learning_rate"] == "0.5"
+        # A score that does not exist is left out, not logged as zero.
+        assert runs[name].data.metrics == {
+            "val_macro_f1": 0.25,
+            "test.macro_f1": 0.5,
+            "test.per_class.S.support": 3,
+        }
+        files = [file.path for file in client.list_artifacts(runs[name].info.run_id)]
+        assert files == ["metrics.json"]
+    assert mlflow.active_run() is None
+
+
+def test_a_failed_run_is_closed_as_failed(tracking, tmp_path: Path) -> None:
+    manager, client = tracking
+    run(manager, tmp_path, fail=True)
+    runs = read_runs(client)
+    assert {r.info.status for r in runs.values()} == {"FAILED"}
+    assert runs["modelling demo"].data.tags["error"] == "RuntimeError: no electrode"
+    assert mlflow.active_run() is None
+
+
+def test_a_run_without_a_node_leaves_no_trace(tracking, tmp_path: Path) -> None:
+    manager, client = tracking
+    run(manager, tmp_path, fail=False, names=())
+    assert client.get_experiment_by_name("ecg") is None
+
+
+def test_two_runs_in_one_process_do_not_mix(tracking, tmp_path: Path) -> None:
+    manager, client = tracking
+    run(manager, tmp_path, fail=False, names=("a",))
+    run(manager, tmp_path, fail=False, names=("a",))
+    experiment = client.get_experiment_by_name("ecg")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = {r.data.tags.get("mlflow.parentRunId") for r in runs if r.info.run_name == "a"}
+    assert len(runs) == 4
+    assert len(parents) == 2
+
+
+def test_preflight_names_the_model_that_cannot_be_built() -> None:
+    catalog = DataCatalog(
+        {
+            "params:models.mine": MemoryDataset(
+                ModelParameters(timm_name="resnet5O", pretrained=False)
+            )
+        }
+    )
+    pipeline = Pipeline([Node(lambda m: None, "params:models.mine", None, name="train")])
+    with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
+        PreflightHooks().before_pipeline_run(RUN_PARAMS, pipeline, catalog)
