@@ -32,6 +32,7 @@ def copy_project(target: Path) -> Path:
     for name in ("conf", "notebooks"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("local"))
     (target / "conf" / "local").mkdir()
+    (target / "src").mkdir()  # Kedro wants it; the package is the one installed
     for name in ("pyproject.toml", ".telemetry"):
         shutil.copy(ROOT / name, target / name)
     return target

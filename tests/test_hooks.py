@@ -132,14 +132,23 @@ def test_two_runs_in_one_process_do_not_mix(tracking, tmp_path: Path) -> None:
     assert len(parents) == 2
 
 
-def test_preflight_names_the_model_that_cannot_be_built() -> None:
-    catalog = DataCatalog(
-        {
-            "params:models.mine": MemoryDataset(
-                ModelParameters(timm_name="resnet5O", pretrained=False)
-            )
-        }
-    )
-    pipeline = Pipeline([Node(lambda m: None, "params:models.mine", None, name="train")])
-    with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
-        PreflightHooks().before_pipeline_run(RUN_PARAMS, pipeline, catalog)
+class TestPreflight:
+    def make(self, name: str = "train") -> tuple[Pipeline, DataCatalog]:
+        """Return a pipeline that reads the parameters of a model that does not exist."""
+        node = Node(lambda model: model, "params:models.mine", "made", name=name)
+        parameters = ModelParameters(timm_name="resnet5O", pretrained=False)
+        catalog = DataCatalog({"params:models.mine": MemoryDataset(parameters)})
+        return Pipeline(
+            [node], namespace="modelling.mine", parameters="params:models.mine"
+        ), catalog
+
+    def test_it_names_the_model_that_cannot_be_built(self) -> None:
+        with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
+            PreflightHooks().before_pipeline_run(RUN_PARAMS, *self.make())
+
+    def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
+        PreflightHooks().before_pipeline_run(RUN_PARAMS, *self.make("evaluate"))
+        pipeline, catalog = self.make()
+        catalog["modelling.mine.made"] = MemoryDataset("a model")
+        run_params = {**RUN_PARAMS, "only_missing_outputs": True}
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)

@@ -14,6 +14,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
     WindowParameters,
     check_together,
+    fingerprint,
 )
 
 
@@ -22,6 +23,7 @@ from cnns_spectrograms.parameters import (
     [
         (TrainingParameters, {"learning_rate": "fast"}, "learning_rate"),
         (TrainingParameters, {"learning_rate": -1}, "learning_rate"),
+        (TrainingParameters, {"learning_rate": float("inf")}, "learning_rate"),
         (TrainingParameters, {"learning_rte": 1e-3}, "learning_rte"),
         (TrainingParameters, {"precision": "8-bit"}, "precision"),
         (TrainingParameters, {"augmentation": {"noise_std": 2}}, "noise_std"),
@@ -42,24 +44,26 @@ def test_record_names_may_be_written_as_numbers():
     assert parameters.databases == {"mitdb": ["100", "101"]}
 
 
+def make_split(**splits):
+    return SplitParameters(protocol="x", records={"mitdb": splits})
+
+
 def test_record_in_two_splits_is_refused():
     with pytest.raises(ValidationError, match=r"mitdb/100 is listed in 'train' and in 'test'"):
-        SplitParameters(protocol="x", records={"mitdb": {"train": ["100"], "test": [100]}})
+        make_split(train=["100"], val=["101"], test=[100])
 
 
 def test_fingerprint_changes_with_any_value_and_with_nothing_else():
-    one = SpectrogramParameters(nperseg=64, noverlap=32)
-    assert one.fingerprint() == SpectrogramParameters(noverlap=32, nperseg=64).fingerprint()
-    for change in ({"image_size": 96}, {"nperseg": 65}, {"high_percentile": 98}):
-        assert one.model_copy(update=change).fingerprint() != one.fingerprint()
+    one = {"nperseg": 64, "noverlap": [1, 2]}
+    assert fingerprint(one) == fingerprint({"noverlap": [1, 2], "nperseg": 64})
+    for other in ({**one, "nperseg": 65}, {**one, "noverlap": [2, 1]}, {**one, "fs": 360}):
+        assert fingerprint(other) != fingerprint(one)
 
 
 def _together(**changes):
     parameters = {
-        "ingestion": IngestionParameters(databases={"mitdb": ["100", "101"]}),
-        "split": SplitParameters(
-            protocol="x", records={"mitdb": {"train": ["100"], "test": ["101"]}}
-        ),
+        "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
+        "split": make_split(train=["100"], val=["103"], test=["101"]),
         "windows": WindowParameters(),
         "spectrogram": SpectrogramParameters(),
     }
@@ -75,16 +79,27 @@ def test_parameters_that_fit_together_pass():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ingestion": IngestionParameters(databases={"mitdb": ["100"]})}, r"lists \['101'\]"),
         (
-            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]})},
-            r"reads \['103'\], which no list",
+            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "103"]})},
+            r"lists \['101'\]",
+        ),
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103", "105"]})},
+            r"reads \['105'\], which no list",
         ),
         (
             {"ingestion": IngestionParameters(databases={"mitdb": None, "svdb": None})},
             "'svdb', which split.records does not list",
         ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
+        ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),
+        (
+            {
+                "ingestion": IngestionParameters(databases={"mitdb": None}),
+                "split": make_split(train=["201"], val=["100"], test=["202"]),
+            },
+            "one patient into two splits: mitdb/201 into train, mitdb/202 into test",
+        ),
         (
             {
                 "windows": WindowParameters(window_s=0.5),
@@ -102,6 +117,6 @@ def test_contradictions_are_named(changes, words):
 def test_all_contradictions_are_told_at_once():
     with pytest.raises(ValueError, match=r"(?s)\['101'\].*lower it to 180"):
         _together(
-            ingestion=IngestionParameters(databases={"mitdb": ["100"]}),
+            ingestion=IngestionParameters(databases={"mitdb": ["100", "103"]}),
             spectrogram=SpectrogramParameters(max_frequency_hz=200),
         )

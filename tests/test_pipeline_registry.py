@@ -10,6 +10,7 @@ import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from cnns_spectrograms import pipeline_registry
 from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
@@ -93,6 +94,25 @@ def test_a_model_is_added_by_parameters_alone():
     assert str(catalog.get("modelling.convnext_atto.model")._filepath).endswith(
         "convnext_atto/model.safetensors"
     )
+
+
+def test_an_environment_leaves_a_model_out_by_null():
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    without = {"models": {"resnet50": None}}
+    with KedroSession.create(project_path=ROOT, env="demo", runtime_params=without) as session:
+        _ = session.load_context().catalog
+        namespaces = {node.namespace for node in pipelines["modelling"].nodes}
+    assert namespaces == {"modelling.mobilenetv3_large", "modelling.efficientnetv2_b0"}
+
+
+@pytest.mark.parametrize("name", ["resnet50.a1_in1k", "split", "a/b"])
+def test_a_model_name_that_is_no_namespace_is_refused(name):
+    parameters = {"models": {name: {"timm_name": "resnet50"}}}
+    pipeline_registry.configure(parameters)
+    with pytest.raises(ValueError, match="models are named"):
+        pipeline_registry.register_pipelines()
 
 
 def test_starting_kedro_imports_nothing_heavy():

@@ -45,15 +45,39 @@ class PreflightHooks:
             if name.startswith("params:")
         }
         check_together(parameters)
-        models = {k: v for k, v in parameters.items() if isinstance(v, ModelParameters)}
-        if models:
+        for node in _find_training(pipeline):
+            if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):
+                continue
             from cnns_spectrograms.training.networks import check_network
 
-            for name, model in models.items():
-                try:
-                    check_network(model)
-                except ValueError as error:
-                    raise ValueError(f"parameter '{name}': {error}") from error
+            for name in node.inputs:
+                model = catalog.load(name) if name.startswith("params:models.") else None
+                if isinstance(model, ModelParameters):
+                    try:
+                        check_network(model)
+                    except ValueError as error:
+                        key = name.removeprefix("params:")
+                        raise ValueError(f"parameter '{key}': {error}") from error
+
+
+class CheckpointHooks:
+    """Removes the checkpoints of trainings whose run has ended well.
+
+    Until then they stay, so that the same command trains no finished model again.
+    """
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Find the trainings of this run by the fingerprint in each saved model."""
+        for node in _find_training(pipeline):
+            from cnns_spectrograms.pipelines.modelling.nodes import checkpoint_folder
+            from cnns_spectrograms.training.networks import read_description
+            from cnns_spectrograms.training.trainer import clear_checkpoints
+
+            dataset: Any = catalog.get(f"{node.namespace}.model")
+            description = read_description(Path(dataset._get_load_path()))
+            folder = catalog.load("params:checkpoint_dir")
+            clear_checkpoints(checkpoint_folder(folder, description["fingerprint"]))
 
 
 class MLflowParameters(BaseModel):
@@ -163,12 +187,14 @@ class MLflowHooks:
         self._client = mlflow.MlflowClient()
         self._experiment_id = self._get_experiment(self._client)
         names = self._run_params.get("pipeline_names") or ["__default__"]
+        parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
         run = mlflow.start_run(
             experiment_id=self._experiment_id,
-            run_name=f"{'+'.join(names)} {self._env}",
+            run_name=f"{'+'.join(parts)} {self._env}",
             tags={
                 "kedro.env": self._env,
                 "kedro.pipelines": ",".join(names),
+                "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
                 "kedro.run_id": self._run_params["run_id"],
                 "kedro.version": self._run_params["kedro_version"],
                 "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
@@ -254,19 +280,34 @@ class SummaryHooks:
             return
         comparison = catalog.load("comparison")
         dataset: Any = catalog.get("comparison")
-        reports = Path(dataset._filepath).parent
+        path = Path(dataset._get_load_path())
+        reports, version = path.parents[2], path.parent.name
         commands = Path(sys.executable).parent
         if commands.is_relative_to(self._project_path):
             commands = commands.relative_to(self._project_path)
         if reports.is_relative_to(self._project_path):
             reports = reports.relative_to(self._project_path)
+        tracking = (
+            f"{commands / 'mlflow'} ui --backend-store-uri {self._tracking_uri}"
+            if self._tracking_uri.startswith("sqlite:")
+            else self._tracking_uri
+        )
         print(
             f"\n{comparison.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}\n\n"
-            f"Metrics   {reports}/<model>/metrics.json\n"
-            f"Figures   {reports}/<model>/*.png, {reports}/*.png\n"
-            f"MLflow    {commands / 'mlflow'} ui --backend-store-uri {self._tracking_uri}\n"
+            f"Metrics   {reports}/<model>/metrics.json/{version}/\n"
+            f"Figures   {reports}/*.png/{version}/, {reports}/<model>/*.png/{version}/\n"
+            f"MLflow    {tracking}\n"
             f"Lineage   {commands / 'kedro'} viz run --env={self._env}"
         )
+
+
+def _find_training(pipeline: Pipeline) -> list[Node]:
+    """Return the nodes that train a model."""
+    return [
+        node
+        for node in pipeline.nodes
+        if (node.namespace or "").startswith("modelling.") and node.short_name == "train"
+    ]
 
 
 def _model_of(node: Node) -> str | None:

@@ -24,11 +24,7 @@ RecordId = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int)
 class Parameters(BaseModel):
     """Base of all parameter models: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 hex digest of the values, equal for equal parameters."""
-        return fingerprint(self.model_dump(mode="json"))
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def fingerprint(value: Any) -> str:
@@ -66,7 +62,9 @@ class IngestionParameters(Parameters):
     )
     download: bool = Field(True, description="fetch a missing database from PhysioNet")
     fs: int = Field(360, ge=50, le=2000, description="target sampling rate, Hz")
-    preferred_lead: str = "MLII"
+    preferred_lead: str | None = Field(
+        "MLII", description="read where a record has it, else its first lead; null: the first"
+    )
     on_bad_record: Literal["raise", "skip"] = "raise"
 
 
@@ -134,8 +132,7 @@ class BalancingParameters(Parameters):
     minority_boost: float = Field(
         6.0,
         ge=1,
-        description="how many times as often as by their frequency beats of every class "
-        "but the most frequent are drawn",
+        description="draws of a beat of any other class for one of a beat of the most frequent",
     )
     class_weight_beta: float = Field(
         1.0,
@@ -150,9 +147,9 @@ class BalancingParameters(Parameters):
 class AugmentationParameters(Parameters):
     """Light augmentation of training images in [0, 1]; 0 switches a part off."""
 
-    brightness: float = Field(0.1, ge=0, lt=1, description="largest brightness factor change")
-    contrast: float = Field(0.1, ge=0, lt=1, description="largest contrast factor change")
-    gain: float = Field(0.1, ge=0, lt=1, description="largest pixel gain change")
+    brightness: float = Field(0.1, ge=0, lt=1, description="pixels times 1 ± this")
+    contrast: float = Field(0.1, ge=0, lt=1, description="spread about the mean, times 1 ± this")
+    gain: float = Field(0.1, ge=0, lt=1, description="pixels plus ± this")
     noise_std: float = Field(0.02, ge=0, lt=1, description="Gaussian noise, pixel units")
     crop_scale: float = Field(
         0.9, gt=0, le=1, description="smallest area kept by random resized crop"
@@ -238,15 +235,28 @@ def check_together(parameters: Mapping[str, Any]) -> None:
                 )
         for db in sorted(set(ingestion.databases) - set(split.records)):
             faults.append(f"ingestion.databases reads '{db}', which split.records does not list")
-    if (
-        isinstance(ingestion, IngestionParameters)
-        and isinstance(spectrogram, SpectrogramParameters)
-        and spectrogram.max_frequency_hz > ingestion.fs / 2
+    if isinstance(split, SplitParameters):
+        faults += [
+            f"split.records lists no record in '{name}'; train, val and test need one each"
+            for name in SPLITS
+            if not any(splits.get(name) for splits in split.records.values())
+        ]
+        faults += _find_split_patients(split)
+    if isinstance(ingestion, IngestionParameters) and isinstance(
+        spectrogram, SpectrogramParameters
     ):
-        faults.append(
-            f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, above half the "
-            f"sampling rate ingestion.fs ({ingestion.fs} Hz); lower it to {ingestion.fs / 2:g}"
-        )
+        highest_hz, lowest_hz = ingestion.fs / 2, ingestion.fs / spectrogram.nperseg
+        if spectrogram.max_frequency_hz > highest_hz:
+            faults.append(
+                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, above half the "
+                f"sampling rate ingestion.fs ({ingestion.fs} Hz); lower it to {highest_hz:g}"
+            )
+        if spectrogram.max_frequency_hz < lowest_hz:
+            faults.append(
+                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, below the first "
+                f"bin of nperseg {spectrogram.nperseg} at {ingestion.fs} Hz; raise it above "
+                f"{lowest_hz:.3g}"
+            )
     if (
         isinstance(ingestion, IngestionParameters)
         and isinstance(windows, WindowParameters)
@@ -260,3 +270,22 @@ def check_together(parameters: Mapping[str, Any]) -> None:
         )
     if faults:
         raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+
+
+def _find_split_patients(split: SplitParameters) -> list[str]:
+    """Return a fault for each patient whose records the lists put into two splits."""
+    from cnns_spectrograms.ecg.records import patient_of
+
+    places: dict[str, dict[str, str]] = {}
+    for db, splits in split.records.items():
+        for name in SPLITS:
+            for record_id in splits.get(name, []):
+                patient = places.setdefault(patient_of(db, record_id), {})
+                patient.setdefault(name, f"{db}/{record_id}")
+    return [
+        f"split.records puts one patient into two splits: "
+        f"{', '.join(f'{record} into {name}' for name, record in patient.items())}; "
+        f"move them into one, or list one as unused"
+        for patient in places.values()
+        if len(patient) > 1
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -32,7 +33,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     )
 
     parameters = _parameters if _parameters is not None else _load_base_parameters()
-    models = sorted(parameters.get("models", {}))
+    models = _name_models(parameters)
     # A report reads what its model's namespace made. Kedro takes that for a dot in a name given
     # by hand, and says so once; said here, where it is known to be wrong, it is not repeated.
     with warnings.catch_warnings():
@@ -52,6 +53,23 @@ def register_pipelines() -> dict[str, Pipeline]:
         every_step = pipelines["simulation"] + every_step
     pipelines["__default__"] = every_step
     return pipelines
+
+
+def _name_models(parameters: dict[str, Any]) -> list[str]:
+    """Return the names of the models to train; an environment leaves one out by null.
+
+    Raises:
+        ValueError: A name cannot be that of a namespace and a folder.
+    """
+    models = sorted(name for name, model in parameters.get("models", {}).items() if model)
+    bad = [name for name in models if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
+    reserved = sorted({"split", "reporting"} & set(models))
+    if bad or reserved:
+        raise ValueError(
+            f"models are named {bad or reserved}; use letters, digits, '_' and '-' (a timm name "
+            f"with dots goes into timm_name), and neither 'split' nor 'reporting'"
+        )
+    return models
 
 
 def _load_base_parameters() -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_half_written_save_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="the power went"):
         dataset.save(fail())
     assert not dataset.exists()
-    with pytest.raises(DatasetError, match=r"no complete set of signals .*--pipeline=ingestion"):
+    with pytest.raises(DatasetError, match=r"no complete set of signals .*--pipelines=ingestion"):
         dataset.load()
     assert len(opened) == 3
     dataset.save(SIGNALS)
@@ -122,7 +122,8 @@ def test_open_map_outlives_its_replacement(tmp_path: Path) -> None:
 def test_records_no_longer_given_are_removed(tmp_path: Path) -> None:
     dataset = SignalsDataset(filepath=tmp_path)
     dataset.save(SIGNALS)
-    (tmp_path / "mitdb" / ".102.npy.tmp").write_bytes(b"left by a killed run")
+    for left_by_a_killed_run in ("mitdb/.102.npy.99.tmp", "._index.json.99.tmp"):
+        (tmp_path / left_by_a_killed_run).write_bytes(b"half")
     (tmp_path / "README.txt").write_text("kept")
     dataset.save({"mitdb/101": SIGNALS["mitdb/101"]})
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
@@ -135,7 +136,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     loaded = dataset.load()
     path = tmp_path / "mitdb" / "100.npy"
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match=r"100\.npy is damaged .*--pipeline=ingestion"):
+    with pytest.raises(ValueError, match=r"100\.npy is damaged .*--pipelines=ingestion"):
         loaded["mitdb/100"]
     np.save(path, make_signal(0, 3))
     with pytest.raises(ValueError, match=r"holds float32 \(3,\), but float32 \(500,\) was saved"):

@@ -45,7 +45,7 @@ def make_plan(n_rows: int = 5, n_jobs: int = 1) -> CachePlan:
 def test_save_builds_and_load_opens(tmp_path: Path) -> None:
     dataset = SpectrogramCacheDataset(filepath=tmp_path / "cache")
     assert not dataset.exists()
-    with pytest.raises(DatasetError, match=r"is missing; run `kedro run --pipeline=feature_eng"):
+    with pytest.raises(DatasetError, match=r"is missing; run `kedro run --pipelines=feature_eng"):
         dataset.load()
     plan = make_plan()
     dataset.save(plan)
@@ -124,5 +124,5 @@ def test_preview_type_is_one_that_kedro_viz_draws() -> None:
 
 
 def test_preview_of_a_missing_cache_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="kedro run --pipeline=feature_engineering"):
+    with pytest.raises(DatasetError, match="kedro run --pipelines=feature_engineering"):
         SpectrogramCacheDataset(filepath=tmp_path).preview()

@@ -22,7 +22,6 @@ from cnns_spectrograms.evaluation.metrics import (
     compare_models,
     evaluate_predictions,
     format_classification_report,
-    per_class_table,
     per_record_table,
     validate_predictions,
 )
@@ -280,27 +279,6 @@ class TestValidatePredictions:
     def test_refuses_probabilities_that_are_not_floats(self) -> None:
         with pytest.raises(ValueError, match="'prob_N' has dtype"):
             validate_predictions(HAND.assign(prob_N=HAND["prob_N"].astype(str)))
-
-
-def test_per_class_table_has_nan_where_a_score_is_undefined() -> None:
-    table = per_class_table(evaluate_predictions(HAND))
-
-    assert table.columns.tolist() == [
-        "aami_class", "status", "precision", "recall", "f1", "support", "n_predicted",
-    ]  # fmt: skip
-    assert table["aami_class"].tolist() == list(CLASSES)
-    assert table["status"].tolist() == ["scored", "scored", "scored", "missed", "absent"]
-    np.testing.assert_allclose(table["precision"], [0.8, 1, 2 / 3, np.nan, np.nan])
-    np.testing.assert_allclose(table["recall"], [0.8, 0.5, 1, 0, np.nan])
-    np.testing.assert_allclose(table["f1"], [0.8, 2 / 3, 0.8, 0, np.nan])
-    assert table["support"].tolist() == [5, 2, 2, 1, 0]
-    assert table["n_predicted"].tolist() == [5, 1, 3, 0, 1]
-
-
-def test_per_class_table_of_one_perfect_class_still_has_float_scores() -> None:
-    table = per_class_table(evaluate_predictions(make_predictions("F", "F")))
-
-    assert table[["precision", "recall", "f1"]].dtypes.unique().tolist() == [np.dtype("float64")]
 
 
 def test_classification_report_is_the_aligned_text() -> None:

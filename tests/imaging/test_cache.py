@@ -177,7 +177,7 @@ def test_number_of_workers_changes_nothing(
     tmp_path: Path, uninterrupted: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    build_cache(make_plan(8), tmp_path, n_jobs=2)
+    build_cache(make_plan(8, n_jobs=2), tmp_path)
     assert read_tree(tmp_path) == uninterrupted
     assert "96 windows" in caplog.text
     assert "0 of 8 records reused" in caplog.text
@@ -190,7 +190,7 @@ def test_number_of_workers_changes_nothing(
 
 def test_backend_can_be_chosen(tmp_path: Path) -> None:
     with joblib.parallel_config("threading"):
-        build_cache(make_plan(), tmp_path / "a", n_jobs=2)
+        build_cache(make_plan(n_jobs=2), tmp_path / "a")
     build_cache(make_plan(), tmp_path / "b")
     assert read_tree(tmp_path / "a") == read_tree(tmp_path / "b")
 
@@ -199,7 +199,7 @@ def test_build_in_place_gives_torch_its_threads_back(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        build_cache(make_plan(1), tmp_path, n_jobs=1)
+        build_cache(make_plan(1, n_jobs=1), tmp_path)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -441,7 +441,8 @@ def test_pixels_are_those_of_compute_spectrograms_on_real_records(
 
     digests = {key: hashlib.sha256(s.tobytes()).hexdigest() for key, s in signals.items()}
     parameters = SpectrogramParameters()
-    cache = build_cache(CachePlan(rows, read, digests, 360, parameters), tmp_path, n_jobs=2)
+    plan = CachePlan(rows, read, digests, 360, parameters, n_jobs=2)
+    cache = build_cache(plan, tmp_path)
     assert len(cache) == 28
     windows = np.stack(
         [
@@ -469,7 +470,7 @@ def test_finished_cache_tells_what_it_holds(tmp_path: Path) -> None:
     assert cache.n_bytes == sum(sizes)
     assert (cache.parameters, cache.fs, cache.n_samples) == (PARAMETERS, 360, 900)
     assert cache.fingerprint == plan.fingerprint
-    assert cache.pixel_fingerprint == plan.pixel_fingerprint == make_plan(5).pixel_fingerprint
+    assert plan.pixel_fingerprint == make_plan(5).pixel_fingerprint
 
 
 def test_cache_is_a_mapping_of_loaders(tmp_path: Path) -> None:
@@ -511,13 +512,43 @@ def test_opening_reads_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_missing_cache_says_what_to_run(tmp_path: Path) -> None:
     cache = SpectrogramCache(tmp_path / "nowhere")
     assert not cache.complete
-    words = r"manifest\.parquet is missing; run `kedro run --pipeline=feature_engineering`"
+    words = r"manifest\.parquet is missing; run `kedro run --pipelines=feature_engineering`"
     for use in (lambda: cache.rows, lambda: cache.paths, lambda: len(cache), cache.verify):
         with pytest.raises(FileNotFoundError, match=words):
             use()
     with pytest.raises(FileNotFoundError, match=words):
         cache.read("train/fake/1.png")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_messages_name_the_cache_of_the_synthetic_windows(tmp_path: Path) -> None:
+    advice = (
+        r"delete \S*/manifest_aug\.parquet and run `kedro run --pipelines=balancing`: it draws what"
+    )
+    real = build_cache(make_plan(1), tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"manifest_aug\.parquet is missing; run `kedro .*=balancing`"
+    ):
+        SpectrogramCache(tmp_path, "manifest_aug").require_complete()
+    synthetic = build_cache(make_plan(1, db="AUG"), tmp_path, "manifest_aug")
+    with pytest.raises(
+        ValueError, match=r"manifest_aug\.parquet was made .*=balancing` to rebuild"
+    ):
+        synthetic.check_parameters(PARAMETERS, 250)
+    gone, damaged = synthetic.paths[:2]
+    (tmp_path / gone).unlink()
+    (tmp_path / damaged).write_bytes(b"no PNG")
+    (tmp_path / real.paths[0]).unlink()
+    for cache in (real, synthetic):  # training reads both kinds of images through the real one
+        with pytest.raises(FileNotFoundError, match=f"{gone} is gone from .*; {advice}"):
+            cache.read(gone)
+        with pytest.raises(OSError, match=f"{damaged} in .* is damaged .*{advice}"):
+            cache.read(damaged)
+        with pytest.raises(FileNotFoundError, match=r"/manifest\.parquet and .*=feature_engineer"):
+            cache.read(real.paths[0])
+    synthetic.manifest.unlink()
+    with pytest.raises(FileNotFoundError, match=r"manifest_aug\.parquet is missing; run .*=balanc"):
+        real.read(gone)
 
 
 def test_check_parameters_names_every_difference(tmp_path: Path) -> None:
@@ -530,7 +561,7 @@ def test_check_parameters_names_every_difference(tmp_path: Path) -> None:
         "image_size is 24 in the cache and 32 in the parameters",
         "nperseg is 128 in the cache and 100 in the parameters",
         "fs is 360 in the cache and 250 in the parameters",
-        "kedro run --pipeline=feature_engineering",
+        "kedro run --pipelines=feature_engineering",
     ):
         assert words in text
     assert "noverlap" not in text
@@ -605,4 +636,7 @@ def test_plan_and_name_are_checked(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    build_cache(make_plan(8, delay_s=float(sys.argv[3])), sys.argv[1], n_jobs=int(sys.argv[2]))
+    build_cache(
+        make_plan(8, delay_s=float(sys.argv[3]), n_jobs=int(sys.argv[2])),
+        sys.argv[1],
+    )

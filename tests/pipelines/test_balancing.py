@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 
+from cnns_spectrograms.datasets.signals import SignalsDataset
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
-from cnns_spectrograms.pipelines.feature_engineering.nodes import WindowReader
 
 N_SAMPLES = 50
 
@@ -69,6 +73,21 @@ def test_synthetic_windows_lie_between_two_real_ones() -> None:
         # On a segment, the distances to its ends add up to its length.
         detour = to_real[:, None] + to_real[None] - between
         assert detour[~np.eye(len(real), dtype=bool)].min() < 1e-4
+
+
+@pytest.mark.parametrize("n_fusion", [0, 1, 8])
+def test_no_synthetic_window_is_no_error(tmp_path: Path, n_fusion: int) -> None:
+    windows, signals = make_input()
+    fusion = (windows["split"] == "train") & (windows["aami_class"] == "F")
+    windows = windows.drop(windows.index[fusion][n_fusion:]).reset_index(drop=True)
+    parameters = BalancingParameters(smote_factor=1 if n_fusion == 8 else 5)
+    table, made = synthesise_windows(windows, signals, parameters)
+    assert len(table) == 0
+    dataset = SignalsDataset(filepath=str(tmp_path / "signals"))
+    dataset.save(made)
+    assert dataset.exists()
+    assert dict(dataset.load()) == {}
+    assert not make_train_index(windows, table, parameters)["synthetic"].any()
 
 
 def test_train_index_holds_train_alone_and_tells_synthetic_rows_apart() -> None:

@@ -14,11 +14,7 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.feature_engineering.nodes import (
-    WindowReader,
-    make_windows,
-    plan_spectrograms,
-)
+from cnns_spectrograms.pipelines.feature_engineering.nodes import make_windows, plan_spectrograms
 
 
 def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -79,35 +75,46 @@ def test_a_patient_in_two_splits_stops_the_run() -> None:
 
 
 def test_a_record_that_was_skipped_may_be_absent() -> None:
-    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c", "105": "d"})
     beats = beats[beats["record_id"] != "100"].reset_index(drop=True)
-    split = make_split(train=["100", "101"], test=["103"])
+    split = make_split(train=["100", "101"], val=["105"], test=["103"])
     with pytest.raises(ValueError, match="mitdb/100"):
         make_windows(beats, records, WindowParameters(), split)
     records.loc[records["record_id"] == "100", "status"] = "skipped"
     assert set(make_windows(beats, records, WindowParameters(), split)["record_id"]) == {
         "101",
         "103",
+        "105",
     }
 
 
 def test_sliding_windows_have_the_protocol_too() -> None:
-    beats, records = make_tables({"100": "a", "101": "b"})
-    split = make_split(train=["100"], test=["101"])
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    split = make_split(train=["100"], val=["103"], test=["101"])
     windows = make_windows(beats, records, WindowParameters(mode="sliding"), split)
     # Every 0.5 s, up to the last window that holds a beat: that at sample 1800.
     for _, rows in windows.groupby("record_id"):
         assert rows["start"].tolist() == list(range(0, 1801, 180))
-    assert set(windows["split"]) == {"train", "test"}
+    assert set(windows["split"]) == {"train", "val", "test"}
+
+
+def test_a_split_that_lost_all_its_records_is_refused() -> None:
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    beats = beats[beats["record_id"] != "103"].reset_index(drop=True)
+    records.loc[records["record_id"] == "103", "status"] = "skipped"
+    split = make_split(train=["100"], val=["101"], test=["103"])
+    with pytest.raises(ValueError, match="leaves test without a window"):
+        make_windows(beats, records, WindowParameters(), split)
 
 
 def test_the_plan_reads_each_window_from_its_own_signal() -> None:
-    beats, records = make_tables({"100": "a", "101": "b"})
-    windows = make_windows(
-        beats, records, WindowParameters(), make_split(train=["100"], test=["101"])
-    )
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c"})
+    split = make_split(train=["100"], val=["103"], test=["101"])
+    windows = make_windows(beats, records, WindowParameters(), split)
+    records["signal_sha256"] = ""  # of signals made here, nothing is known
     rng = np.random.default_rng(0)
-    signals = {f"mitdb/{name}": rng.normal(size=3600).astype(np.float32) for name in ("100", "101")}
+    names = ("mitdb/100", "mitdb/101", "mitdb/103")
+    signals = {name: rng.normal(size=3600).astype(np.float32) for name in names}
     plan = plan_spectrograms(
         windows, signals, records, SpectrogramParameters(), ExecutionParameters(n_jobs=1)
     )
@@ -121,10 +128,3 @@ def test_the_plan_reads_each_window_from_its_own_signal() -> None:
     more = plan_spectrograms(windows, signals, records, parameters, ExecutionParameters(n_jobs=2))
     other = plan_spectrograms(windows, changed, records, parameters, ExecutionParameters(n_jobs=1))
     assert more.fingerprint == plan.fingerprint != other.fingerprint
-
-
-def test_window_reader_reflects_at_the_edges() -> None:
-    signal = np.arange(2000, dtype=np.float32)
-    rows = pd.DataFrame({"db": ["mitdb"], "record_id": ["100"], "start": [-3], "n_samples": [900]})
-    window = WindowReader({"mitdb/100": signal})(rows)[0]
-    np.testing.assert_array_equal(window[:6], [3, 2, 1, 0, 1, 2])

@@ -49,6 +49,7 @@ class TestIngestRecords:
         assert report["beats_by_class"] == COUNTS
         assert report["n_records"] == 126
         assert report["skipped"] == []
+        assert report["n_unmapped_beats"] == 1  # the one B of svdb
         assert len(records) == len(signals) == 126
         assert len(beats) == sum(sum(counts.values()) for counts in COUNTS.values())
         # The first lead is MLII in 45 records; 114 has it second; 102 and 104 have none.
@@ -96,19 +97,43 @@ class TestIngestRecords:
         with pytest.raises(RecordError, match="none of 2 records"):
             ingest_records(folder, check_databases(folder, parameters), parameters, EXECUTION)
 
-    def test_an_unknown_lead_falls_back_to_the_first_and_says_so(self, folder: Path) -> None:
-        parameters = make_parameters(preferred_lead="aVL")
+    @pytest.mark.parametrize("suffix", [".dat", ".atr"])
+    def test_a_missing_file_is_skipped_by_name_too(self, folder: Path, suffix: str) -> None:
+        (folder / "mitdb" / f"100{suffix}").unlink()
+        parameters = make_parameters(on_bad_record="skip")
+        *_, report = ingest_records(
+            folder, check_databases(folder, parameters), parameters, EXECUTION
+        )
+        (skipped,) = report["skipped"]
+        assert skipped["reason"] == f"mitdb/100: 100{suffix} is missing"
+
+    def test_a_lead_that_some_records_lack_is_read_where_it_is(self, folder: Path) -> None:
+        parameters = make_parameters(preferred_lead="V5")
+        _, beats, records, _ = ingest_records(
+            folder, check_databases(folder, parameters), parameters, EXECUTION
+        )
+        assert records.set_index("record_id")["lead"].to_dict() == {"100": "V5", "114": "V5"}
+        parameters = make_parameters(preferred_lead=None)
         _, beats, records, _ = ingest_records(
             folder, check_databases(folder, parameters), parameters, EXECUTION
         )
         assert records.set_index("record_id")["lead"].to_dict() == {"100": "MLII", "114": "V5"}
         assert set(beats.loc[beats["record_id"] == "114", "lead"]) == {"V5"}
 
+    def test_a_lead_that_no_record_has_is_refused(self, folder: Path) -> None:
+        parameters = make_parameters(preferred_lead="aVL")
+        with pytest.raises(RecordError, match=r"'aVL'; found MLII, V5\. Set ingestion"):
+            ingest_records(folder, check_databases(folder, parameters), parameters, EXECUTION)
+
 
 class TestCheckDatabases:
     def test_lists_the_records_of_the_index(self, folder: Path) -> None:
         listed = check_databases(folder, make_parameters())
-        assert listed.to_dict("list") == {"db": ["mitdb"] * 2, "record_id": ["100", "114"]}
+        assert listed.to_dict("list") == {
+            "db": ["mitdb"] * 2,
+            "record_id": ["100", "114"],
+            "fault": ["", ""],
+        }
 
     def test_or_those_wanted(self, folder: Path) -> None:
         listed = check_databases(folder, make_parameters(databases={"mitdb": ["114"]}))
@@ -132,8 +157,16 @@ class TestCheckDatabases:
         with (folder / "mitdb" / "114.dat").open("r+b") as file:
             file.seek(5000)
             file.write(b"\x00\x01")
-        with pytest.raises(ValueError, match=r"114\.dat"):
+        with pytest.raises(RecordError, match=r"114\.dat differs from SHA256SUMS"):
             check_databases(folder, make_parameters())
+        listed = check_databases(folder, make_parameters(on_bad_record="skip"))
+        assert listed["fault"].str.startswith("114.dat differs").tolist() == [False, True]
+
+    def test_a_whole_missing_database_is_never_skipped(self, folder: Path) -> None:
+        for databases in ({"mitdb": None, "svdb": None}, {"mitdb": None, "svdb": ["800"]}):
+            parameters = make_parameters(databases=databases, on_bad_record="skip")
+            with pytest.raises(FileNotFoundError, match="'svdb'"):
+                check_databases(folder, parameters)
 
     def test_no_network_says_how_to_do_without(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

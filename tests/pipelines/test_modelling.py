@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.cache import CachePlan, build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
@@ -17,7 +19,6 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
 )
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
-from cnns_spectrograms.pipelines.feature_engineering.nodes import WindowReader
 from cnns_spectrograms.pipelines.modelling.nodes import (
     ActiveRunLogger,
     hash_table,
@@ -87,13 +88,15 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert description["best_epoch"] == history["val_macro_f1"].idxmax()
     assert description["n_samples"] == 900
     assert description["spec_cache"] == data["spec_cache"].fingerprint
-    # Until the predictions are made, a restart can still use the checkpoints.
+    # Until the whole run has ended, the same command can use the checkpoints.
     assert list((tmp_path / "checkpoints").glob("*/*.ckpt"))
-    predictions = predict(
-        model, data["windows"], data["spec_cache"], TRAINING, data["checkpoint_dir"]
-    )
+    again, history_again = train(**data)
+    pd.testing.assert_frame_equal(history_again, history)  # its seconds too: nothing was trained
+    predictions = predict(model, data["windows"], data["spec_cache"], TRAINING)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
-    assert not list((tmp_path / "checkpoints").glob("**/*.ckpt"))
+    pd.testing.assert_frame_equal(
+        predict(again, data["windows"], data["spec_cache"], TRAINING), predictions
+    )
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
@@ -117,6 +120,31 @@ def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path:
     with pytest.raises(ValueError, match="nperseg is 128 in the cache and 64 in the parameters"):
         train(**{**data, "spectrogram": other})
     assert not (tmp_path / "checkpoints").exists()
+
+
+class TestTablesOfDifferentRuns:
+    def test_a_patient_of_the_train_index_in_test(self, data: dict) -> None:
+        windows = data["windows"].copy()
+        windows.loc[windows["record_id"] == "3", "patient_id"] = "1"
+        with pytest.raises(LeakError, match="1"):
+            train(**{**data, "windows": windows})
+
+    def test_a_train_index_made_before_the_split_changed(self, data: dict) -> None:
+        index = data["train_index"].iloc[:-1]
+        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
+            train(**{**data, "train_index": index})
+
+    def test_windows_that_the_cache_does_not_hold(self, data: dict) -> None:
+        windows = data["windows"].copy()
+        windows.loc[39, "path"] = "test/mitdb/other.png"
+        with pytest.raises(ValueError, match="kedro run --pipelines=feature_engineering"):
+            train(**{**data, "windows": windows})
+
+    def test_windows_of_another_length(self, data: dict) -> None:
+        windows = data["windows"].assign(n_samples=1080)
+        index = data["train_index"].assign(n_samples=1080)
+        with pytest.raises(ValueError, match="other windows"):
+            train(**{**data, "windows": windows, "train_index": index})
 
 
 def test_hash_of_a_table_depends_on_values_and_order() -> None:

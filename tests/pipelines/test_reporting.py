@@ -11,7 +11,9 @@ from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, S
 from cnns_spectrograms.pipelines.reporting.nodes import compare, draw_class_distribution, evaluate
 
 CLASSES = [*"NSVFQ"]
-SPLIT = SplitParameters(protocol="demo", records={})
+SPLIT = SplitParameters(
+    protocol="demo", records={"mitdb": {"train": ["0"], "val": ["1"], "test": ["2", "3"]}}
+)
 MODEL = ModelParameters(timm_name="resnet50", pretrained=False)
 REPORTING = ReportingParameters(synthetic_data=True)
 HISTORY = pd.DataFrame(
@@ -61,6 +63,8 @@ def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
         )
     assert errors["n_beats"].sum() == 40
     assert "macro" in text
+    assert text.startswith("Synthetic data")
+    assert metrics["synthetic_data"] is True
     for figure in (confusion, curves):
         title = figure.get_suptitle() or figure.axes[0].get_title()
         assert title.startswith("synthetic data")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from cnns_spectrograms.training.data import NO_LABEL, EpochSampler, SpectrogramImages
+from cnns_spectrograms.training.data import NO_LABEL, EpochSampler, SpectrogramImages, epoch_seed
 
 
 def read_number(path: str) -> np.ndarray:
@@ -144,3 +144,13 @@ def test_bad_arguments_are_errors(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         EpochSampler(weights, n_samples, 0, rank)
+
+
+# --- seeds ---------------------------------------------------------------------------------
+
+
+def test_epoch_seeds_differ() -> None:
+    seeds = {epoch_seed(s, e, r) for s in range(5) for e in range(5) for r in range(3)}
+    assert len(seeds) == 75
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert epoch_seed(1, 2) == epoch_seed(1, 2)

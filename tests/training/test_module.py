@@ -20,7 +20,6 @@ from cnns_spectrograms.parameters import AugmentationParameters, TrainingParamet
 from cnns_spectrograms.training.module import (
     BeatClassifierModule,
     TrainingDivergedError,
-    epoch_seed,
     reduce_scores,
 )
 from cnns_spectrograms.training.trainer import _EmaWeights
@@ -323,10 +322,3 @@ def test_bytes_are_scaled_to_one() -> None:
     images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
     scaled, _ = module.on_after_batch_transfer((images, torch.tensor([0])), 0)
     torch.testing.assert_close(scaled.flatten(), torch.tensor([0, 0.2, 1]))
-
-
-def test_epoch_seeds_differ() -> None:
-    seeds = {epoch_seed(s, e, r) for s in range(5) for e in range(5) for r in range(3)}
-    assert len(seeds) == 75
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert epoch_seed(1, 2) == epoch_seed(1, 2)

@@ -1,4 +1,4 @@
-"""Fitting from end to end with a toy network: kill and resume, seeds, averaging, prediction.
+"""Fitting from end to end with a toy network: kill and resume, seeds, averaging.
 
 Run as a script, this file is the process that the tests kill, or one process of several.
 """
@@ -23,9 +23,10 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
+from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.data import EpochSampler
 from cnns_spectrograms.training.module import TrainingDivergedError
+from cnns_spectrograms.training.prediction import predict_table
 from cnns_spectrograms.training.trainer import (
     HISTORY_COLUMNS,
     FitResult,
@@ -33,7 +34,6 @@ from cnns_spectrograms.training.trainer import (
     _EmaWeights,
     clear_checkpoints,
     fit_classifier,
-    predict_table,
 )
 
 N_TRAIN, N_VAL, SIZE = 60, 40, 12
@@ -511,93 +511,6 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         for rank in range(2):
             expected[rank] += paths[rank::2][:16]
     assert [first["read"], second["read"]] == expected
-
-
-# --- prediction ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def table() -> pd.DataFrame:
-    _, val = make_tables()
-    val["row_id"] = [f"r{i}" for i in range(N_VAL)]
-    return val.assign(
-        split="val", db="mitdb", record_id="100", patient_id="p1", beat_idx=range(N_VAL), sample=7
-    ).iloc[::-1]
-
-
-def test_predictions_are_the_softmax_of_each_row(table: pd.DataFrame) -> None:
-    network = ToyNetwork(3)
-    predictions = predict_table(network, table, Images(), 16, 0, "32-true")
-    images = torch.stack([torch.from_numpy(Images()(path)) for path in table["path"]])
-    with torch.inference_mode():
-        expected = network.eval()(images[:, None] / 255).softmax(dim=1).numpy()
-    probabilities = predictions[[f"prob_{name}" for name in AAMI_CLASSES]]
-    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
-    assert predictions["predicted"].tolist() == [AAMI_CLASSES[i] for i in expected.argmax(axis=1)]
-    assert list(predictions.columns) == [
-        "row_id",
-        "split",
-        "db",
-        "record_id",
-        "patient_id",
-        "beat_idx",
-        "sample",
-        "aami_class",
-        "predicted",
-        *(f"prob_{name}" for name in AAMI_CLASSES),
-    ]
-    assert predictions["row_id"].tolist() == table["row_id"].tolist()
-    assert predictions.index.equals(pd.RangeIndex(N_VAL))
-    assert predictions["predicted"].dtype == predictions["row_id"].dtype
-
-
-def test_precision_and_batch_size_change_little(table: pd.DataFrame) -> None:
-    network = ToyNetwork(3)
-    columns = [f"prob_{name}" for name in AAMI_CLASSES]
-    whole = predict_table(network, table, Images(), 64, 0, "32-true")[columns]
-    parts = predict_table(network, table, Images(), 7, 0, "32-true")[columns]
-    low = predict_table(network, table, Images(), 64, 0)[columns]
-    np.testing.assert_allclose(parts, whole, atol=1e-6)
-    np.testing.assert_allclose(low, whole, atol=0.02)
-    assert not np.array_equal(low, whole)  # auto is bfloat16 on a CPU
-    np.testing.assert_allclose(low.sum(axis=1), 1, atol=1e-5)
-
-
-def test_views_are_averaged(table: pd.DataFrame) -> None:
-    network = ToyNetwork(3)
-    columns = [f"prob_{name}" for name in AAMI_CLASSES]
-    off = AugmentationParameters(brightness=0, contrast=0, gain=0, noise_std=0, crop_scale=1)
-    on = AugmentationParameters(noise_std=0.3)
-
-    def predict(views: int, augmentation: AugmentationParameters, seed: int = 0) -> np.ndarray:
-        table_ = predict_table(
-            network, table, Images(), 64, 0, "32-true", views, augmentation, seed
-        )
-        return table_[columns].to_numpy()
-
-    plain = predict(0, on)
-    np.testing.assert_allclose(predict(3, off), plain, atol=1e-6)
-    once, twice = predict(1, on), predict(1, on)
-    np.testing.assert_array_equal(once, twice)
-    assert not np.allclose(once, predict(1, on, seed=1), atol=1e-4)
-    # One view and the image itself: the view's own probabilities are 2 * once - plain.
-    view = 2 * once - plain
-    assert view.min() > -1e-6
-    np.testing.assert_allclose(view.sum(axis=1), 1, atol=1e-5)
-    assert not np.allclose(view, plain, atol=1e-3)
-
-
-def test_rows_without_truth_and_empty_tables(table: pd.DataFrame) -> None:
-    network = ToyNetwork()
-    bare = predict_table(network, table[["row_id", "path"]], Images(), 16, 0)
-    assert list(bare.columns[:2]) == ["row_id", "predicted"]
-    empty = predict_table(network, table.iloc[:0], Images(), 16, 0)
-    assert len(empty) == 0
-    assert "prob_Q" in empty.columns
-    with pytest.raises(ValueError, match="lacks the column 'path'"):
-        predict_table(network, table.drop(columns="path"), Images(), 16, 0)
-    with pytest.raises(ValueError, match="tta_views is 2 but no augmentation"):
-        predict_table(network, table, Images(), 16, 0, tta_views=2)
 
 
 # --- as a script ---------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from cnns_spectrograms.files import replacing
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -49,7 +51,8 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
             lengths: dict[str, int] = json.loads(index.read_text())
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"no complete set of signals in {self.folder}; run `kedro run --pipeline=ingestion`"
+                f"no complete set of signals in {self.folder}; run "
+                f"`kedro run --pipelines=ingestion`"
             ) from None
         return lengths
 
@@ -58,7 +61,7 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
         length = self._lengths[key]
         path = self.folder / f"{key}.npy"
-        advice = "run `kedro run --pipeline=ingestion` again"
+        advice = "run `kedro run --pipelines=ingestion` again"
         try:
             signal = np.load(path, mmap_mode="r")
         except FileNotFoundError:
@@ -132,13 +135,13 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
             lengths[key] = len(signal)
         self._delete_others(lengths)
         self._filepath.mkdir(parents=True, exist_ok=True)
-        tmp = index.with_suffix(".tmp")
-        tmp.write_text(json.dumps(lengths, indent=0))
-        os.replace(tmp, index)
+        with replacing(index) as partial:
+            partial.write_text(json.dumps(lengths, indent=0))
 
     def _delete_others(self, keys: Iterable[str]) -> None:
         keep = {self._filepath / f"{key}.npy" for key in keys}
-        for path in [*self._filepath.glob("*/*.npy"), *self._filepath.glob("*/.*.npy.tmp")]:
+        killed = [*self._filepath.glob("*/.*.npy.*.tmp"), *self._filepath.glob(f".{_INDEX}.*.tmp")]
+        for path in [*self._filepath.glob("*/*.npy"), *killed]:
             if path not in keep:
                 path.unlink()
         for folder in {*self._filepath.glob("*/")} - {path.parent for path in keep}:
@@ -190,11 +193,5 @@ def _write_array(path: Path, signal: NDArray[np.float32]) -> None:
     """Write a .npy file in one step."""
     import numpy as np
 
-    tmp = path.with_name(f".{path.name}.tmp")
-    try:
-        with tmp.open("wb") as file:
-            np.save(file, signal)
-        os.replace(tmp, path)
-    except BaseException:
-        tmp.unlink(missing_ok=True)
-        raise
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, signal)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from cnns_spectrograms.ecg.records import hash_file, parse_checksums
+from cnns_spectrograms.files import replacing
 
 if TYPE_CHECKING:
     import requests
@@ -66,7 +66,7 @@ def download_database(db: str, folder: Path | str, record_ids: Sequence[str] | N
         with session.get(f"{base_url}/SHA256SUMS", timeout=_TIMEOUT_S) as response:
             response.raise_for_status()
             sums = parse_checksums(response.text, f"{base_url}/SHA256SUMS")
-        with _replacing(folder / "SHA256SUMS") as part:
+        with replacing(folder / "SHA256SUMS") as part:
             part.write_bytes(response.content)
         _fetch(session, base_url, folder / "RECORDS", sums)
         wanted = _select(db, (folder / "RECORDS").read_text("utf-8").split(), record_ids)
@@ -107,7 +107,7 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
         return
     url = f"{base_url}/{path.name}"
     digest = hashlib.sha256()
-    with _replacing(path) as part:
+    with replacing(path) as part:
         with session.get(url, stream=True, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
             response.raise_for_status()
             for chunk in response.iter_content(1 << 16):
@@ -118,17 +118,6 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
                 f"{url} arrived corrupt: found SHA-256 {digest.hexdigest()}, expected {expected} "
                 "as in the database's SHA256SUMS; run the same command again, it goes on from here"
             )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what is written there takes its place if all is well."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def patient_of(db: str, record_id: str) -> str:
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
-def choose_lead(leads: Sequence[str], preferred: str) -> int:
+def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
     """Return the index of the preferred lead where it exists, else 0.
 
     Raises:
@@ -185,7 +185,7 @@ def read_record(
     record_id: str,
     *,
     fs: int = 360,
-    preferred_lead: str = "MLII",
+    preferred_lead: str | None = "MLII",
 ) -> Record:
     """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
 
@@ -198,7 +198,7 @@ def read_record(
         db: database name.
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
-        preferred_lead: lead that is read where the record has it; else the first.
+        preferred_lead: lead that is read where the record has it; else, or if None, the first.
 
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
@@ -274,10 +274,16 @@ def describe_record(record: Record) -> dict[str, Any]:
         "n_samples": int(record.signal.size),
         "duration_s": record.signal.size / record.fs,
         "n_beats": len(record.beats),
-        "signal_sha256": hashlib.sha256(record.signal.astype("<f4").tobytes()).hexdigest(),
+        "signal_sha256": hash_signal(record.signal),
+        "n_unmapped_beats": record.n_unmapped_beats,
         "status": "ok",
         "reason": "",
     }
+
+
+def hash_signal(signal: NDArray[np.float32]) -> str:
+    """Return the SHA-256 hex digest of a signal's bytes, little-endian."""
+    return hashlib.sha256(signal.astype("<f4").tobytes()).hexdigest()
 
 
 def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> dict[str, Any]:
@@ -294,6 +300,7 @@ def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> di
         "duration_s": 0.0,
         "n_beats": 0,
         "signal_sha256": "",
+        "n_unmapped_beats": 0,
         "status": "skipped",
         "reason": reason,
     }
@@ -304,7 +311,7 @@ def read_records(
     record_list: pd.DataFrame,
     *,
     fs: int,
-    preferred_lead: str,
+    preferred_lead: str | None,
     skip_bad: bool,
     n_jobs: int,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
@@ -312,7 +319,7 @@ def read_records(
 
     Args:
         physionet: folder that holds one folder a database.
-        record_list: columns db and record_id.
+        record_list: columns db, record_id and fault (what is wrong with its files, or '').
         fs: target sampling rate, Hz.
         preferred_lead: see `read_record`.
         skip_bad: leave out a record that cannot be used, with its reason in `records`.
@@ -322,15 +329,16 @@ def read_records(
         The signals by ``db/record_id``, the `beats` table and the `records` table.
 
     Raises:
-        RecordError: a record cannot be used and `skip_bad` is off, or none can be used.
+        RecordError: a record cannot be used and `skip_bad` is off, none can be used, or none has
+            the preferred lead.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    listed = list(zip(record_list["db"], record_list["record_id"], strict=True))
+    listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
     tasks = (
-        delayed(_read_or_explain)(physionet / db, db, record_id, fs, preferred_lead)
-        for db, record_id in listed
+        delayed(_read_or_explain)(physionet / db, db, record_id, fault, fs, preferred_lead)
+        for db, record_id, fault in listed
     )
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
@@ -338,7 +346,7 @@ def read_records(
     # disable=None: no bar where the output is not a terminal.
     bar = tqdm(total=len(listed), desc="Reading", unit="record", disable=None)
     with bar, Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
-        for (db, record_id), result in zip(listed, parallel(tasks), strict=True):
+        for (db, record_id, _), result in zip(listed, parallel(tasks), strict=True):
             if isinstance(result, Record):
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
@@ -356,13 +364,22 @@ def read_records(
             if rows
             else "no record is listed; name databases and records in ingestion.databases"
         )
-    return signals, pd.concat(beats, ignore_index=True), pd.DataFrame(rows)
+    records = pd.DataFrame(rows)
+    leads = sorted({lead for row in records["leads"] for lead in row.split("|") if lead})
+    if preferred_lead is not None and preferred_lead not in leads:
+        raise RecordError(
+            f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
+            f"ingestion.preferred_lead to one of them, or to null for the first of each record"
+        )
+    return signals, pd.concat(beats, ignore_index=True), records
 
 
 def _read_or_explain(
-    folder: Path, db: str, record_id: str, fs: int, preferred_lead: str
+    folder: Path, db: str, record_id: str, fault: str, fs: int, preferred_lead: str | None
 ) -> Record | RecordError:
     """Return the record, or why it cannot be used: a worker's error would stop the others."""
+    if fault:
+        return RecordError(f"{db}/{record_id}: {fault}")
     try:
         return read_record(folder, db, record_id, fs=fs, preferred_lead=preferred_lead)
     except RecordError as error:
@@ -373,8 +390,9 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
     """Return what was read, ready for JSON.
 
     Returns:
-        n_records, hours, beats_by_class (by database and class), leads (records by lead) and
-        skipped (db, record_id and reason of each record left out).
+        n_records, hours, beats_by_class (by database and class), n_unmapped_beats (reference
+        beats whose symbol has no AAMI class), leads (records by lead) and skipped (db, record_id
+        and reason of each record left out).
     """
     read = records[records["status"] == "ok"]
     counts = pd.crosstab(beats["db"], beats["aami_class"])
@@ -386,28 +404,32 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
             str(db): {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
             for db, row in counts.iterrows()
         },
+        "n_unmapped_beats": int(read["n_unmapped_beats"].sum()),
         "leads": {lead: int(n) for lead, n in read["lead"].value_counts().sort_index().items()},
         "skipped": skipped.to_dict("records"),
     }
 
 
-def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> None:
+def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str, str]:
     """Check the files of some records against the database's own SHA256SUMS, where it has one.
 
     A differing `.hea` only warns: its text may have been edited while the recording is untouched,
-    and `read_record` checks the samples against the header anyway.
+    and `read_record` checks the samples against the header anyway. A file that is not there is
+    no concern of this check.
+
+    Returns:
+        For each record with a `.dat` or `.atr` file that differs, what was found and expected.
 
     Raises:
-        RecordError: a `.dat` or `.atr` file is missing or differs.
         ValueError: SHA256SUMS cannot be understood.
     """
     folder = Path(folder)
     path = folder / "SHA256SUMS"
     if not path.is_file():
         logger.info("%s has no SHA256SUMS: its files are not compared with checksums", folder)
-        return
+        return {}
     sums = parse_checksums(path.read_text(encoding="utf-8"), path)
-    faults: list[str] = []
+    faults: dict[str, list[str]] = {}
     edited_headers: list[str] = []
     unlisted: list[str] = []
     for record_id in record_ids:
@@ -416,13 +438,18 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> None:
             if name not in sums:
                 unlisted.append(name)
                 continue
-            found = hash_file(folder / name) if (folder / name).is_file() else "no such file"
+            if not (folder / name).is_file():
+                continue
+            found = hash_file(folder / name)
             if found == sums[name]:
                 continue
             if suffix == ".hea":
                 edited_headers.append(name)
             else:
-                faults.append(f"{name} (found {found[:12]}, expected {sums[name][:12]})")
+                faults.setdefault(record_id, []).append(
+                    f"{name} differs from SHA256SUMS (found {found[:12]}, expected "
+                    f"{sums[name][:12]}); delete it and download it again"
+                )
     if edited_headers:
         logger.warning(
             "%s: %d header(s) differ from SHA256SUMS, the first is %s; this is harmless when only "
@@ -438,11 +465,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> None:
             len(unlisted),
             unlisted[0],
         )
-    if faults:
-        raise RecordError(
-            f"{folder}: {len(faults)} file(s) differ from SHA256SUMS: {', '.join(faults)}; "
-            "delete them and download them again"
-        )
+    return {record_id: "; ".join(found) for record_id, found in faults.items()}
 
 
 def parse_checksums(text: str, source: Path | str) -> dict[str, str]:

@@ -42,6 +42,7 @@ class RecordsSchema(_Table):
     n_samples: Series[int] = pa.Field(ge=0, description="at fs")
     duration_s: Series[float] = pa.Field(coerce=True, ge=0)
     n_beats: Series[int] = pa.Field(ge=0)
+    n_unmapped_beats: Series[int] = pa.Field(ge=0, description="beats without an AAMI class")
     signal_sha256: Series[str] = pa.Field(coerce=True, str_matches=r"^([0-9a-f]{64})?$")
     status: Series[str] = pa.Field(coerce=True, isin=("ok", "skipped"))
     reason: Series[str] = pa.Field(coerce=True, description="why it was skipped, else empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -183,6 +183,23 @@ def cut_windows(
         index = (first[~inside, None] + np.arange(n_samples)) % period
         windows[~inside] = signal[np.minimum(index, period - index)]
     return windows
+
+
+class WindowReader:
+    """Cuts the windows of a table's rows from signals; can be sent to worker processes.
+
+    Args:
+        signals: by ``db/record_id``, `(n_samples,)` float32, mV.
+    """
+
+    def __init__(self, signals: Mapping[str, NDArray[np.float32]]) -> None:
+        self._signals = signals
+
+    def __call__(self, rows: pd.DataFrame) -> NDArray[np.float32]:
+        """Return the windows of one record's rows, `(n, n_samples)` float32, mV."""
+        first = rows.iloc[0]
+        signal = self._signals[f"{first['db']}/{first['record_id']}"]
+        return cut_windows(signal, rows["start"].to_numpy(), int(first["n_samples"]))
 
 
 def _select_usable(records: pd.DataFrame) -> pd.DataFrame:

@@ -160,19 +160,6 @@ def evaluate_predictions(
     }
 
 
-def per_class_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """Return one row a class: aami_class, status, precision, recall, f1, support, n_predicted.
-
-    A score that `evaluate_predictions` left undefined (None) is NaN here.
-    """
-    table = pd.DataFrame(
-        [{"aami_class": name, **metrics["per_class"][name]} for name in metrics["classes"]]
-    )
-    scores = ["precision", "recall", "f1"]
-    table = table.astype(dict.fromkeys(scores, "float64"))
-    return table[["aami_class", "status", *scores, "support", "n_predicted"]]
-
-
 def format_classification_report(metrics: Mapping[str, Any]) -> str:
     """Return the scores as an aligned plain-text table.
 

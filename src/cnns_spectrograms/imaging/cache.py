@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BUILD_COMMAND = "kedro run --pipeline=feature_engineering"
+_PIPELINES = {"manifest_aug": "balancing"}  # by name of the cache; others: feature_engineering
 
 # Raise it when compute_spectrograms or encode_png give other bytes: caches are then rebuilt.
 PIXELS_VERSION = 1
@@ -223,19 +223,14 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         progress = self._files.read_progress()
         state = "missing" if progress is None else "unfinished ({} of {} records)".format(*progress)
         raise FileNotFoundError(
-            f"the spectrogram cache {self.manifest} is {state}; run `{BUILD_COMMAND}` (for "
-            f"synthetic windows, `kedro run --pipeline=balancing`), which goes on where it stopped"
+            f"the spectrogram cache {self.manifest} is {state}; run `{self._build_command}`, which "
+            f"goes on where it stopped"
         )
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything that shaped the cache (see ``CachePlan``)."""
         return self._metadata["fingerprint"]
-
-    @property
-    def pixel_fingerprint(self) -> str:
-        """Digest of what turned windows into pixels: equal for caches that may be mixed."""
-        return self._metadata["pixel_fingerprint"]
 
     @property
     def parameters(self) -> SpectrogramParameters:
@@ -278,8 +273,8 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         if differences:
             raise ValueError(
                 f"the spectrogram cache {self.manifest} was made otherwise: "
-                f"{'; '.join(differences)}. Run `{BUILD_COMMAND}` to rebuild it, or set the "
-                f"parameters back"
+                f"{'; '.join(differences)}. Run `{self._build_command}` to rebuild it, or set "
+                f"the parameters back"
             )
 
     @cached_property
@@ -296,21 +291,24 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         return paths
 
     def read(self, path: str) -> NDArray[np.uint8]:
-        """Read an image, uint8 (H, W).
+        """Read an image, uint8 (H, W), of this cache or of another one in the same root.
 
         Raises:
             FileNotFoundError, OSError: the file is gone, or damaged, with what to do.
         """
-        advice = f"delete {self.manifest} and run `{BUILD_COMMAND}`: it draws what is missing"
         try:
             with Image.open(f"{self.root}/{path}") as image:
                 return np.array(image)
         except FileNotFoundError as error:
-            self.require_complete()
-            raise FileNotFoundError(f"image {path} is gone from {self.root}; {advice}") from error
+            owner = self._find_owner(path)
+            owner.require_complete()
+            raise FileNotFoundError(
+                f"image {path} is gone from {self.root}; {owner._repair_advice}"
+            ) from error
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for bad files
             raise OSError(
-                f"image {path} in {self.root} is damaged ({error}); delete the file, then {advice}"
+                f"image {path} in {self.root} is damaged ({error}); delete the file, then "
+                f"{self._find_owner(path)._repair_advice}"
             ) from error
 
     def verify(self) -> list[str]:
@@ -360,6 +358,21 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     def __reduce__(self) -> tuple[type[SpectrogramCache], tuple[str, str]]:
         return SpectrogramCache, (str(self.root), self.name)
 
+    @property
+    def _build_command(self) -> str:
+        return f"kedro run --pipelines={_PIPELINES.get(self.name, 'feature_engineering')}"
+
+    @property
+    def _repair_advice(self) -> str:
+        return f"delete {self.manifest} and run `{self._build_command}`: it draws what is missing"
+
+    def _find_owner(self, path: str) -> SpectrogramCache:
+        """Return the cache in this root that claims a path; this one if no other does."""
+        for name, claimed in self._files.read_other_claims().items():
+            if path in claimed:
+                return SpectrogramCache(self.root, name)
+        return self
+
     @cached_property
     def _path_set(self) -> frozenset[str]:
         return frozenset(self.paths)
@@ -376,9 +389,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
 # --------------------------------------------------------------------------------------
 
 
-def build_cache(
-    plan: CachePlan, root: str | Path, name: str = "manifest", n_jobs: int | None = None
-) -> SpectrogramCache:
+def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> SpectrogramCache:
     """Write the images of a plan, or what is still missing of them.
 
     A finished cache with the plan's fingerprint returns at once. Otherwise records whose own
@@ -394,7 +405,6 @@ def build_cache(
         plan: what to write.
         root: folder of the cache, made if missing.
         name: name of the manifest, letters, digits and underscores.
-        n_jobs: joblib workers; None takes the plan's.
 
     Returns:
         The finished cache.
@@ -414,7 +424,7 @@ def build_cache(
         cache = SpectrogramCache(files.root, name)  # another build may have finished it meanwhile
         if not _is_current(cache, plan):
             try:
-                _build(plan, files, plan.n_jobs if n_jobs is None else n_jobs)
+                _build(plan, files)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
@@ -436,7 +446,7 @@ def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
         return False
 
 
-def _build(plan: CachePlan, files: _BuildFiles, n_jobs: int) -> None:
+def _build(plan: CachePlan, files: _BuildFiles) -> None:
     """Build under the lock: clear what is stale, draw what is missing, write the manifest."""
     began = time.perf_counter()
     build_id = _begin(plan, files)
@@ -463,7 +473,7 @@ def _build(plan: CachePlan, files: _BuildFiles, n_jobs: int) -> None:
         build_id=build_id,
         owner=os.getpid(),
     )
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as=_return_as())
+    parallel = joblib.Parallel(n_jobs=plan.n_jobs, return_as=_return_as())
     with tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar:
         n_reused = n_records - len(todo)
         bar.set_postfix_str(f"{n_reused}/{n_records} records")

@@ -23,11 +23,17 @@ def augment_images(
 
     * random resized crop: a part of area ``crop_scale`` to 1, its sides drawn apart, is
       stretched to the full size (bilinear);
-    * contrast: the distance to the image's mean is scaled by 1 - ``contrast`` to 1 + ``contrast``;
-    * brightness: pixels are scaled by 1 - ``brightness`` to 1 + ``brightness``;
-    * gain: -``gain`` to ``gain`` is added to all pixels: in a log-magnitude image that is what
-      another recorder gain does;
-    * noise: white Gaussian noise of standard deviation ``noise_std`` is added.
+    * contrast: each pixel's distance to the image's mean is multiplied by a factor of
+      1 - ``contrast`` to 1 + ``contrast``;
+    * brightness: all pixels are multiplied by a factor of 1 - ``brightness`` to
+      1 + ``brightness``, so that black stays black;
+    * gain: a number of -``gain`` to ``gain``, in pixel values, is added to all pixels: a shift of
+      log-magnitude, where 1 is the distance between the image's two clipping percentiles;
+    * noise: white Gaussian noise of standard deviation ``noise_std``, in pixel values, is added.
+
+    Pixel values run from 0, black, to 1, white, and what leaves that range is clipped. None of
+    these is what another recorder gain does: each image is scaled to its own percentiles, which
+    takes the recorder's gain out.
 
     A part whose parameter is 0 (1 for ``crop_scale``) is left out.
 

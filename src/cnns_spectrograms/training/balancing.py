@@ -187,8 +187,8 @@ def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArra
     """Return how often each row is drawn, relative to a row of the most frequent class.
 
     A row of the most frequent class has weight 1 (of two as frequent, the first in AAMI
-    order); every other row has `minority_boost`, so that it is drawn `minority_boost` times as
-    often as by its frequency.
+    order). A row of any other class has `minority_boost`: it is drawn `minority_boost` times as
+    often as a row of the most frequent class.
 
     Args:
         aami_class: class of each row, n of them.
@@ -213,7 +213,8 @@ def make_train_index(
     """Return the rows that training draws from, with their class and sampling weights.
 
     Classes are counted over the rows returned, that is over train alone, synthetic rows
-    included, as the loss and the sampler meet them.
+    included. A row of any class but the most frequent is drawn ``minority_boost`` times as often
+    as a row of that class, so the classes that the loss meets are not in these proportions.
 
     Args:
         windows: the `windows` table of real windows, all splits.

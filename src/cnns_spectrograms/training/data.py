@@ -1,15 +1,20 @@
-"""Spectrogram images by row, and the order in which an epoch draws them."""
+"""What fitting and prediction share: images by row, their loader and order, seeds, precision."""
 
 from __future__ import annotations
 
+import logging
 import math
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+logger = logging.getLogger(__name__)
 
 ReadImage = Callable[[str], NDArray[np.uint8]]
 """Takes a cache path, returns the uint8 (H, W) image; picklable, since workers call it."""
@@ -121,3 +126,57 @@ class EpochSampler(Sampler[int]):
         last = np.searchsorted(self._cumulative, total, side="left")
         mine = np.minimum(drawn, last)[self.rank :: self.world_size]
         return iter(mine.tolist())
+
+
+def make_loader(
+    dataset: SpectrogramImages,
+    batch_size: int,
+    num_workers: int,
+    sampler: Sampler[int] | None = None,
+    drop_last: bool = False,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of batches: uint8 (B, 1, H, W) images and int64 (B,) labels.
+
+    Args:
+        dataset: the images; its reader is picklable if ``num_workers`` is above 0.
+        batch_size: images at once.
+        num_workers: processes that read, started afresh; 0 reads in this one.
+        sampler: gives the order; None keeps that of the rows.
+        drop_last: leave out a last batch that is not full.
+    """
+    context = None
+    if num_workers > 0 and "forkserver" in multiprocessing.get_all_start_methods():
+        # A plain fork of a process that runs threads (torch, MLflow) may deadlock, and Python
+        # 3.12 and on warns of it. The server loads torch once, its children share it.
+        context = multiprocessing.get_context("forkserver")
+        reader = getattr(dataset.read, "__module__", None)
+        modules = {SpectrogramImages.__module__, reader or ""} - {"", "__main__"}
+        context.set_forkserver_preload(sorted(modules))
+    return DataLoader(
+        cast("Dataset[tuple[Tensor, Tensor]]", dataset),  # items as collation makes them
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=drop_last,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=context,
+        # A loader without its own generator takes a number from the global one at each epoch's
+        # start, before or after the epoch is seeded.
+        generator=torch.Generator(),
+    )
+
+
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Return a 63-bit seed that differs between seeds, epochs and ranks."""
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, "uint64")[0] >> 1)
+
+
+def resolve_precision(precision: str, cuda: bool) -> Any:
+    """Return the Lightning name of a precision on this device."""
+    if precision == "auto":
+        return "16-mixed" if cuda else "bf16-mixed"
+    if precision == "16-mixed" and not cuda:
+        logger.warning("precision 16-mixed needs CUDA; on this CPU bf16-mixed is used")
+        return "bf16-mixed"
+    return precision

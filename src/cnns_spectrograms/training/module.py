@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassStatScores
 
 from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.augmentation import augment_images
+from cnns_spectrograms.training.data import epoch_seed
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 
 logger = logging.getLogger(__name__)
@@ -219,13 +220,6 @@ class BeatClassifierModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the count of bad batches up again."""
         self.bad_in_row = checkpoint["bad_in_row"]
-
-
-def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Return a 63-bit seed that differs between seeds, epochs and ranks."""
-    from numpy.random import SeedSequence
-
-    return int(SeedSequence([seed, epoch, rank]).generate_state(1, "uint64")[0] >> 1)
 
 
 def reduce_scores(stats: Tensor) -> tuple[float, float]:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import pickle
-import uuid
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +19,7 @@ from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import ModelParameters
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -297,12 +296,8 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
     except (TypeError, ValueError) as error:
         raise ValueError(f"the description of a classifier must be JSON: {error}") from error
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as partial:
         save_file(tensors, partial, metadata={_HEADER: header})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training through Lightning, from tables to the best epoch's network, and prediction of a table.
+"""Training through Lightning, from tables to the best epoch's network.
 
 A killed run resumes from its last epoch and, on the CPU, ends with the numbers that an
 uninterrupted one gives.
@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -39,18 +37,18 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
-from cnns_spectrograms.training.augmentation import augment_images
-from cnns_spectrograms.training.data import EpochSampler, ReadImage, SpectrogramImages
-from cnns_spectrograms.training.module import (
-    BeatClassifierModule,
-    TrainingDivergedError,
-    epoch_seed,
+from cnns_spectrograms.files import replacing
+from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.training.data import (
+    EpochSampler,
+    ReadImage,
+    SpectrogramImages,
+    make_loader,
+    resolve_precision,
 )
+from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +61,6 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "bad_batches",
     "seconds",
-)
-PREDICTION_COLUMNS = (
-    "row_id",
-    "split",
-    "db",
-    "record_id",
-    "patient_id",
-    "beat_idx",
-    "sample",
-    "aami_class",
 )
 
 _MONITOR = "val_macro_f1"
@@ -168,7 +156,7 @@ def fit_classifier(
     )
     # Lightning starts the first epoch's workers before it calls set_epoch.
     sampler.set_epoch(start_epoch)
-    train_loader = _make_loader(
+    train_loader = make_loader(
         SpectrogramImages(read_train, train_index["path"].tolist(), _labels_of(train_index)),
         params.batch_size,
         params.num_workers,
@@ -177,7 +165,7 @@ def fit_classifier(
         drop_last=len(sampler) >= params.batch_size,
     )
     mine = slice(rank, None, world_size)
-    val_loader = _make_loader(
+    val_loader = make_loader(
         SpectrogramImages(read_val, val["path"].tolist()[mine], _labels_of(val)[mine]),
         params.batch_size,
         params.num_workers,
@@ -255,7 +243,7 @@ def _make_trainer(
         # Validation batches may differ in number between ranks; with the buffers' broadcast
         # before every forward pass they would wait for each other. The module does it once.
         strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
-        precision=_resolve_precision(params.precision, cuda),
+        precision=resolve_precision(params.precision, cuda),
         max_epochs=params.max_epochs,
         gradient_clip_val=params.gradient_clip_norm,
         callbacks=callbacks,
@@ -267,16 +255,6 @@ def _make_trainer(
         use_distributed_sampler=False,
         default_root_dir=work_dir,
     )
-
-
-def _resolve_precision(precision: str, cuda: bool) -> Any:
-    """Return the Lightning name of a precision on this device."""
-    if precision == "auto":
-        return "16-mixed" if cuda else "bf16-mixed"
-    if precision == "16-mixed" and not cuda:
-        logger.warning("precision 16-mixed needs CUDA; on this CPU bf16-mixed is used")
-        return "bf16-mixed"
-    return precision
 
 
 def _find_rank() -> tuple[int, int]:
@@ -313,36 +291,6 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
         )
     first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
     return torch.tensor(first.to_numpy(dtype=np.float32))
-
-
-def _make_loader(
-    dataset: SpectrogramImages,
-    batch_size: int,
-    num_workers: int,
-    sampler: Sampler[int] | None = None,
-    drop_last: bool = False,
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    context = None
-    if num_workers > 0 and "forkserver" in multiprocessing.get_all_start_methods():
-        # A plain fork of a process that runs threads (torch, MLflow) may deadlock, and Python
-        # 3.12 and on warns of it. The server loads torch once, its children share it.
-        context = multiprocessing.get_context("forkserver")
-        reader = getattr(dataset.read, "__module__", None)
-        modules = {SpectrogramImages.__module__, reader or ""} - {"", "__main__"}
-        context.set_forkserver_preload(sorted(modules))
-    return DataLoader(
-        cast("Dataset[tuple[Tensor, Tensor]]", dataset),  # items as collation makes them
-        batch_size=batch_size,
-        sampler=sampler,
-        drop_last=drop_last,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context=context,
-        # A loader without its own generator takes a number from the global one at each epoch's
-        # start, before or after the epoch is seeded.
-        generator=torch.Generator(),
-    )
 
 
 # --------------------------------------------------------------------------------------
@@ -390,15 +338,10 @@ class _AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class _CheckpointSaver(Checkpoint):
@@ -566,87 +509,3 @@ def _keyboard_interrupts() -> Iterator[None]:
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, handler)
-
-
-# --------------------------------------------------------------------------------------
-# Prediction
-# --------------------------------------------------------------------------------------
-
-
-def predict_table(
-    classifier: nn.Module,
-    table: pd.DataFrame,
-    read: ReadImage,
-    batch_size: int,
-    num_workers: int,
-    precision: str = "auto",
-    tta_views: int = 0,
-    augmentation: AugmentationParameters | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return class probabilities for every row of a table, in its order.
-
-    With ``tta_views`` above 0 the probabilities are the mean over the image itself and that many
-    augmented views of it.
-
-    Args:
-        classifier: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits. Set to
-            evaluation mode, and left on the CPU.
-        table: column path, and those of the `predictions` table that it has (aami_class is the
-            truth; recordings without a reference have none).
-        read: gives the image of a path; picklable if ``num_workers`` is above 0.
-        batch_size: images at once.
-        num_workers: processes that read.
-        precision: as in the training parameters.
-        tta_views: augmented views an image.
-        augmentation: of the views.
-        seed: of the views.
-
-    Returns:
-        The `predictions` table.
-
-    Raises:
-        ValueError: no column path, or views without augmentation.
-    """
-    if "path" not in table.columns:
-        raise ValueError("the table to predict lacks the column 'path'")
-    if tta_views > 0 and augmentation is None:
-        raise ValueError(f"tta_views is {tta_views} but no augmentation is given; give both")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = _resolve_precision(precision, device.type == "cuda")
-    autocast = torch.autocast(
-        device.type,
-        dtype=torch.float16 if name == "16-mixed" else torch.bfloat16,
-        enabled=name != "32-true",
-    )
-    generator = torch.Generator(device).manual_seed(epoch_seed(seed, 0))
-    images = SpectrogramImages(read, table["path"].tolist())
-    probabilities = np.empty((len(images), len(AAMI_CLASSES)))
-    classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
-    n_done = 0
-    with (
-        torch.inference_mode(),
-        tqdm(total=len(images), unit="image", desc="Predicting", disable=None) as bar,
-    ):
-        for batch, _ in _make_loader(images, batch_size, num_workers) if len(images) else ():
-            plain = batch.to(device, non_blocking=True).float() / 255
-            total = torch.zeros(len(batch), len(AAMI_CLASSES), device=device)
-            for view in range(1 + tta_views):
-                seen = plain
-                if view > 0 and augmentation is not None:
-                    seen = augment_images(plain, augmentation, generator)
-                with autocast:
-                    logits = classifier(seen)
-                total += logits.float().softmax(dim=1)
-            probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
-            n_done += len(batch)
-            bar.update(len(batch))
-    classifier.cpu()
-
-    predictions = table[[name for name in PREDICTION_COLUMNS if name in table.columns]]
-    predictions = predictions.reset_index(drop=True)
-    chosen = np.array(AAMI_CLASSES)[probabilities.argmax(axis=1)]
-    predictions["predicted"] = pd.Series(chosen, dtype=str)
-    for index, aami_class in enumerate(AAMI_CLASSES):
-        predictions[f"prob_{aami_class}"] = probabilities[:, index]
-    return predictions

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters
-from cnns_spectrograms.pipelines.feature_engineering.nodes import WindowReader
 
 
 def synthesise_windows(
@@ -18,7 +18,7 @@ def synthesise_windows(
 
     Returns:
         The rows of the synthetic windows, and one signal, "AUG/smote", in which they stand
-        one after another.
+        one after another; no row and no signal where SMOTE makes none.
     """
     from cnns_spectrograms.training.balancing import (
         make_smote_table,
@@ -37,7 +37,8 @@ def synthesise_windows(
         k_neighbors=balancing.smote_k_neighbors,
         seed=balancing.seed,
     )
-    return make_smote_table(len(synthetic), n_samples), {"AUG/smote": synthetic.reshape(-1)}
+    signals_made = {"AUG/smote": synthetic.reshape(-1)} if len(synthetic) else {}
+    return make_smote_table(len(synthetic), n_samples), signals_made
 
 
 def make_train_index(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import (
+    SPLITS,
     ExecutionParameters,
     SpectrogramParameters,
     SplitParameters,
@@ -31,20 +31,23 @@ def make_windows(
     """Return the windows table, each row with its split.
 
     Raises:
-        ValueError: A record is in no list of the split, or a listed record was not ingested.
+        ValueError: A record is in no list of the split, a listed record was not ingested, or a
+            split is left without a window.
         LeakError: A patient stands in two splits.
     """
-    from cnns_spectrograms.ecg.splits import assign_splits, check_no_leak
+    from cnns_spectrograms.ecg.splits import assign_splits
     from cnns_spectrograms.ecg.windows import make_beat_windows, make_sliding_windows
 
     make = make_beat_windows if windows.mode == "beat" else make_sliding_windows
     skipped = records.loc[records["status"] == "skipped"]
-    table = assign_splits(
-        make(beats, records, windows),
-        split,
-        skipped=set(skipped["db"] + "/" + skipped["record_id"]),
-    )
-    check_no_leak(table)
+    unread = set(skipped["db"] + "/" + skipped["record_id"])
+    table = assign_splits(make(beats, records, windows), split, skipped=unread)
+    empty = [name for name in SPLITS if not (table["split"] == name).any()]
+    if empty:
+        raise ValueError(
+            f"protocol '{split.protocol}' leaves {' and '.join(empty)} without a window: all their "
+            f"records were skipped or hold no beat; list others in split.records"
+        )
     return table
 
 
@@ -56,29 +59,18 @@ def plan_spectrograms(
     execution: ExecutionParameters,
 ) -> CachePlan:
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
+    from cnns_spectrograms.ecg.records import hash_signal
+    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.imaging.cache import CachePlan
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
+    names = records["db"] + "/" + records["record_id"]
+    known = dict(zip(names, records["signal_sha256"], strict=True))
     return CachePlan(
         rows=windows,
         read_windows=WindowReader(signals),
-        digests={key: hashlib.sha256(signals[key].tobytes()).hexdigest() for key in keys},
+        digests={key: known.get(key) or hash_signal(signals[key]) for key in keys},
         fs=int(records["fs"].iloc[0]),
         parameters=spectrogram,
         n_jobs=execution.n_jobs,
     )
-
-
-class WindowReader:
-    """Cuts windows from signals; can be sent to workers."""
-
-    def __init__(self, signals: Mapping[str, np.ndarray]) -> None:
-        self._signals = signals
-
-    def __call__(self, rows: pd.DataFrame) -> np.ndarray:
-        """Return the windows of one record's rows, float32, mV, (n, n_samples)."""
-        from cnns_spectrograms.ecg.windows import cut_windows
-
-        first = rows.iloc[0]
-        signal = self._signals[f"{first['db']}/{first['record_id']}"]
-        return cut_windows(signal, rows["start"].to_numpy(), int(first["n_samples"]))

@@ -15,37 +15,61 @@ logger = logging.getLogger(__name__)
 
 
 def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataFrame:
-    """Make sure that every wanted record is there and intact, downloading what is missing.
+    """Find out which records are there and intact, downloading what is missing.
 
     Returns:
-        One row a record: db, record_id.
+        One row a record: db, record_id, and fault (what is wrong with its files, or '').
 
     Raises:
-        FileNotFoundError: A record is missing and `download` is off.
-        DownloadError: A record is missing and PhysioNet cannot be reached.
-        ValueError: A file differs from the database's SHA256SUMS.
+        FileNotFoundError: A whole database is missing, or a record and `on_bad_record` is 'raise'.
+        DownloadError: A file is missing and PhysioNet cannot be reached.
+        RecordError: A file differs from the database's SHA256SUMS and `on_bad_record` is 'raise'.
     """
-    from cnns_spectrograms.ecg.download import download_database
-    from cnns_spectrograms.ecg.records import find_missing_files, list_records, verify_checksums
+    from cnns_spectrograms.ecg.download import DownloadError, download_database
+    from cnns_spectrograms.ecg.records import (
+        RecordError,
+        find_missing_files,
+        list_records,
+        verify_checksums,
+    )
 
     rows = []
     for db, wanted in ingestion.databases.items():
         folder = physionet / db
         missing = find_missing_files(folder, wanted)
+        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         if missing and ingestion.download:
-            logger.info("%s: %d files are missing, downloading", folder, len(missing))
-            download_database(db, folder, wanted)
-        elif missing:
-            shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            logger.info("%s lacks %s: downloading", folder, shown)
+            try:
+                download_database(db, folder, wanted)
+            except DownloadError as error:
+                raise DownloadError(f"{folder} lacks {shown}, and {error}") from error
+            missing = []
+        lost = {name: name.rsplit(".", 1)[0] for name in missing}
+        if wanted is not None:
+            record_ids = wanted
+        else:  # of a database that is missing, nothing is known
+            record_ids = [] if "RECORDS" in missing else list_records(folder)
+        everything = not set(record_ids) - set(lost.values())
+        if missing and (everything or ingestion.on_bad_record == "raise"):
             raise FileNotFoundError(
-                f"database '{db}': {len(missing)} files are missing in {folder} ({shown}); point "
-                f"the parameter 'physionet' to the folder that holds '{db}', or set "
-                f"'ingestion.download' to true"
+                f"database '{db}': {folder} lacks {shown}; point the parameter 'physionet' to the "
+                f"folder that holds '{db}', set ingestion.download to true, or"
+                f" (for single records) ingestion.on_bad_record to skip"
             )
-        record_ids = wanted if wanted is not None else list_records(folder)
-        verify_checksums(folder, record_ids)
-        rows += [{"db": db, "record_id": record_id} for record_id in record_ids]
-    return pd.DataFrame(rows, columns=["db", "record_id"])
+        faults = verify_checksums(folder, record_ids)
+        if faults and ingestion.on_bad_record == "raise":
+            raise RecordError(
+                f"database '{db}', {len(faults)} records: {'; '.join(faults.values())}; or set "
+                f"ingestion.on_bad_record to skip"
+            )
+        for name, record_id in lost.items():
+            faults[record_id] = f"{name} is missing"
+        rows += [
+            {"db": db, "record_id": record_id, "fault": faults.get(record_id, "")}
+            for record_id in record_ids
+        ]
+    return pd.DataFrame(rows, columns=["db", "record_id", "fault"])
 
 
 def ingest_records(

@@ -40,15 +40,17 @@ def train(
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
-        ValueError: The cache was made with other parameters, or the network is unknown.
+        ValueError: The cache was made with other parameters, the cache, the windows and the
+            train index are not of one making, or the network is unknown.
+        LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
     """
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.trainer import fit_classifier
 
     for cache in (spec_cache, spec_cache_aug):
-        cache.check_parameters(spectrogram, cache.fs)
+        cache.check_parameters(spectrogram, spec_cache.fs)
+    _check_made_together(train_index, windows, spec_cache)
     described = {
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude={"num_workers", "tta_views"}),
@@ -65,14 +67,13 @@ def train(
         read_train=spec_cache.read,  # the synthetic images stand under the same root
         read_val=spec_cache.read,
         params=training,
-        work_dir=_checkpoint_folder(checkpoint_dir, run_fingerprint),
+        work_dir=checkpoint_folder(checkpoint_dir, run_fingerprint),
         fingerprint=run_fingerprint,
         loggers=[ActiveRunLogger()],
     )
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": run_fingerprint,
-        "classes": list(AAMI_CLASSES),
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": spec_cache.fs,
         "n_samples": int(windows["n_samples"].iloc[0]),
@@ -87,13 +88,12 @@ def predict(
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
     training: TrainingParameters,
-    checkpoint_dir: str,
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights."""
-    from cnns_spectrograms.training.trainer import clear_checkpoints, predict_table
+    from cnns_spectrograms.training.prediction import predict_table
 
-    classifier, metadata = model
-    predictions = predict_table(
+    classifier, _ = model
+    return predict_table(
         classifier,
         windows[windows["split"].isin(["val", "test"])].reset_index(drop=True),
         read=spec_cache.read,
@@ -104,9 +104,28 @@ def predict(
         augmentation=training.augmentation,
         seed=training.seed,
     )
-    # The model was saved before this node began: a restart needs them no more.
-    clear_checkpoints(_checkpoint_folder(checkpoint_dir, metadata["fingerprint"]))
-    return predictions
+
+
+def _check_made_together(
+    train_index: pd.DataFrame, windows: pd.DataFrame, spec_cache: SpectrogramCache
+) -> None:
+    """Refuse tables and images that different runs left behind."""
+    from cnns_spectrograms.ecg.splits import check_no_leak
+
+    scored = windows[windows["split"] != "train"]
+    check_no_leak(pd.concat([train_index[windows.columns], scored], ignore_index=True))
+    real = train_index.loc[~train_index["synthetic"], "row_id"]
+    if set(real) != set(windows.loc[windows["split"] == "train", "row_id"]):
+        raise ValueError(
+            "train_index holds other windows than the train split has now; run "
+            "`kedro run --pipelines=balancing` to make it again"
+        )
+    n_samples = int(windows["n_samples"].iloc[0])
+    if n_samples != spec_cache.n_samples or not set(windows["path"]) <= set(spec_cache.paths):
+        raise ValueError(
+            f"the spectrogram cache {spec_cache.root} was made from other windows than there are "
+            f"now; run `kedro run --pipelines=feature_engineering` to make it again"
+        )
 
 
 def hash_table(table: pd.DataFrame) -> str:
@@ -128,5 +147,9 @@ class ActiveRunLogger:
             mlflow.log_metrics(metrics, step=step)
 
 
-def _checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
-    return Path(checkpoint_dir) / run_fingerprint[:16]
+def checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
+    """Return the folder of a training's checkpoints; a relative one is the project's."""
+    from kedro.utils import find_kedro_project
+
+    project_path = find_kedro_project(Path.cwd()) or Path.cwd()
+    return project_path / checkpoint_dir / run_fingerprint[:16]

@@ -30,13 +30,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
             ),
             Node(
                 predict,
-                inputs=[
-                    "model",
-                    "windows",
-                    "spec_cache",
-                    "params:training",
-                    "params:checkpoint_dir",
-                ],
+                inputs=["model", "windows", "spec_cache", "params:training"],
                 outputs="predictions",
                 name="predict",
             ),

@@ -1,0 +1,110 @@
+"""Prediction: class probabilities for every row of a table, without Lightning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import AugmentationParameters
+from cnns_spectrograms.training.augmentation import augment_images
+from cnns_spectrograms.training.data import (
+    ReadImage,
+    SpectrogramImages,
+    epoch_seed,
+    make_loader,
+    resolve_precision,
+)
+
+PREDICTION_COLUMNS = (
+    "row_id",
+    "split",
+    "db",
+    "record_id",
+    "patient_id",
+    "beat_idx",
+    "sample",
+    "aami_class",
+)
+
+
+def predict_table(
+    classifier: nn.Module,
+    table: pd.DataFrame,
+    read: ReadImage,
+    batch_size: int,
+    num_workers: int,
+    precision: str = "auto",
+    tta_views: int = 0,
+    augmentation: AugmentationParameters | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return class probabilities for every row of a table, in its order.
+
+    With ``tta_views`` above 0 the probabilities are the mean over the image itself and that many
+    augmented views of it.
+
+    Args:
+        classifier: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits. Set to
+            evaluation mode, and left on the CPU.
+        table: column path, and those of the `predictions` table that it has (aami_class is the
+            truth; recordings without a reference have none).
+        read: gives the image of a path; picklable if ``num_workers`` is above 0.
+        batch_size: images at once.
+        num_workers: processes that read.
+        precision: as in the training parameters.
+        tta_views: augmented views an image.
+        augmentation: of the views.
+        seed: of the views.
+
+    Returns:
+        The `predictions` table.
+
+    Raises:
+        ValueError: no column path, or views without augmentation.
+    """
+    if "path" not in table.columns:
+        raise ValueError("the table to predict lacks the column 'path'")
+    if tta_views > 0 and augmentation is None:
+        raise ValueError(f"tta_views is {tta_views} but no augmentation is given; give both")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = resolve_precision(precision, device.type == "cuda")
+    autocast = torch.autocast(
+        device.type,
+        dtype=torch.float16 if name == "16-mixed" else torch.bfloat16,
+        enabled=name != "32-true",
+    )
+    generator = torch.Generator(device).manual_seed(epoch_seed(seed, 0))
+    images = SpectrogramImages(read, table["path"].tolist())
+    probabilities = np.empty((len(images), len(AAMI_CLASSES)))
+    classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
+    n_done = 0
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(images), unit="image", desc="Predicting", disable=None) as bar,
+    ):
+        for batch, _ in make_loader(images, batch_size, num_workers) if len(images) else ():
+            plain = batch.to(device, non_blocking=True).float() / 255
+            total = torch.zeros(len(batch), len(AAMI_CLASSES), device=device)
+            for view in range(1 + tta_views):
+                seen = plain
+                if view > 0 and augmentation is not None:
+                    seen = augment_images(plain, augmentation, generator)
+                with autocast:
+                    logits = classifier(seen)
+                total += logits.float().softmax(dim=1)
+            probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
+            n_done += len(batch)
+            bar.update(len(batch))
+    classifier.cpu()
+
+    predictions = table[[name for name in PREDICTION_COLUMNS if name in table.columns]]
+    predictions = predictions.reset_index(drop=True)
+    chosen = np.array(AAMI_CLASSES)[probabilities.argmax(axis=1)]
+    predictions["predicted"] = pd.Series(chosen, dtype=str)
+    for index, aami_class in enumerate(AAMI_CLASSES):
+        predictions[f"prob_{aami_class}"] = probabilities[:, index]
+    return predictions
