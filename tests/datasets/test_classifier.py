@@ -26,6 +26,7 @@ def test_round_trip_keeps_outputs_and_description(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path, "2026-01-01T00.00.00.000Z")
     network = build_network(PARAMETERS, seed=1).eval()
     dataset.save((network, {"fingerprint": "abc", "best_epoch": 3}))
+    assert make_dataset(tmp_path, "unused").exists()
     loaded, description = make_dataset(tmp_path, "unused").load()
     images = torch.rand(2, 1, 32, 32)
     assert torch.equal(network(images), loaded(images))

@@ -290,8 +290,13 @@ def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
 
 
 def test_it_is_quiet(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Importing Kedro, as other tests do, sends what is logged to stdout.
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])
     with caplog.at_level(logging.INFO):
         fit(tmp_path, max_epochs=2)
     said = capfd.readouterr()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kedro.io import AbstractVersionedDataset, Version
+from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ class ClassifierDataset(AbstractVersionedDataset[Classifier, Classifier]):
         path = Path(self._get_save_path())
         path.parent.mkdir(parents=True, exist_ok=True)
         save_classifier(classifier, path, description)
+
+    def _exists(self) -> bool:
+        try:
+            return Path(self._get_load_path()).is_file()
+        except DatasetError:  # no version yet
+            return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}
