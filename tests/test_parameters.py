@@ -13,7 +13,6 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     TrainingParameters,
     WindowParameters,
-    check_together,
     fingerprint,
 )
 
@@ -58,65 +57,3 @@ def test_fingerprint_changes_with_any_value_and_with_nothing_else():
     assert fingerprint(one) == fingerprint({"noverlap": [1, 2], "nperseg": 64})
     for other in ({**one, "nperseg": 65}, {**one, "noverlap": [2, 1]}, {**one, "fs": 360}):
         assert fingerprint(other) != fingerprint(one)
-
-
-def _together(**changes):
-    parameters = {
-        "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
-        "split": make_split(train=["100"], val=["103"], test=["101"]),
-        "windows": WindowParameters(),
-        "spectrogram": SpectrogramParameters(),
-    }
-    check_together({**parameters, **changes})
-
-
-def test_parameters_that_fit_together_pass():
-    _together()
-    _together(ingestion=IngestionParameters(databases={"mitdb": None}))
-    check_together({})
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (
-            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "103"]})},
-            r"lists \['101'\]",
-        ),
-        (
-            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103", "105"]})},
-            r"reads \['105'\], which no list",
-        ),
-        (
-            {"ingestion": IngestionParameters(databases={"mitdb": None, "svdb": None})},
-            "'svdb', which split.records does not list",
-        ),
-        ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
-        ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),
-        (
-            {
-                "ingestion": IngestionParameters(databases={"mitdb": None}),
-                "split": make_split(train=["201"], val=["100"], test=["202"]),
-            },
-            "one patient into two splits: mitdb/201 into train, mitdb/202 into test",
-        ),
-        (
-            {
-                "windows": WindowParameters(window_s=0.5),
-                "spectrogram": SpectrogramParameters(nperseg=200),
-            },
-            "nperseg is 200 samples, longer than the window",
-        ),
-    ],
-)
-def test_contradictions_are_named(changes, words):
-    with pytest.raises(ValueError, match=words):
-        _together(**changes)
-
-
-def test_all_contradictions_are_told_at_once():
-    with pytest.raises(ValueError, match=r"(?s)\['101'\].*lower it to 180"):
-        _together(
-            ingestion=IngestionParameters(databases={"mitdb": ["100", "103"]}),
-            spectrogram=SpectrogramParameters(max_frequency_hz=200),
-        )

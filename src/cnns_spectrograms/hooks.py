@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.parameters import ModelParameters, check_together
+from cnns_spectrograms.parameters import ModelParameters
+from cnns_spectrograms.preflight import check_together
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext

@@ -384,7 +384,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(
         log = Log()
         with caplog.at_level(logging.INFO):
             result = fit(tmp_path / kind, loggers=[log])
-        assert "Resuming after epoch 1" in caplog.text
+        assert "Resuming after epoch 2" in caplog.text
         assert_same(result, uninterrupted)
         # A logger of the new run gets the old epochs too.
         assert [step for step, _ in log.rows] == list(range(EPOCHS))

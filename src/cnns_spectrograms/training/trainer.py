@@ -314,7 +314,7 @@ def _find_start(work_dir: Path, fingerprint: str) -> int:
         checkpoint = _read_checkpoint(path)
         if checkpoint is not None and checkpoint.get("fingerprint") == fingerprint:
             start = int(checkpoint["epoch"]) + 1
-            logger.info("Resuming after epoch %d from %s", start - 1, path)
+            logger.info("Resuming after epoch %d from %s", start, path)
             return start
         logger.warning(
             "The checkpoint %s is %s; training starts anew",

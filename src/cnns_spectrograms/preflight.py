@@ -1,0 +1,103 @@
+"""Checks of parameters against each other, before a run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnns_spectrograms.ecg.records import patient_of
+from cnns_spectrograms.parameters import (
+    SPLITS,
+    IngestionParameters,
+    SpectrogramParameters,
+    SplitParameters,
+    WindowParameters,
+)
+
+
+def check_together(parameters: Mapping[str, Any]) -> None:
+    """Check what no single parameter model can see.
+
+    Args:
+        parameters: Typed parameters by name; checks whose parameters are absent are left out.
+
+    Raises:
+        ValueError: Parameters contradict each other; every fault is told at once.
+    """
+    ingestion = parameters.get("ingestion")
+    windows = parameters.get("windows")
+    split = parameters.get("split")
+    spectrogram = parameters.get("spectrogram")
+    faults = []
+    if isinstance(ingestion, IngestionParameters) and isinstance(split, SplitParameters):
+        for db, splits in split.records.items():
+            ingested = ingestion.databases.get(db, [])
+            if ingested is None:  # every record of the database; it is checked once it is read
+                continue
+            listed = [record_id for record_ids in splits.values() for record_id in record_ids]
+            missing = sorted(set(listed) - set(ingested))
+            unlisted = sorted(set(ingested) - set(listed))
+            if missing:
+                faults.append(
+                    f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
+                    f"read; add them there or remove them from the split"
+                )
+            if unlisted:
+                faults.append(
+                    f"ingestion.databases.{db} reads {unlisted}, which no list of "
+                    f"split.records.{db} holds; add them to train, val, test or unused"
+                )
+        for db in sorted(set(ingestion.databases) - set(split.records)):
+            faults.append(f"ingestion.databases reads '{db}', which split.records does not list")
+    if isinstance(split, SplitParameters):
+        faults += [
+            f"split.records lists no record in '{name}'; train, val and test need one each"
+            for name in SPLITS
+            if not any(splits.get(name) for splits in split.records.values())
+        ]
+        faults += _find_split_patients(split)
+    if isinstance(ingestion, IngestionParameters) and isinstance(
+        spectrogram, SpectrogramParameters
+    ):
+        highest_hz, lowest_hz = ingestion.fs / 2, ingestion.fs / spectrogram.nperseg
+        if spectrogram.max_frequency_hz > highest_hz:
+            faults.append(
+                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, above half the "
+                f"sampling rate ingestion.fs ({ingestion.fs} Hz); lower it to {highest_hz:g}"
+            )
+        if spectrogram.max_frequency_hz < lowest_hz:
+            faults.append(
+                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, below the first "
+                f"bin of nperseg {spectrogram.nperseg} at {ingestion.fs} Hz; raise it above "
+                f"{lowest_hz:.3g}"
+            )
+    if (
+        isinstance(ingestion, IngestionParameters)
+        and isinstance(windows, WindowParameters)
+        and isinstance(spectrogram, SpectrogramParameters)
+        and spectrogram.nperseg > windows.window_s * ingestion.fs
+    ):
+        faults.append(
+            f"spectrogram.nperseg is {spectrogram.nperseg} samples, longer than the window of "
+            f"{windows.window_s} s at {ingestion.fs} Hz ({windows.window_s * ingestion.fs:g} "
+            f"samples); shorten it"
+        )
+    if faults:
+        raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+
+
+def _find_split_patients(split: SplitParameters) -> list[str]:
+    """Return a fault for each patient whose records the lists put into two splits."""
+    places: dict[str, dict[str, str]] = {}
+    for db, splits in split.records.items():
+        for name in SPLITS:
+            for record_id in splits.get(name, []):
+                patient = places.setdefault(patient_of(db, record_id), {})
+                patient.setdefault(name, f"{db}/{record_id}")
+    return [
+        f"split.records puts one patient into two splits: "
+        f"{', '.join(f'{record} into {name}' for name, record in patient.items())}; "
+        f"move them into one, or list one as unused"
+        for patient in places.values()
+        if len(patient) > 1
+    ]
