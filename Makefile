@@ -12,10 +12,10 @@ endif
 help:  ## show what can be made
 	@$(PYTHON) -c "import re; print('\n'.join(f'make {t:<7}{d}' for t, d in re.findall(r'^(\w+):.*## (.*)', open('Makefile').read(), re.M)))"
 
-run: .venv/run.stamp  ## set up, then the whole job on the embedded synthetic database
+run: .venv/run.stamp  ## set up, then the whole job on simulated recordings
 	$(BIN)/kedro run --env=demo
 
-test: .venv/test.stamp  ## set up, then every test
+test: .venv/test.stamp  ## set up, then the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: .venv/test.stamp  ## style, types and the direction of imports
@@ -35,7 +35,7 @@ clean:  ## remove what the demonstration run made
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -c "open('$@', 'w').close()"
 
-# requirements.lock constrains every version, so that each machine gets the same.
+# requirements.lock constrains every version: machines of one system and Python get the same.
 .venv/run.stamp: .venv/created.stamp pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
 	$(BIN)/python -c "open('$@', 'w').close()"

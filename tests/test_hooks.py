@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import mlflow
 import pytest
+from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from kedro_project import ROOT
 
 RUN_PARAMS = {
     "run_id": "now",
@@ -132,7 +134,15 @@ def test_two_runs_in_one_process_do_not_mix(tracking, tmp_path: Path) -> None:
     assert len(parents) == 2
 
 
+START = {**RUN_PARAMS, "runtime_params": {"training": {"seed": 1}, "physionet": "somewhere"}}
+
+
 class TestPreflight:
+    @pytest.fixture(autouse=True)
+    def _project(self) -> None:
+        """A registry to compare `--params` with."""
+        bootstrap_project(ROOT)
+
     def make(self, name: str = "train") -> tuple[Pipeline, DataCatalog]:
         """Return a pipeline that reads the parameters of a model that does not exist."""
         node = Node(lambda model: model, "params:models.mine", "made", name=name)
@@ -144,11 +154,16 @@ class TestPreflight:
 
     def test_it_names_the_model_that_cannot_be_built(self) -> None:
         with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
-            PreflightHooks().before_pipeline_run(RUN_PARAMS, *self.make())
+            PreflightHooks().before_pipeline_run(START, *self.make())
+
+    def test_a_misspelt_section_of_params_is_refused(self) -> None:
+        run_params = {**START, "runtime_params": {"trainng": {"seed": 1}}}
+        with pytest.raises(ValueError, match="did you mean training"):
+            PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
 
     def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
-        PreflightHooks().before_pipeline_run(RUN_PARAMS, *self.make("evaluate"))
+        PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))
         pipeline, catalog = self.make()
         catalog["modelling.mine.made"] = MemoryDataset("a model")
-        run_params = {**RUN_PARAMS, "only_missing_outputs": True}
+        run_params = {**START, "only_missing_outputs": True}
         PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)

@@ -10,7 +10,7 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     WindowParameters,
 )
-from cnns_spectrograms.preflight import check_together
+from cnns_spectrograms.preflight import check_runtime_names, check_together
 
 
 def make_split(**splits):
@@ -77,3 +77,12 @@ def test_all_contradictions_are_told_at_once():
             ingestion=IngestionParameters(databases={"mitdb": ["100", "103"]}),
             spectrogram=SpectrogramParameters(max_frequency_hz=200),
         )
+
+
+def test_a_misspelt_section_is_refused_with_its_neighbour():
+    known = {"training", "models", "physionet"}
+    check_runtime_names(["training", "physionet"], known)
+    with pytest.raises(ValueError, match=r"\['trainng'\], .* did you mean training\?"):
+        check_runtime_names(["trainng"], known)
+    with pytest.raises(ValueError, match="known are models, physionet, training"):
+        check_runtime_names(["zzz"], known)

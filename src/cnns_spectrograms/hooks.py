@@ -15,7 +15,7 @@ from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel, ConfigDict
 
 from cnns_spectrograms.parameters import ModelParameters
-from cnns_spectrograms.preflight import check_together
+from cnns_spectrograms.preflight import check_runtime_names, check_together
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
+
+# Runtime parameters that the configuration files resolve, and no node reads.
+_RESOLVED_PARAMS = {"physionet", "image_size"}
 
 
 class PreflightHooks:
@@ -45,6 +48,11 @@ class PreflightHooks:
             for name in sorted(pipeline.inputs())
             if name.startswith("params:")
         }
+        from kedro.framework.project import pipelines
+
+        read = {name for name in pipelines["__default__"].inputs() if name.startswith("params:")}
+        known = {name.removeprefix("params:").split(".")[0] for name in read}
+        check_runtime_names(run_params.get("runtime_params") or {}, known | _RESOLVED_PARAMS)
         check_together(parameters)
         for node in _find_training(pipeline):
             if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from cnns_spectrograms.ecg.records import patient_of
@@ -84,6 +85,22 @@ def check_together(parameters: Mapping[str, Any]) -> None:
         )
     if faults:
         raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+
+
+def check_runtime_names(names: Iterable[str], known: Iterable[str]) -> None:
+    """Check the first names of `--params`, which Kedro would merge even if nothing reads them.
+
+    Raises:
+        ValueError: A name is not known; tells those that are near it.
+    """
+    known = sorted(known)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        near = sorted({match for name in unknown for match in get_close_matches(name, known)})
+        raise ValueError(
+            f"--params sets {unknown}, which no pipeline reads; "
+            f"{'did you mean ' + ' or '.join(near) if near else 'known are ' + ', '.join(known)}?"
+        )
 
 
 def _find_split_patients(split: SplitParameters) -> list[str]:
