@@ -73,7 +73,7 @@ class TestReports:
         for model in MODELS:
             history = pd.read_csv(newest(demo / "data/demo/06_models" / model / "history.csv"))
             metrics = read_metrics(demo, model)
-            # Bars of 16 bits: the epoch's own score and the prediction's may differ by a beat.
+            # In 16 bits the epoch's own score and the prediction's may differ by some beats.
             assert history["val_macro_f1"].max() == pytest.approx(
                 metrics["val"]["macro_f1"], abs=0.02
             )

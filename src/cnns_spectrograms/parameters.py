@@ -1,7 +1,8 @@
 """Typed parameters: every value a pipeline reads, with its unit, bounds and default.
 
 Kedro builds these models from the nodes' annotations before any node runs, so a wrong
-type, range or key fails at once. Defaults are the source system's values.
+type, range or key fails at once. Defaults follow the system this project starts from where
+that states a value.
 """
 
 from __future__ import annotations

@@ -113,6 +113,10 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     index = data["train_index"].copy()
     index.loc[0, "sampling_weight"] = 2.0
     assert fingerprint(train_index=index) != one
+    windows = data["windows"].copy()
+    val = windows.index[windows["split"] == "val"]
+    windows.loc[val[0], "aami_class"] = "V"  # was N
+    assert fingerprint(windows=windows) != one
 
 
 def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path: Path) -> None:

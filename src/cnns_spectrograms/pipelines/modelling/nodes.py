@@ -51,19 +51,21 @@ def train(
     for cache in (spec_cache, spec_cache_aug):
         cache.check_parameters(spectrogram, spec_cache.fs)
     _check_made_together(train_index, windows, spec_cache)
+    val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude={"num_workers", "tta_views"}),
         "spec_cache": spec_cache.fingerprint,
         "spec_cache_aug": spec_cache_aug.fingerprint,
         "train_index": hash_table(train_index),
+        "val": hash_table(val),  # it chooses the epoch
     }
     run_fingerprint = fingerprint(described)
     classifier = build_network(model, seed=training.seed)
     result = fit_classifier(
         classifier,
         train_index,
-        windows[windows["split"] == "val"].reset_index(drop=True),
+        val,
         read_train=spec_cache.read,  # the synthetic images stand under the same root
         read_val=spec_cache.read,
         params=training,
