@@ -21,6 +21,11 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 RecordId = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
+def _check_overlap(nperseg: int, noverlap: int) -> None:
+    if noverlap >= nperseg:
+        raise ValueError(f"noverlap ({noverlap}) must be below nperseg ({nperseg})")
+
+
 class Parameters(BaseModel):
     """Base of all parameter models: immutable, and an unknown key is an error."""
 
@@ -100,6 +105,23 @@ class SplitParameters(Parameters):
         return self
 
 
+class ViewParameters(Parameters):
+    """A further channel of an image: another stretch of signal, at another resolution."""
+
+    of: Literal["beat", "typical_beat"] = Field(
+        description="the signal around the beat, or the median of all beats of its record"
+    )
+    window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
+    nperseg: int = Field(ge=8, description="STFT segment, samples")
+    noverlap: int = Field(ge=0, description="overlap of segments, samples")
+    max_frequency_hz: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> ViewParameters:
+        _check_overlap(self.nperseg, self.noverlap)
+        return self
+
+
 class SpectrogramParameters(Parameters):
     """Everything that shapes the pixels of a spectrogram, given its window."""
 
@@ -109,17 +131,45 @@ class SpectrogramParameters(Parameters):
     max_frequency_hz: float = Field(60.0, gt=0)
     low_percentile: float = Field(1.0, ge=0, le=100)
     high_percentile: float = Field(99.0, ge=0, le=100)
+    extra_views: tuple[ViewParameters, ...] = Field(
+        (), description="none: a grey image; two: the second and third channel of a colour image"
+    )
 
     @model_validator(mode="after")
     def _check_order(self) -> SpectrogramParameters:
-        if self.noverlap >= self.nperseg:
-            raise ValueError(f"noverlap ({self.noverlap}) must be below nperseg ({self.nperseg})")
+        _check_overlap(self.nperseg, self.noverlap)
+        if len(self.extra_views) not in (0, 2):
+            raise ValueError(
+                f"extra_views holds {len(self.extra_views)} views; give none (a grey image) or two "
+                f"(a colour image of three channels)"
+            )
         if self.low_percentile >= self.high_percentile:
             raise ValueError(
                 f"low_percentile ({self.low_percentile}) must be below "
                 f"high_percentile ({self.high_percentile})"
             )
         return self
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of an image, 1 or 3."""
+        return 1 + len(self.extra_views)
+
+    def view_lengths(self, fs: float, n_samples: int) -> list[tuple[str, int]]:
+        """Return what each channel is drawn from: ("beat" or "typical_beat", samples).
+
+        A window that is drawn holds these stretches of signal one after another.
+
+        Args:
+            fs: sampling rate, Hz.
+            n_samples: length of the first, the window itself, samples.
+        """
+        extra = [(view.of, round(view.window_s * fs)) for view in self.extra_views]
+        return [("beat", n_samples), *extra]
+
+    def typical_beat_length(self, fs: float) -> int:
+        """Return the length of the longest stretch of the typical beat that is drawn, samples."""
+        return max((n for of, n in self.view_lengths(fs, 0) if of == "typical_beat"), default=0)
 
 
 class BalancingParameters(Parameters):
@@ -133,6 +183,12 @@ class BalancingParameters(Parameters):
         6.0,
         ge=1,
         description="draws of a beat of any other class for one of a beat of the most frequent",
+    )
+    record_balance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="0: rows of a class are drawn alike; 1: its records are, whatever their size",
     )
     class_weight_beta: float = Field(
         1.0,
@@ -154,6 +210,11 @@ class AugmentationParameters(Parameters):
     crop_scale: float = Field(
         0.9, gt=0, le=1, description="smallest area kept by random resized crop"
     )
+    time_mask: float = Field(0.0, ge=0, lt=1, description="widest masked stretch, share of width")
+    frequency_mask: float = Field(
+        0.0, ge=0, lt=1, description="highest masked band, share of height"
+    )
+    mixup_alpha: float = Field(0.0, ge=0, description="of the Beta law of mixup; 0: none")
 
 
 class TrainingParameters(Parameters):
@@ -167,10 +228,26 @@ class TrainingParameters(Parameters):
     samples_per_epoch: int | None = Field(
         None, ge=1, description="draws an epoch; null draws as many as train has rows"
     )
+    val_stride: int = Field(
+        1, ge=1, description="every k-th val window of a record judges an epoch; 1: all"
+    )
+    first_image_size: int | None = Field(
+        None, ge=16, description="image size of the first epochs, pixels; null: the full size"
+    )
+    first_epochs: int = Field(0, ge=0, description="epochs at that size")
+    images: Literal["cache", "memory"] = Field(
+        "cache", description="read from the cache, or drawn from the signals on the device"
+    )
     early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val F1")
     restart_epochs: int = Field(5, ge=1, description="T_0 of cosine annealing, epochs")
     restart_factor: int = Field(2, ge=1, description="T_mult of cosine annealing")
     focal_gamma: float = Field(2.0, ge=0)
+    logit_adjustment: float = Field(
+        0.0,
+        ge=0,
+        description="times the log of the drawn classes' shares, added to the logits in the loss; "
+        "1 is the balanced softmax",
+    )
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     gradient_clip_norm: float = Field(1.0, gt=0)
     max_bad_batches: int = Field(10, ge=1, description="non-finite losses in a row that stop a run")
@@ -191,6 +268,9 @@ class ModelParameters(Parameters):
         True, description="true: ImageNet weights from the hub; a path: a local weights file"
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="before the linear head")
+    rr_intervals: bool = Field(
+        False, description="join the RR intervals around the beat to the image's features"
+    )
 
 
 class ReportingParameters(Parameters):

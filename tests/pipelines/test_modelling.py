@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.ecg.windows import WindowReader
@@ -48,6 +50,10 @@ def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
             "n_samples": 900,
             "aami_class": [*"NSVFQ"] * (n // 5),
             "synthetic": False,
+            "rr_previous_s": 0.6 + np.arange(n) / 100,
+            "rr_next_s": 0.8,
+            "rr_local_s": 0.8,
+            "rr_record_s": 0.8,
             "path": [f"{split}/mitdb/{name}.png" for name in row_id],
         }
     )
@@ -74,11 +80,19 @@ def data(tmp_path: Path) -> dict:
         "windows": windows,
         "spec_cache": build(windows, "manifest"),
         "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
+        "signals": signals,
+        "smote_signals": {},
+        "typical_beats": {},
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
         "checkpoint_dir": str(tmp_path / "checkpoints"),
     }
+
+
+def score(model: Any, data: dict, training: TrainingParameters = TRAINING) -> pd.DataFrame:
+    names = ("windows", "spec_cache", "signals", "typical_beats")
+    return predict(model, *(data[name] for name in names), training, data["spectrogram"])
 
 
 def test_train_then_predict(data: dict, tmp_path: Path) -> None:
@@ -92,11 +106,9 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert list((tmp_path / "checkpoints").glob("*/*.ckpt"))
     again, history_again = train(**data)
     pd.testing.assert_frame_equal(history_again, history)  # its seconds too: nothing was trained
-    predictions = predict(model, data["windows"], data["spec_cache"], TRAINING)
+    predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
-    pd.testing.assert_frame_equal(
-        predict(again, data["windows"], data["spec_cache"], TRAINING), predictions
-    )
+    pd.testing.assert_frame_equal(score(again, data), predictions)
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
@@ -167,3 +179,29 @@ def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
             logger.log_metrics({"val_macro_f1": value}, step=step)
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_macro_f1")
     assert [(point.step, point.value) for point in points] == [(0, 0.2), (1, 0.4)]
+
+
+def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: dict) -> None:
+    (cached, described), history = train(**data)
+    memory = TRAINING.model_copy(update={"images": "memory"})
+    (drawn, described_again), history_again = train(**{**data, "training": memory})
+    assert described_again["fingerprint"] == described["fingerprint"]
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_again.drop(columns="seconds")
+    )
+    for name, tensor in cached.state_dict().items():
+        assert torch.equal(tensor, drawn.state_dict()[name]), name
+    pd.testing.assert_frame_equal(
+        score((cached, described), data), score((drawn, described), data, memory)
+    )
+
+
+def test_rr_intervals_reach_the_network(data: dict) -> None:
+    model = MODEL.model_copy(update={"rr_intervals": True})
+    trained, _ = train(**{**data, "model": model})
+    before = score(trained, data)
+    windows = data["windows"].assign(rr_previous_s=0.3)
+    after = score(trained, {**data, "windows": windows})
+    assert not np.allclose(before["prob_S"], after["prob_S"])
+    plain, _ = train(**data)
+    pd.testing.assert_frame_equal(score(plain, data), score(plain, {**data, "windows": windows}))

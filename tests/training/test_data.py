@@ -54,8 +54,8 @@ def test_a_large_table_is_small_for_workers() -> None:
 def test_faulty_input_is_an_error() -> None:
     with pytest.raises(ValueError, match="2 paths and 1 labels"):
         SpectrogramImages(read_number, ["1", "2"], [0])
-    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 3\) and dtype uint8"):
-        SpectrogramImages(lambda _: np.zeros((2, 2, 3), np.uint8), ["a/b"])[0]
+    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 4\) and dtype uint8"):
+        SpectrogramImages(lambda _: np.zeros((2, 2, 4), np.uint8), ["a/b"])[0]
     with pytest.raises(ValueError, match="dtype float32"):
         SpectrogramImages(lambda _: np.zeros((2, 2), np.float32), ["a/b"])[0]
 

@@ -320,5 +320,5 @@ def test_bytes_are_scaled_to_one() -> None:
     module = BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1)
     module.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
-    scaled, _ = module.on_after_batch_transfer((images, torch.tensor([0])), 0)
+    scaled = module.prepare_images(images)
     torch.testing.assert_close(scaled.flatten(), torch.tensor([0, 0.2, 1]))

@@ -317,7 +317,8 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         Sizes are compared first, and only files of the right size are decoded. To repair, delete
         the files returned and the manifest, and build again: only their records are drawn.
         """
-        size = self.parameters.image_size
+        size, n_channels = self.parameters.image_size, self.parameters.n_channels
+        shape = (size, size) if n_channels == 1 else (size, size, n_channels)
         rows = self.rows
         bad = []
         pairs = zip(rows["path"], rows["bytes"], strict=True)
@@ -330,7 +331,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
             except OSError:
                 bad.append(path)
                 continue
-            if image.shape != (size, size) or image.dtype != np.uint8:
+            if image.shape != shape or image.dtype != np.uint8:
                 bad.append(path)
         return bad
 
@@ -550,7 +551,8 @@ def _write_record(
     for start in range(0, len(record.rows), _BATCH):
         rows = record.rows.iloc[start : start + _BATCH]
         windows = np.asarray(read_windows(rows))
-        expected = (len(rows), int(rows["n_samples"].iloc[0]))
+        lengths = parameters.view_lengths(fs, int(rows["n_samples"].iloc[0]))
+        expected = (len(rows), sum(n for _, n in lengths))
         if windows.shape != expected or windows.dtype != np.float32:
             raise ValueError(
                 f"read_windows gave {windows.dtype} {windows.shape} for record {record.key}; "

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -37,16 +37,18 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.data import (
     EpochSampler,
-    ReadImage,
+    ImageSource,
     SpectrogramImages,
     make_loader,
     resolve_precision,
+    rr_features_for,
 )
 from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
 
@@ -101,8 +103,8 @@ def fit_classifier(
     network: nn.Module,
     train_index: pd.DataFrame,
     val: pd.DataFrame,
-    read_train: ReadImage,
-    read_val: ReadImage,
+    train_images: ImageSource,
+    val_images: ImageSource,
     params: TrainingParameters,
     work_dir: Path,
     fingerprint: str,
@@ -122,12 +124,14 @@ def fit_classifier(
     ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
 
     Args:
-        network: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits; its initial
-            weights are the caller's choice. Trained in place.
-        train_index: columns path, aami_class, sampling_weight, class_weight.
-        val: columns path, aami_class.
-        read_train: gives the image of a train path; picklable if ``num_workers`` is above 0.
-        read_val: the same for val.
+        network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
+            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
+            caller's choice. Trained in place.
+        train_index: columns path, aami_class, sampling_weight, class_weight; and the RR columns.
+        val: columns path, aami_class; and the RR columns.
+        train_images: gives the image of a train path (picklable if ``num_workers`` is above 0), or
+            draws those of ``train_index``'s rows.
+        val_images: the same for val.
         params: the recipe.
         work_dir: folder of the checkpoints, made if missing, used by nothing else.
         fingerprint: digest of everything that shapes the result.
@@ -157,18 +161,26 @@ def fit_classifier(
     # Lightning starts the first epoch's workers before it calls set_epoch.
     sampler.set_epoch(start_epoch)
     train_loader = make_loader(
-        SpectrogramImages(read_train, train_index["path"].tolist(), _labels_of(train_index)),
+        SpectrogramImages(
+            train_images,
+            train_index["path"].tolist(),
+            _labels_of(train_index),
+            rr_features_for(network, train_index),
+        ),
         params.batch_size,
         params.num_workers,
         sampler=sampler,
         # A last batch of one row has no variance to normalise by.
         drop_last=len(sampler) >= params.batch_size,
     )
-    mine = slice(rank, None, world_size)
+    judged = np.arange(len(val))[:: params.val_stride][rank::world_size]
     val_loader = make_loader(
-        SpectrogramImages(read_val, val["path"].tolist()[mine], _labels_of(val)[mine]),
+        SpectrogramImages(
+            val_images, val["path"].tolist(), _labels_of(val), rr_features_for(network, val)
+        ),
         params.batch_size,
         params.num_workers,
+        sampler=_Listed(judged),
     )
     module = BeatClassifierModule(
         network.train(),
@@ -176,14 +188,16 @@ def fit_classifier(
         params,
         steps_per_epoch=len(train_loader),
         fingerprint=fingerprint,
+        class_shares=_class_shares_of(train_index),
     )
+    data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
     recorder = _HistoryRecorder(tuple(loggers), params.max_epochs)
     with _quiet_lightning():
         trainer = _make_trainer(params, work_dir, recorder, world_size)
         resume = work_dir / _LAST if start_epoch else None
         try:
             with _keyboard_interrupts():
-                trainer.fit(module, train_loader, val_loader, ckpt_path=resume, weights_only=True)
+                trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except TrainingDivergedError as error:
             kept = work_dir / _LAST
             where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
@@ -291,6 +305,60 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
         )
     first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
     return torch.tensor(first.to_numpy(dtype=np.float32))
+
+
+def _class_shares_of(train_index: pd.DataFrame) -> Tensor:
+    """Return the classes' shares among the rows that are drawn, in AAMI order."""
+    weights = train_index["sampling_weight"].to_numpy(float)
+    sums = np.bincount(_labels_of(train_index), weights, minlength=len(AAMI_CLASSES))
+    return torch.tensor((sums / sums.sum()).astype(np.float32))
+
+
+class _Listed(Sampler[int]):
+    """Gives the positions of a list, in its order."""
+
+    def __init__(self, positions: NDArray[np.intp]) -> None:
+        self.positions = positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions.tolist())
+
+
+class _SpectrogramData(LightningDataModule):
+    """The loaders; and where images are drawn, the drawing, once a batch is on its device.
+
+    Not in the network's module: averaging would copy all signals, and average them.
+    """
+
+    def __init__(
+        self,
+        train_loader: DataLoader[Any],
+        val_loader: DataLoader[Any],
+        train_images: ImageSource,
+        val_images: ImageSource,
+    ) -> None:
+        super().__init__()
+        self._loaders = (train_loader, val_loader)
+        self._images = (train_images, val_images)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[0]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[1]
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        assert self.trainer is not None
+        images = self._images[0 if self.trainer.training else 1]
+        first, *others = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if isinstance(images, nn.Module):
+            first = images.to(device)(first)
+        return (first, *others)
 
 
 # --------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import (
@@ -21,11 +23,18 @@ else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Any
 
 
+# Of the training parameters; images come out alike from the cache and from memory.
+_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
+
+
 def train(
     train_index: pd.DataFrame,
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
     spec_cache_aug: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
     model: ModelParameters,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
@@ -54,7 +63,7 @@ def train(
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json", exclude={"num_workers", "tta_views"}),
+        "training": training.model_dump(mode="json", exclude=_SHAPES_NO_WEIGHT),
         "spec_cache": spec_cache.fingerprint,
         "spec_cache_aug": spec_cache_aug.fingerprint,
         "train_index": hash_table(train_index),
@@ -62,12 +71,18 @@ def train(
     }
     run_fingerprint = fingerprint(described)
     classifier = build_network(model, seed=training.seed)
+
+    def images_of(rows: pd.DataFrame) -> Any:
+        return _choose_images(
+            rows, spec_cache, {**signals, **smote_signals}, typical_beats, spectrogram, training
+        )
+
     result = fit_classifier(
         classifier,
         train_index,
         val,
-        read_train=spec_cache.read,  # the synthetic images stand under the same root
-        read_val=spec_cache.read,
+        train_images=images_of(train_index),
+        val_images=images_of(val),
         params=training,
         work_dir=checkpoint_folder(checkpoint_dir, run_fingerprint),
         fingerprint=run_fingerprint,
@@ -89,16 +104,20 @@ def predict(
     model: Classifier,
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
     training: TrainingParameters,
+    spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights."""
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, _ = model
+    scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     return predict_table(
         classifier,
-        windows[windows["split"].isin(["val", "test"])].reset_index(drop=True),
-        read=spec_cache.read,
+        scored,
+        _choose_images(scored, spec_cache, signals, typical_beats, spectrogram, training),
         batch_size=training.batch_size,
         num_workers=training.num_workers,
         precision=training.precision,
@@ -106,6 +125,22 @@ def predict(
         augmentation=training.augmentation,
         seed=training.seed,
     )
+
+
+def _choose_images(
+    rows: pd.DataFrame,
+    spec_cache: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    spectrogram: SpectrogramParameters,
+    training: TrainingParameters,
+) -> Any:
+    """Return what reads the rows' images from the cache, or draws them from the signals."""
+    if training.images == "cache":
+        return spec_cache.read  # the synthetic images stand under the same root
+    from cnns_spectrograms.imaging.signal_bank import SignalBank
+
+    return SignalBank(rows, signals, spec_cache.fs, spectrogram, typical_beats)
 
 
 def _check_made_together(

@@ -20,6 +20,9 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "windows",
                     "spec_cache",
                     "spec_cache_aug",
+                    "signals",
+                    "smote_signals",
+                    "typical_beats",
                     "params:model",
                     "params:training",
                     "params:spectrogram",
@@ -30,7 +33,15 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
             ),
             Node(
                 predict,
-                inputs=["model", "windows", "spec_cache", "params:training"],
+                inputs=[
+                    "model",
+                    "windows",
+                    "spec_cache",
+                    "signals",
+                    "typical_beats",
+                    "params:training",
+                    "params:spectrogram",
+                ],
                 outputs="predictions",
                 name="predict",
             ),
@@ -41,7 +52,15 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
             Pipeline(
                 template,
                 namespace=f"modelling.{model}",
-                inputs={"train_index", "windows", "spec_cache", "spec_cache_aug"},
+                inputs={
+                    "train_index",
+                    "windows",
+                    "spec_cache",
+                    "spec_cache_aug",
+                    "signals",
+                    "smote_signals",
+                    "typical_beats",
+                },
                 parameters={
                     "params:model": f"params:models.{model}",
                     "params:training": "params:training",
