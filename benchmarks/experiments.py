@@ -195,9 +195,11 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
     )
     seconds = float(result.history["seconds"].sum())
     predictions = predict_table(
-        result.classifier, val.iloc[::2].reset_index(drop=True),
+        result.classifier,
+        val.iloc[::2].reset_index(drop=True),
         SignalBank(val.iloc[::2].reset_index(drop=True), signals, fs, spectrogram, typical),
-        256, 0,
+        256,
+        0,
     )
     scores = score(predictions, train_index)
     clear_checkpoints(work_dir / name)

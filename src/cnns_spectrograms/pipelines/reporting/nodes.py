@@ -93,6 +93,11 @@ def draw_class_distribution(
     )
 
 
+def _first_channel(image: np.ndarray) -> np.ndarray:
+    """Return the window's own spectrogram; the further channels have other axes."""
+    return image if image.ndim == 2 else image[..., 0]
+
+
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
@@ -114,7 +119,7 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            (cache.read(str(row.path)), caption.format(row=row))
+            (_first_channel(cache.read(str(row.path))), caption.format(row=row))
             for cache, table, n, caption in (
                 (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
                 (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),
