@@ -42,11 +42,25 @@ class ExecutionParameters(Parameters):
     """How work fans out over this machine; never changes a result."""
 
     n_jobs: int = Field(-1, description="joblib workers; -1 takes every core")
+    backend: Literal["loky", "dask", "ray"] = Field(
+        "loky", description="loky: processes of this machine; dask, ray: a cluster (extras)"
+    )
+    address: str | None = Field(
+        None, description="of a running Dask or Ray cluster; null starts one on this machine"
+    )
+    check_files: bool = Field(
+        False, description="look at every image of a finished cache, and draw damaged ones again"
+    )
 
     @model_validator(mode="after")
     def _check_n_jobs(self) -> ExecutionParameters:
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0; give a number of workers, or -1 for every core")
+        if self.address is not None and self.backend == "loky":
+            raise ValueError(
+                f"address is {self.address!r}, but backend is loky, which knows no cluster; set "
+                f"backend to dask or ray, or address to null"
+            )
         return self
 
 

@@ -71,7 +71,7 @@ def data(tmp_path: Path) -> dict:
 
     def build(rows: pd.DataFrame, name: str):
         plan = CachePlan(
-            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM, 1
+            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM
         )
         return build_cache(plan, tmp_path / "cache", name)
 

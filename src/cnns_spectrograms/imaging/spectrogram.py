@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters
@@ -167,9 +166,26 @@ def _draw(windows_NS: torch.Tensor, view: _View, params: SpectrogramParameters) 
 
     # The weights of a bilinear pixel sum to 1: scaling and rounding offset may come first.
     grey_NBF = scaled_NBF.flip(1) * 255 + (0.5 + _TIE)
-    size = (params.image_size, params.image_size)
-    grey_NHW = F.interpolate(grey_NBF[:, None], size=size, mode="bilinear", align_corners=False)
-    return grey_NHW[:, 0].to(torch.uint8)  # truncates
+    # Two products of matrices take a fifth of the time of torch's own interpolation.
+    rows_HB = _resize_weights(grey_NBF.shape[1], params.image_size, grey_NBF.device)
+    columns_WF = _resize_weights(grey_NBF.shape[2], params.image_size, grey_NBF.device)
+    grey_NHW = (rows_HB @ grey_NBF) @ columns_WF.T
+    return grey_NHW.to(torch.uint8)  # truncates
+
+
+def _resize_weights(n_source: int, n_target: int, device: torch.device) -> torch.Tensor:
+    """Return the float64 (n_target, n_source) weights of bilinear interpolation along one axis.
+
+    Half-pixel centres, without antialiasing, the edge repeated: those of
+    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
+    """
+    target = torch.arange(n_target, dtype=torch.float64, device=device)
+    source = ((target + 0.5) * n_source / n_target - 0.5).clamp(0, n_source - 1)
+    below = source.floor().long()
+    above = (below + 1).clamp_max(n_source - 1)
+    share = (source - below)[:, None]
+    identity = torch.eye(n_source, dtype=torch.float64, device=device)
+    return (1 - share) * identity[below] + share * identity[above]
 
 
 def _percentile(sorted_NK: torch.Tensor, percent: float) -> torch.Tensor:

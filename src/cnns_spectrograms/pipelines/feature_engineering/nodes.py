@@ -87,6 +87,7 @@ def plan_spectrograms(
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]
+    skipped = records["status"] == "skipped"
     known = dict(zip(names, records["signal_sha256"], strict=True))
     digests = {key: known.get(key) or hash_signal(signals[key]) for key in keys}
     for key in set(keys) & set(typical_beats):  # made of the signal, but of its beats too
@@ -98,5 +99,6 @@ def plan_spectrograms(
         digests=digests,
         fs=fs,
         parameters=spectrogram,
-        n_jobs=execution.n_jobs,
+        execution=execution,
+        skipped=dict(zip(names[skipped], records.loc[skipped, "reason"], strict=True)),
     )
