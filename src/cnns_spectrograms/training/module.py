@@ -6,8 +6,10 @@ takes them. A batch is (images, labels) or (images, labels, rr).
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -46,7 +48,7 @@ class BeatClassifierModule(LightningModule):
         class_weights: (C,) of the loss.
         params: the recipe.
         steps_per_epoch: batches an epoch, on this rank.
-        fingerprint: of everything that shapes the result; goes into the checkpoints.
+        description: everything that shapes the result; goes into the checkpoints.
         class_shares: (C,) shares of the classes among the rows drawn, for the logit adjustment.
     """
 
@@ -56,7 +58,7 @@ class BeatClassifierModule(LightningModule):
         class_weights: Tensor,
         params: TrainingParameters,
         steps_per_epoch: int,
-        fingerprint: str = "",
+        description: Mapping[str, Any] | None = None,
         class_shares: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class BeatClassifierModule(LightningModule):
         )
         self.params = params
         self.steps_per_epoch = steps_per_epoch
-        self.run_fingerprint = fingerprint
+        self.description = json.dumps(dict(description or {}))
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_scores = MulticlassStatScores(num_classes=len(class_weights), average=None)
         self.skipped_step = False
@@ -229,8 +231,8 @@ class BeatClassifierModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the run's fingerprint and the count of bad batches."""
-        checkpoint["fingerprint"] = self.run_fingerprint
+        """Add what shapes the result, as JSON, and the count of bad batches."""
+        checkpoint["description"] = self.description
         checkpoint["bad_in_row"] = self.bad_in_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

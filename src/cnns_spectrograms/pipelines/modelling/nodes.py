@@ -38,19 +38,20 @@ def train(
     model: ModelParameters,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
-    checkpoint_dir: str,
+    checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
 
-    A killed run leaves its checkpoints in a folder named by everything that shapes the
-    result; the same run resumes from them, any other starts anew.
+    A killed run leaves its checkpoints in the folder ``checkpoints``; the same run resumes from
+    them, any other is refused.
 
     Returns:
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
         ValueError: The cache was made with other parameters, the cache, the windows and the
-            train index are not of one making, or the network is unknown.
+            train index are not of one making, the network is unknown, or ``checkpoints`` holds
+            an unfinished training with other parameters or data.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
     """
@@ -69,7 +70,6 @@ def train(
         "train_index": hash_table(train_index),
         "val": hash_table(val),  # it chooses the epoch
     }
-    run_fingerprint = fingerprint(described)
     classifier = build_network(model, seed=training.seed)
 
     def images_of(rows: pd.DataFrame) -> Any:
@@ -84,13 +84,13 @@ def train(
         train_images=images_of(train_index),
         val_images=images_of(val),
         params=training,
-        work_dir=checkpoint_folder(checkpoint_dir, run_fingerprint),
-        fingerprint=run_fingerprint,
+        work_dir=checkpoints,
+        description=described,
         loggers=[ActiveRunLogger()],
     )
     metadata: dict[str, Any] = {
         **described,
-        "fingerprint": run_fingerprint,
+        "fingerprint": fingerprint(described),
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": spec_cache.fs,
         "n_samples": int(windows["n_samples"].iloc[0]),
@@ -182,11 +182,3 @@ class ActiveRunLogger:
 
         if mlflow.active_run() is not None:
             mlflow.log_metrics(metrics, step=step)
-
-
-def checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
-    """Return the folder of a training's checkpoints; a relative one is the project's."""
-    from kedro.utils import find_kedro_project
-
-    project_path = find_kedro_project(Path.cwd()) or Path.cwd()
-    return project_path / checkpoint_dir / run_fingerprint[:16]

@@ -26,7 +26,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model",
                     "params:training",
                     "params:spectrogram",
-                    "params:checkpoint_dir",
+                    "checkpoints",
                 ],
                 outputs=["model", "history"],
                 name="train",
@@ -65,7 +65,6 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model": f"params:models.{model}",
                     "params:training": "params:training",
                     "params:spectrogram": "params:spectrogram",
-                    "params:checkpoint_dir": "params:checkpoint_dir",
                 },
             )
             for model in models
