@@ -16,6 +16,7 @@ from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.cache import CachePlan, build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
+    ExecutionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -87,6 +88,7 @@ def data(tmp_path: Path) -> dict:
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
+        "execution": ExecutionParameters(),
         "checkpoints": tmp_path / "checkpoints",
     }
 

@@ -135,14 +135,24 @@ class BeatClassifierModule(LightningModule):
             alpha = self.params.augmentation.mixup_alpha
             images, rr, partner, share = mix_up(images, rr, alpha)
             logits = self.network(images, *rr)
-            other = self.loss(logits, labels[partner])
-            loss = torch.lerp(other, self.loss(logits, labels), share)
+            other = self._compute_loss(logits, labels[partner])
+            loss = torch.lerp(other, self._compute_loss(logits, labels), share)
         else:
-            loss = self.loss(self.network(images, *rr), labels)
+            loss = self._compute_loss(self.network(images, *rr), labels)
         self._batch_loss = loss.detach()
         # A loss that is not finite gives gradients that are not, here and, once DDP has summed
         # them, on every rank: so all ranks leave the batch out together.
         return loss * torch.where(torch.isfinite(self._batch_loss), 1.0, torch.nan)
+
+    def _compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return this rank's part of the batch's loss; the mean over all ranks is the loss."""
+        terms, weights = self.loss.compute_terms(logits, labels)
+        total = weights.sum()
+        if self.trainer.world_size > 1:
+            # Weights differ between ranks, so the mean of their weighted means is another.
+            torch.distributed.all_reduce(total)
+            total = total / self.trainer.world_size
+        return terms.sum() / total
 
     def configure_gradient_clipping(
         self,

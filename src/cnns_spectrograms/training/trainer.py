@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -69,6 +70,8 @@ HISTORY_COLUMNS = (
 
 _MONITOR = "val_macro_f1"
 _BEST, _LAST = "best.ckpt", "last.ckpt"
+JOB_FOLDER = "job"
+"""Below a folder of checkpoints: what `training.worker` shares with its processes."""
 
 
 class MetricsLogger(Protocol):
@@ -119,8 +122,8 @@ def fit_classifier(
     description, training goes on from there; a checkpoint of any other is refused. Once the
     result is safe, call `clear_checkpoints`.
 
-    Under torchrun every process calls this with the same arguments and the batch size of one
-    device; in a process of its own it trains on one device, CUDA where there is one.
+    Under torchrun every process calls this with the same arguments, and takes its share of each
+    batch; in a process of its own it trains on one device, CUDA where there is one.
 
     Workers are started afresh, not forked, so a script of one's own that calls this needs
     ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
@@ -154,9 +157,17 @@ def fit_classifier(
     rank, world_size = _find_rank()
     start_epoch = _find_start(work_dir, description)
 
+    if params.batch_size % world_size:
+        raise ValueError(
+            f"batch_size is {params.batch_size}; expected a multiple of the {world_size} processes"
+        )
+    batch_size = params.batch_size // world_size
+    n_draws = params.samples_per_epoch or len(train_index)
+    if n_draws > params.batch_size:  # whole batches alone: one of one row has no variance
+        n_draws -= n_draws % params.batch_size
     sampler = EpochSampler(
         train_index["sampling_weight"].to_numpy(),
-        params.samples_per_epoch or len(train_index),
+        n_draws,
         seed=params.seed,
         rank=rank,
         world_size=world_size,
@@ -170,18 +181,16 @@ def fit_classifier(
             _labels_of(train_index),
             rr_features_for(network, train_index),
         ),
-        params.batch_size,
+        batch_size,
         params.num_workers,
         sampler=sampler,
-        # A last batch of one row has no variance to normalise by.
-        drop_last=len(sampler) >= params.batch_size,
     )
     judged = np.arange(len(val))[:: params.val_stride][rank::world_size]
     val_loader = make_loader(
         SpectrogramImages(
             val_images, val["path"].tolist(), _labels_of(val), rr_features_for(network, val)
         ),
-        params.batch_size,
+        batch_size,
         params.num_workers,
         sampler=_Listed(judged),
     )
@@ -228,13 +237,18 @@ def read_checkpoint_fingerprint(work_dir: Path) -> str | None:
 
 
 def clear_checkpoints(work_dir: Path) -> None:
-    """Delete the checkpoints of `fit_classifier`, and the folder if nothing else is in it."""
+    """Delete what `fit_classifier` keeps, and the folder if nothing else is in it."""
     work_dir = Path(work_dir)
+    _delete_checkpoints(work_dir)
+    shutil.rmtree(work_dir / JOB_FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):  # absent, or holds the files of others
+        work_dir.rmdir()
+
+
+def _delete_checkpoints(work_dir: Path) -> None:
     for name in (_BEST, _LAST):
         for path in (work_dir / name, *work_dir.glob(f".{name}.*.tmp")):
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # absent, or holds the files of others
-        work_dir.rmdir()
 
 
 def _make_trainer(
@@ -396,7 +410,7 @@ def _find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
             return start
         logger.warning("The checkpoint %s is unreadable; training starts anew", path)
     if _find_rank()[0] == 0:
-        clear_checkpoints(work_dir)
+        _delete_checkpoints(work_dir)
     return 0
 
 

@@ -26,6 +26,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model",
                     "params:training",
                     "params:spectrogram",
+                    "params:execution",
                     "checkpoints",
                 ],
                 outputs=["model", "history"],
@@ -65,6 +66,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model": f"params:models.{model}",
                     "params:training": "params:training",
                     "params:spectrogram": "params:spectrogram",
+                    "params:execution": "params:execution",
                 },
             )
             for model in models
