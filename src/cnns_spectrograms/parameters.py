@@ -39,7 +39,12 @@ def fingerprint(value: Any) -> str:
 
 
 class ExecutionParameters(Parameters):
-    """How work fans out over this machine; never changes a result."""
+    """How work fans out over machines; no fingerprint depends on it.
+
+    Images come out the same for any ``n_jobs``. Processes that train together share each batch,
+    but draw their own random numbers and normalise over their own rows: another number of them
+    is like another seed.
+    """
 
     n_jobs: int = Field(-1, description="joblib workers; -1 takes every core")
     backend: Literal["loky", "dask", "ray"] = Field(
@@ -50,6 +55,15 @@ class ExecutionParameters(Parameters):
     )
     check_files: bool = Field(
         False, description="look at every image of a finished cache, and draw damaged ones again"
+    )
+    training_processes: int = Field(
+        1, ge=1, description="processes that train one network, on each host; one a GPU"
+    )
+    training_hosts: int = Field(1, ge=1, description="hosts that train one network")
+    training_endpoint: str | None = Field(
+        None,
+        pattern=r"^[^:\s]+:\d+$",
+        description="host:port of this host as the others reach it; null: its name, port 29400",
     )
 
     @model_validator(mode="after")

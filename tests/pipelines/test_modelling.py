@@ -16,6 +16,7 @@ from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.cache import CachePlan, build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
+    ExecutionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -27,6 +28,7 @@ from cnns_spectrograms.pipelines.modelling.nodes import (
     predict,
     train,
 )
+from cnns_spectrograms.training.trainer import clear_checkpoints
 
 SPECTROGRAM = SpectrogramParameters(image_size=32)
 TRAINING = TrainingParameters(
@@ -86,7 +88,8 @@ def data(tmp_path: Path) -> dict:
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
-        "checkpoint_dir": str(tmp_path / "checkpoints"),
+        "execution": ExecutionParameters(),
+        "checkpoints": tmp_path / "checkpoints",
     }
 
 
@@ -103,7 +106,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert description["n_samples"] == 900
     assert description["spec_cache"] == data["spec_cache"].fingerprint
     # Until the whole run has ended, the same command can use the checkpoints.
-    assert list((tmp_path / "checkpoints").glob("*/*.ckpt"))
+    assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     again, history_again = train(**data)
     pd.testing.assert_frame_equal(history_again, history)  # its seconds too: nothing was trained
     predictions = score(model, data)
@@ -113,6 +116,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
 
 def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     def fingerprint(**changes) -> str:
+        clear_checkpoints(data["checkpoints"])
         (_, description), _ = train(**{**data, **changes})
         return description["fingerprint"]
 
@@ -129,6 +133,23 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     val = windows.index[windows["split"] == "val"]
     windows.loc[val[0], "aami_class"] = "V"  # was N
     assert fingerprint(windows=windows) != one
+
+
+def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:
+    train(**data)  # its run has not ended: the checkpoints are there
+    model = MODEL.model_copy(update={"dropout": 0.1})
+    training = TRAINING.model_copy(update={"learning_rate": 1e-3, "num_workers": 1})
+    index = data["train_index"].assign(sampling_weight=1.0)
+    changes = {"model": model, "training": training, "train_index": index}
+    with pytest.raises(ValueError, match="unfinished training") as refusal:
+        train(**{**data, **changes})
+    said = str(refusal.value)
+    assert "model.dropout is 0.3 in the checkpoint and 0.1 now" in said
+    assert "training.learning_rate is 0.0003 in the checkpoint and 0.001 now" in said
+    assert "train_index is " in said
+    assert said.count(" in the checkpoint and ") == 3
+    clear_checkpoints(data["checkpoints"])
+    train(**{**data, **changes})
 
 
 def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path: Path) -> None:
@@ -183,6 +204,7 @@ def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
 
 def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: dict) -> None:
     (cached, described), history = train(**data)
+    clear_checkpoints(data["checkpoints"])
     memory = TRAINING.model_copy(update={"images": "memory"})
     (drawn, described_again), history_again = train(**{**data, "training": memory})
     assert described_again["fingerprint"] == described["fingerprint"]
@@ -203,5 +225,6 @@ def test_rr_intervals_reach_the_network(data: dict) -> None:
     windows = data["windows"].assign(rr_previous_s=0.3)
     after = score(trained, {**data, "windows": windows})
     assert not np.allclose(before["prob_S"], after["prob_S"])
+    clear_checkpoints(data["checkpoints"])
     plain, _ = train(**data)
     pd.testing.assert_frame_equal(score(plain, data), score(plain, {**data, "windows": windows}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import warnings
 from typing import Any
@@ -192,13 +193,13 @@ def test_the_row_of_bad_batches_goes_on_into_the_next_epoch() -> None:
 
 def test_the_row_of_bad_batches_goes_on_after_a_resume() -> None:
     first, second = (
-        BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1, "abc")
+        BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1, {"data": "abc"})
         for _ in range(2)
     )
     first.bad_in_row = 2
     checkpoint: dict[str, Any] = {}
     first.on_save_checkpoint(checkpoint)
-    assert checkpoint["fingerprint"] == "abc"
+    assert json.loads(checkpoint["description"]) == {"data": "abc"}
     second.on_load_checkpoint(checkpoint)
     assert second.bad_in_row == 2
 

@@ -160,7 +160,6 @@ def make_loader(
     batch_size: int,
     num_workers: int,
     sampler: Sampler[int] | None = None,
-    drop_last: bool = False,
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Return a loader of batches: images or positions of rows, int64 (B,) labels, RR features.
 
@@ -170,7 +169,6 @@ def make_loader(
         batch_size: images at once.
         num_workers: processes that read, started afresh; 0 reads in this one.
         sampler: gives the order; None keeps that of the rows.
-        drop_last: leave out a last batch that is not full.
     """
     context = None
     if dataset.read is None:
@@ -186,7 +184,6 @@ def make_loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
-        drop_last=drop_last,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),

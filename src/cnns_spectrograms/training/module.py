@@ -6,8 +6,10 @@ takes them. A batch is (images, labels) or (images, labels, rr).
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -46,7 +48,7 @@ class BeatClassifierModule(LightningModule):
         class_weights: (C,) of the loss.
         params: the recipe.
         steps_per_epoch: batches an epoch, on this rank.
-        fingerprint: of everything that shapes the result; goes into the checkpoints.
+        description: everything that shapes the result; goes into the checkpoints.
         class_shares: (C,) shares of the classes among the rows drawn, for the logit adjustment.
     """
 
@@ -56,7 +58,7 @@ class BeatClassifierModule(LightningModule):
         class_weights: Tensor,
         params: TrainingParameters,
         steps_per_epoch: int,
-        fingerprint: str = "",
+        description: Mapping[str, Any] | None = None,
         class_shares: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class BeatClassifierModule(LightningModule):
         )
         self.params = params
         self.steps_per_epoch = steps_per_epoch
-        self.run_fingerprint = fingerprint
+        self.description = json.dumps(dict(description or {}))
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_scores = MulticlassStatScores(num_classes=len(class_weights), average=None)
         self.skipped_step = False
@@ -133,14 +135,24 @@ class BeatClassifierModule(LightningModule):
             alpha = self.params.augmentation.mixup_alpha
             images, rr, partner, share = mix_up(images, rr, alpha)
             logits = self.network(images, *rr)
-            other = self.loss(logits, labels[partner])
-            loss = torch.lerp(other, self.loss(logits, labels), share)
+            other = self._compute_loss(logits, labels[partner])
+            loss = torch.lerp(other, self._compute_loss(logits, labels), share)
         else:
-            loss = self.loss(self.network(images, *rr), labels)
+            loss = self._compute_loss(self.network(images, *rr), labels)
         self._batch_loss = loss.detach()
         # A loss that is not finite gives gradients that are not, here and, once DDP has summed
         # them, on every rank: so all ranks leave the batch out together.
         return loss * torch.where(torch.isfinite(self._batch_loss), 1.0, torch.nan)
+
+    def _compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return this rank's part of the batch's loss; the mean over all ranks is the loss."""
+        terms, weights = self.loss.compute_terms(logits, labels)
+        total = weights.sum()
+        if self.trainer.world_size > 1:
+            # Weights differ between ranks, so the mean of their weighted means is another.
+            torch.distributed.all_reduce(total)
+            total = total / self.trainer.world_size
+        return terms.sum() / total
 
     def configure_gradient_clipping(
         self,
@@ -229,8 +241,8 @@ class BeatClassifierModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the run's fingerprint and the count of bad batches."""
-        checkpoint["fingerprint"] = self.run_fingerprint
+        """Add what shapes the result, as JSON, and the count of bad batches."""
+        checkpoint["description"] = self.description
         checkpoint["bad_in_row"] = self.bad_in_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

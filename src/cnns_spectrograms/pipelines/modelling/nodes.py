@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import (
+    ExecutionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -19,8 +20,9 @@ from cnns_spectrograms.parameters import (
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.imaging.cache import SpectrogramCache
+    from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
-    Classifier = SpectrogramCache = Any
+    Classifier = SpectrogramCache = Images = Any
 
 
 # Of the training parameters; images come out alike from the cache and from memory.
@@ -38,24 +40,28 @@ def train(
     model: ModelParameters,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
-    checkpoint_dir: str,
+    execution: ExecutionParameters,
+    checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
 
-    A killed run leaves its checkpoints in a folder named by everything that shapes the
-    result; the same run resumes from them, any other starts anew.
+    A killed run leaves its checkpoints in the folder ``checkpoints``; the same run resumes from
+    them, any other is refused.
 
     Returns:
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
         ValueError: The cache was made with other parameters, the cache, the windows and the
-            train index are not of one making, or the network is unknown.
+            train index are not of one making, the network is unknown, or ``checkpoints`` holds
+            an unfinished training with other parameters or data.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
+        TrainingProcessError: One of several processes failed.
     """
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.trainer import fit_classifier
+    from cnns_spectrograms.training.worker import fit_in_processes
 
     for cache in (spec_cache, spec_cache_aug):
         cache.check_parameters(spectrogram, spec_cache.fs)
@@ -69,31 +75,45 @@ def train(
         "train_index": hash_table(train_index),
         "val": hash_table(val),  # it chooses the epoch
     }
-    run_fingerprint = fingerprint(described)
     classifier = build_network(model, seed=training.seed)
-
-    def images_of(rows: pd.DataFrame) -> Any:
-        return _choose_images(
-            rows, spec_cache, {**signals, **smote_signals}, typical_beats, spectrogram, training
-        )
-
-    result = fit_classifier(
-        classifier,
-        train_index,
-        val,
-        train_images=images_of(train_index),
-        val_images=images_of(val),
-        params=training,
-        work_dir=checkpoint_folder(checkpoint_dir, run_fingerprint),
-        fingerprint=run_fingerprint,
-        loggers=[ActiveRunLogger()],
+    images = _choose_images(
+        spec_cache, {**signals, **smote_signals}, typical_beats, spectrogram, training
     )
+    loggers = [ActiveRunLogger()]
+    n_processes = execution.training_processes * execution.training_hosts
+    if n_processes > 1:
+        result = fit_in_processes(
+            classifier,
+            train_index,
+            val,
+            images,
+            training,
+            checkpoints,
+            described,
+            execution.training_processes,
+            execution.training_hosts,
+            execution.training_endpoint,
+            loggers,
+        )
+    else:
+        result = fit_classifier(
+            classifier,
+            train_index,
+            val,
+            images.open(train_index),
+            images.open(val),
+            training,
+            checkpoints,
+            described,
+            loggers,
+        )
     metadata: dict[str, Any] = {
         **described,
-        "fingerprint": run_fingerprint,
+        "fingerprint": fingerprint(described),
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": spec_cache.fs,
         "n_samples": int(windows["n_samples"].iloc[0]),
+        "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,
     }
@@ -113,11 +133,12 @@ def predict(
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, _ = model
+    images = _choose_images(spec_cache, signals, typical_beats, spectrogram, training)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     return predict_table(
         classifier,
         scored,
-        _choose_images(scored, spec_cache, signals, typical_beats, spectrogram, training),
+        images.open(scored),
         batch_size=training.batch_size,
         num_workers=training.num_workers,
         precision=training.precision,
@@ -128,19 +149,18 @@ def predict(
 
 
 def _choose_images(
-    rows: pd.DataFrame,
     spec_cache: SpectrogramCache,
     signals: Mapping[str, np.ndarray],
     typical_beats: Mapping[str, np.ndarray],
     spectrogram: SpectrogramParameters,
     training: TrainingParameters,
-) -> Any:
-    """Return what reads the rows' images from the cache, or draws them from the signals."""
-    if training.images == "cache":
-        return spec_cache.read  # the synthetic images stand under the same root
-    from cnns_spectrograms.imaging.signal_bank import SignalBank
+) -> Images:
+    """Return what reads images from the cache, or draws them from the signals."""
+    from cnns_spectrograms.training.images import CachedImages, DrawnImages
 
-    return SignalBank(rows, signals, spec_cache.fs, spectrogram, typical_beats)
+    if training.images == "cache":
+        return CachedImages(spec_cache.root)  # the synthetic images stand under the same root
+    return DrawnImages(signals, typical_beats, spec_cache.fs, spectrogram)
 
 
 def _check_made_together(
@@ -182,11 +202,3 @@ class ActiveRunLogger:
 
         if mlflow.active_run() is not None:
             mlflow.log_metrics(metrics, step=step)
-
-
-def checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
-    """Return the folder of a training's checkpoints; a relative one is the project's."""
-    from kedro.utils import find_kedro_project
-
-    project_path = find_kedro_project(Path.cwd()) or Path.cwd()
-    return project_path / checkpoint_dir / run_fingerprint[:16]

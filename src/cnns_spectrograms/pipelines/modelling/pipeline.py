@@ -26,7 +26,8 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model",
                     "params:training",
                     "params:spectrogram",
-                    "params:checkpoint_dir",
+                    "params:execution",
+                    "checkpoints",
                 ],
                 outputs=["model", "history"],
                 name="train",
@@ -65,7 +66,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
                     "params:model": f"params:models.{model}",
                     "params:training": "params:training",
                     "params:spectrogram": "params:spectrogram",
-                    "params:checkpoint_dir": "params:checkpoint_dir",
+                    "params:execution": "params:execution",
                 },
             )
             for model in models
