@@ -301,8 +301,26 @@ class ModelParameters(Parameters):
     )
 
 
+class SubsetParameters(Parameters):
+    """A named part of the test split that is scored on its own."""
+
+    databases: list[str] = Field(min_length=1)
+    without: dict[str, list[RecordId]] = Field(
+        default_factory=dict, description="database name -> records that are left out"
+    )
+    classes: list[Literal["N", "S", "V", "F", "Q"]] | None = Field(
+        None, min_length=2, description="the classes that beats have and are called; null: all"
+    )
+
+
 class ReportingParameters(Parameters):
-    """What the figures show."""
+    """What is scored, and what the figures show."""
+
+    subsets: dict[str, SubsetParameters | None] = Field(
+        default_factory=dict,
+        description="parts of the test split scored on their own; null leaves one out",
+    )
+    n_resamples: int = Field(2000, ge=100, description="draws of patients for the intervals")
 
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
     examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")

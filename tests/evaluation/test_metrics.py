@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
+    roc_auc_score,
 )
 
 from cnns_spectrograms.evaluation.metrics import (
@@ -23,8 +25,10 @@ from cnns_spectrograms.evaluation.metrics import (
     evaluate_predictions,
     format_classification_report,
     per_record_table,
+    select_subset,
     validate_predictions,
 )
+from cnns_spectrograms.parameters import SubsetParameters
 
 CLASSES = ("N", "S", "V", "F", "Q")
 
@@ -292,6 +296,7 @@ def test_classification_report_is_the_aligned_text() -> None:
         "\n"
         "macro F1 0.567  mean over the classes present in the truth (N, S, V, F)\n"
         "accuracy 0.700  10 beats, 3 records, split test\n"
+        "kappa 0.552\n"
     )
 
 
@@ -386,3 +391,48 @@ class TestCompareModels:
     def test_refuses_no_model(self) -> None:
         with pytest.raises(ValueError, match="no models"):
             compare_models({})
+
+
+def test_kappa_worked_by_hand() -> None:
+    # Agreement 7/10; by chance (5*5 + 2*1 + 2*3 + 1*0 + 0*1) / 100 = 0.33: (0.7 - 0.33) / 0.67.
+    assert evaluate_predictions(HAND)["kappa"] == pytest.approx(0.37 / 0.67)
+    assert evaluate_predictions(make_predictions("NNN", "NNN"))["kappa"] is None
+
+
+def test_areas_are_those_of_one_class_against_the_others() -> None:
+    rng = np.random.default_rng(0)
+    table = make_predictions("NSVF" * 20, "NNNN" * 20)
+    probabilities = rng.dirichlet(np.ones(5), len(table))
+    table[[f"prob_{name}" for name in CLASSES]] = probabilities
+    table["predicted"] = np.array(CLASSES)[probabilities.argmax(axis=1)]
+    metrics = evaluate_predictions(table)
+    for k, name in enumerate("NSVF"):
+        is_k = table["aami_class"] == name
+        found = metrics["per_class"][name]
+        assert found["roc_auc"] == pytest.approx(roc_auc_score(is_k, probabilities[:, k]))
+        expected = average_precision_score(is_k, probabilities[:, k])
+        assert found["average_precision"] == pytest.approx(expected)
+    assert metrics["per_class"]["Q"]["roc_auc"] is None  # absent
+    alone = evaluate_predictions(make_predictions("VV", "VN"))
+    assert alone["per_class"]["V"]["roc_auc"] is None  # nothing to tell it from
+    bare = evaluate_predictions(table.drop(columns="prob_N"))
+    assert "roc_auc" not in bare["per_class"]["N"]
+
+
+class TestSubsets:
+    def test_records_and_classes(self) -> None:
+        table = make_predictions("NSQV", "QSQV", ["100", "107", "100", "232"])
+        table.loc[0, ["prob_S", "prob_V"]] = [0.05, 0.15]
+        subset = SubsetParameters(
+            databases=["mitdb"], without={"mitdb": ["107"]}, classes=["N", "S", "V", "F"]
+        )
+        rows = select_subset(table, subset)
+        assert rows["record_id"].tolist() == ["100", "232"]  # no 107, no beat of class Q
+        # The first was called Q; of the classes that count, V is the most probable.
+        assert rows["predicted"].tolist() == ["V", "V"]
+        whole = select_subset(table, SubsetParameters(databases=["mitdb"]))
+        pd.testing.assert_frame_equal(whole, table)
+
+    def test_none_is_empty(self) -> None:
+        subset = SubsetParameters(databases=["svdb"], classes=["N", "S"])
+        assert select_subset(HAND, subset).empty

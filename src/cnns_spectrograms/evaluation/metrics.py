@@ -11,9 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import SubsetParameters
 
 ClassStatus = Literal["scored", "missed", "absent"]
 
@@ -94,18 +102,22 @@ def evaluate_predictions(
     wrongly given to it still cost the recall of the classes they belong to.
 
     Args:
-        predictions: One row a beat, of one split; reads split, db, record_id, aami_class and
-            predicted. The order of the rows does not matter.
+        predictions: One row a beat, of one split; reads split, db, record_id, aami_class,
+            predicted and, where they are there, ``prob_<class>``. The order of the rows does not
+            matter.
         classes: All class names; K of them.
 
     Returns:
         A JSON-ready dictionary, without NaN:
 
         - split, n_beats, n_records, classes (K names);
-        - accuracy, macro_f1, macro_f1_classes;
+        - accuracy, macro_f1, macro_f1_classes; kappa (Cohen 1960; None where truth and
+          predictions are all of one class);
         - per_class: for each class precision, recall, f1, support, n_predicted and status:
           ``'scored'``; ``'missed'`` (in the truth but never predicted: recall and F1 0,
           precision None); ``'absent'`` (no beat in the truth: precision, recall, F1 None);
+        - in per_class, with probabilities, roc_auc and average_precision of the class against all
+          others (None where it is absent, or the only one);
         - confusion_matrix: K x K counts, rows the truth, columns the predictions;
         - confusion_matrix_normalized: each row divided by its sum, so that the diagonal is the
           recall; the K values of an absent class's row are None.
@@ -145,6 +157,15 @@ def evaluate_predictions(
             "status": status,
         }
         normalized.append((matrix[k] / support[k]).tolist() if present else [None] * len(classes))
+    if all(f"prob_{name}" in predictions.columns for name in classes):
+        for k, name in enumerate(classes):
+            is_k, score = truth == k, predictions[f"prob_{name}"].to_numpy(float)
+            both = bool(is_k.any() and not is_k.all())
+            per_class[name]["roc_auc"] = float(roc_auc_score(is_k, score)) if both else None
+            per_class[name]["average_precision"] = (
+                float(average_precision_score(is_k, score)) if both else None
+            )
+    one_class = len(set(truth) | set(predicted)) == 1  # kappa is 0 / 0
     present_classes = [name for name in classes if per_class[name]["status"] != "absent"]
     return {
         "split": splits[0],
@@ -154,10 +175,38 @@ def evaluate_predictions(
         "accuracy": float(accuracy_score(truth, predicted)),
         "macro_f1": float(np.mean([per_class[name]["f1"] for name in present_classes])),
         "macro_f1_classes": present_classes,
+        "kappa": None if one_class else float(cohen_kappa_score(truth, predicted)),
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
         "confusion_matrix_normalized": normalized,
     }
+
+
+def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.DataFrame:
+    """Return the beats of a named part of a split, called as one of the classes it is judged in.
+
+    Where the subset has classes of its own, beats of other true classes are left out, and each
+    beat is called the most probable of these classes.
+
+    Args:
+        predictions: The `predictions` table of one split.
+        subset: Which records, and which classes.
+
+    Returns:
+        Rows in the form of `predictions`, numbered from 0; maybe none.
+    """
+    keep = predictions["db"].isin(subset.databases)
+    for db, record_ids in subset.without.items():
+        keep &= ~((predictions["db"] == db) & predictions["record_id"].isin(record_ids))
+    if subset.classes is None:
+        return predictions[keep].reset_index(drop=True)
+    classes = list(subset.classes)
+    rows = predictions[keep & predictions["aami_class"].isin(classes)].reset_index(drop=True)
+    probabilities = rows[[f"prob_{name}" for name in classes]].to_numpy(float)
+    if len(rows):
+        chosen = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
+        rows["predicted"] = pd.Series(chosen, dtype=rows["predicted"].dtype)
+    return rows
 
 
 def format_classification_report(metrics: Mapping[str, Any]) -> str:
@@ -188,6 +237,8 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
         f"accuracy {metrics['accuracy']:.3f}  {metrics['n_beats']:,} beats, "
         f"{metrics['n_records']:,} records, split {metrics['split']}",
     ]
+    if metrics.get("kappa") is not None:
+        lines.append(f"kappa {metrics['kappa']:.3f}")
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +25,13 @@ def evaluate(
     split: SplitParameters,
     reporting: ReportingParameters,
 ) -> tuple[dict[str, Any], str, pd.DataFrame, Figure, Figure]:
-    """Score one model's predictions on val and test.
+    """Score one model's predictions on val, on test, and on named parts of test.
 
     Returns:
-        Metrics by split, the test split's classification report as text, its errors by record,
-        its confusion matrix and the learning curves.
+        Metrics by split and subset, with intervals for test; the test split's classification
+        report as text, its errors by record, its confusion matrix and the learning curves.
     """
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
@@ -40,7 +42,11 @@ def evaluate(
 
     validate_predictions(predictions)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
-    scores = {name: evaluate_predictions(by_split[name]) for name in ("val", "test")}
+    scores: dict[str, Any] = {
+        name: evaluate_predictions(by_split[name]) for name in ("val", "test")
+    }
+    scores["test"]["intervals"] = _find_intervals(by_split["test"], AAMI_CLASSES, reporting)
+    scores["subsets"] = _score_subsets(by_split["test"], reporting)
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
     report = format_classification_report(scores["test"])
@@ -51,6 +57,93 @@ def evaluate(
         plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
         plot_learning_curves(history, f"Learning curves, {title}", synthetic=synthetic),
     )
+
+
+def _find_intervals(
+    rows: pd.DataFrame, classes: Sequence[str], reporting: ReportingParameters
+) -> dict[str, Any]:
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
+
+    return bootstrap_scores(rows, classes, n_resamples=reporting.n_resamples, seed=reporting.seed)
+
+
+def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
+    """Score the named parts of test; one without a beat says so."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions, select_subset
+
+    scores: dict[str, Any] = {}
+    for name, subset in reporting.subsets.items():
+        if subset is None:
+            continue
+        rows = select_subset(test, subset)
+        if rows.empty:
+            scores[name] = {"left_out": "the test split holds no beat of it"}
+            continue
+        classes = subset.classes or AAMI_CLASSES
+        scores[name] = evaluate_predictions(rows, classes)
+        scores[name]["intervals"] = _find_intervals(rows, classes, reporting)
+    return scores
+
+
+def compare_with_reference(predictions: pd.DataFrame, beats: pd.DataFrame) -> pd.DataFrame:
+    """Compare the test split's predictions with the reference beats as EC57 asks for it.
+
+    The predictions stand at the reference's own R peaks, so this tells classification apart from
+    detection: a beat is missed only where it has no window.
+
+    Returns:
+        QRS, VEB and SVEB statistics record by record, then gross and average.
+    """
+    from cnns_spectrograms.evaluation.ec57 import compare_beats, tabulate_records
+
+    test = predictions[predictions["split"] == "test"]
+    matrices = {}
+    for (db, record_id), called in test.groupby(["db", "record_id"]):
+        reference = beats[(beats["db"] == db) & (beats["record_id"] == record_id)]
+        called = called.sort_values("sample", kind="stable")
+        matrices[f"{db}/{record_id}"] = compare_beats(
+            reference["sample"].to_numpy(),
+            reference["aami_class"].tolist(),
+            called["sample"].to_numpy(),
+            called["predicted"].tolist(),
+            float(reference["fs"].iloc[0]),
+        )
+    return tabulate_records(matrices)
+
+
+def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
+    """Compare every two models on the same test beats, by paired bootstrap over patients.
+
+    Returns:
+        One row a pair and score: first, second, score, difference (first minus second), low and
+        high of its 95 % interval, and the share of draws in which the first is better.
+    """
+    from itertools import combinations
+
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
+
+    test = {name: rows[rows["split"] == "test"] for name, rows in predictions.items()}
+    rows = []
+    for first, second in combinations(sorted(test), 2):
+        found = bootstrap_difference(
+            test[first], test[second], n_resamples=reporting.n_resamples, seed=reporting.seed
+        )
+        for score, values in found.items():
+            low, high = values["interval"] or (float("nan"), float("nan"))
+            rows.append(
+                {
+                    "first": first,
+                    "second": second,
+                    "score": score,
+                    "difference": values["difference"],
+                    "low": low,
+                    "high": high,
+                    "share_above_zero": values["share_above_zero"],
+                }
+            )
+    columns = ["first", "second", "score", "difference", "low", "high", "share_above_zero"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def compare(

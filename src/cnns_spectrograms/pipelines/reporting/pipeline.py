@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import compare, draw_class_distribution, draw_contact_sheet, evaluate
+from .nodes import (
+    compare,
+    compare_pairs,
+    compare_with_reference,
+    draw_class_distribution,
+    draw_contact_sheet,
+    evaluate,
+)
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
@@ -31,6 +38,12 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
                 ],
                 name="evaluate",
             ),
+            Node(
+                compare_with_reference,
+                inputs=["predictions", "beats"],
+                outputs="ec57",
+                name="compare_with_reference",
+            ),
         ]
     )
     by_model = [
@@ -40,6 +53,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
             inputs={
                 "predictions": f"modelling.{model}.predictions",
                 "history": f"modelling.{model}.history",
+                "beats": "beats",
             },
             parameters={
                 "params:model": f"params:models.{model}",
@@ -60,6 +74,15 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
                 },
                 outputs=["comparison", "comparison_figure"],
                 name="compare",
+            ),
+            Node(
+                compare_pairs,
+                inputs={
+                    "reporting": "params:reporting",
+                    **{model: f"modelling.{model}.predictions" for model in models},
+                },
+                outputs="paired_differences",
+                name="compare_pairs",
             ),
             Node(
                 draw_class_distribution,
