@@ -281,7 +281,7 @@ class TrainingParameters(Parameters):
     max_bad_batches: int = Field(10, ge=1, description="non-finite losses in a row that stop a run")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="per step; 0 switches EMA off")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
-        "auto", description="auto: 16-mixed on CUDA, bf16-mixed elsewhere"
+        "auto", description="auto: 16-mixed on CUDA, bf16-mixed on CPUs with AMX, else 32-true"
     )
     num_workers: int = Field(2, ge=0, description="processes that read the cache")
     tta_views: int = Field(0, ge=0, description="augmented views averaged at prediction")

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from cnns_spectrograms.parameters import AugmentationParameters
-from cnns_spectrograms.training.augmentation import augment_images, mix_up
+from cnns_spectrograms.training.augmentation import _crop, augment_images, mix_up
 
 OFF: dict[str, Any] = {
     "brightness": 0,
@@ -184,3 +185,18 @@ def test_mixup_blends_a_row_with_its_partner() -> None:
     assert 0 <= share <= 1
     torch.testing.assert_close(mixed, share * images + (1 - share) * images[partner])
     torch.testing.assert_close(rr_mixed, share * rr + (1 - share) * rr[partner])
+
+
+def test_a_crop_is_that_of_grid_sample() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(6, 3, 17, 24)
+    area, split, x, y = (torch.rand(6, 1, 1, 1) for _ in range(4))
+    x, y = 2 * x - 1, 2 * y - 1
+    height, width = (area**split).flatten(), (area ** (1 - split)).flatten()
+    theta = torch.zeros(6, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = width, x.flatten() * (1 - width)
+    theta[:, 1, 1], theta[:, 1, 2] = height, y.flatten() * (1 - height)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    expected = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(_crop(images, area, split, x, y), expected, rtol=0, atol=2e-6)

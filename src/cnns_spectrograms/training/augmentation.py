@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cnns_spectrograms.parameters import AugmentationParameters
 
@@ -62,17 +61,22 @@ def augment_images(
     out = images
     if params.crop_scale < 1:
         out = _crop(out, draw(params.crop_scale, 1), draw(0, 1), draw(-1, 1), draw(-1, 1))
+    # Contrast, brightness and gain are one product and one sum a pixel.
+    scale, shift = out.new_ones(1), out.new_zeros(1)
     if params.contrast > 0:
-        mean = out.mean(dim=(2, 3), keepdim=True)
-        out = torch.lerp(mean, out, draw(1 - params.contrast, 1 + params.contrast))
+        scale = draw(1 - params.contrast, 1 + params.contrast)
+        shift = out.mean(dim=(2, 3), keepdim=True) * (1 - scale)
     if params.brightness > 0:
-        out = out * draw(1 - params.brightness, 1 + params.brightness)
+        factor = draw(1 - params.brightness, 1 + params.brightness)
+        scale, shift = scale * factor, shift * factor
     if params.gain > 0:
-        out = out + draw(-params.gain, params.gain)
+        shift = shift + draw(-params.gain, params.gain)
+    if params.contrast > 0 or params.brightness > 0 or params.gain > 0:
+        out = torch.addcmul(shift, out, scale)
     if params.noise_std > 0:
         noise = torch.empty_like(out).normal_(std=params.noise_std, generator=generator)
-        out = out + noise
-    out = out if out is images else out.clamp(0, 1)
+        out = noise.add_(out)
+    out = out if out is images else out.clamp_(0, 1)
     for axis, widest in ((3, params.time_mask), (2, params.frequency_mask)):
         if widest > 0:
             out = _mask(out, axis, draw(0, widest), draw(0, 1))
@@ -126,10 +130,22 @@ def _crop(images: Tensor, area: Tensor, split: Tensor, x: Tensor, y: Tensor) -> 
         y: the same from top to bottom.
     """
     height, width = area**split, area ** (1 - split)
-    theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
-    theta[:, 0, 0], theta[:, 0, 2] = width.flatten(), (x * (1 - width)).flatten()
-    theta[:, 1, 1], theta[:, 1, 2] = height.flatten(), (y * (1 - height)).flatten()
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    return functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    rows = _resampling(height, y * (1 - height), images.shape[2])
+    columns = _resampling(width, x * (1 - width), images.shape[3])
+    # Two products of matrices take half the time of grid_sample. Not in half precision.
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images @ columns.transpose(2, 3)
+
+
+def _resampling(share: Tensor, centre: Tensor, n: int) -> Tensor:
+    """Return the (B, 1, n, n) matrices that stretch a part of an axis to n pixels, linearly.
+
+    Args:
+        share: (B, 1, 1, 1) of the axis that the part takes.
+        centre: (B, 1, 1, 1) of the part; the axis runs from -1 to 1.
+        n: pixels of the axis.
+    """
+    pixels = torch.arange(n, device=share.device, dtype=share.dtype)
+    places = ((2 * pixels + 1) / n - 1).view(1, 1, n, 1) * share + centre
+    sources = (((places + 1) * n - 1) / 2).clamp(0, n - 1)
+    return (1 - (sources - pixels).abs_()).clamp_min_(0)

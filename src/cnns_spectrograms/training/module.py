@@ -86,10 +86,13 @@ class BeatClassifierModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and the cosine schedule counted in batches."""
+        # A scaler of gradients needs them unscaled before they are clipped, which fused is not.
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.params.learning_rate,
             weight_decay=self.params.weight_decay,
+            fused=not scaled,
         )
         scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
             optimizer,
@@ -117,7 +120,7 @@ class BeatClassifierModule(LightningModule):
     def prepare_images(self, images: Tensor) -> Tensor:
         """Scale images to [0, 1], shrink them in the first epochs, augment them in training."""
         if not images.is_floating_point():
-            images = images.float() / 255
+            images = images.float().div_(255)
         if self.params.first_image_size and self.current_epoch < self.params.first_epochs:
             images = resize_images(images, self.params.first_image_size)
         if self.trainer.training:

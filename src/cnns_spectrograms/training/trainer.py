@@ -49,6 +49,7 @@ from cnns_spectrograms.training.data import (
     EpochSampler,
     ImageSource,
     SpectrogramImages,
+    keep_freed_memory,
     make_loader,
     resolve_precision,
     rr_features_for,
@@ -208,7 +209,7 @@ def fit_classifier(
         trainer = _make_trainer(params, work_dir, recorder, world_size)
         resume = work_dir / _LAST if start_epoch else None
         try:
-            with _keyboard_interrupts():
+            with _keyboard_interrupts(), keep_freed_memory():
                 trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except TrainingDivergedError as error:
             kept = work_dir / _LAST
