@@ -22,7 +22,6 @@ from cnns_spectrograms.training.data import (
     EpochSampler,
     SpectrogramImages,
     epoch_seed,
-    keep_freed_memory,
     resolve_precision,
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from .nodes import compare, draw_class_distribution, draw_contact_sheet, evaluate
+from .shipping import ship
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
@@ -31,6 +32,12 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
                 ],
                 name="evaluate",
             ),
+            Node(
+                ship,
+                inputs=["model", "metrics", "params:split"],
+                outputs=["small_model", "model_card"],
+                name="ship",
+            ),
         ]
     )
     by_model = [
@@ -38,6 +45,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
             template,
             namespace=f"reporting.{model}",
             inputs={
+                "model": f"modelling.{model}.model",
                 "predictions": f"modelling.{model}.predictions",
                 "history": f"modelling.{model}.history",
             },
