@@ -317,7 +317,18 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
     Raises:
         ValueError: `metadata` holds something that JSON has not.
     """
-    from safetensors.torch import save_file
+    content = serialise_classifier(classifier, metadata)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -> bytes:
+    """Return what `save_classifier` writes; the same network and description give the same bytes.
+
+    Raises:
+        ValueError: `metadata` holds something that JSON has not.
+    """
+    from safetensors.torch import save
 
     described = {
         **metadata,
@@ -330,8 +341,8 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
     except (TypeError, ValueError) as error:
         raise ValueError(f"the description of a classifier must be JSON: {error}") from error
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={_HEADER: header})
+    content: bytes = save(tensors, metadata={_HEADER: header})
+    return content
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .nodes import (
     draw_contact_sheet,
     evaluate,
 )
+from .shipping import ship
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
@@ -44,6 +45,12 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
                 outputs="ec57",
                 name="compare_with_reference",
             ),
+            Node(
+                ship,
+                inputs=["model", "metrics", "params:split"],
+                outputs=["small_model", "model_card"],
+                name="ship",
+            ),
         ]
     )
     by_model = [
@@ -51,6 +58,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
             template,
             namespace=f"reporting.{model}",
             inputs={
+                "model": f"modelling.{model}.model",
                 "predictions": f"modelling.{model}.predictions",
                 "history": f"modelling.{model}.history",
                 "beats": "beats",
