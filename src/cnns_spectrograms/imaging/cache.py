@@ -484,7 +484,7 @@ def _build_or_explain(plan: CachePlan, files: _BuildFiles) -> None:
 def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
     try:
         return cache.fingerprint == plan.fingerprint
-    except FileNotFoundError:
+    except (FileNotFoundError, pa.ArrowInvalid):  # ArrowInvalid: emptied by a power failure
         return False
 
 
@@ -529,6 +529,7 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
             bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
             bar.update(len(record_sizes))
 
+    files.require_current(build_id)
     _write_manifest(plan, files, sizes)
     files.end_build()
     seconds = time.perf_counter() - began
@@ -705,6 +706,11 @@ class _BuildFiles:
 
     def write_file(self, path: str, content: bytes, build_id: str) -> None:
         """Write a file below the root in one step, if the build is still the current one."""
+        self.require_current(build_id)
+        self.storage.write(path, content)
+
+    def require_current(self, build_id: str) -> None:
+        """Stop a build that another one has taken over from."""
         stamp = self._stamp_build()
         if self._seen != (build_id, stamp):
             try:
@@ -716,7 +722,6 @@ class _BuildFiles:
                     f"another build has begun in {self.storage.root}; this one stops"
                 )
             self._seen = (build_id, stamp)
-        self.storage.write(path, content)
 
     def _stamp_build(self) -> Any:
         """Return what changes with the build's mark: reading that for every image would be slow."""
