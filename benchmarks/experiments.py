@@ -155,7 +155,6 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
     """Train by one recipe; return its scores on val."""
     from cnns_spectrograms.datasets.signals import Signals
     from cnns_spectrograms.imaging.signal_bank import SignalBank
-    from cnns_spectrograms.parameters import fingerprint
     from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
     from cnns_spectrograms.pipelines.feature_engineering.nodes import (
         make_typical_beats,
@@ -181,7 +180,7 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     fs = int(records["fs"].iloc[0])
     val_bank = SignalBank(val, signals, fs, spectrogram, typical)
-    digest = fingerprint({key: each.model_dump(mode="json") for key, each in params.items()})
+    described = {key: each.model_dump(mode="json") for key, each in params.items()}
     began = time.perf_counter()
     result = fit_classifier(
         build_network(params["model"], seed=training.seed),
@@ -191,7 +190,7 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
         val_bank,
         training,
         work_dir / name,
-        digest,
+        described,
     )
     seconds = float(result.history["seconds"].sum())
     predictions = predict_table(
