@@ -1,0 +1,437 @@
+"""ANSI/AAMI EC57 beat-by-beat comparison of two sets of beat annotations, as WFDB's `bxb` does it.
+
+EC57 names `bxb` as the reference implementation of its beat-by-beat statistics (EC57:1998,
+section 4.2). What is said here about it follows its manual page (WFDB Applications Guide, bxb(1)),
+those of sumstats(1) for several records, and "Evaluating ECG Analyzers" in the same guide.
+
+Shapes: a matrix is (7, 7), rows the reference labels N S V F Q O X, columns the test labels in the
+same order (EC57:1998, Table 3, with the SVEB row and column of `bxb -S`). Element "Vn" of the
+standard is row V, column N. O marks a beat that the other side lacks, X one that it lacks because
+it was shut down; the corner of O and X is always 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, AAMI_CLASSES
+
+EC57_LABELS: tuple[str, ...] = (*AAMI_CLASSES, "O", "X")
+"""Labels of the rows and columns of a matrix."""
+
+MATCH_WINDOW_S = 0.15
+"""Greatest difference in time of two annotations of one beat, s (bxb(1), option -w)."""
+
+LEARNING_PERIOD_S = 300.0
+"""Beginning of a record that is not scored, s (bxb(1), option -f)."""
+
+BXB_CLASS_OF_SYMBOL: dict[str, str] = {
+    **AAMI_CLASS_OF_SYMBOL,
+    **dict.fromkeys("ejn", "S"),  # escape beats
+    "B": "N",
+    "r": "V",
+    "?": "Q",
+}
+"""How `bxb` itself maps symbols. It differs from this project's mapping (de Chazal 2004), which
+takes atrial and nodal escape beats (e, j) for N and leaves B, n, r and ? without a class."""
+
+_SHUTDOWN_BITS = 0x30  # both signals unreadable, in the subtype of a "~" annotation
+_FAR = 2**62  # the time of the annotation after the last, as bxb has it
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Beats of one record in time order, with the intervals that change how they are counted.
+
+    Attributes:
+        sample: `(n_beats,)` int64, position of each beat, samples.
+        label: `(n_beats,)` AAMI class of each beat, one letter.
+        vf: (first, last) sample of each episode of ventricular flutter or fibrillation.
+        shutdown: (first, last) sample of each interval in which the signals could not be read.
+    """
+
+    sample: NDArray[np.int64]
+    label: NDArray[np.str_]
+    vf: Sequence[tuple[int, int]] = field(default=())
+    shutdown: Sequence[tuple[int, int]] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.sample.ndim != 1 or self.sample.shape != self.label.shape:
+            raise ValueError(
+                f"{self.sample.shape} samples and {self.label.shape} labels; expected one label a "
+                f"beat"
+            )
+        if np.any(np.diff(self.sample) < 0):
+            raise ValueError("beats are not in time order; sort them by sample")
+        unknown = sorted(set(self.label.tolist()) - set(AAMI_CLASSES))
+        if unknown:
+            raise ValueError(
+                f"beats have the labels {unknown}; expected {', '.join(AAMI_CLASSES)}: map "
+                f"annotation symbols with annotations_from_symbols"
+            )
+
+
+def make_annotations(sample: ArrayLike, label: Sequence[str] | ArrayLike) -> Annotations:
+    """Return beats as annotations, in time order, with no episode and no shutdown."""
+    samples, labels = np.asarray(sample, dtype=np.int64), np.asarray(label, dtype=str)
+    if samples.shape == labels.shape:
+        order = np.argsort(samples, kind="stable")
+        samples, labels = samples[order], labels[order]
+    return Annotations(samples, labels)
+
+
+def annotations_from_symbols(
+    sample: ArrayLike,
+    symbol: Sequence[str],
+    subtype: ArrayLike | None = None,
+    *,
+    fs: float,
+    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
+    match_window_s: float = MATCH_WINDOW_S,
+) -> Annotations:
+    """Return the beats, episodes and shutdowns of an annotation file.
+
+    As in `bxb`: whatever stands between `[` and `]` is left out; a `~` annotation with bits 4 and
+    5 of its subtype set begins a shutdown, and one without them ends it. One that is followed by
+    anything else marks a shutdown between the beats around it, less a match window on each side.
+
+    Args:
+        sample: `(n,)` position of each annotation, samples, in time order.
+        symbol: WFDB symbol of each.
+        subtype: of each; None for zeros.
+        fs: samples a second.
+        class_of_symbol: AAMI class of each symbol that is a beat.
+        match_window_s: see `compare_annotations`.
+    """
+    samples = np.asarray(sample, dtype=np.int64)
+    subtypes = np.zeros(len(samples), int) if subtype is None else np.asarray(subtype, dtype=int)
+    window = _window_samples(match_window_s, fs)
+    beats: list[tuple[int, str]] = []
+    vf: list[tuple[int, int]] = []
+    shutdown: list[tuple[int, int]] = []
+    vf_on: int | None = None
+    shutdown_on: int | None = None
+    last_end = 0  # of the beat or episode before
+    for at, name, sub in zip(samples.tolist(), symbol, subtypes.tolist(), strict=True):
+        is_shutdown = name == "~" and (sub & _SHUTDOWN_BITS) == _SHUTDOWN_BITS
+        if shutdown_on is not None:
+            if name == "~" and not is_shutdown:
+                shutdown.append((shutdown_on, at))
+            else:
+                first = last_end + window
+                shutdown.append((min(first, at - window), at - window))
+            shutdown_on = None
+        if vf_on is not None:
+            if name == "]":
+                vf.append((vf_on, at))
+                vf_on, last_end = None, at
+            continue
+        if name == "[":
+            vf_on = at
+        elif is_shutdown:
+            shutdown_on = at
+        elif name in class_of_symbol:
+            beats.append((at, class_of_symbol[name]))
+            last_end = at
+    if vf_on is not None:
+        vf.append((vf_on, _FAR))
+    if shutdown_on is not None:
+        shutdown.append((shutdown_on, _FAR))
+    return Annotations(
+        np.array([at for at, _ in beats], dtype=np.int64),
+        np.array([name for _, name in beats], dtype=str),
+        vf,
+        shutdown,
+    )
+
+
+def read_annotations(
+    path: Path | str,
+    extension: str,
+    *,
+    fs: float,
+    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
+) -> Annotations:
+    """Read a WFDB annotation file, with its times brought to another rate.
+
+    Args:
+        path: record, without extension.
+        extension: annotator, such as `atr`.
+        fs: rate that samples are to count at, Hz; a time goes to the nearest sample.
+        class_of_symbol: see `annotations_from_symbols`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: nothing states the file's own rate.
+    """
+    import wfdb
+
+    path = Path(path)
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
+            f"there: give the folder of the databases as the parameter 'physionet'"
+        )
+    found = wfdb.rdann(str(path), extension)
+    source_fs = found.fs or wfdb.rdheader(str(path)).fs
+    if not source_fs:
+        raise ValueError(f"neither {file} nor its header states a sampling rate; add it to either")
+    samples = np.rint(np.asarray(found.sample) * (fs / float(source_fs))).astype(np.int64)
+    return annotations_from_symbols(
+        samples, found.symbol, found.subtype, fs=fs, class_of_symbol=class_of_symbol
+    )
+
+
+def compare_annotations(
+    reference: Annotations,
+    test: Annotations,
+    *,
+    fs: float,
+    match_window_s: float = MATCH_WINDOW_S,
+    learning_period_s: float = LEARNING_PERIOD_S,
+) -> NDArray[np.int64]:
+    """Pair the beats of two annotators and count the pairs.
+
+    Beats pair when they are no further apart than the match window, a beat with the nearest of two
+    candidates (with the rule of November 2002 for two pairs inside one window). A reference beat
+    without a partner is counted in column O (X while the test annotator is shut down), a test beat
+    without one in row O (X while the reference is); a test beat inside an episode of fibrillation
+    of the reference is not counted.
+
+    A learning period ends as in `bxb`: the last test beat before its end may pair with the first
+    reference beat after it, and a test beat less than a match window after its end that pairs
+    with nothing is dropped, since its partner may stand before.
+
+    Args:
+        reference: beats of the reference annotator, at `fs`.
+        test: beats of the annotator under test, at `fs`.
+        fs: samples a second.
+        match_window_s: EC57 asks for 0.15 s.
+        learning_period_s: EC57 asks for 300 s; 0 scores the whole record.
+
+    Returns:
+        `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
+
+    Raises:
+        ValueError: a duration is negative, or the rate not positive.
+    """
+    if fs <= 0 or match_window_s < 0 or learning_period_s < 0:
+        raise ValueError(
+            f"fs is {fs} Hz, match_window_s {match_window_s} s, learning_period_s "
+            f"{learning_period_s} s; expected a positive rate and no negative duration"
+        )
+    window = _window_samples(match_window_s, fs)
+    start = round(learning_period_s * fs)
+    index = {name: i for i, name in enumerate(EC57_LABELS)}
+    ref_at = [*reference.sample.tolist(), _FAR, _FAR]
+    test_at = [*test.sample.tolist(), _FAR, _FAR]
+    ref_label = [index[name] for name in reference.label.tolist()]
+    test_label = [index[name] for name in test.label.tolist()]
+    n_ref, n_test = len(ref_label), len(test_label)
+    matrix = np.zeros((len(EC57_LABELS), len(EC57_LABELS)), dtype=np.int64)
+    i = int(np.searchsorted(reference.sample, start))
+    j = int(np.searchsorted(test.sample, start))
+    if start > 0 and i < n_ref:
+        first = ref_at[i]
+        before = test_at[j - 1] if j > 0 else -_FAR
+        if first - before <= window and first - before < abs(first - test_at[j]):
+            matrix[ref_label[i], test_label[j - 1]] += 1
+            i += 1
+        elif test_at[j] - start <= window and abs(first - test_at[j + 1]) < abs(first - test_at[j]):
+            j += 1
+    while i < n_ref or j < n_test:
+        here_ref, next_ref = ref_at[i], ref_at[i + 1]
+        here_test, next_test = test_at[j], test_at[j + 1]
+        apart = abs(here_ref - here_test)
+        # The rival of a pair is the earlier beat's other candidate, which is the later side's next.
+        rival = abs(here_ref - next_test) if here_test < here_ref else abs(here_test - next_ref)
+        if apart <= window and (apart < rival or abs(next_ref - next_test) < rival):
+            matrix[ref_label[i], test_label[j]] += 1
+            i, j = i + 1, j + 1
+        elif here_test < here_ref:
+            if not _inside(here_test, reference.vf):
+                row = "X" if _inside(here_test, reference.shutdown) else "O"
+                matrix[index[row], test_label[j]] += 1
+            j += 1
+        else:
+            column = "X" if _inside(here_ref, test.shutdown) else "O"
+            matrix[ref_label[i], index[column]] += 1
+            i += 1
+    return matrix
+
+
+def ec57_counts(matrix: ArrayLike) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return each statistic of a matrix as (numerator, denominator).
+
+    With rows in capitals and columns in small letters, as EC57 and bxb(1) write them:
+
+    - QRS Se  = beats paired with any beat / all reference beats (columns o and x are missed);
+    - QRS +P  = beats paired with any beat / all test beats (rows O and X are extra);
+    - VEB Se  = Vv / (Vn + Vs + Vv + Vf + Vq + Vo + Vx);
+    - VEB +P  = Vv / (Vv + Nv + Sv + Ov + Xv): Fv and Qv are no false positives, since a fusion or
+      an unclassifiable beat may rightly be called V;
+    - VEB FPR = (Nv + Sv + Ov + Xv) / (those + every beat of N, S, F, Q, O, X called n, s, f or q);
+    - SVEB Se = Ss / (Sn + Ss + Sv + Sf + Sq + So + Sx);
+    - SVEB +P = Ss / (Ss + Ns + Vs + Fs + Os + Xs): Qs is no false positive;
+    - SVEB FPR, which `bxb` does not print, by the rule of VEB FPR: (Ns + Vs + Fs + Os + Xs) /
+      (those + every beat of N, V, F, Q, O, X called n, v, f or q).
+
+    There is no FPR of QRS detection: between beats nothing counts as a true negative (EC57 asks
+    for Se and +P alone). Sources: EC57:1998, Table 3 and section 4.2, through `bxb -S`; sumstats
+    leaves Fs out of the SVEB +P of several records, because its input has lost it; here several
+    records are counted as one is.
+    """
+    counts = np.asarray(matrix)
+    beats = "NSVFQ"
+
+    def total(rows: str, columns: str) -> int:
+        return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
+
+    qrs = total(beats, beats)
+    v_right, v_false = total("V", "V"), total("NSOX", "V")
+    v_rest = total("NSFQOX", "NSFQ")
+    s_right, s_false = total("S", "S"), total("NVFOX", "S")
+    s_rest = total("NVFQOX", "NVFQ")
+    return {
+        "QRS": {
+            "Se": (qrs, total(beats, "NSVFQOX")),
+            "+P": (qrs, total("NSVFQOX", beats)),
+        },
+        "VEB": {
+            "Se": (v_right, total("V", "NSVFQOX")),
+            "+P": (v_right, v_right + v_false),
+            "FPR": (v_false, v_false + v_rest),
+        },
+        "SVEB": {
+            "Se": (s_right, total("S", "NSVFQOX")),
+            "+P": (s_right, s_right + s_false),
+            "FPR": (s_false, s_false + s_rest),
+        },
+    }
+
+
+def ec57_statistics(matrix: ArrayLike) -> dict[str, dict[str, float | None]]:
+    """Return each statistic of a matrix as a fraction; None where its denominator is 0."""
+    return {
+        event: {name: top / bottom if bottom else None for name, (top, bottom) in found.items()}
+        for event, found in ec57_counts(matrix).items()
+    }
+
+
+def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
+    """Return the statistics of several records.
+
+    Args:
+        matrices: record -> `(7, 7)` counts.
+
+    Returns:
+        JSON-ready: labels; n_records; matrix, the sum over records; gross, the statistics of that
+        sum, in which every beat counts the same (EC57:1998, section 3.5.2); average, the mean of
+        the records' own statistics, in which every record counts the same (section 3.5.3); and
+        n_records_averaged, the records in which each statistic is defined, as others are left out.
+
+    Raises:
+        ValueError: there is no record.
+    """
+    if not matrices:
+        raise ValueError("no record to summarise; give the matrix of at least one")
+    total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
+    by_record = [ec57_statistics(matrix) for matrix in matrices.values()]
+    average: dict[str, dict[str, float | None]] = {}
+    defined: dict[str, dict[str, int]] = {}
+    for event, names in by_record[0].items():
+        average[event], defined[event] = {}, {}
+        for name in names:
+            values = [value for record in by_record if (value := record[event][name]) is not None]
+            average[event][name] = float(np.mean(values)) if values else None
+            defined[event][name] = len(values)
+    return {
+        "labels": list(EC57_LABELS),
+        "n_records": len(matrices),
+        "matrix": total.tolist(),
+        "gross": ec57_statistics(total),
+        "average": average,
+        "n_records_averaged": defined,
+    }
+
+
+def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
+    """Return one row a record: its name, every cell of its matrix and its statistics.
+
+    A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`). A
+    statistic is named `VEB +P`; NaN where it is not defined.
+    """
+    rows = []
+    for record, matrix in matrices.items():
+        counts = np.asarray(matrix)
+        row: dict[str, Any] = {"record": record}
+        for r, reference in enumerate(EC57_LABELS):
+            for c, test in enumerate(EC57_LABELS):
+                if not (reference in "OX" and test in "OX"):
+                    row[f"{reference}{test.lower()}"] = int(counts[r, c])
+        for event, found in ec57_statistics(counts).items():
+            for name, value in found.items():
+                row[f"{event} {name}"] = np.nan if value is None else value
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compare_predictions(
+    predictions: pd.DataFrame,
+    references: Mapping[str, Annotations],
+    *,
+    fs: float,
+    learning_period_s: float = LEARNING_PERIOD_S,
+) -> dict[str, NDArray[np.int64]]:
+    """Compare predictions, as test annotations at the beats they stand for, with the reference.
+
+    Args:
+        predictions: one row a beat; reads db, record_id, sample (at `fs`) and predicted.
+        references: "db/record_id" -> reference annotations, at `fs`.
+        fs: samples a second.
+        learning_period_s: see `compare_annotations`.
+
+    Returns:
+        "db/record_id" -> `(7, 7)` counts, for every record of `references`; one without a
+        prediction misses all its beats.
+
+    Raises:
+        ValueError: predictions are of a record without a reference.
+    """
+    keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
+    unknown = sorted(set(keys) - set(references))
+    if unknown:
+        raise ValueError(
+            f"predictions of {', '.join(unknown[:5])} have no reference annotations; give those "
+            f"of every record"
+        )
+    rows_of = predictions.groupby(keys.to_numpy()).indices
+    matrices = {}
+    for record, reference in references.items():
+        rows = predictions.iloc[rows_of.get(record, [])]
+        test = make_annotations(rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str))
+        matrices[record] = compare_annotations(
+            reference, test, fs=fs, learning_period_s=learning_period_s
+        )
+    return matrices
+
+
+def _window_samples(match_window_s: float, fs: float) -> int:
+    # The small term keeps a whole number of samples whole in spite of rounding.
+    return int(match_window_s * fs + 1e-9)
+
+
+def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= sample <= last for first, last in intervals)
+
+
+def _positions(labels: str) -> list[int]:
+    return [EC57_LABELS.index(label) for label in labels]
