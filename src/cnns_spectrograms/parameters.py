@@ -193,9 +193,50 @@ class ModelParameters(Parameters):
     dropout: float = Field(0.3, ge=0, lt=1, description="before the linear head")
 
 
+class SubsetParameters(Parameters):
+    """Test records that are scored on their own, to stand beside published figures."""
+
+    description: str
+    records: dict[str, list[RecordId]] = Field(description="database -> records")
+    classes: list[Literal["N", "S", "V", "F", "Q"]] = Field(
+        ["N", "S", "V", "F", "Q"], min_length=1, description="classes of the truth that count"
+    )
+
+
+class BootstrapParameters(Parameters):
+    """Intervals over patients."""
+
+    n_resamples: int = Field(2000, ge=100)
+    level: float = Field(0.95, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+
+
+class RobustnessParameters(Parameters):
+    """What `kedro run --pipelines=robustness` does to the test signals."""
+
+    records: dict[str, list[RecordId]] | None = Field(
+        None, description="database -> test records; null takes every record of test"
+    )
+    noises: list[str] = Field(["bw", "ma"], description="noise records of nstdb")
+    snr_db: list[float] = Field([24, 18, 12, 6, 0, -6], description="of the noisy minutes, dB")
+    clean_s: float = Field(300, ge=0, description="clean beginning of each record, s")
+    alternate_s: float = Field(120, gt=0, description="length of each noisy or clean part, s")
+    resample_hz: int | None = Field(128, ge=50, description="there and back; null leaves it out")
+
+
 class ReportingParameters(Parameters):
-    """What the figures show."""
+    """What the reports hold."""
 
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
     examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
     seed: int = Field(0, ge=0)
+    learning_period_s: float = Field(
+        300, ge=0, description="beginning of each record that EC57 does not score, s"
+    )
+    test_annotator: str | None = Field(
+        None,
+        description="annotation files beside the reference that EC57 scores; null: predictions",
+    )
+    subsets: dict[str, SubsetParameters] = Field(default_factory=dict)
+    bootstrap: BootstrapParameters = BootstrapParameters()
+    robustness: RobustnessParameters = RobustnessParameters()

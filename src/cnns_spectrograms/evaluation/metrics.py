@@ -11,7 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
@@ -102,7 +108,8 @@ def evaluate_predictions(
         A JSON-ready dictionary, without NaN:
 
         - split, n_beats, n_records, classes (K names);
-        - accuracy, macro_f1, macro_f1_classes;
+        - accuracy, kappa (Cohen's; None where one class alone is in truth and predictions),
+          macro_f1, macro_precision, macro_recall (means over the same classes), macro_f1_classes;
         - per_class: for each class precision, recall, f1, support, n_predicted and status:
           ``'scored'``; ``'missed'`` (in the truth but never predicted: recall and F1 0,
           precision None); ``'absent'`` (no beat in the truth: precision, recall, F1 None);
@@ -152,12 +159,48 @@ def evaluate_predictions(
         "n_records": len(predictions[["db", "record_id"]].drop_duplicates()),
         "classes": list(classes),
         "accuracy": float(accuracy_score(truth, predicted)),
-        "macro_f1": float(np.mean([per_class[name]["f1"] for name in present_classes])),
+        "kappa": _kappa(matrix),
+        **{
+            f"macro_{key}": float(np.mean([per_class[name][key] or 0 for name in present_classes]))
+            for key in ("f1", "precision", "recall")
+        },
         "macro_f1_classes": present_classes,
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
         "confusion_matrix_normalized": normalized,
     }
+
+
+def score_rankings(
+    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> dict[str, dict[str, float | None]]:
+    """Score how well each class's probability sets its beats apart from all others.
+
+    Args:
+        predictions: one row a beat; reads aami_class and ``prob_<class>``.
+        classes: all class names.
+
+    Returns:
+        Class -> auc (one-vs-rest ROC AUC) and average_precision; None for a class that no beat,
+        or every beat, has.
+
+    Raises:
+        ValueError: the table is empty, a column is missing or a class is unknown.
+    """
+    _check_columns(predictions, ["aami_class", *(f"prob_{name}" for name in classes)])
+    truth = _encode(predictions, "aami_class", classes)
+    scores: dict[str, dict[str, float | None]] = {}
+    for k, name in enumerate(classes):
+        is_k = truth == k
+        if is_k.all() or not is_k.any():
+            scores[name] = {"auc": None, "average_precision": None}
+            continue
+        probability = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
+        scores[name] = {
+            "auc": float(roc_auc_score(is_k, probability)),
+            "average_precision": float(average_precision_score(is_k, probability)),
+        }
+    return scores
 
 
 def format_classification_report(metrics: Mapping[str, Any]) -> str:
@@ -180,11 +223,12 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
             f"{name:<8}{scores}{row['support']:>10,}{row['n_predicted']:>11,}"
             f"  {_STATUS_TEXT[row['status']]}"
         )
-    averaged = metrics["macro_f1_classes"]
+    averaged, kappa = metrics["macro_f1_classes"], metrics["kappa"]
     lines += [
         "",
         f"macro F1 {metrics['macro_f1']:.3f}  mean over the classes present in the truth "
         f"({', '.join(averaged)})",
+        f"kappa    {'-' if kappa is None else format(kappa, '.3f'):<5}  agreement beyond chance",
         f"accuracy {metrics['accuracy']:.3f}  {metrics['n_beats']:,} beats, "
         f"{metrics['n_records']:,} records, split {metrics['split']}",
     ]
@@ -269,6 +313,13 @@ def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.Data
     return table.astype(dict.fromkeys(scores, "float64")).sort_values(
         ["macro_f1", "accuracy", "model"], ascending=[False, False, True], ignore_index=True
     )
+
+
+def _kappa(matrix: NDArray[np.int64]) -> float | None:
+    total = matrix.sum()
+    agreed = np.trace(matrix) / total
+    by_chance = float(matrix.sum(axis=0) @ matrix.sum(axis=1)) / float(total) ** 2
+    return float((agreed - by_chance) / (1 - by_chance)) if by_chance < 1 else None
 
 
 def _status_of(support: int, n_predicted: int) -> ClassStatus:
