@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
+    cohen_kappa_score,
     confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
+    roc_auc_score,
 )
 
 from cnns_spectrograms.evaluation.metrics import (
@@ -23,6 +26,7 @@ from cnns_spectrograms.evaluation.metrics import (
     evaluate_predictions,
     format_classification_report,
     per_record_table,
+    score_rankings,
     validate_predictions,
 )
 
@@ -291,6 +295,7 @@ def test_classification_report_is_the_aligned_text() -> None:
         "Q               -        -        -         0          1  absent (no beat in the truth)\n"
         "\n"
         "macro F1 0.567  mean over the classes present in the truth (N, S, V, F)\n"
+        "kappa    0.552  agreement beyond chance\n"
         "accuracy 0.700  10 beats, 3 records, split test\n"
     )
 
@@ -386,3 +391,39 @@ class TestCompareModels:
     def test_refuses_no_model(self) -> None:
         with pytest.raises(ValueError, match="no models"):
             compare_models({})
+
+
+class TestAgreementAndMeans:
+    def test_by_hand(self) -> None:
+        # By chance: (5 * 5 + 2 * 1 + 2 * 3) of 100 pairs; agreed: 7 of 10.
+        metrics = evaluate_predictions(HAND)
+        assert metrics["kappa"] == pytest.approx((0.7 - 0.33) / (1 - 0.33))
+        assert metrics["macro_precision"] == pytest.approx((0.8 + 1 + 2 / 3 + 0) / 4)
+        assert metrics["macro_recall"] == pytest.approx((0.8 + 0.5 + 1 + 0) / 4)
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1))
+    def test_kappa_is_that_of_scikit_learn(self, beats: list[tuple[str, str]]) -> None:
+        truth, predicted = [a for a, _ in beats], [b for _, b in beats]
+        metrics = evaluate_predictions(make_predictions(truth, predicted))
+        if len({*truth, *predicted}) == 1:
+            assert metrics["kappa"] is None
+        else:
+            assert metrics["kappa"] == pytest.approx(cohen_kappa_score(truth, predicted))
+
+
+class TestRankings:
+    def test_are_those_of_scikit_learn(self) -> None:
+        rng = np.random.default_rng(0)
+        table = make_predictions("NSVFQ" * 20, "N" * 100)
+        columns = [f"prob_{name}" for name in CLASSES]
+        table[columns] = rng.dirichlet(np.ones(5), 100).round(1)  # with ties
+        found = score_rankings(table)
+        for name in CLASSES:
+            is_k, score = table["aami_class"] == name, table[f"prob_{name}"]
+            assert found[name]["auc"] == roc_auc_score(is_k, score)
+            assert found[name]["average_precision"] == average_precision_score(is_k, score)
+
+    def test_a_class_of_no_beat_or_of_every_beat_has_none(self) -> None:
+        found = score_rankings(make_predictions("NNN", "NSN"))
+        assert found["N"] == found["S"] == {"auc": None, "average_precision": None}
