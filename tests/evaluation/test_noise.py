@@ -12,6 +12,7 @@ from cnns_spectrograms.evaluation.noise import (
     measure_noise_amplitude,
     measure_qrs_amplitude,
     noise_gain,
+    read_noise,
 )
 
 FS = 360
@@ -53,6 +54,11 @@ def test_a_sine_has_the_snr_asked_for(snr_db: float) -> None:
     assert measured == pytest.approx(snr_db, abs=0.05)
 
 
+def test_a_noise_record_that_is_not_there_is_named(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"em\.hea.*reporting\.robustness\.noises"):
+        read_noise(tmp_path, "em", 360)
+
+
 def test_silence_is_refused() -> None:
     with pytest.raises(ValueError, match="silent"):
         noise_gain(6, 1.0, 0.0)
@@ -91,9 +97,7 @@ def test_no_noise_leaves_the_signal() -> None:
 @pytest.mark.parametrize("kind", ["bw", "ma"])
 def test_real_noise_on_a_real_record_has_the_snr_asked_for(physionet, kind: str) -> None:
     """What was added, measured again as nst measures it, against the record's QRS complexes."""
-    import wfdb
-
-    noise = wfdb.rdrecord(str(physionet / "nstdb" / kind)).p_signal[:, 0]
+    noise = read_noise(physionet / "nstdb", kind, 360)
     record = read_record(physionet / "mitdb", "mitdb", "100")
     peaks = record.beats.loc[record.beats["aami_class"] == "N", "sample"]
     amplitude = measure_qrs_amplitude(record.signal, peaks, record.fs)

@@ -5,13 +5,46 @@ The definitions are those of the manual pages nst(1) and sigamp(1) of the WFDB A
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.records import resample
 
 N_MEASUREMENTS = 300
 """Most QRS complexes, and seconds of noise, that an amplitude is measured from (sigamp(1))."""
 
 _QRS_HALF_WINDOW_S = 0.05
+
+
+def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
+    """Read the first signal of a noise record, such as `bw`, `em` or `ma` of nstdb.
+
+    Args:
+        folder: of the database.
+        name: of the record.
+        fs: rate that is wanted, Hz.
+
+    Returns:
+        `(n_samples,)` in the record's own units, which mean nothing until they are scaled.
+
+    Raises:
+        FileNotFoundError: the record is not there.
+    """
+    import wfdb
+
+    path = Path(folder) / name
+    missing = [suffix for suffix in (".hea", ".dat") if not path.with_suffix(suffix).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"no noise record {path}{missing[0]}; put the MIT-BIH Noise Stress Test Database "
+            f"there, or leave '{name}' out of reporting.robustness.noises"
+        )
+    # Digital: nstdb states no gain.
+    record = wfdb.rdrecord(str(path), physical=False, channels=[0])
+    signal = record.d_signal[:, 0].astype(np.float64)
+    return resample(signal, float(record.fs), fs).astype(np.float64)
 
 
 def measure_qrs_amplitude(signal: ArrayLike, normal_peaks: ArrayLike, fs: float) -> float:

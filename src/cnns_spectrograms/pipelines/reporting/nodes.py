@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
+from cnns_spectrograms.parameters import (
+    ModelParameters,
+    ReportingParameters,
+    SplitParameters,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cnns_spectrograms.evaluation.curves import ExampleBeat
     from cnns_spectrograms.imaging.cache import SpectrogramCache
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = SpectrogramCache = Any
+    Figure = SpectrogramCache = ExampleBeat = Any
+
+logger = logging.getLogger(__name__)
+
+PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_0")
 
 
 def evaluate(
@@ -35,12 +48,16 @@ def evaluate(
         evaluate_predictions,
         format_classification_report,
         per_record_table,
+        score_rankings,
         validate_predictions,
     )
 
     validate_predictions(predictions)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
     scores = {name: evaluate_predictions(by_split[name]) for name in ("val", "test")}
+    for name, of_split in scores.items():
+        for aami_class, ranking in score_rankings(by_split[name]).items():
+            of_split["per_class"][aami_class].update(ranking)
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
     report = format_classification_report(scores["test"])
@@ -67,6 +84,303 @@ def compare(
         f"Models on the test split, protocol {split.protocol}",
         synthetic=reporting.synthetic_data,
     )
+
+
+def evaluate_subsets(predictions: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
+    """Score test, each database of it and each named subset, with intervals over patients.
+
+    Returns:
+        subsets: name -> description, metrics and intervals; left_out: name -> why it cannot be
+        had in this environment.
+    """
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+    from cnns_spectrograms.evaluation.subsets import describe_subset, select_subsets
+
+    selected, left_out = select_subsets(_select(predictions, "test"), reporting.subsets)
+    for name, reason in left_out.items():
+        logger.info("subset %s is left out: %s", name, reason)
+    bootstrap = reporting.bootstrap
+    return {
+        "subsets": {
+            name: {
+                "description": describe_subset(name, reporting.subsets),
+                "metrics": evaluate_predictions(rows),
+                "intervals": bootstrap_scores(
+                    rows,
+                    n_resamples=bootstrap.n_resamples,
+                    level=bootstrap.level,
+                    seed=bootstrap.seed,
+                ),
+            }
+            for name, rows in selected.items()
+        },
+        "left_out": left_out,
+    }
+
+
+def compare_pairs(
+    reporting: ReportingParameters, **predictions: pd.DataFrame
+) -> pd.DataFrame:
+    """Compare every two models on the test split, by a bootstrap that draws the same patients."""
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
+
+    test = {model: _select(table, "test") for model, table in predictions.items()}
+    rows = []
+    for first, second in combinations(sorted(test), 2):
+        found = bootstrap_difference(
+            test[first],
+            test[second],
+            n_resamples=reporting.bootstrap.n_resamples,
+            level=reporting.bootstrap.level,
+            seed=reporting.bootstrap.seed,
+        )
+        for score, difference in found["differences"].items():
+            if score in {"macro_f1", "accuracy", "kappa"} or score.startswith("f1_"):
+                rows.append(
+                    {
+                        "first": first,
+                        "second": second,
+                        "score": score,
+                        "difference": difference["estimate"],
+                        **{key: difference[key] for key in ("low", "high", "share_above_0")},
+                    }
+                )
+    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
+
+
+def compare_ec57(
+    predictions: pd.DataFrame,
+    records: pd.DataFrame,
+    physionet: Path,
+    reporting: ReportingParameters,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Compare the test split's predictions with the reference annotations, as EC57 asks.
+
+    The predictions stand as test annotations at the beats they were made for. With the parameter
+    `test_annotator` annotation files of that name, beside the reference, take their place.
+
+    Returns:
+        The summary over records, or the reason why there is none, and the table by record.
+    """
+    from cnns_spectrograms.evaluation.ec57 import (
+        compare_annotations,
+        compare_predictions,
+        read_annotations,
+        summarise_ec57,
+        tabulate_ec57,
+    )
+
+    test = _select(predictions, "test")
+    fs = int(records["fs"].iloc[0])
+    learning_period_s = reporting.learning_period_s
+    annotator = reporting.test_annotator
+    described = {
+        "test_annotations": annotator or "predictions at the reference beats",
+        "learning_period_s": learning_period_s,
+    }
+    if (test["beat_idx"] < 0).any() and annotator is None:
+        reason = "windows slide, so predictions do not stand for beats"
+        return {**described, "left_out": reason}, pd.DataFrame({"record": []})
+    keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
+    try:
+        references = {key: read_annotations(physionet / key, "atr", fs=fs) for key in keys}
+    except FileNotFoundError as error:
+        # A model is not trained anew because the recordings are on another machine.
+        logger.warning("EC57 is left out: %s", error)
+        return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
+    if annotator is None:
+        matrices = compare_predictions(
+            test, references, fs=fs, learning_period_s=learning_period_s
+        )
+    else:
+        matrices = {
+            key: compare_annotations(
+                reference,
+                read_annotations(physionet / key, annotator, fs=fs),
+                fs=fs,
+                learning_period_s=learning_period_s,
+            )
+            for key, reference in references.items()
+        }
+    return {**described, **summarise_ec57(matrices)}, tabulate_ec57(matrices)
+
+
+def choose_operating_points(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Fit temperature and operating points on val, and lock them."""
+    from cnns_spectrograms.evaluation.calibration import fit_operating_points
+
+    return fit_operating_points(_select(predictions, "val"))
+
+
+def evaluate_calibration(
+    predictions: pd.DataFrame,
+    operating_points: dict[str, Any],
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> tuple[dict[str, Any], Figure]:
+    """Apply what was locked on val to test: calibration before and after, and each point's scores.
+
+    Raises:
+        LeakError: A patient of test is among those that the points were fitted on.
+        ValueError: The points are not as they were locked.
+    """
+    from cnns_spectrograms.evaluation.calibration import (
+        OPERATING_POINTS,
+        apply_operating_point,
+        calibration_by_record,
+        measure_calibration,
+    )
+    from cnns_spectrograms.evaluation.curves import plot_reliability
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+
+    test = _select(predictions, "test")
+    temperature = operating_points["temperature"]
+    calibrated = apply_operating_point(test, operating_points, "argmax")
+    before, after = measure_calibration(test), measure_calibration(calibrated)
+    by_point = {}
+    for name in OPERATING_POINTS:
+        scores = evaluate_predictions(apply_operating_point(test, operating_points, name))
+        by_point[name] = {
+            "offsets": operating_points["points"][name]["offsets"],
+            "macro_f1_val": operating_points["points"][name]["macro_f1"],
+            **{key: scores[key] for key in ("macro_f1", "accuracy", "kappa")},
+            "f1": {aami_class: row["f1"] for aami_class, row in scores["per_class"].items()},
+        }
+    figure = plot_reliability(
+        before,
+        after,
+        temperature,
+        f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+    return {
+        "temperature": temperature,
+        "before": before,
+        "after": after,
+        "by_record": calibration_by_record(calibrated).to_dict("records"),
+        "operating_points": by_point,
+    }, figure
+
+
+def draw_rank_curves(
+    predictions: pd.DataFrame,
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw the ROC and precision-recall curves of the test split."""
+    from cnns_spectrograms.evaluation.curves import plot_rank_curves
+
+    return plot_rank_curves(
+        _select(predictions, "test"),
+        f"Test split, {model.timm_name}, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def draw_examples(
+    predictions: pd.DataFrame,
+    windows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    spec_cache: SpectrogramCache,
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.ecg.windows import WindowReader
+    from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
+
+    test = _select(predictions, "test").merge(
+        windows[["row_id", "path", "start", "n_samples"]], on="row_id", validate="one_to_one"
+    )
+    read_windows = WindowReader(signals)
+    rng = np.random.default_rng(reporting.seed)
+    right = test["predicted"] == test["aami_class"]
+
+    def show(row: pd.DataFrame) -> ExampleBeat:
+        beat = row.iloc[0]
+        chosen = beat["predicted"]
+        return ExampleBeat(
+            caption=(
+                f"{beat['db']} {beat['record_id']} beat {beat['beat_idx']}\n"
+                f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
+            ),
+            signal=read_windows(row)[0],
+            image=spec_cache.read(str(beat["path"])),
+            right=bool(beat["aami_class"] == chosen),
+        )
+
+    examples: dict[str, list[ExampleBeat]] = {}
+    for aami_class in AAMI_CLASSES:
+        of_class = test["aami_class"] == aami_class
+        examples[aami_class] = []
+        for kind in (right, ~right):
+            rows = test[of_class & kind]
+            if len(rows):
+                drawn = int(rng.integers(len(rows)))
+                examples[aami_class].append(show(rows.iloc[drawn : drawn + 1]))
+    return plot_examples(
+        examples,
+        f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
+        fs=spec_cache.fs,
+        max_frequency_hz=spec_cache.parameters.max_frequency_hz,
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def write_report(
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+    comparison: pd.DataFrame,
+    paired_differences: pd.DataFrame,
+    comparison_figure: bytes,
+    class_distribution: bytes,
+    contact_sheet: bytes,
+    **by_model: Any,
+) -> str:
+    """Write the report of a run: one HTML file that needs no other.
+
+    Args:
+        windows: Who is in which split.
+        split: The protocol.
+        reporting: The literature's subsets, intervals, and whether data are synthetic.
+        comparison: Models, best first.
+        paired_differences: Between every two models.
+        comparison_figure: PNG.
+        class_distribution: PNG.
+        contact_sheet: PNG.
+        by_model: ``<item>.<model>`` -> that item of that model; ``robustness_figure`` -> PNG.
+    """
+    from cnns_spectrograms.evaluation.report import render_report
+
+    robustness_figure = by_model.pop("robustness_figure", None)
+    models: dict[str, dict[str, Any]] = {}
+    for key, value in by_model.items():
+        item, model = key.split(".", 1)
+        models.setdefault(model, {})[item] = value
+    return render_report(
+        windows,
+        split,
+        reporting,
+        comparison=comparison,
+        paired_differences=paired_differences,
+        figures={
+            "comparison": comparison_figure,
+            "class_distribution": class_distribution,
+            "contact_sheet": contact_sheet,
+            **({} if robustness_figure is None else {"robustness": robustness_figure}),
+        },
+        models={model: models[model] for model in comparison["model"].astype(str)},
+    )
+
+
+def _select(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].reset_index(drop=True)
 
 
 def draw_class_distribution(
