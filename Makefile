@@ -41,5 +41,5 @@ clean:  ## remove what the demonstration run made
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev,dask,ray]"
 	$(BIN)/python -c "open('$@', 'w').close()"

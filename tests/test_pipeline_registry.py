@@ -78,7 +78,7 @@ def test_environments_keep_their_data_apart(project):
 def test_every_parameter_a_node_reads_is_set_and_typed(project):
     _, pipelines, catalog, _ = project
     for name in pipelines["__default__"].inputs():
-        if name.startswith("params:") and name != "params:checkpoint_dir":
+        if name.startswith("params:"):
             assert isinstance(catalog.load(name), Parameters), name
 
 

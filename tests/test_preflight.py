@@ -6,11 +6,21 @@ import pytest
 
 from cnns_spectrograms.parameters import (
     IngestionParameters,
+    ModelParameters,
     SpectrogramParameters,
     SplitParameters,
+    TrainingParameters,
+    ViewParameters,
     WindowParameters,
 )
 from cnns_spectrograms.preflight import check_runtime_names, check_together
+
+VIEW = {"of": "beat", "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
+
+
+def make_views(**changes):
+    views = (ViewParameters(**VIEW), ViewParameters(**{**VIEW, **changes}))
+    return SpectrogramParameters(extra_views=views)
 
 
 def make_split(**splits):
@@ -30,6 +40,8 @@ def _together(**changes):
 def test_parameters_that_fit_together_pass():
     _together()
     _together(ingestion=IngestionParameters(databases={"mitdb": None}))
+    _together(spectrogram=make_views(), training=TrainingParameters(first_image_size=96))
+    _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
     check_together({})
 
 
@@ -49,6 +61,25 @@ def test_parameters_that_fit_together_pass():
             "'svdb', which split.records does not list",
         ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
+        (
+            {"spectrogram": make_views(max_frequency_hz=300)},
+            r"spectrogram\.extra_views\[1\]\.max_frequency_hz is 300.*lower it to 180",
+        ),
+        (
+            {"spectrogram": make_views(nperseg=400, noverlap=0)},
+            r"spectrogram\.extra_views\[1\]\.nperseg is 400 samples, longer than .* 1\.0 s",
+        ),
+        (
+            {
+                "windows": WindowParameters(mode="sliding"),
+                "models.a": ModelParameters(timm_name="resnet50", rr_intervals=True),
+            },
+            r"models\.a\.rr_intervals is true, but sliding windows",
+        ),
+        (
+            {"training": TrainingParameters(first_image_size=256)},
+            r"first_image_size is 256, above spectrogram\.image_size \(224\)",
+        ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),
         (
             {

@@ -77,16 +77,19 @@ class CheckpointHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Find the trainings of this run by the fingerprint in each saved model."""
+        """Look at each training of this run; checkpoints of another than was saved stay."""
         for node in _find_training(pipeline):
-            from cnns_spectrograms.pipelines.modelling.nodes import checkpoint_folder
             from cnns_spectrograms.training.networks import read_description
-            from cnns_spectrograms.training.trainer import clear_checkpoints
+            from cnns_spectrograms.training.trainer import (
+                clear_checkpoints,
+                read_checkpoint_fingerprint,
+            )
 
             dataset: Any = catalog.get(f"{node.namespace}.model")
             description = read_description(Path(dataset._get_load_path()))
-            folder = catalog.load("params:checkpoint_dir")
-            clear_checkpoints(checkpoint_folder(folder, description["fingerprint"]))
+            folder = catalog.load(f"{node.namespace}.checkpoints")
+            if read_checkpoint_fingerprint(folder) == description["fingerprint"]:
+                clear_checkpoints(folder)
 
 
 class MLflowParameters(BaseModel):

@@ -21,6 +21,11 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 RecordId = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
+def _check_overlap(nperseg: int, noverlap: int) -> None:
+    if noverlap >= nperseg:
+        raise ValueError(f"noverlap ({noverlap}) must be below nperseg ({nperseg})")
+
+
 class Parameters(BaseModel):
     """Base of all parameter models: immutable, and an unknown key is an error."""
 
@@ -34,14 +39,42 @@ def fingerprint(value: Any) -> str:
 
 
 class ExecutionParameters(Parameters):
-    """How work fans out over this machine; never changes a result."""
+    """How work fans out over machines; no fingerprint depends on it.
+
+    Images come out the same for any ``n_jobs``. Processes that train together share each batch,
+    but draw their own random numbers and normalise over their own rows: another number of them
+    is like another seed.
+    """
 
     n_jobs: int = Field(-1, description="joblib workers; -1 takes every core")
+    backend: Literal["loky", "dask", "ray"] = Field(
+        "loky", description="loky: processes of this machine; dask, ray: a cluster (extras)"
+    )
+    address: str | None = Field(
+        None, description="of a running Dask or Ray cluster; null starts one on this machine"
+    )
+    check_files: bool = Field(
+        False, description="look at every image of a finished cache, and draw damaged ones again"
+    )
+    training_processes: int = Field(
+        1, ge=1, description="processes that train one network, on each host; one a GPU"
+    )
+    training_hosts: int = Field(1, ge=1, description="hosts that train one network")
+    training_endpoint: str | None = Field(
+        None,
+        pattern=r"^[^:\s]+:\d+$",
+        description="host:port of this host as the others reach it; null: its name, port 29400",
+    )
 
     @model_validator(mode="after")
     def _check_n_jobs(self) -> ExecutionParameters:
         if self.n_jobs == 0:
             raise ValueError("n_jobs is 0; give a number of workers, or -1 for every core")
+        if self.address is not None and self.backend == "loky":
+            raise ValueError(
+                f"address is {self.address!r}, but backend is loky, which knows no cluster; set "
+                f"backend to dask or ray, or address to null"
+            )
         return self
 
 
@@ -100,6 +133,23 @@ class SplitParameters(Parameters):
         return self
 
 
+class ViewParameters(Parameters):
+    """A further channel of an image: another stretch of signal, at another resolution."""
+
+    of: Literal["beat", "typical_beat"] = Field(
+        description="the signal around the beat, or the median of all beats of its record"
+    )
+    window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
+    nperseg: int = Field(ge=8, description="STFT segment, samples")
+    noverlap: int = Field(ge=0, description="overlap of segments, samples")
+    max_frequency_hz: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> ViewParameters:
+        _check_overlap(self.nperseg, self.noverlap)
+        return self
+
+
 class SpectrogramParameters(Parameters):
     """Everything that shapes the pixels of a spectrogram, given its window."""
 
@@ -109,17 +159,45 @@ class SpectrogramParameters(Parameters):
     max_frequency_hz: float = Field(60.0, gt=0)
     low_percentile: float = Field(1.0, ge=0, le=100)
     high_percentile: float = Field(99.0, ge=0, le=100)
+    extra_views: tuple[ViewParameters, ...] = Field(
+        (), description="none: a grey image; two: the second and third channel of a colour image"
+    )
 
     @model_validator(mode="after")
     def _check_order(self) -> SpectrogramParameters:
-        if self.noverlap >= self.nperseg:
-            raise ValueError(f"noverlap ({self.noverlap}) must be below nperseg ({self.nperseg})")
+        _check_overlap(self.nperseg, self.noverlap)
+        if len(self.extra_views) not in (0, 2):
+            raise ValueError(
+                f"extra_views holds {len(self.extra_views)} views; give none (a grey image) or two "
+                f"(a colour image of three channels)"
+            )
         if self.low_percentile >= self.high_percentile:
             raise ValueError(
                 f"low_percentile ({self.low_percentile}) must be below "
                 f"high_percentile ({self.high_percentile})"
             )
         return self
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of an image, 1 or 3."""
+        return 1 + len(self.extra_views)
+
+    def view_lengths(self, fs: float, n_samples: int) -> list[tuple[str, int]]:
+        """Return what each channel is drawn from: ("beat" or "typical_beat", samples).
+
+        A window that is drawn holds these stretches of signal one after another.
+
+        Args:
+            fs: sampling rate, Hz.
+            n_samples: length of the first, the window itself, samples.
+        """
+        extra = [(view.of, round(view.window_s * fs)) for view in self.extra_views]
+        return [("beat", n_samples), *extra]
+
+    def typical_beat_length(self, fs: float) -> int:
+        """Return the length of the longest stretch of the typical beat that is drawn, samples."""
+        return max((n for of, n in self.view_lengths(fs, 0) if of == "typical_beat"), default=0)
 
 
 class BalancingParameters(Parameters):
@@ -133,6 +211,12 @@ class BalancingParameters(Parameters):
         6.0,
         ge=1,
         description="draws of a beat of any other class for one of a beat of the most frequent",
+    )
+    record_balance: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="0: rows of a class are drawn alike; 1: its records are, whatever their size",
     )
     class_weight_beta: float = Field(
         1.0,
@@ -154,6 +238,11 @@ class AugmentationParameters(Parameters):
     crop_scale: float = Field(
         0.9, gt=0, le=1, description="smallest area kept by random resized crop"
     )
+    time_mask: float = Field(0.0, ge=0, lt=1, description="widest masked stretch, share of width")
+    frequency_mask: float = Field(
+        0.0, ge=0, lt=1, description="highest masked band, share of height"
+    )
+    mixup_alpha: float = Field(0.0, ge=0, description="of the Beta law of mixup; 0: none")
 
 
 class TrainingParameters(Parameters):
@@ -167,16 +256,32 @@ class TrainingParameters(Parameters):
     samples_per_epoch: int | None = Field(
         None, ge=1, description="draws an epoch; null draws as many as train has rows"
     )
+    val_stride: int = Field(
+        1, ge=1, description="every k-th val window of a record judges an epoch; 1: all"
+    )
+    first_image_size: int | None = Field(
+        None, ge=16, description="image size of the first epochs, pixels; null: the full size"
+    )
+    first_epochs: int = Field(0, ge=0, description="epochs at that size")
+    images: Literal["cache", "memory"] = Field(
+        "cache", description="read from the cache, or drawn from the signals on the device"
+    )
     early_stopping_patience: int = Field(5, ge=1, description="epochs without a better val F1")
     restart_epochs: int = Field(5, ge=1, description="T_0 of cosine annealing, epochs")
     restart_factor: int = Field(2, ge=1, description="T_mult of cosine annealing")
     focal_gamma: float = Field(2.0, ge=0)
+    logit_adjustment: float = Field(
+        0.0,
+        ge=0,
+        description="times the log of the drawn classes' shares, added to the logits in the loss; "
+        "1 is the balanced softmax",
+    )
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     gradient_clip_norm: float = Field(1.0, gt=0)
     max_bad_batches: int = Field(10, ge=1, description="non-finite losses in a row that stop a run")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="per step; 0 switches EMA off")
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
-        "auto", description="auto: 16-mixed on CUDA, bf16-mixed elsewhere"
+        "auto", description="auto: 16-mixed on CUDA, bf16-mixed on CPUs with AMX, else 32-true"
     )
     num_workers: int = Field(2, ge=0, description="processes that read the cache")
     tta_views: int = Field(0, ge=0, description="augmented views averaged at prediction")
@@ -191,24 +296,21 @@ class ModelParameters(Parameters):
         True, description="true: ImageNet weights from the hub; a path: a local weights file"
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="before the linear head")
-
-
-class SubsetParameters(Parameters):
-    """Test records that are scored on their own, to stand beside published figures."""
-
-    description: str
-    records: dict[str, list[RecordId]] = Field(description="database -> records")
-    classes: list[Literal["N", "S", "V", "F", "Q"]] = Field(
-        ["N", "S", "V", "F", "Q"], min_length=1, description="classes of the truth that count"
+    rr_intervals: bool = Field(
+        False, description="join the RR intervals around the beat to the image's features"
     )
 
 
-class BootstrapParameters(Parameters):
-    """Intervals over patients."""
+class SubsetParameters(Parameters):
+    """A named part of the test split that is scored on its own."""
 
-    n_resamples: int = Field(2000, ge=100)
-    level: float = Field(0.95, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    databases: list[str] = Field(min_length=1)
+    without: dict[str, list[RecordId]] = Field(
+        default_factory=dict, description="database name -> records that are left out"
+    )
+    classes: list[Literal["N", "S", "V", "F", "Q"]] | None = Field(
+        None, min_length=2, description="the classes that beats have and are called; null: all"
+    )
 
 
 class RobustnessParameters(Parameters):
@@ -218,18 +320,20 @@ class RobustnessParameters(Parameters):
         None, description="database -> test records; null takes every record of test"
     )
     noises: list[str] = Field(["bw", "ma"], description="noise records of nstdb")
-    snr_db: list[float] = Field([24, 18, 12, 6, 0, -6], description="of the noisy minutes, dB")
+    snr_db: list[float] = Field([24, 18, 12, 6, 0, -6], description="of the noisy parts, dB")
     clean_s: float = Field(300, ge=0, description="clean beginning of each record, s")
     alternate_s: float = Field(120, gt=0, description="length of each noisy or clean part, s")
     resample_hz: int | None = Field(128, ge=50, description="there and back; null leaves it out")
 
 
 class ReportingParameters(Parameters):
-    """What the reports hold."""
+    """What is scored, and what the figures show."""
 
-    synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
-    examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
-    seed: int = Field(0, ge=0)
+    subsets: dict[str, SubsetParameters | None] = Field(
+        default_factory=dict,
+        description="parts of the test split scored on their own; null leaves one out",
+    )
+    n_resamples: int = Field(2000, ge=100, description="draws of patients for the intervals")
     learning_period_s: float = Field(
         300, ge=0, description="beginning of each record that EC57 does not score, s"
     )
@@ -237,6 +341,7 @@ class ReportingParameters(Parameters):
         None,
         description="annotation files beside the reference that EC57 scores; null: predictions",
     )
-    subsets: dict[str, SubsetParameters] = Field(default_factory=dict)
-    bootstrap: BootstrapParameters = BootstrapParameters()
     robustness: RobustnessParameters = RobustnessParameters()
+    synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
+    examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
+    seed: int = Field(0, ge=0)

@@ -10,8 +10,11 @@ from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.parameters import (
     SPLITS,
     IngestionParameters,
+    ModelParameters,
     SpectrogramParameters,
     SplitParameters,
+    TrainingParameters,
+    ViewParameters,
     WindowParameters,
 )
 
@@ -60,18 +63,12 @@ def check_together(parameters: Mapping[str, Any]) -> None:
     if isinstance(ingestion, IngestionParameters) and isinstance(
         spectrogram, SpectrogramParameters
     ):
-        highest_hz, lowest_hz = ingestion.fs / 2, ingestion.fs / spectrogram.nperseg
-        if spectrogram.max_frequency_hz > highest_hz:
-            faults.append(
-                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, above half the "
-                f"sampling rate ingestion.fs ({ingestion.fs} Hz); lower it to {highest_hz:g}"
-            )
-        if spectrogram.max_frequency_hz < lowest_hz:
-            faults.append(
-                f"spectrogram.max_frequency_hz is {spectrogram.max_frequency_hz}, below the first "
-                f"bin of nperseg {spectrogram.nperseg} at {ingestion.fs} Hz; raise it above "
-                f"{lowest_hz:.3g}"
-            )
+        faults += _find_impossible_bins("spectrogram", spectrogram, ingestion.fs)
+        for i, view in enumerate(spectrogram.extra_views):
+            name = f"spectrogram.extra_views[{i}]"
+            faults += _find_impossible_bins(name, view, ingestion.fs)
+            if view.nperseg > view.window_s * ingestion.fs:
+                faults.append(_tell_short(name, view.nperseg, view.window_s, ingestion.fs))
     if (
         isinstance(ingestion, IngestionParameters)
         and isinstance(windows, WindowParameters)
@@ -79,12 +76,50 @@ def check_together(parameters: Mapping[str, Any]) -> None:
         and spectrogram.nperseg > windows.window_s * ingestion.fs
     ):
         faults.append(
-            f"spectrogram.nperseg is {spectrogram.nperseg} samples, longer than the window of "
-            f"{windows.window_s} s at {ingestion.fs} Hz ({windows.window_s * ingestion.fs:g} "
-            f"samples); shorten it"
+            _tell_short("spectrogram", spectrogram.nperseg, windows.window_s, ingestion.fs)
         )
+    if isinstance(windows, WindowParameters) and windows.mode == "sliding":
+        faults += [
+            f"{name}.rr_intervals is true, but sliding windows have no beat of their own; set it "
+            f"to false, or windows.mode to beat"
+            for name, model in parameters.items()
+            if isinstance(model, ModelParameters) and model.rr_intervals
+        ]
+    training = parameters.get("training")
+    if isinstance(training, TrainingParameters) and isinstance(spectrogram, SpectrogramParameters):
+        first = training.first_image_size
+        if first is not None and first > spectrogram.image_size:
+            faults.append(
+                f"training.first_image_size is {first}, above spectrogram.image_size "
+                f"({spectrogram.image_size}); images are shrunk, never enlarged: lower it"
+            )
     if faults:
         raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+
+
+def _find_impossible_bins(
+    name: str, view: SpectrogramParameters | ViewParameters, fs: int
+) -> list[str]:
+    """Return a fault where the highest frequency of a view leaves too many bins, or too few."""
+    highest_hz, lowest_hz = fs / 2, fs / view.nperseg
+    if view.max_frequency_hz > highest_hz:
+        return [
+            f"{name}.max_frequency_hz is {view.max_frequency_hz}, above half the sampling rate "
+            f"ingestion.fs ({fs} Hz); lower it to {highest_hz:g}"
+        ]
+    if view.max_frequency_hz < lowest_hz:
+        return [
+            f"{name}.max_frequency_hz is {view.max_frequency_hz}, below the first bin of nperseg "
+            f"{view.nperseg} at {fs} Hz; raise it above {lowest_hz:.3g}"
+        ]
+    return []
+
+
+def _tell_short(name: str, nperseg: int, window_s: float, fs: int) -> str:
+    return (
+        f"{name}.nperseg is {nperseg} samples, longer than the window of {window_s} s at {fs} Hz "
+        f"({window_s * fs:g} samples); shorten it"
+    )
 
 
 def check_runtime_names(names: Iterable[str], known: Iterable[str]) -> None:

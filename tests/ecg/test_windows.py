@@ -25,6 +25,10 @@ COLUMNS = [
     "n_samples",
     "aami_class",
     "synthetic",
+    "rr_previous_s",
+    "rr_next_s",
+    "rr_local_s",
+    "rr_record_s",
 ]
 
 

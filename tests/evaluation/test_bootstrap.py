@@ -66,7 +66,7 @@ def score_by_scikit_learn(rows: pd.DataFrame) -> dict[str, float]:
         found |= {f"f1_{name}": f1[k], f"recall_{name}": recall[k]}
         if (predicted == name).any():
             found[f"precision_{name}"] = precision[k]
-        found[f"auc_{name}"] = roc_auc_score(truth == name, rows[f"prob_{name}"])
+        found[f"roc_auc_{name}"] = roc_auc_score(truth == name, rows[f"prob_{name}"])
         found[f"average_precision_{name}"] = average_precision_score(
             truth == name, rows[f"prob_{name}"]
         )
@@ -107,7 +107,7 @@ class TestScores:
         monkeypatch.setattr(bootstrap, "N_BINS", 256)
         grouped = bootstrap_scores(rows, n_resamples=200)["scores"]
         assert exact != grouped
-        for name in ("auc_N", "average_precision_N", "auc_S", "average_precision_S"):
+        for name in ("roc_auc_N", "average_precision_N", "roc_auc_S", "average_precision_S"):
             for key in ("estimate", "low", "high"):
                 assert grouped[name][key] == pytest.approx(exact[name][key], abs=2e-3), name
 
@@ -196,7 +196,7 @@ class TestDifference:
         rows = make_predictions()
         for name, found in bootstrap_difference(rows, rows, n_resamples=100)["differences"].items():
             assert found["estimate"] == found["low"] == found["high"] == 0, name
-            assert found["share_above_0"] == 0.5
+            assert found["share_above_zero"] == 0.5
 
     def test_pairing_is_sharper_than_two_intervals(self) -> None:
         better, worse = make_predictions(seed=1), make_predictions(seed=1)
@@ -205,11 +205,9 @@ class TestDifference:
         found = bootstrap_difference(better, worse.sample(frac=1, random_state=0))["differences"]
         assert found["accuracy"]["estimate"] > 0
         assert found["accuracy"]["low"] > 0
-        assert found["accuracy"]["share_above_0"] == 1
+        assert found["accuracy"]["share_above_zero"] == 1
         alone = bootstrap_scores(better)["scores"]["accuracy"]
-        assert found["accuracy"]["high"] - found["accuracy"]["low"] < (
-            alone["high"] - alone["low"]
-        )
+        assert found["accuracy"]["high"] - found["accuracy"]["low"] < (alone["high"] - alone["low"])
 
     def test_other_beats_are_refused(self) -> None:
         rows = make_predictions()

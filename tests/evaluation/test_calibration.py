@@ -72,9 +72,7 @@ class TestMeasures:
     def test_by_hand(self) -> None:
         found = measure_calibration(self.HAND)
         assert found["ece"] == pytest.approx((2 * 0.1 + 2 * 0.11) / 4)
-        assert found["brier"] == pytest.approx(
-            (2 * (0.01 + 0.01) + 2 * 0.39**2 + 2 * 0.61**2) / 4
-        )
+        assert found["brier"] == pytest.approx((2 * (0.01 + 0.01) + 2 * 0.39**2 + 2 * 0.61**2) / 4)
         assert [(b["n_beats"], b["accuracy"]) for b in found["bins"]] == [(2, 0.5), (2, 1.0)]
 
     def test_by_record_the_worst_first(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.windows import WindowReader
-from cnns_spectrograms.parameters import BalancingParameters
+from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters, ViewParameters
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
 
 N_SAMPLES = 50
@@ -37,15 +37,26 @@ def make_input(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
                     "n_samples": N_SAMPLES,
                     "aami_class": "NSVFQ"[i % 5],
                     "synthetic": False,
+                    "rr_previous_s": 0.8 + i / 1000,
+                    "rr_next_s": 0.8,
+                    "rr_local_s": 0.8,
+                    "rr_record_s": 0.8,
                     "path": f"{split}/mitdb/{row_id}.png",
                 }
             )
     return pd.DataFrame(rows), signals
 
 
+def synthesise(
+    windows: pd.DataFrame, signals: dict[str, np.ndarray], parameters: BalancingParameters
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    records = pd.DataFrame({"fs": [360]})
+    return synthesise_windows(windows, signals, {}, records, SpectrogramParameters(), parameters)
+
+
 def test_smote_learns_from_class_f_of_train_alone() -> None:
     windows, signals = make_input()
-    table, made = synthesise_windows(windows, signals, BalancingParameters(smote_factor=3))
+    table, made = synthesise(windows, signals, BalancingParameters(smote_factor=3))
     assert len(table) == 16
     # Everything but the F windows of train is replaced by noise: nothing may change.
     spoilt = {
@@ -56,14 +67,14 @@ def test_smote_learns_from_class_f_of_train_alone() -> None:
     for start in fusion["start"]:
         cut = slice(start, start + N_SAMPLES)
         spoilt["mitdb/1"][cut] = signals["mitdb/1"][cut]
-    again_table, again = synthesise_windows(windows, spoilt, BalancingParameters(smote_factor=3))
+    again_table, again = synthesise(windows, spoilt, BalancingParameters(smote_factor=3))
     pd.testing.assert_frame_equal(again_table, table)
     np.testing.assert_array_equal(again["AUG/smote"], made["AUG/smote"])
 
 
 def test_synthetic_windows_lie_between_two_real_ones() -> None:
     windows, signals = make_input()
-    table, made = synthesise_windows(windows, signals, BalancingParameters(smote_factor=2))
+    table, made = synthesise(windows, signals, BalancingParameters(smote_factor=2))
     synthetic = WindowReader(made)(table).astype(float)
     fusion = windows[(windows["split"] == "train") & (windows["aami_class"] == "F")]
     real = WindowReader(signals)(fusion).astype(float)
@@ -81,7 +92,7 @@ def test_no_synthetic_window_is_no_error(tmp_path: Path, n_fusion: int) -> None:
     fusion = (windows["split"] == "train") & (windows["aami_class"] == "F")
     windows = windows.drop(windows.index[fusion][n_fusion:]).reset_index(drop=True)
     parameters = BalancingParameters(smote_factor=1 if n_fusion == 8 else 5)
-    table, made = synthesise_windows(windows, signals, parameters)
+    table, made = synthesise(windows, signals, parameters)
     assert len(table) == 0
     dataset = SignalsDataset(filepath=str(tmp_path / "signals"))
     dataset.save(made)
@@ -93,7 +104,7 @@ def test_no_synthetic_window_is_no_error(tmp_path: Path, n_fusion: int) -> None:
 def test_train_index_holds_train_alone_and_tells_synthetic_rows_apart() -> None:
     windows, signals = make_input()
     parameters = BalancingParameters(smote_factor=3)
-    table, _ = synthesise_windows(windows, signals, parameters)
+    table, _ = synthesise(windows, signals, parameters)
     index = make_train_index(windows, table, parameters)
     assert set(index["split"]) == {"train"}
     assert index["synthetic"].sum() == 16
@@ -102,3 +113,42 @@ def test_train_index_holds_train_alone_and_tells_synthetic_rows_apart() -> None:
     weights = index.groupby("aami_class")["class_weight"].first()
     assert np.allclose(weights["N"] / weights["F"], 3)
     assert np.isclose(weights.mean(), 1)
+
+
+def test_smote_interpolates_all_views_and_the_rhythm_together() -> None:
+    windows, signals = make_input()
+    view = {"nperseg": 8, "noverlap": 4, "max_frequency_hz": 60}
+    spectrogram = SpectrogramParameters(
+        extra_views=(
+            ViewParameters(of="beat", window_s=0.5, **view),
+            ViewParameters(of="typical_beat", window_s=0.25, **view),
+        )
+    )
+    typical = {key: np.arange(90, dtype=np.float32) for key in signals}
+    table, made = synthesise_windows(
+        windows,
+        signals,
+        typical,
+        pd.DataFrame({"fs": [360]}),
+        spectrogram,
+        BalancingParameters(smote_factor=3),
+    )
+    width = N_SAMPLES + 180 + 90
+    synthetic = made["AUG/smote"].reshape(16, width)
+    read = WindowReader(made, spectrogram, 360)
+    np.testing.assert_array_equal(read(table), synthetic)
+    np.testing.assert_allclose(synthetic[:, -90:], np.tile(np.arange(90), (16, 1)), rtol=1e-6)
+    fusion = windows[(windows["split"] == "train") & (windows["aami_class"] == "F")]
+    real = WindowReader(signals, spectrogram, 360, typical)(fusion)
+    seen = np.concatenate([real, fusion[["rr_previous_s"]].to_numpy(np.float32)], axis=1)
+    for row, rr_s in zip(synthetic, table["rr_previous_s"], strict=True):
+        # One share of one pair gives the signal and the interval alike.
+        made_row = np.append(row, np.float32(rr_s)).astype(float)
+        fits = [
+            np.abs(a + share * (b - a) - made_row).max()
+            for a in seen.astype(float)
+            for b in seen.astype(float)
+            if (spread := ((b - a) ** 2).sum()) > 0
+            for share in [((made_row - a) @ (b - a)) / spread]
+        ]
+        assert min(fits) < 1e-4

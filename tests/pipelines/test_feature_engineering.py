@@ -116,7 +116,7 @@ def test_the_plan_reads_each_window_from_its_own_signal() -> None:
     names = ("mitdb/100", "mitdb/101", "mitdb/103")
     signals = {name: rng.normal(size=3600).astype(np.float32) for name in names}
     plan = plan_spectrograms(
-        windows, signals, records, SpectrogramParameters(), ExecutionParameters(n_jobs=1)
+        windows, signals, {}, records, SpectrogramParameters(), ExecutionParameters(n_jobs=1)
     )
     rows = windows[(windows["record_id"] == "101") & (windows["beat_idx"] == 2)]
     np.testing.assert_array_equal(
@@ -125,6 +125,10 @@ def test_the_plan_reads_each_window_from_its_own_signal() -> None:
     # A changed signal is another cache; another number of workers is the same.
     changed = {**signals, "mitdb/100": signals["mitdb/100"] + 1}
     parameters = SpectrogramParameters()
-    more = plan_spectrograms(windows, signals, records, parameters, ExecutionParameters(n_jobs=2))
-    other = plan_spectrograms(windows, changed, records, parameters, ExecutionParameters(n_jobs=1))
+    more = plan_spectrograms(
+        windows, signals, {}, records, parameters, ExecutionParameters(n_jobs=2)
+    )
+    other = plan_spectrograms(
+        windows, changed, {}, records, parameters, ExecutionParameters(n_jobs=1)
+    )
     assert more.fingerprint == plan.fingerprint != other.fingerprint

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.cache import CachePlan, build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
+    ExecutionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -25,6 +28,7 @@ from cnns_spectrograms.pipelines.modelling.nodes import (
     predict,
     train,
 )
+from cnns_spectrograms.training.trainer import clear_checkpoints
 
 SPECTROGRAM = SpectrogramParameters(image_size=32)
 TRAINING = TrainingParameters(
@@ -48,6 +52,10 @@ def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
             "n_samples": 900,
             "aami_class": [*"NSVFQ"] * (n // 5),
             "synthetic": False,
+            "rr_previous_s": 0.6 + np.arange(n) / 100,
+            "rr_next_s": 0.8,
+            "rr_local_s": 0.8,
+            "rr_record_s": 0.8,
             "path": [f"{split}/mitdb/{name}.png" for name in row_id],
         }
     )
@@ -65,7 +73,7 @@ def data(tmp_path: Path) -> dict:
 
     def build(rows: pd.DataFrame, name: str):
         plan = CachePlan(
-            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM, 1
+            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM
         )
         return build_cache(plan, tmp_path / "cache", name)
 
@@ -74,11 +82,20 @@ def data(tmp_path: Path) -> dict:
         "windows": windows,
         "spec_cache": build(windows, "manifest"),
         "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
+        "signals": signals,
+        "smote_signals": {},
+        "typical_beats": {},
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
-        "checkpoint_dir": str(tmp_path / "checkpoints"),
+        "execution": ExecutionParameters(),
+        "checkpoints": tmp_path / "checkpoints",
     }
+
+
+def score(model: Any, data: dict, training: TrainingParameters = TRAINING) -> pd.DataFrame:
+    names = ("windows", "spec_cache", "signals", "typical_beats")
+    return predict(model, *(data[name] for name in names), training, data["spectrogram"])
 
 
 def test_train_then_predict(data: dict, tmp_path: Path) -> None:
@@ -89,18 +106,17 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert description["n_samples"] == 900
     assert description["spec_cache"] == data["spec_cache"].fingerprint
     # Until the whole run has ended, the same command can use the checkpoints.
-    assert list((tmp_path / "checkpoints").glob("*/*.ckpt"))
+    assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     again, history_again = train(**data)
     pd.testing.assert_frame_equal(history_again, history)  # its seconds too: nothing was trained
-    predictions = predict(model, data["windows"], data["spec_cache"], TRAINING)
+    predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
-    pd.testing.assert_frame_equal(
-        predict(again, data["windows"], data["spec_cache"], TRAINING), predictions
-    )
+    pd.testing.assert_frame_equal(score(again, data), predictions)
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     def fingerprint(**changes) -> str:
+        clear_checkpoints(data["checkpoints"])
         (_, description), _ = train(**{**data, **changes})
         return description["fingerprint"]
 
@@ -117,6 +133,23 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     val = windows.index[windows["split"] == "val"]
     windows.loc[val[0], "aami_class"] = "V"  # was N
     assert fingerprint(windows=windows) != one
+
+
+def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:
+    train(**data)  # its run has not ended: the checkpoints are there
+    model = MODEL.model_copy(update={"dropout": 0.1})
+    training = TRAINING.model_copy(update={"learning_rate": 1e-3, "num_workers": 1})
+    index = data["train_index"].assign(sampling_weight=1.0)
+    changes = {"model": model, "training": training, "train_index": index}
+    with pytest.raises(ValueError, match="unfinished training") as refusal:
+        train(**{**data, **changes})
+    said = str(refusal.value)
+    assert "model.dropout is 0.3 in the checkpoint and 0.1 now" in said
+    assert "training.learning_rate is 0.0003 in the checkpoint and 0.001 now" in said
+    assert "train_index is " in said
+    assert said.count(" in the checkpoint and ") == 3
+    clear_checkpoints(data["checkpoints"])
+    train(**{**data, **changes})
 
 
 def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path: Path) -> None:
@@ -167,3 +200,31 @@ def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
             logger.log_metrics({"val_macro_f1": value}, step=step)
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_macro_f1")
     assert [(point.step, point.value) for point in points] == [(0, 0.2), (1, 0.4)]
+
+
+def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: dict) -> None:
+    (cached, described), history = train(**data)
+    clear_checkpoints(data["checkpoints"])
+    memory = TRAINING.model_copy(update={"images": "memory"})
+    (drawn, described_again), history_again = train(**{**data, "training": memory})
+    assert described_again["fingerprint"] == described["fingerprint"]
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), history_again.drop(columns="seconds")
+    )
+    for name, tensor in cached.state_dict().items():
+        assert torch.equal(tensor, drawn.state_dict()[name]), name
+    pd.testing.assert_frame_equal(
+        score((cached, described), data), score((drawn, described), data, memory)
+    )
+
+
+def test_rr_intervals_reach_the_network(data: dict) -> None:
+    model = MODEL.model_copy(update={"rr_intervals": True})
+    trained, _ = train(**{**data, "model": model})
+    before = score(trained, data)
+    windows = data["windows"].assign(rr_previous_s=0.3)
+    after = score(trained, {**data, "windows": windows})
+    assert not np.allclose(before["prob_S"], after["prob_S"])
+    clear_checkpoints(data["checkpoints"])
+    plain, _ = train(**data)
+    pd.testing.assert_frame_equal(score(plain, data), score(plain, {**data, "windows": windows}))

@@ -7,8 +7,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
-from cnns_spectrograms.pipelines.reporting.nodes import compare, draw_class_distribution, evaluate
+from cnns_spectrograms.parameters import (
+    ModelParameters,
+    ReportingParameters,
+    SplitParameters,
+    SubsetParameters,
+)
+from cnns_spectrograms.pipelines.reporting.nodes import (
+    compare,
+    compare_pairs,
+    compare_with_reference,
+    draw_class_distribution,
+    evaluate,
+)
 
 CLASSES = [*"NSVFQ"]
 SPLIT = SplitParameters(
@@ -101,3 +112,62 @@ def test_class_distribution_counts_synthetic_windows_apart() -> None:
     figure = draw_class_distribution(windows, synthetic, SPLIT, REPORTING)
     written = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert written.count("7") == 1
+
+
+def test_parts_of_test_are_scored_with_intervals() -> None:
+    predictions = make_predictions(3)
+    reporting = ReportingParameters(
+        n_resamples=100,
+        subsets={
+            "without_3": SubsetParameters(databases=["mitdb"], without={"mitdb": ["3"]}),
+            "nsv": SubsetParameters(databases=["mitdb"], classes=["N", "S", "V"]),
+            "svdb": SubsetParameters(databases=["svdb"]),
+            "off": None,
+        },
+    )
+    metrics, *_ = evaluate(predictions, HISTORY, MODEL, SPLIT, reporting)
+    subsets = metrics["subsets"]
+    assert list(subsets) == ["without_3", "nsv", "svdb"]
+    assert subsets["without_3"]["n_beats"] == 20
+    assert subsets["without_3"]["intervals"]["macro_f1"] is None  # one patient
+    assert subsets["nsv"]["classes"] == ["N", "S", "V"]
+    assert subsets["nsv"]["n_beats"] == 24
+    low, high = subsets["nsv"]["intervals"]["macro_f1"]
+    assert low <= subsets["nsv"]["macro_f1"] <= high
+    assert "no beat" in subsets["svdb"]["left_out"]
+    assert metrics["test"]["intervals"]["n_patients"] == 2
+
+
+def test_a_beat_without_a_window_is_missed() -> None:
+    predictions = make_predictions(0)
+    predictions["sample"] = predictions["beat_idx"] * 300
+    test = predictions[predictions["split"] == "test"]
+    beats = test[["db", "record_id", "sample", "aami_class"]].assign(fs=360)
+    lost = beats.index[5]
+    table = compare_with_reference(predictions.drop(index=lost), beats).set_index("record")
+    assert list(table.index) == ["mitdb/2", "mitdb/3", "gross", "average"]
+    assert table.loc["gross", ["qrs_tp", "qrs_fn", "qrs_fp"]].tolist() == [39, 1, 0]
+    kept = test.drop(index=lost)
+    called = kept["predicted"] == "V"
+    assert table.loc["gross", "veb_tp"] == (called & (kept["aami_class"] == "V")).sum()
+    # A fusion or unclassifiable beat called V is no false positive.
+    wrong = called & kept["aami_class"].isin(["N", "S"])
+    assert table.loc["gross", "veb_fp"] == wrong.sum()
+
+
+def test_every_pair_of_models_is_compared_on_test() -> None:
+    by_model = {name: make_predictions(seed) for seed, name in enumerate("abc")}
+    reporting = ReportingParameters(n_resamples=100)
+    table = compare_pairs(reporting, **by_model)
+    assert list(zip(table["first"], table["second"], strict=True))[::2] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    test = {name: rows[rows["split"] == "test"] for name, rows in by_model.items()}
+    accuracy = {
+        name: accuracy_score(rows["aami_class"], rows["predicted"]) for name, rows in test.items()
+    }
+    found = table[table["score"] == "accuracy"].set_index(["first", "second"])["difference"]
+    assert found["a", "c"] == pytest.approx(accuracy["a"] - accuracy["c"])
+    assert compare_pairs(reporting, a=by_model["a"]).empty

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from cnns_spectrograms.parameters import AugmentationParameters
-from cnns_spectrograms.training.augmentation import augment_images
+from cnns_spectrograms.training.augmentation import _crop, augment_images, mix_up
 
 OFF: dict[str, Any] = {
     "brightness": 0,
@@ -154,5 +155,48 @@ def test_the_generator_decides() -> None:
     "images", [torch.zeros(2, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)]
 )
 def test_other_shapes_and_dtypes_are_errors(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="expected \\(batch, 1, H, W\\) float"):
+    with pytest.raises(ValueError, match="expected \\(batch, channels, H, W\\) float"):
         augment(images)
+
+
+def test_masks_cover_one_stretch_with_the_mean() -> None:
+    images = torch.rand(64, 3, 20, 40, generator=torch.Generator().manual_seed(0))
+    params = AugmentationParameters(**OFF, time_mask=0.5)
+    out = augment_images(images, params, torch.Generator().manual_seed(1))
+    masked = (out != images).all(dim=2)  # (B, C, W)
+    assert torch.equal(masked[:, 0], masked[:, 2])
+    widths = masked[:, 0].sum(dim=1)
+    assert widths.max() <= 21
+    assert widths.float().mean() == pytest.approx(10, abs=2.5)  # uniform from 0 to 20
+    edges = masked[:, 0].int().diff(dim=1).abs().sum(dim=1) + masked[:, 0, [0, -1]].sum(dim=1)
+    assert set(edges.tolist()) <= {0, 2}  # one stretch
+    mean = images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    cover = masked[:, :, None, :].expand_as(images)
+    assert torch.equal(out[cover], mean[cover])
+    rows = augment_images(images, AugmentationParameters(**OFF, frequency_mask=0.3))
+    assert ((rows != images).all(dim=3).sum(dim=2) <= 7).all()
+
+
+def test_mixup_blends_a_row_with_its_partner() -> None:
+    torch.manual_seed(0)
+    images, rr = torch.rand(6, 1, 4, 4), torch.rand(6, 2)
+    mixed, (rr_mixed,), partner, share = mix_up(images, [rr], 0.4)
+    assert sorted(partner.tolist()) == list(range(6))
+    assert 0 <= share <= 1
+    torch.testing.assert_close(mixed, share * images + (1 - share) * images[partner])
+    torch.testing.assert_close(rr_mixed, share * rr + (1 - share) * rr[partner])
+
+
+def test_a_crop_is_that_of_grid_sample() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(6, 3, 17, 24)
+    area, split, x, y = (torch.rand(6, 1, 1, 1) for _ in range(4))
+    x, y = 2 * x - 1, 2 * y - 1
+    height, width = (area**split).flatten(), (area ** (1 - split)).flatten()
+    theta = torch.zeros(6, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = width, x.flatten() * (1 - width)
+    theta[:, 1, 1], theta[:, 1, 2] = height, y.flatten() * (1 - height)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    expected = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(_crop(images, area, split, x, y), expected, rtol=0, atol=2e-6)

@@ -137,6 +137,10 @@ def windows() -> pd.DataFrame:
             "n_samples": N_SAMPLES,
             "aami_class": "NNNNSVFFQ"[i],
             "synthetic": False,
+            "rr_previous_s": 0.8,
+            "rr_next_s": 0.8,
+            "rr_local_s": 0.8,
+            "rr_record_s": 0.8,
             "path": f"{split}/mitdb/{record}_{i:06d}.png",
         }
         for record, split in enumerate(["train", "val", "test"] * 4)
@@ -258,9 +262,13 @@ class TestSamplingWeights:
             sampling_weights(["N"], 0.5)
 
 
+def smote_table(n: int) -> pd.DataFrame:
+    return make_smote_table(np.full((n, 4), 0.8), N_SAMPLES)
+
+
 class TestTrainIndex:
     def test_smote_table(self) -> None:
-        table = make_smote_table(3, 900)
+        table = make_smote_table(np.full((3, 4), [0.5, 0.9, 0.8, 0.7]), 900)
         assert table.to_dict("records")[2] == {
             "row_id": "smote_F_000002",
             "split": "train",
@@ -273,20 +281,24 @@ class TestTrainIndex:
             "n_samples": 900,
             "aami_class": "F",
             "synthetic": True,
+            "rr_previous_s": 0.5,
+            "rr_next_s": 0.9,
+            "rr_local_s": 0.8,
+            "rr_record_s": 0.7,
             "path": "train/AUG/smote_F_000002.png",
         }
-        assert make_smote_table(0, 900).dtypes.equals(table.dtypes)
+        assert make_smote_table(np.empty((0, 4)), 900).dtypes.equals(table.dtypes)
 
     def test_starts_find_the_windows_laid_end_to_end(self) -> None:
         synthetic = make_x(4)
-        starts = make_smote_table(4, N_SAMPLES)["start"].to_numpy()
+        starts = smote_table(4)["start"].to_numpy()
         np.testing.assert_array_equal(
             cut_windows(synthetic.reshape(-1), starts, N_SAMPLES), synthetic
         )
 
     def test_real_rows_of_train_then_synthetic(self, windows: pd.DataFrame) -> None:
         params = BalancingParameters(class_weight_beta=1, minority_boost=5)
-        synthetic = make_smote_table(32, N_SAMPLES)
+        synthetic = smote_table(32)
         index = make_train_index(windows, synthetic, params)
         assert list(index.columns) == [*windows.columns, "class_weight", "sampling_weight"]
         assert index.index.equals(pd.RangeIndex(36 + 32))
@@ -304,25 +316,26 @@ class TestTrainIndex:
     def test_val_and_test_do_not_count(self, windows: pd.DataFrame) -> None:
         params = BalancingParameters()
         alone = make_train_index(
-            windows[windows["split"] == "train"], make_smote_table(8, N_SAMPLES), params
+            windows[windows["split"] == "train"],
+            smote_table(8),
+            params,
         )
         pd.testing.assert_frame_equal(
-            make_train_index(windows, make_smote_table(8, N_SAMPLES), params), alone
+            make_train_index(windows, smote_table(8), params),
+            alone,
         )
 
     def test_without_synthetic_rows(self, windows: pd.DataFrame) -> None:
-        index = make_train_index(windows, make_smote_table(0, N_SAMPLES), BalancingParameters())
+        index = make_train_index(windows, smote_table(0), BalancingParameters())
         assert len(index) == 36
         assert index.dtypes[list(windows.columns)].equals(windows.dtypes)
 
     def test_passes_the_leak_check(self, windows: pd.DataFrame) -> None:
-        check_no_leak(
-            make_train_index(windows, make_smote_table(8, N_SAMPLES), BalancingParameters())
-        )
+        check_no_leak(make_train_index(windows, smote_table(8), BalancingParameters()))
 
     @pytest.mark.parametrize("split", ["val", "test"])
     def test_synthetic_row_outside_train_leaks(self, windows: pd.DataFrame, split: str) -> None:
-        synthetic = make_smote_table(2, N_SAMPLES)
+        synthetic = smote_table(2)
         synthetic.loc[1, "split"] = split
         with pytest.raises(LeakError, match=rf"smote_F_000001 \({split}\)|synthetic in train"):
             make_train_index(windows, synthetic, BalancingParameters())
@@ -330,19 +343,19 @@ class TestTrainIndex:
     def test_patient_in_two_splits_leaks(self, windows: pd.DataFrame) -> None:
         windows.loc[windows["record_id"] == "1", "patient_id"] = "mitdb/0"
         with pytest.raises(LeakError, match=r"mitdb/0 in train \(mitdb/0\), val \(mitdb/1\)"):
-            make_train_index(windows, make_smote_table(2, N_SAMPLES), BalancingParameters())
+            make_train_index(windows, smote_table(2), BalancingParameters())
 
     @pytest.mark.parametrize(("column", "value"), [("aami_class", "V"), ("synthetic", False)])
     def test_only_synthetic_f_may_be_added(
         self, windows: pd.DataFrame, column: str, value: object
     ) -> None:
-        synthetic = make_smote_table(2, N_SAMPLES)
+        synthetic = smote_table(2)
         synthetic.loc[1, column] = value
         with pytest.raises(ValueError, match=r"1 rows of synthetic .* smote_F_000001"):
             make_train_index(windows, synthetic, BalancingParameters())
 
     def test_synthetic_rows_among_the_real(self, windows: pd.DataFrame) -> None:
-        synthetic = make_smote_table(2, N_SAMPLES)
+        synthetic = smote_table(2)
         with pytest.raises(ValueError, match="windows holds synthetic rows"):
             make_train_index(pd.concat([windows, synthetic]), synthetic, BalancingParameters())
 
@@ -350,6 +363,19 @@ class TestTrainIndex:
         with pytest.raises(ValueError, match="no row in train"):
             make_train_index(
                 windows[windows["split"] != "train"],
-                make_smote_table(2, N_SAMPLES),
+                smote_table(2),
                 BalancingParameters(),
             )
+
+
+def test_record_balance_spares_the_class_and_levels_its_records() -> None:
+    labels = ["N"] * 60 + ["F"] * 10
+    records = ["a"] * 60 + ["b"] * 9 + ["c"]
+    plain = sampling_weights(labels, 3)
+    level = sampling_weights(labels, 3, records, 1)
+    half = sampling_weights(labels, 3, records, 0.5)
+    for weights in (level, half):
+        np.testing.assert_allclose(weights[:60], 1)
+        assert weights[60:].sum() == pytest.approx(plain[60:].sum())  # the class's draws: 30
+    np.testing.assert_allclose(level[60:], [15 / 9] * 9 + [15])
+    assert half[69] / half[60] == pytest.approx(3)  # 9 ** 0.5

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from cnns_spectrograms.training.data import NO_LABEL, EpochSampler, SpectrogramImages, epoch_seed
+from cnns_spectrograms.training.data import (
+    NO_LABEL,
+    EpochSampler,
+    SpectrogramImages,
+    epoch_seed,
+    resolve_precision,
+)
 
 
 def read_number(path: str) -> np.ndarray:
@@ -54,8 +64,8 @@ def test_a_large_table_is_small_for_workers() -> None:
 def test_faulty_input_is_an_error() -> None:
     with pytest.raises(ValueError, match="2 paths and 1 labels"):
         SpectrogramImages(read_number, ["1", "2"], [0])
-    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 3\) and dtype uint8"):
-        SpectrogramImages(lambda _: np.zeros((2, 2, 3), np.uint8), ["a/b"])[0]
+    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 4\) and dtype uint8"):
+        SpectrogramImages(lambda _: np.zeros((2, 2, 4), np.uint8), ["a/b"])[0]
     with pytest.raises(ValueError, match="dtype float32"):
         SpectrogramImages(lambda _: np.zeros((2, 2), np.float32), ["a/b"])[0]
 
@@ -154,3 +164,50 @@ def test_epoch_seeds_differ() -> None:
     assert len(seeds) == 75
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert epoch_seed(1, 2) == epoch_seed(1, 2)
+
+
+# --- the device ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_takes_bfloat16_on_a_cpu_that_has_a_unit_for_it(
+    amx: bool, expected: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert resolve_precision("auto", cuda=False) == expected
+    assert resolve_precision("auto", cuda=True) == "16-mixed"
+    assert resolve_precision("bf16-mixed", cuda=False) == "bf16-mixed"
+    assert caplog.text == ""
+    assert resolve_precision("16-mixed", cuda=False) == expected
+    assert f"on this CPU {expected} is used" in caplog.text
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc alone"
+)
+def test_freed_memory_is_kept_and_used_again() -> None:
+    # In a process of its own: where the C library finds memory depends on all that it did before.
+    script = """
+import resource, torch
+from cnns_spectrograms.training.data import keep_freed_memory
+
+def count_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**24)  # 64 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(count_faults())
+with keep_freed_memory():
+    count_faults()
+    print(count_faults())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    without, kept = map(int, done.stdout.split())
+    assert kept < without / 10

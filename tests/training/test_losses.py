@@ -123,3 +123,16 @@ def test_bad_parameters_are_errors(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         ClassBalancedFocalLoss(torch.tensor(weights), gamma, smoothing)
+
+
+def test_a_shift_of_the_logits_is_the_balanced_softmax() -> None:
+    # Ren et al. 2020, eq. 3: n_t exp(z_t) / sum_k n_k exp(z_k), worked out without logarithms.
+    shares = torch.tensor([0.7, 0.1, 0.1, 0.05, 0.05])
+    logits = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    loss = ClassBalancedFocalLoss(torch.ones(5), 0, 0, shares.log())(logits, targets)
+    weighted = shares * logits.exp()
+    p = weighted / weighted.sum(dim=1, keepdim=True)
+    assert loss.item() == pytest.approx(-p[range(7), targets].log().mean().item(), rel=1e-5)
+    with pytest.raises(ValueError, match="expected one finite number a class"):
+        ClassBalancedFocalLoss(torch.ones(5), 0, 0, torch.tensor([0.0, -math.inf, 0, 0, 0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import warnings
 from typing import Any
@@ -192,13 +193,13 @@ def test_the_row_of_bad_batches_goes_on_into_the_next_epoch() -> None:
 
 def test_the_row_of_bad_batches_goes_on_after_a_resume() -> None:
     first, second = (
-        BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1, "abc")
+        BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1, {"data": "abc"})
         for _ in range(2)
     )
     first.bad_in_row = 2
     checkpoint: dict[str, Any] = {}
     first.on_save_checkpoint(checkpoint)
-    assert checkpoint["fingerprint"] == "abc"
+    assert json.loads(checkpoint["description"]) == {"data": "abc"}
     second.on_load_checkpoint(checkpoint)
     assert second.bad_in_row == 2
 
@@ -320,5 +321,5 @@ def test_bytes_are_scaled_to_one() -> None:
     module = BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1)
     module.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
-    scaled, _ = module.on_after_batch_transfer((images, torch.tensor([0])), 0)
+    scaled = module.prepare_images(images)
     torch.testing.assert_close(scaled.flatten(), torch.tensor([0, 0.2, 1]))

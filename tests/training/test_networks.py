@@ -323,6 +323,7 @@ def test_a_saved_classifier_comes_back(tmp_path: Path) -> None:
         "timm_name": "resnet18",
         "pretrained": str(tmp_path / "gone.pth"),
         "dropout": 0.1,
+        "rr_intervals": False,
     }
     assert metadata["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert read_description(path) == metadata

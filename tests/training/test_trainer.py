@@ -23,7 +23,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.parameters import TrainingParameters, fingerprint
 from cnns_spectrograms.training.data import EpochSampler
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.prediction import predict_table
@@ -34,6 +34,7 @@ from cnns_spectrograms.training.trainer import (
     _EmaWeights,
     clear_checkpoints,
     fit_classifier,
+    read_checkpoint_fingerprint,
 )
 
 N_TRAIN, N_VAL, SIZE = 60, 40, 12
@@ -153,7 +154,7 @@ def fit(
     work_dir: Path,
     read: Any = None,
     network: nn.Module | None = None,
-    fingerprint: str = "a",
+    description: Any = None,
     loggers: Any = (),
     **changes: Any,
 ) -> FitResult:
@@ -166,7 +167,7 @@ def fit(
         Images(),
         make_params(**changes),
         work_dir,
-        fingerprint,
+        {"data": "a"} if description is None else description,
         loggers,
     )
 
@@ -361,7 +362,7 @@ def test_workers_give_the_same_numbers_and_resume(tmp_path: Path, uninterrupted:
 def test_bad_tables_are_errors(tmp_path: Path, change: Any, said: str) -> None:
     train, val = change(*make_tables())
     with pytest.raises(ValueError, match=said):
-        fit_classifier(ToyNetwork(), train, val, Images(), Images(), make_params(), tmp_path, "a")
+        fit_classifier(ToyNetwork(), train, val, Images(), Images(), make_params(), tmp_path, {})
 
 
 # --- kill and resume -----------------------------------------------------------------------
@@ -418,13 +419,30 @@ def test_a_moved_folder_keeps_its_best_epoch(tmp_path: Path) -> None:
     assert fit(tmp_path / "b", network=NeverBetter()).best_epoch == 0
 
 
-def test_another_fingerprint_starts_anew(
-    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+def test_a_checkpoint_of_another_description_is_refused(
+    tmp_path: Path, uninterrupted: FitResult
 ) -> None:
+    made = {"data": "ab" * 32, "training": {"learning_rate": 0.1, "sizes": [1, 2]}, "old": True}
+    now = {"data": "cd" * 32, "training": {"learning_rate": 0.2, "sizes": (1, 2)}, "new": None}
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, fingerprint="b", loggers=[LogThatInterrupts(2, ZeroDivisionError)])
-    assert_same(fit(tmp_path), uninterrupted)
-    assert "of a run with other parameters or data; training starts anew" in caplog.text
+        fit(tmp_path, description=made, loggers=[LogThatInterrupts(2, ZeroDivisionError)])
+    kept = (tmp_path / "last.ckpt").read_bytes()
+    with pytest.raises(ValueError, match="unfinished training") as refusal:
+        fit(tmp_path, description=now)
+    said = str(refusal.value)
+    assert "data is abababababab... in the checkpoint and cdcdcdcdcdcd... now" in said
+    assert "training.learning_rate is 0.1 in the checkpoint and 0.2 now" in said
+    assert "old is True in the checkpoint and absent now" in said
+    assert "new is absent in the checkpoint and None now" in said
+    assert "sizes" not in said
+    assert f"delete the folder {tmp_path} to start anew" in said
+    assert (tmp_path / "last.ckpt").read_bytes() == kept
+    # Both ways out work.
+    assert_same(fit(tmp_path, description=made), uninterrupted)
+    clear_checkpoints(tmp_path)
+    assert_same(fit(tmp_path, description=now), uninterrupted)
+    assert read_checkpoint_fingerprint(tmp_path) == fingerprint(now)
+    assert read_checkpoint_fingerprint(tmp_path / "absent") is None
 
 
 def test_an_unreadable_checkpoint_starts_anew(
@@ -505,8 +523,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert first["history"] == second["history"]
     assert first["weights"] == second["weights"]
     assert first["bad_batches"] == [1, 0]
-    # Together they read the one draw of 40 rows an epoch, in alternation; of the 20 of each,
-    # two batches of 8 are whole.
+    # Together they read the one draw of 40 rows an epoch, in alternation.
     train, _ = make_tables()
     sampler = EpochSampler(train["sampling_weight"], 40, seed=0)
     expected: list[list[str]] = [[], []]
@@ -514,7 +531,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         sampler.set_epoch(epoch)
         paths = [f"train/{index}" for index in sampler]
         for rank in range(2):
-            expected[rank] += paths[rank::2][:16]
+            expected[rank] += paths[rank::2]
     assert [first["read"], second["read"]] == expected
 
 

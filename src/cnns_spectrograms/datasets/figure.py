@@ -8,7 +8,7 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 class FigureDataset(MatplotlibDataset):
     """A figure whose file can be read, so that the report shows the very figure that was saved."""
 
-    def load(self) -> bytes:  # type: ignore[override]
+    def load(self) -> bytes:
         """Return the PNG file's bytes."""
         with self._fs.open(str(self._get_load_path()), mode="rb") as file:
             png: bytes = file.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType
 
 from kedro.io import AbstractDataset
@@ -25,7 +24,8 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
     The dataset exists once a build has finished.
 
     Args:
-        filepath: the folder, on a local disk.
+        filepath: the folder, or a URL that fsspec reaches, such as ``s3://bucket/folder``; its
+            settings and credentials are fsspec's and that filesystem's own.
         name: name of the manifest; caches of several names may share the folder.
         metadata: not used here; for plugins.
     """
@@ -37,9 +37,7 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
         name: str = "manifest",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        if "://" in str(filepath):
-            raise ValueError(f"filepath is {str(filepath)!r}; the cache needs a local folder")
-        self._filepath = Path(filepath)
+        self._filepath = os.fspath(filepath)
         self._name = name
         self.metadata = metadata
 
@@ -87,4 +85,4 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
         return self._open().complete
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "name": self._name}
+        return {"filepath": self._filepath, "name": self._name}

@@ -110,6 +110,10 @@ class WindowsSchema(_Table):
     n_samples: Series[int] = pa.Field(gt=0)
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     synthetic: Series[bool]
+    rr_previous_s: Series[float] = pa.Field(coerce=True, ge=0, nullable=True)
+    rr_next_s: Series[float] = pa.Field(coerce=True, ge=0, nullable=True)
+    rr_local_s: Series[float] = pa.Field(coerce=True, ge=0, nullable=True)
+    rr_record_s: Series[float] = pa.Field(coerce=True, ge=0, nullable=True)
     path: Series[str] = pa.Field(coerce=True, description="of the image in the cache")
 
     @pa.dataframe_check(error="a path is not {split}/{db}/{row_id}.png")

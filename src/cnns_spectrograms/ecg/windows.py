@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
+from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
 
 
 def make_beat_windows(
@@ -54,6 +55,11 @@ def make_beat_windows(
     sample = beats["sample"].to_numpy(np.int64)
     beat_idx = beats["beat_idx"].to_numpy(np.int64)
     ids = beats["record_id"].tolist()
+    rr_s = np.full((len(beats), len(RR_COLUMNS)), np.nan)
+    for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
+        rows = np.asarray(found)
+        rows = rows[np.argsort(sample[rows], kind="stable")]
+        rr_s[rows] = measure_rr_intervals(sample[rows], float(usable["fs"].iloc[0]))
     return _make_table(
         row_id=[f"{record}_{beat:06d}" for record, beat in zip(ids, beat_idx, strict=True)],
         db=beats["db"].tolist(),
@@ -63,6 +69,7 @@ def make_beat_windows(
         sample=sample,
         n_samples=n_samples,
         aami_class=beats["aami_class"].tolist(),
+        rr_s=rr_s,
     )
 
 
@@ -133,6 +140,7 @@ def make_sliding_windows(
         sample=sample,
         n_samples=n_samples,
         aami_class=np.array(AAMI_CLASSES, dtype=object)[label_codes].tolist(),
+        rr_s=np.full((len(sample), len(RR_COLUMNS)), np.nan),  # of no beat
     )
 
 
@@ -185,21 +193,75 @@ def cut_windows(
     return windows
 
 
+def make_typical_beat(
+    signal: NDArray[np.floating], samples: ArrayLike, n_samples: int
+) -> NDArray[np.float32]:
+    """Return a record's typical beat: the median, sample by sample, of the windows of its beats.
+
+    Which beats are normal need not be known, since most are: a median passes over the others.
+
+    Args:
+        signal: the whole record, (n,), mV.
+        samples: R peaks, (n_beats,), one or more.
+        n_samples: length of the window, samples, its R peak at index ``n_samples // 2``.
+
+    Returns:
+        float32 (n_samples,), mV.
+    """
+    starts = np.asarray(samples, dtype=np.int64) - n_samples // 2
+    return np.asarray(np.median(cut_windows(signal, starts, n_samples), axis=0), dtype=np.float32)
+
+
 class WindowReader:
     """Cuts the windows of a table's rows from signals; can be sent to worker processes.
 
     Args:
-        signals: by ``db/record_id``, `(n_samples,)` float32, mV.
+        signals: by ``db/record_id``, `(n_samples,)` float32, mV; of synthetic rows the windows
+            themselves, one after another.
+        spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
+        fs: sampling rate, Hz, needed for these.
+        typical_beats: by ``db/record_id``, `(typical_beat_length,)` float32, mV, needed where a
+            view is of the typical beat.
     """
 
-    def __init__(self, signals: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(
+        self,
+        signals: Mapping[str, NDArray[np.float32]],
+        spectrogram: SpectrogramParameters | None = None,
+        fs: float = 0,
+        typical_beats: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
         self._signals = signals
+        self._spectrogram = spectrogram
+        self._fs = fs
+        self._typical_beats = typical_beats or {}
 
     def __call__(self, rows: pd.DataFrame) -> NDArray[np.float32]:
-        """Return the windows of one record's rows, `(n, n_samples)` float32, mV."""
+        """Return the windows of one record's rows, `(n, width)` float32, mV.
+
+        The window itself, `n_samples` long, comes first; the stretches of the further views
+        follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
+        """
         first = rows.iloc[0]
-        signal = self._signals[f"{first['db']}/{first['record_id']}"]
-        return cut_windows(signal, rows["start"].to_numpy(), int(first["n_samples"]))
+        key = f"{first['db']}/{first['record_id']}"
+        signal = self._signals[key]
+        starts = rows["start"].to_numpy()
+        n_samples = int(first["n_samples"])
+        if self._spectrogram is None or not self._spectrogram.extra_views:
+            return cut_windows(signal, starts, n_samples)
+        parts = self._spectrogram.view_lengths(self._fs, n_samples)
+        if first["synthetic"]:  # made whole
+            return cut_windows(signal, starts, sum(n for _, n in parts))
+        centres = starts + n_samples // 2
+        cut = []
+        for of, n in parts:
+            if of == "beat":
+                cut.append(cut_windows(signal, centres - n // 2, n))
+            else:
+                typical = self._typical_beats[key]
+                middle = len(typical) // 2 - n // 2
+                cut.append(np.tile(typical[middle : middle + n], (len(rows), 1)))
+        return np.concatenate(cut, axis=1)
 
 
 def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
@@ -234,6 +296,7 @@ def _make_table(
     sample: NDArray[np.int64],
     n_samples: int,
     aami_class: Sequence[str],
+    rr_s: NDArray[np.float64],
 ) -> pd.DataFrame:
     table = pd.DataFrame(
         {
@@ -247,6 +310,7 @@ def _make_table(
             "n_samples": np.full(len(sample), n_samples, dtype=np.int64),
             "aami_class": aami_class,
             "synthetic": np.zeros(len(sample), dtype=bool),
+            **dict(zip(RR_COLUMNS, rr_s.T, strict=True)),
         }
     )
     text = ["row_id", "db", "record_id", "patient_id", "aami_class"]

@@ -124,7 +124,7 @@ def bootstrap_scores(
         JSON-ready: n_patients, n_resamples, level, seed; patients_by_class (how many patients hold
         each class, and the share of its beats in the one with most); cautions, in words; scores:
         name -> estimate, low, high and n_resamples_defined, for accuracy, kappa, macro_f1,
-        macro_precision, macro_recall, and f1, precision, recall, auc and average_precision of
+        macro_precision, macro_recall, and f1, precision, recall, roc_auc and average_precision of
         each class, as in ``f1_S``.
 
     Raises:
@@ -168,7 +168,7 @@ def bootstrap_difference(
 
     Returns:
         JSON-ready: n_patients, n_resamples, level, seed; differences: name -> estimate (first less
-        second), low, high, n_resamples_defined and share_above_0 (of the resamples).
+        second), low, high, n_resamples_defined and share_above_zero (of the resamples).
 
     Raises:
         ValueError: the tables are not of the same beats with the same truth, or as
@@ -203,7 +203,7 @@ def bootstrap_difference(
         defined = values[np.isfinite(values)]
         # A tie is half a win, so that a model against itself gives 0.5.
         wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)
-        found["share_above_0"] = float(wins) if found["low"] is not None else None
+        found["share_above_zero"] = float(wins) if found["low"] is not None else None
         differences[name] = found
     return {
         "n_patients": n_patients,
@@ -280,7 +280,7 @@ def _score(counts: PatientCounts, drawn_BM: NDArray[np.float64]) -> dict[str, ND
         scores[f"precision_{name}"] = precision_BK[:, k]
         scores[f"recall_{name}"] = recall_BK[:, k]
         auc, average_precision = _score_ranking(counts.rankings[k], drawn_BM)
-        scores[f"auc_{name}"] = auc
+        scores[f"roc_auc_{name}"] = auc
         scores[f"average_precision_{name}"] = average_precision
     return scores
 

@@ -228,9 +228,7 @@ def plot_robustness(
             axes.axhline(clean, color=color, linestyle=":", linewidth=1)
         others = table[table["snr_db"].isna()]
         centers = np.arange(len(others)) + (position - (len(tables) - 1) / 2) * 0.8 / len(tables)
-        all_axes[-1].bar(
-            centers, others["macro_f1"], 0.76 / len(tables), color=color, label=model
-        )
+        all_axes[-1].bar(centers, others["macro_f1"], 0.76 / len(tables), color=color, label=model)
         all_axes[-1].set_xticks(
             np.arange(len(others)), others["condition"].tolist(), rotation=20, fontsize=8
         )

@@ -364,13 +364,17 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
 
 
 def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
-    """Return one row a record: its name, every cell of its matrix and its statistics.
+    """Return one row a record, then `gross` and `average`: cells of the matrix and statistics.
 
-    A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`). A
-    statistic is named `VEB +P`; NaN where it is not defined.
+    A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`); the
+    average has none. A statistic is named `VEB +P`; NaN where it is not defined.
+
+    Raises:
+        ValueError: there is no record.
     """
+    summary = summarise_ec57(matrices)
     rows = []
-    for record, matrix in matrices.items():
+    for record, matrix in {**matrices, "gross": summary["matrix"]}.items():
         counts = np.asarray(matrix)
         row: dict[str, Any] = {"record": record}
         for r, reference in enumerate(EC57_LABELS):
@@ -381,7 +385,13 @@ def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
             for name, value in found.items():
                 row[f"{event} {name}"] = np.nan if value is None else value
         rows.append(row)
-    return pd.DataFrame(rows)
+    average: dict[str, Any] = {"record": "average"}
+    for event, found in summary["average"].items():
+        average |= {f"{event} {name}": value for name, value in found.items()}
+    table = pd.DataFrame([*rows, average])
+    counts_of = [name for name in table.columns if len(name) == 2]
+    rates = [name for name in table.columns if " " in name]
+    return table.astype({**dict.fromkeys(counts_of, "Int64"), **dict.fromkeys(rates, "float64")})
 
 
 def compare_predictions(

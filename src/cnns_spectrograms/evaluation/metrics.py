@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
+    cohen_kappa_score,
     confusion_matrix,
     precision_recall_fscore_support,
     roc_auc_score,
 )
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import SubsetParameters
 
 ClassStatus = Literal["scored", "missed", "absent"]
 
@@ -100,19 +102,22 @@ def evaluate_predictions(
     wrongly given to it still cost the recall of the classes they belong to.
 
     Args:
-        predictions: One row a beat, of one split; reads split, db, record_id, aami_class and
-            predicted. The order of the rows does not matter.
+        predictions: One row a beat, of one split; reads split, db, record_id, aami_class,
+            predicted and, where they are there, ``prob_<class>``. The order of the rows does not
+            matter.
         classes: All class names; K of them.
 
     Returns:
         A JSON-ready dictionary, without NaN:
 
         - split, n_beats, n_records, classes (K names);
-        - accuracy, kappa (Cohen's; None where one class alone is in truth and predictions),
-          macro_f1, macro_precision, macro_recall (means over the same classes), macro_f1_classes;
+        - accuracy, macro_f1, macro_f1_classes; kappa (Cohen 1960; None where truth and
+          predictions are all of one class);
         - per_class: for each class precision, recall, f1, support, n_predicted and status:
           ``'scored'``; ``'missed'`` (in the truth but never predicted: recall and F1 0,
           precision None); ``'absent'`` (no beat in the truth: precision, recall, F1 None);
+        - in per_class, with probabilities, roc_auc and average_precision of the class against all
+          others (None where it is absent, or the only one);
         - confusion_matrix: K x K counts, rows the truth, columns the predictions;
         - confusion_matrix_normalized: each row divided by its sum, so that the diagonal is the
           recall; the K values of an absent class's row are None.
@@ -152,6 +157,15 @@ def evaluate_predictions(
             "status": status,
         }
         normalized.append((matrix[k] / support[k]).tolist() if present else [None] * len(classes))
+    if all(f"prob_{name}" in predictions.columns for name in classes):
+        for k, name in enumerate(classes):
+            is_k, score = truth == k, predictions[f"prob_{name}"].to_numpy(float)
+            both = bool(is_k.any() and not is_k.all())
+            per_class[name]["roc_auc"] = float(roc_auc_score(is_k, score)) if both else None
+            per_class[name]["average_precision"] = (
+                float(average_precision_score(is_k, score)) if both else None
+            )
+    one_class = len(set(truth) | set(predicted)) == 1  # kappa is 0 / 0
     present_classes = [name for name in classes if per_class[name]["status"] != "absent"]
     return {
         "split": splits[0],
@@ -159,48 +173,40 @@ def evaluate_predictions(
         "n_records": len(predictions[["db", "record_id"]].drop_duplicates()),
         "classes": list(classes),
         "accuracy": float(accuracy_score(truth, predicted)),
-        "kappa": _kappa(matrix),
-        **{
-            f"macro_{key}": float(np.mean([per_class[name][key] or 0 for name in present_classes]))
-            for key in ("f1", "precision", "recall")
-        },
+        "macro_f1": float(np.mean([per_class[name]["f1"] for name in present_classes])),
         "macro_f1_classes": present_classes,
+        "kappa": None if one_class else float(cohen_kappa_score(truth, predicted)),
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
         "confusion_matrix_normalized": normalized,
     }
 
 
-def score_rankings(
-    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> dict[str, dict[str, float | None]]:
-    """Score how well each class's probability sets its beats apart from all others.
+def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.DataFrame:
+    """Return the beats of a named part of a split, called as one of the classes it is judged in.
+
+    Where the subset has classes of its own, beats of other true classes are left out, and each
+    beat is called the most probable of these classes.
 
     Args:
-        predictions: one row a beat; reads aami_class and ``prob_<class>``.
-        classes: all class names.
+        predictions: The `predictions` table of one split.
+        subset: Which records, and which classes.
 
     Returns:
-        Class -> auc (one-vs-rest ROC AUC) and average_precision; None for a class that no beat,
-        or every beat, has.
-
-    Raises:
-        ValueError: the table is empty, a column is missing or a class is unknown.
+        Rows in the form of `predictions`, numbered from 0; maybe none.
     """
-    _check_columns(predictions, ["aami_class", *(f"prob_{name}" for name in classes)])
-    truth = _encode(predictions, "aami_class", classes)
-    scores: dict[str, dict[str, float | None]] = {}
-    for k, name in enumerate(classes):
-        is_k = truth == k
-        if is_k.all() or not is_k.any():
-            scores[name] = {"auc": None, "average_precision": None}
-            continue
-        probability = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
-        scores[name] = {
-            "auc": float(roc_auc_score(is_k, probability)),
-            "average_precision": float(average_precision_score(is_k, probability)),
-        }
-    return scores
+    keep = predictions["db"].isin(subset.databases)
+    for db, record_ids in subset.without.items():
+        keep &= ~((predictions["db"] == db) & predictions["record_id"].isin(record_ids))
+    if subset.classes is None:
+        return predictions[keep].reset_index(drop=True)
+    classes = list(subset.classes)
+    rows = predictions[keep & predictions["aami_class"].isin(classes)].reset_index(drop=True)
+    probabilities = rows[[f"prob_{name}" for name in classes]].to_numpy(float)
+    if len(rows):
+        chosen = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
+        rows["predicted"] = pd.Series(chosen, dtype=rows["predicted"].dtype)
+    return rows
 
 
 def format_classification_report(metrics: Mapping[str, Any]) -> str:
@@ -223,15 +229,16 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
             f"{name:<8}{scores}{row['support']:>10,}{row['n_predicted']:>11,}"
             f"  {_STATUS_TEXT[row['status']]}"
         )
-    averaged, kappa = metrics["macro_f1_classes"], metrics["kappa"]
+    averaged = metrics["macro_f1_classes"]
     lines += [
         "",
         f"macro F1 {metrics['macro_f1']:.3f}  mean over the classes present in the truth "
         f"({', '.join(averaged)})",
-        f"kappa    {'-' if kappa is None else format(kappa, '.3f'):<5}  agreement beyond chance",
         f"accuracy {metrics['accuracy']:.3f}  {metrics['n_beats']:,} beats, "
         f"{metrics['n_records']:,} records, split {metrics['split']}",
     ]
+    if metrics.get("kappa") is not None:
+        lines.append(f"kappa {metrics['kappa']:.3f}")
     return "\n".join(lines) + "\n"
 
 
@@ -313,13 +320,6 @@ def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.Data
     return table.astype(dict.fromkeys(scores, "float64")).sort_values(
         ["macro_f1", "accuracy", "model"], ascending=[False, False, True], ignore_index=True
     )
-
-
-def _kappa(matrix: NDArray[np.int64]) -> float | None:
-    total = matrix.sum()
-    agreed = np.trace(matrix) / total
-    by_chance = float(matrix.sum(axis=0) @ matrix.sum(axis=1)) / float(total) ** 2
-    return float((agreed - by_chance) / (1 - by_chance)) if by_chance < 1 else None
 
 
 def _status_of(support: int, n_predicted: int) -> ClassStatus:

@@ -11,10 +11,15 @@ import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
-from cnns_spectrograms.parameters import SPLITS, ReportingParameters, SplitParameters
+from cnns_spectrograms.parameters import (
+    SPLITS,
+    ReportingParameters,
+    SplitParameters,
+    SubsetParameters,
+)
 
 N_WORST_RECORDS = 10
-LITERATURE_SUBSET = "ds2_nsvf"
+LITERATURE_SUBSET = "ds2"
 """The subset whose protocol is that of most published results."""
 
 _TEMPLATE = "report.html.j2"
@@ -37,10 +42,10 @@ def render_report(
         split: the protocol.
         reporting: subsets, intervals, and whether the data are synthetic.
         comparison: what `compare_models` returns.
-        paired_differences: first, second, score, difference, low, high, share_above_0.
+        paired_differences: first, second, score, difference, low, high, share_above_zero.
         figures: name -> PNG: comparison, class_distribution, contact_sheet, and robustness where
             it was run.
-        models: model -> metrics, intervals, ec57, calibration, errors_by_record, the PNGs
+        models: model -> metrics, intervals, ec57_summary, calibration, errors_by_record, the PNGs
             confusion_matrix, learning_curves, rank_curves, reliability and examples, and
             robustness (a table) where it was run; in the order they are to be shown.
 
@@ -70,7 +75,8 @@ def render_report(
         classes=AAMI_CLASSES,
         splits=_describe_splits(windows),
         unused={db: parts.get("unused", []) for db, parts in split.records.items()},
-        bootstrap=reporting.bootstrap,
+        n_resamples=reporting.n_resamples,
+        subsets=_describe_subsets(reporting),
         comparison=comparison.to_dict("records"),
         paired=_pick_differences(paired_differences),
         figures=figures,
@@ -108,17 +114,36 @@ def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:
                 "n_records": sum(map(len, records.values())),
                 "n_patients": int(rows["patient_id"].nunique()),
                 "n_beats": len(rows),
-                "beats": {aami_class: int(counts.get(aami_class, 0)) for aami_class in AAMI_CLASSES},
+                "beats": {
+                    aami_class: int(counts.get(aami_class, 0)) for aami_class in AAMI_CLASSES
+                },
             }
         )
     return described
 
 
+def _describe_subsets(reporting: ReportingParameters) -> dict[str, str]:
+    """Return in words what each part of test holds."""
+    return {
+        name: _describe_subset(subset)
+        for name, subset in reporting.subsets.items()
+        if subset is not None
+    }
+
+
+def _describe_subset(subset: SubsetParameters) -> str:
+    text = "the test records of " + " and ".join(subset.databases)
+    left = [f"{db} {record}" for db, records in subset.without.items() for record in records]
+    if left:
+        text += " without " + ", ".join(left)
+    if subset.classes is not None:
+        text += ", beats of " + ", ".join(subset.classes) + " called one of these"
+    return text
+
+
 def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows = table[table["score"].isin(["macro_f1", "accuracy", "kappa"])]
-    return [
-        {"estimate": row["difference"], **row} for row in rows.to_dict("records")
-    ]
+    return [dict(row) for row in rows.rename(columns={"difference": "estimate"}).to_dict("records")]
 
 
 def _format_score(value: Any, digits: int = 3) -> str:

@@ -9,7 +9,8 @@ On disk, below one root folder, for a cache called ``manifest``::
     .manifest/tmp/                     files being written
     .manifest/build                    the build in progress
 
-Caches of other names may share the root; each touches only the paths that it claims.
+Caches of other names may share the root; each touches only the paths that it claims. The root is
+a folder, or a URL that fsspec reaches (``storage``).
 """
 
 from __future__ import annotations
@@ -22,38 +23,34 @@ import json
 import logging
 import os
 import re
-import shutil
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
-from cnns_spectrograms.parameters import SpectrogramParameters, fingerprint
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from cnns_spectrograms.fan_out import joblib_backend
+from cnns_spectrograms.imaging.png import decode_png, encode_png
+from cnns_spectrograms.imaging.storage import LocalStorage, open_storage
+from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
 
 logger = logging.getLogger(__name__)
 
 _PIPELINES = {"manifest_aug": "balancing"}  # by name of the cache; others: feature_engineering
 
 # Raise it when compute_spectrograms or encode_png give other bytes: caches are then rebuilt.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 _PLAN_COLUMNS = ("row_id", "split", "db", "record_id", "path", "start", "n_samples")
 _MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id", "bytes")
@@ -61,7 +58,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 # Relative, no hidden or parent folders: a path cannot leave the root or meet our own files.
 _PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
 _RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
-_BATCH = 512  # windows held at once by a worker
+_BATCH = 256  # windows held at once by a worker
 
 
 class _StaleBuildError(RuntimeError):
@@ -86,11 +83,12 @@ class CachePlan:
         digests: "db/record_id" -> hex digest of the signal that its windows are cut from.
         fs: sampling rate of the windows, Hz.
         parameters: everything else that shapes the pixels.
-        n_jobs: joblib workers, -1 for every core. Changes no pixel and no fingerprint.
+        execution: who draws them. Changes no pixel and no fingerprint.
+        skipped: "db/record_id" -> why it gave no windows, for the summary.
 
     Raises:
-        ValueError: a column or digest is missing, a path repeats or leaves the root, windows of
-            several lengths, or n_jobs is 0.
+        ValueError: a column or digest is missing, a path repeats or leaves the root, or windows of
+            several lengths.
     """
 
     rows: pd.DataFrame
@@ -98,11 +96,10 @@ class CachePlan:
     digests: Mapping[str, str]
     fs: int
     parameters: SpectrogramParameters
-    n_jobs: int = -1
+    execution: ExecutionParameters = field(default_factory=ExecutionParameters)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs is 0; give a number of workers, or -1 for every core")
         missing = [name for name in _PLAN_COLUMNS if name not in self.rows.columns]
         if missing:
             raise ValueError(
@@ -197,7 +194,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     Cheap to pickle. Open it anew after a rebuild.
 
     Args:
-        root: folder of the cache.
+        root: folder or URL of the cache.
         name: name of its manifest.
 
     Raises:
@@ -206,15 +203,16 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     """
 
     def __init__(self, root: str | Path, name: str = "manifest") -> None:
-        self._files = _BuildFiles(Path(root), name)
-        self.root = self._files.root
+        self._files = _BuildFiles(root, name)
+        self._storage = self._files.storage
+        self.root = self._storage.root
         self.name = name
-        self.manifest = self._files.manifest
+        self.manifest = f"{self.root}/{self._files.manifest}"
 
     @property
     def complete(self) -> bool:
         """Whether the cache is finished: a build writes the manifest last."""
-        return self.manifest.is_file()
+        return self._storage.exists(self._files.manifest)
 
     def require_complete(self) -> None:
         """Raise FileNotFoundError, with what to run, unless the cache is finished."""
@@ -281,48 +279,56 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     def rows(self) -> pd.DataFrame:
         """The manifest: row_id, path, split, db, record_id, bytes (int), in the plan's order."""
         self.require_complete()
-        return _read_table(self.manifest).to_pandas()
+        return self._files.read_table(self._files.manifest).to_pandas()
 
     @cached_property
     def paths(self) -> list[str]:
         """The paths of all images, in the plan's order."""
         self.require_complete()
-        paths: list[str] = _read_table(self.manifest, ["path"])["path"].to_pylist()
+        paths: list[str] = self._files.read_table(self._files.manifest, ["path"])[
+            "path"
+        ].to_pylist()
         return paths
 
     def read(self, path: str) -> NDArray[np.uint8]:
-        """Read an image, uint8 (H, W), of this cache or of another one in the same root.
+        """Read an image of this cache or of another one in the same root.
+
+        Returns:
+            uint8 (H, W), or (H, W, 3) where the spectrogram has extra views.
 
         Raises:
             FileNotFoundError, OSError: the file is gone, or damaged, with what to do.
         """
         try:
-            with Image.open(f"{self.root}/{path}") as image:
-                return np.array(image)
+            return decode_png(self._storage.read(path))
         except FileNotFoundError as error:
             owner = self._find_owner(path)
             owner.require_complete()
             raise FileNotFoundError(
                 f"image {path} is gone from {self.root}; {owner._repair_advice}"
             ) from error
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for bad files
+        except ValueError as error:
             raise OSError(
-                f"image {path} in {self.root} is damaged ({error}); delete the file, then "
+                f"image {path} in {self.root} is damaged ({error}); "
                 f"{self._find_owner(path)._repair_advice}"
             ) from error
 
     def verify(self) -> list[str]:
         """Look at every file, and return the paths of those missing or damaged.
 
-        Sizes are compared first, and only files of the right size are decoded. To repair, delete
-        the files returned and the manifest, and build again: only their records are drawn.
+        Sizes are compared first, and only files of the right size are decoded. A build with
+        ``execution.check_files`` does this and draws the records of these files again.
         """
-        size = self.parameters.image_size
+        size, n_channels = self.parameters.image_size, self.parameters.n_channels
+        shape = (size, size) if n_channels == 1 else (size, size, n_channels)
         rows = self.rows
         bad = []
-        pairs = zip(rows["path"], rows["bytes"], strict=True)
-        for path, n_bytes in tqdm(pairs, total=len(rows), desc="Verifying", disable=None):
-            if _size(f"{self.root}/{path}") != n_bytes:
+        paths = rows["path"].tolist()
+        found = zip(paths, rows["bytes"], self._storage.sizes(paths), strict=True)
+        for path, n_bytes, size_found in tqdm(
+            found, total=len(rows), desc="Verifying", unit="image", disable=None
+        ):
+            if size_found != n_bytes:
                 bad.append(path)
                 continue
             try:
@@ -330,7 +336,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
             except OSError:
                 bad.append(path)
                 continue
-            if image.shape != (size, size) or image.dtype != np.uint8:
+            if image.shape != shape or image.dtype != np.uint8:
                 bad.append(path)
         return bad
 
@@ -353,10 +359,10 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        return f"SpectrogramCache({str(self.root)!r}, {self.name!r})"
+        return f"SpectrogramCache({self.root!r}, {self.name!r})"
 
     def __reduce__(self) -> tuple[type[SpectrogramCache], tuple[str, str]]:
-        return SpectrogramCache, (str(self.root), self.name)
+        return SpectrogramCache, (self.root, self.name)
 
     @property
     def _build_command(self) -> str:
@@ -364,7 +370,10 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
 
     @property
     def _repair_advice(self) -> str:
-        return f"delete {self.manifest} and run `{self._build_command}`: it draws what is missing"
+        return (
+            f"run `{self._build_command} --params=execution.check_files=true`, which looks at "
+            f"every image and draws what is missing or damaged"
+        )
 
     def _find_owner(self, path: str) -> SpectrogramCache:
         """Return the cache in this root that claims a path; this one if no other does."""
@@ -380,7 +389,8 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     @cached_property
     def _metadata(self) -> dict[str, str]:
         self.require_complete()
-        metadata = pq.read_schema(self.manifest).metadata
+        with self._storage.open(self._files.manifest) as file:  # reads the end of the file
+            metadata = pq.read_schema(file).metadata
         return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
@@ -396,14 +406,19 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> Sp
     fingerprint is unchanged and whose files are all there are kept, the others are drawn, and
     PNG files of this cache that are no longer in the plan are deleted. Killed at any moment, it
     loses the records in flight at most; the next build gives the same bytes as an
-    uninterrupted one. A second build of the same root and name waits for the first.
+    uninterrupted one. A second build of the same root and name waits for the first; at a URL,
+    where nothing can be locked, it takes over, and the first stops with an error.
 
-    Records are spread over joblib workers, one torch thread each; the backend is loky, or the one
-    chosen with ``joblib.parallel_config``.
+    With ``execution.check_files`` a finished cache is looked at file by file first, and the records
+    of missing or damaged images are drawn again.
+
+    Records are spread over joblib workers, one torch thread each, on the backend of
+    ``execution``. Workers read the signals and write the images, so both must be where every
+    worker reaches them.
 
     Args:
         plan: what to write.
-        root: folder of the cache, made if missing.
+        root: folder of the cache, made if missing, or a URL.
         name: name of the manifest, letters, digits and underscores.
 
     Returns:
@@ -413,36 +428,63 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> Sp
         ValueError: a path of the plan belongs to another cache in the same root, or
             ``read_windows`` returns windows of another shape or dtype than the rows say.
         OSError: the disk is full, with what to do; what is finished is kept.
+        RuntimeError: another build of this cache has taken over.
     """
-    files = _BuildFiles(Path(root), name)
-    cache = SpectrogramCache(files.root, name)
-    if _is_current(cache, plan):
+    files = _BuildFiles(root, name)
+    cache = SpectrogramCache(root, name)
+    if _is_current(cache, plan) and not plan.execution.check_files:
         logger.info("Spectrogram cache %s is up to date: %d windows", cache.manifest, len(cache))
         return cache
-    files.root.mkdir(parents=True, exist_ok=True)
-    with _wait_for(FileLock(files.root / f".{name}.lock"), str(cache.manifest)):
-        cache = SpectrogramCache(files.root, name)  # another build may have finished it meanwhile
-        if not _is_current(cache, plan):
-            try:
-                _build(plan, files)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                done, total = files.read_progress() or (0, len(plan._positions))
-                raise OSError(
-                    errno.ENOSPC,
-                    f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
-                    f"records are done and kept. Free some space (a window takes about 12 KB at "
-                    f"224 px) and run again: it goes on from there",
-                    str(files.root),
-                ) from error
-    return SpectrogramCache(files.root, name)
+    with files.storage.lock(f".{name}.lock", f"the spectrogram cache {cache.manifest}"):
+        cache = SpectrogramCache(root, name)  # another build may have finished it meanwhile
+        if _is_current(cache, plan):
+            if plan.execution.check_files:
+                _repair(cache, plan, files)
+        else:
+            _build_or_explain(plan, files)
+    return SpectrogramCache(root, name)
+
+
+def _repair(cache: SpectrogramCache, plan: CachePlan, files: _BuildFiles) -> None:
+    """Draw the records of missing and damaged images again."""
+    bad = cache.verify()
+    if not bad:
+        logger.info("Spectrogram cache %s: all %d images are whole", cache.manifest, len(cache))
+        return
+    logger.warning(
+        "Spectrogram cache %s: %d of %d images are missing or damaged (first: %s); their records "
+        "are drawn again",
+        cache.manifest,
+        len(bad),
+        len(cache),
+        bad[0],
+    )
+    files.storage.delete(files.manifest)
+    for path in bad:
+        files.storage.delete(path)
+    _build_or_explain(plan, files)
+
+
+def _build_or_explain(plan: CachePlan, files: _BuildFiles) -> None:
+    try:
+        _build(plan, files)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        done, total = files.read_progress() or (0, len(plan._positions))
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
+            f"records are done and kept. Free some space (a window takes about 13 KB a channel at "
+            f"224 px) and run again: it goes on from there",
+            files.storage.root,
+        ) from error
 
 
 def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
     try:
         return cache.fingerprint == plan.fingerprint
-    except FileNotFoundError:
+    except (FileNotFoundError, pa.ArrowInvalid):  # ArrowInvalid: emptied by a power failure
         return False
 
 
@@ -473,23 +515,28 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
         build_id=build_id,
         owner=os.getpid(),
     )
-    parallel = joblib.Parallel(n_jobs=plan.n_jobs, return_as=_return_as())
-    with tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar:
+    execution = plan.execution
+    with (
+        joblib_backend(execution.backend, execution.address, execution.n_jobs),
+        tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
+    ):
         n_reused = n_records - len(todo)
         bar.set_postfix_str(f"{n_reused}/{n_records} records")
+        parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=_return_as())
         done = parallel(joblib.delayed(work)(record) for record in todo)
         for n_done, (key, record_sizes) in enumerate(done, start=1):
             sizes[plan._positions[key]] = record_sizes
             bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
             bar.update(len(record_sizes))
 
+    files.require_current(build_id)
     _write_manifest(plan, files, sizes)
     files.end_build()
     seconds = time.perf_counter() - began
     logger.info(
         "Spectrogram cache %s: %d windows, %.1f MB; drew %d in %.1f s (%.0f windows/s), "
         "%d of %d records reused",
-        files.manifest,
+        f"{files.storage.root}/{files.manifest}",
         len(sizes),
         sizes.sum() / 1e6,
         n_windows,
@@ -498,27 +545,30 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
         n_reused,
         n_records,
     )
+    for key, reason in plan.skipped.items():
+        logger.warning("Spectrogram cache: record %s has no images: %s", key, reason)
 
 
 def _begin(plan: CachePlan, files: _BuildFiles) -> str:
     """Claim the plan's paths, delete what is no longer in it, and return the new build's id."""
     paths = plan.rows["path"].astype(str)
-    with FileLock(files.root / ".claims.lock"):
+    storage = files.storage
+    with storage.lock(".claims.lock", f"a spectrogram cache in {storage.root}"):
         for other, claimed in files.read_other_claims().items():
             shared = paths[paths.isin(claimed)]
             if len(shared):
                 raise ValueError(
                     f"{len(shared)} images of the cache '{files.name}' belong to the cache "
-                    f"'{other}' in the same folder {files.root} (first: {shared.iloc[0]!r}); give "
-                    f"one of them another folder, or delete {files.root / f'.{other}'} and "
+                    f"'{other}' in the same folder {storage.root} (first: {shared.iloc[0]!r}); "
+                    f"give one of them another folder, or delete {storage.root}/.{other} and "
                     f"{other}.parquet if that cache is no longer used"
                 )
         # From here on nothing but a new manifest makes the cache complete. A new build id stops
         # workers that a killed build may have left behind.
-        files.manifest.unlink(missing_ok=True)
+        storage.delete(files.manifest)
         build_id = files.start_build(len(plan._positions))
         for path in sorted(set(files.read_claims(files.name)) - set(paths)):
-            (files.root / path).unlink(missing_ok=True)
+            storage.delete(path)
         files.write_claims(paths)
     files.delete_other_shards(set(plan._positions))
     return build_id
@@ -550,7 +600,8 @@ def _write_record(
     for start in range(0, len(record.rows), _BATCH):
         rows = record.rows.iloc[start : start + _BATCH]
         windows = np.asarray(read_windows(rows))
-        expected = (len(rows), int(rows["n_samples"].iloc[0]))
+        lengths = parameters.view_lengths(fs, int(rows["n_samples"].iloc[0]))
+        expected = (len(rows), sum(n for _, n in lengths))
         if windows.shape != expected or windows.dtype != np.float32:
             raise ValueError(
                 f"read_windows gave {windows.dtype} {windows.shape} for record {record.key}; "
@@ -567,14 +618,6 @@ def _write_record(
             sizes.append(len(png))
     files.write_shard(record, sizes, build_id)
     return record.key, np.asarray(sizes, dtype=np.int64)
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode a grey image (H, W) as PNG; equal images give equal bytes with one Pillow."""
-    buffer = io.BytesIO()
-    # Measured on real windows: run lengths are 10 % smaller and faster than level 1 alone.
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
 
 
 def _write_manifest(plan: CachePlan, files: _BuildFiles, sizes: NDArray[np.int64]) -> None:
@@ -630,146 +673,123 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextlib.contextmanager
-def _wait_for(lock: BaseFileLock, what: str) -> Iterator[None]:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("Waiting for another process that builds the spectrogram cache %s", what)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 # --------------------------------------------------------------------------------------
-# Files: all access to the disk while building
+# Files: what is kept while building, beside the images
 # --------------------------------------------------------------------------------------
 
 
 class _BuildFiles:
     """The files of one cache while it is built: small enough to send to workers."""
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(
                 f"cache name is {name!r}; it takes letters, digits and underscores only"
             )
-        self.root = root.absolute()
         self.name = name
-        self.manifest = self.root / f"{name}.parquet"
-        self._state = self.root / f".{name}"
-        self._shards = self._state / "shards"
-        self._tmp = self._state / "tmp"
-        self._build = self._state / "build"
+        self.manifest = f"{name}.parquet"
+        self.storage = open_storage(root, temporary=f".{name}/tmp")
+        self._shards = f".{name}/shards"
+        self._build = f".{name}/build"
+        self._seen: tuple[str, Any] | None = None
 
     def start_build(self, n_records: int) -> str:
         """Mark the folder as being built, by this build alone; return the build's id."""
         build_id = f"{uuid.uuid4().hex} {n_records}"
-        self._state.mkdir(exist_ok=True)
-        self._replace(self._build, build_id.encode(), self._state / "build.tmp")
-        shutil.rmtree(self._tmp, ignore_errors=True)
-        self._tmp.mkdir(exist_ok=True)
+        self.storage.clear_temporary()
+        self.storage.write(self._build, build_id.encode())
         return build_id
 
     def end_build(self) -> None:
-        self._build.unlink()
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        self.storage.delete(self._build)
+        self.storage.clear_temporary()
 
     def write_file(self, path: str, content: bytes, build_id: str) -> None:
         """Write a file below the root in one step, if the build is still the current one."""
-        try:
-            current = self._build.read_text()
-        except FileNotFoundError:
-            current = ""
-        if current != build_id:
-            raise _StaleBuildError(f"another build has begun in {self.root}; this one stops")
-        self._replace(self.root / path, content, self._tmp / uuid.uuid4().hex)
+        self.require_current(build_id)
+        self.storage.write(path, content)
 
-    def write_parquet(self, table: pa.Table, target: Path) -> None:
+    def require_current(self, build_id: str) -> None:
+        """Stop a build that another one has taken over from."""
+        stamp = self._stamp_build()
+        if self._seen != (build_id, stamp):
+            try:
+                current = self.storage.read(self._build).decode()
+            except FileNotFoundError:
+                current = ""
+            if current != build_id:
+                raise _StaleBuildError(
+                    f"another build has begun in {self.storage.root}; this one stops"
+                )
+            self._seen = (build_id, stamp)
+
+    def _stamp_build(self) -> Any:
+        """Return what changes with the build's mark: reading that for every image would be slow."""
+        if isinstance(self.storage, LocalStorage):
+            try:
+                status = os.stat(f"{self.storage.root}/{self._build}")
+            except FileNotFoundError:
+                return None
+            return status.st_ino, status.st_mtime_ns
+        return int(time.monotonic())  # of a store: looked at once a second
+
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        with self.storage.open(path) as file:
+            return pq.read_table(file, columns=columns)
+
+    def write_parquet(self, table: pa.Table, path: str) -> None:
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
-        self._replace(target, buffer.getvalue(), self._state / f"{target.name}.tmp")
+        self.storage.write(path, buffer.getvalue())
 
     def write_shard(self, record: _Record, sizes: list[int], build_id: str) -> None:
         text = json.dumps({"fingerprint": record.fingerprint, "bytes": sizes})
-        path = self._shard(record.key).relative_to(self.root)
-        self.write_file(str(path), text.encode(), build_id)
+        self._seen = None  # a record counts as finished only if its build is the current one
+        self.write_file(self._shard(record.key), text.encode(), build_id)
 
     def read_shard(self, record: _Record) -> list[int] | None:
         """Return the file sizes of a finished, unchanged record whose files are all there."""
         try:
-            shard = json.loads(self._shard(record.key).read_bytes())
+            shard = json.loads(self.storage.read(self._shard(record.key)))
         except (FileNotFoundError, ValueError):  # ValueError: emptied by a power failure
             return None
         if shard["fingerprint"] != record.fingerprint:
             return None
         sizes: list[int] = shard["bytes"]
-        present = all(
-            _size(f"{self.root}/{path}") == size
-            for path, size in zip(record.rows["path"], sizes, strict=True)
-        )
-        return sizes if present else None
+        return sizes if self.storage.sizes(record.rows["path"].tolist()) == sizes else None
 
     def delete_shard(self, key: str) -> None:
-        self._shard(key).unlink(missing_ok=True)
+        self.storage.delete(self._shard(key))
 
     def delete_other_shards(self, keys: set[str]) -> None:
         keep = {self._shard(key) for key in keys}
-        for shard in self._shards.glob("*/*.json"):
+        for shard in self.storage.find(self._shards):
             if shard not in keep:
-                shard.unlink()
+                self.storage.delete(shard)
 
     def read_claims(self, name: str) -> list[str]:
         try:
-            table = _read_table(self.root / f".{name}" / "claims.parquet")
+            table = self.read_table(f".{name}/claims.parquet")
         except FileNotFoundError:
             return []
         claimed: list[str] = table["path"].to_pylist()
         return claimed
 
     def read_other_claims(self) -> dict[str, list[str]]:
-        folders = (path.parent.name for path in self.root.glob(".*/claims.parquet"))
-        return {name[1:]: self.read_claims(name[1:]) for name in folders if name[1:] != self.name}
+        names = [each for each in self.storage.find_claims() if each != self.name]
+        return {name: self.read_claims(name) for name in names}
 
     def write_claims(self, paths: pd.Series) -> None:
         table = pa.table({"path": pa.array(paths.to_numpy(dtype=object), type=pa.string())})
-        self.write_parquet(table, self._state / "claims.parquet")
+        self.write_parquet(table, f".{self.name}/claims.parquet")
 
     def read_progress(self) -> tuple[int, int] | None:
         """Return the numbers of finished and of all records of an unfinished build, if any."""
         try:
-            n_records = int(self._build.read_text().split()[1])
+            n_records = int(self.storage.read(self._build).split()[1])
         except FileNotFoundError:
             return None
-        return sum(1 for _ in self._shards.glob("*/*.json")), n_records
+        return len(self.storage.find(self._shards)), n_records
 
-    def _shard(self, key: str) -> Path:
-        return self._shards / f"{key}.json"
-
-    @staticmethod
-    def _replace(target: Path, content: bytes, tmp: Path) -> None:
-        """Write ``content`` to ``tmp``, then move it to ``target`` in one step."""
-        try:
-            tmp.write_bytes(content)
-            try:
-                os.replace(tmp, target)
-            except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(tmp, target)
-        except OSError:
-            tmp.unlink(missing_ok=True)
-            raise
-
-
-def _read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    # Without partitioning, or a folder "a=b" above the file would become a column.
-    return pq.read_table(path, columns=columns, partitioning=None)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return -1
+    def _shard(self, key: str) -> str:
+        return f"{self._shards}/{key}.json"

@@ -1,6 +1,7 @@
 """The STFT spectrogram of an ECG window as a grey image, in batches, on any device.
 
-Shapes: N windows, S samples, B frequency bins, F STFT frames, H = W = image_size pixels.
+Shapes: N windows, S samples, B frequency bins, F STFT frames, H = W = image_size pixels,
+C channels (views).
 
 All arithmetic is float64: images then do not depend on the batch a window comes in, and CPU and
 GPU agree, because rounding errors (1e-13 of a grey level) practically never meet a rounding edge.
@@ -10,14 +11,14 @@ A change that gives other pixels raises PIXELS_VERSION in ``cache``, so that cac
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from cnns_spectrograms.parameters import SpectrogramParameters
+from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters
 
 # mV. Below the quantisation noise of a 5 uV step (1.6e-4 mV in a bin of a 128-sample Hann
 # segment), so in recorded ECG it only catches digital silence, whose logarithm has no meaning.
@@ -29,8 +30,10 @@ _FLAT_SPREAD = 1e-9
 # Grey levels. Ties (x.5, give or take rounding error) go up, on every device.
 _TIE = 1e-6
 
-# Bounds memory (13 MB a temporary at 224 px) and keeps temporaries near the CPU's cache.
-_CHUNK = 32
+# Windows whose small spectrograms are computed at once, and images that are resized at once
+# (a temporary of 6 MB at 224 px, near the CPU's cache).
+_BLOCK = 256
+_CHUNK = 16
 
 
 def compute_spectrograms(
@@ -48,42 +51,51 @@ def compute_spectrograms(
     [0, 1], resized with bilinear interpolation (half-pixel centres, no antialiasing) and rounded
     to 256 grey levels. A window whose image is flat gives zeros.
 
+    Where ``params`` has extra views, the stretch of signal of each follows the window in the same
+    row (`SpectrogramParameters.view_lengths`) and gives a channel, drawn in the same way with its
+    own resolution.
+
     Args:
-        windows: signal, mV, (n, n_samples), float32 or float64, without NaN.
+        windows: signal, mV, (n, width), float32 or float64, without NaN; width is n_samples, or,
+            with extra views, n_samples and the lengths of these together.
         fs: sampling rate, Hz.
         params: what shapes the pixels.
 
     Returns:
-        uint8 (n, image_size, image_size) on the device of ``windows``; row 0 is the highest
-        frequency, column 0 the earliest time. The same window gives the same pixels in any batch.
+        uint8 (n, image_size, image_size), or (n, image_size, image_size, 3) with extra views, on
+        the device of ``windows``; row 0 is the highest frequency, column 0 the earliest time. The
+        same window gives the same pixels in any batch.
 
     Raises:
         ValueError: windows of another shape or dtype, shorter than ``nperseg``, or not finite;
             ``max_frequency_hz`` above fs/2, or so low that fewer than two bins remain.
     """
-    windows_NS = _check_windows(windows, params)
-    n_bins = _count_bins(fs, params)
+    windows_NS = _check_windows(windows, fs, params)
     device = windows_NS.device
     if device.type == "mps":  # has no float64
         windows_NS = windows_NS.cpu()
     size = params.image_size
-    images_NHW = torch.empty(
-        (len(windows_NS), size, size), dtype=torch.uint8, device=windows_NS.device
+    views = _make_views(windows_NS.shape[1], fs, params, windows_NS.device)
+    images_NHWC = torch.empty(
+        (len(windows_NS), size, size, len(views)), dtype=torch.uint8, device=windows_NS.device
     )
-    hann = torch.hann_window(
-        params.nperseg, periodic=True, dtype=torch.float64, device=windows_NS.device
-    )
+    # Memory that is taken once: a fresh temporary of this size costs more than its arithmetic.
+    buffer = torch.empty((_CHUNK * size, size), dtype=torch.float64, device=windows_NS.device)
     with torch.no_grad():
-        for start in range(0, len(windows_NS), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            images_NHW[chunk] = _draw(windows_NS[chunk].double(), hann, n_bins, params)
-    return images_NHW.to(device)
+        for start in range(0, len(windows_NS), _BLOCK):
+            block_NS = windows_NS[start : start + _BLOCK].double()
+            for channel, view in enumerate(views):
+                grey_NBF = _make_grey(block_NS[:, view.samples], view, params)
+                out_NHW = images_NHWC[start : start + _BLOCK, ..., channel]
+                _resize_into(out_NHW, grey_NBF, buffer)
+    images = images_NHWC[..., 0] if len(views) == 1 else images_NHWC
+    return images.to(device)
 
 
 def spectrogram_axes(
     n_samples: int, fs: float, params: SpectrogramParameters
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the time and frequency of the pixel centres of a window's image, for figures.
+    """Give the time and frequency of the pixel centres of a window's first channel, for figures.
 
     Both axes are linear. Pixels beyond the first and last frame's or bin's centre (half a step at
     each edge) repeat the edge, so the lowest frequencies are slightly negative.
@@ -111,18 +123,48 @@ def spectrogram_axes(
     return (frames * hop + params.nperseg / 2) / fs, bins * fs / params.nperseg
 
 
-def _draw(
-    windows_NS: torch.Tensor, hann: torch.Tensor, n_bins: int, params: SpectrogramParameters
+@dataclass(frozen=True)
+class _View:
+    """How one channel is drawn: from which samples of the window, with which transform."""
+
+    samples: slice
+    hann: torch.Tensor
+    hop: int
+    n_bins: int
+
+
+def _make_views(
+    width: int, fs: float, params: SpectrogramParameters, device: torch.device
+) -> list[_View]:
+    first = width - sum(n for _, n in params.view_lengths(fs, 0))
+    views, start = [], 0
+    shapes: list[SpectrogramParameters | ViewParameters] = [params, *params.extra_views]
+    for (_, length), each in zip(params.view_lengths(fs, first), shapes, strict=True):
+        hann = torch.hann_window(each.nperseg, periodic=True, dtype=torch.float64, device=device)
+        n_bins = _count_bins(fs, each)
+        views.append(
+            _View(slice(start, start + length), hann, each.nperseg - each.noverlap, n_bins)
+        )
+        start += length
+    return views
+
+
+def _make_grey(
+    windows_NS: torch.Tensor, view: _View, params: SpectrogramParameters
 ) -> torch.Tensor:
-    """Draw float64 windows as uint8 images (N, H, W)."""
+    """Return the spectrograms of float64 stretches of signal, (N, B, F), highest frequency first.
+
+    Values are grey levels, offset so that truncation rounds them.
+    """
+    hann = view.hann
     stft_NBF = torch.stft(
         windows_NS,
-        n_fft=params.nperseg,
-        hop_length=params.nperseg - params.noverlap,
+        n_fft=len(hann),
+        hop_length=view.hop,
         window=hann,
         center=False,
         return_complex=True,
-    )[:, :n_bins]
+    )[:, : view.n_bins]
     log_NBF = (stft_NBF.abs() / hann.sum()).clamp_min(FLOOR_MV).log()
 
     sorted_NK = log_NBF.flatten(1).sort(dim=1).values
@@ -133,10 +175,34 @@ def _draw(
     scaled_NBF = torch.where(spread_N > _FLAT_SPREAD, scaled_NBF, 0.0)
 
     # The weights of a bilinear pixel sum to 1: scaling and rounding offset may come first.
-    grey_NBF = scaled_NBF.flip(1) * 255 + (0.5 + _TIE)
-    size = (params.image_size, params.image_size)
-    grey_NHW = F.interpolate(grey_NBF[:, None], size=size, mode="bilinear", align_corners=False)
-    return grey_NHW[:, 0].to(torch.uint8)  # truncates
+    return scaled_NBF.flip(1) * 255 + (0.5 + _TIE)
+
+
+def _resize_into(out_NHW: torch.Tensor, grey_NBF: torch.Tensor, buffer: torch.Tensor) -> None:
+    """Resize to uint8 images: two products of matrices are faster than torch's interpolation."""
+    size = out_NHW.shape[1]
+    rows_HB = _resize_weights(grey_NBF.shape[1], size, grey_NBF.device)
+    columns_FW = _resize_weights(grey_NBF.shape[2], size, grey_NBF.device).T.contiguous()
+    for start in range(0, len(grey_NBF), _CHUNK):
+        tall = (rows_HB @ grey_NBF[start : start + _CHUNK]).flatten(0, 1)
+        pixels = torch.mm(tall, columns_FW, out=buffer[: len(tall)])
+        # Truncates, as it turns into whole numbers.
+        out_NHW[start : start + _CHUNK].copy_(pixels.view(-1, size, size))
+
+
+def _resize_weights(n_source: int, n_target: int, device: torch.device) -> torch.Tensor:
+    """Return the float64 (n_target, n_source) weights of bilinear interpolation along one axis.
+
+    Half-pixel centres, without antialiasing, the edge repeated: those of
+    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
+    """
+    target = torch.arange(n_target, dtype=torch.float64, device=device)
+    source = ((target + 0.5) * n_source / n_target - 0.5).clamp(0, n_source - 1)
+    below = source.floor().long()
+    above = (below + 1).clamp_max(n_source - 1)
+    share = (source - below)[:, None]
+    identity = torch.eye(n_source, dtype=torch.float64, device=device)
+    return (1 - share) * identity[below] + share * identity[above]
 
 
 def _percentile(sorted_NK: torch.Tensor, percent: float) -> torch.Tensor:
@@ -148,7 +214,7 @@ def _percentile(sorted_NK: torch.Tensor, percent: float) -> torch.Tensor:
     return low + (high - low) * (position - below)
 
 
-def _count_bins(fs: float, params: SpectrogramParameters) -> int:
+def _count_bins(fs: float, params: SpectrogramParameters | ViewParameters) -> int:
     """Count the bins from 0 Hz up to and including ``max_frequency_hz``."""
     if params.max_frequency_hz > fs / 2:
         raise ValueError(
@@ -167,7 +233,7 @@ def _count_bins(fs: float, params: SpectrogramParameters) -> int:
 
 
 def _check_windows(
-    windows: torch.Tensor | NDArray[np.floating[Any]], params: SpectrogramParameters
+    windows: torch.Tensor | NDArray[np.floating[Any]], fs: float, params: SpectrogramParameters
 ) -> torch.Tensor:
     """Return the windows as a float tensor (N, S), or say what is wrong with them."""
     if isinstance(windows, np.ndarray):
@@ -181,8 +247,16 @@ def _check_windows(
         raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
     if windows.ndim != 2:
         raise ValueError(f"windows have shape {tuple(windows.shape)}; expected (n, n_samples)")
-    if windows.shape[1] < params.nperseg:
-        raise ValueError(_too_short(windows.shape[1], params))
+    extra = [n for _, n in params.view_lengths(fs, 0)[1:]]
+    n_samples = windows.shape[1] - sum(extra)
+    if n_samples < params.nperseg:
+        raise ValueError(_too_short(n_samples, params))
+    for n, view in zip(extra, params.extra_views, strict=True):
+        if n < view.nperseg:
+            raise ValueError(
+                f"a view of {view.window_s:g} s has {n} samples at {fs:g} Hz, fewer than its "
+                f"nperseg ({view.nperseg}); raise window_s or lower nperseg"
+            )
     finite_N = torch.isfinite(windows).all(dim=1)
     if not bool(finite_N.all()):
         bad = torch.nonzero(~finite_N).flatten().tolist()

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.ecg.splits import check_no_leak
 from cnns_spectrograms.parameters import BalancingParameters
 
@@ -104,19 +105,23 @@ def smote_windows(
     return np.asarray(grown[len(rows) :], dtype=np.float32)
 
 
-def make_smote_table(n: int, n_samples: int) -> pd.DataFrame:
+def make_smote_table(
+    rr_s: NDArray[np.floating], n_samples: int, width: int | None = None
+) -> pd.DataFrame:
     """Return rows in the form of the `windows` table for n synthetic windows of class F.
 
-    ``start`` counts in the signal that all synthetic windows give end to end, so that
-    `cut_windows` finds window i there.
+    ``start`` counts in the signal that all synthetic windows give end to end, each ``width``
+    long, so that `WindowReader` finds window i there.
 
     Args:
-        n: number of synthetic windows.
-        n_samples: length of a window, samples.
+        rr_s: RR intervals of the synthetic windows, s, (n, 4), in the order of ``RR_COLUMNS``.
+        n_samples: length of the window itself, samples.
+        width: length with the stretches of the further views, samples; None: there are none.
 
     Returns:
         Table with ``row_id`` ``smote_F_000000`` and on, db ``AUG``, split train.
     """
+    n = len(rr_s)
     row_id = [f"smote_{SMOTE_CLASS}_{i:06d}" for i in range(n)]
     table = pd.DataFrame(
         {
@@ -127,10 +132,11 @@ def make_smote_table(n: int, n_samples: int) -> pd.DataFrame:
             "patient_id": "synthetic",
             "beat_idx": np.full(n, -1, dtype=np.int64),
             "sample": np.full(n, -1, dtype=np.int64),
-            "start": np.arange(n, dtype=np.int64) * n_samples,
+            "start": np.arange(n, dtype=np.int64) * (n_samples if width is None else width),
             "n_samples": np.full(n, n_samples, dtype=np.int64),
             "aami_class": SMOTE_CLASS,
             "synthetic": np.ones(n, dtype=bool),
+            **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
             "path": [f"train/AUG/{name}.png" for name in row_id],
         }
     )
@@ -183,16 +189,26 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
     return pd.Series(weights, index=counts.index, name="class_weight")
 
 
-def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArray[np.float64]:
-    """Return how often each row is drawn, relative to a row of the most frequent class.
+def sampling_weights(
+    aami_class: Iterable[str],
+    minority_boost: float,
+    record: Iterable[str] | None = None,
+    record_balance: float = 0.0,
+) -> NDArray[np.float64]:
+    """Return how often each row is drawn, relative to the others.
 
     A row of the most frequent class has weight 1 (of two as frequent, the first in AAMI
     order). A row of any other class has `minority_boost`: it is drawn `minority_boost` times as
     often as a row of the most frequent class.
 
+    With `record_balance` b, a class's draws stay as many, but within it a record of m of its rows
+    is drawn in proportion to m ** (1 - b): one record cannot then stand for its whole class.
+
     Args:
         aami_class: class of each row, n of them.
         minority_boost: 1 or more; 1 draws all rows alike.
+        record: record of each row, needed where `record_balance` is above 0.
+        record_balance: 0 to 1.
 
     Returns:
         float64 array of shape (n,).
@@ -204,7 +220,16 @@ def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArra
         raise ValueError(f"minority_boost is {minority_boost}; expected 1 or more")
     labels = np.asarray(list(aami_class), dtype=object)
     majority = count_classes(labels).idxmax()
-    return np.where(labels == majority, 1.0, float(minority_boost))
+    weights = np.where(labels == majority, 1.0, float(minority_boost))
+    if record_balance == 0 or record is None:
+        return weights
+    rows = pd.DataFrame({"label": labels, "record": list(record)})
+    size = rows.groupby(["label", "record"])["label"].transform("size").to_numpy(float)
+    tempered = size**-record_balance
+    total = pd.Series(tempered).groupby(labels).transform("sum").to_numpy()
+    n = rows.groupby("label")["label"].transform("size").to_numpy(float)
+    balanced: NDArray[np.float64] = weights * tempered * n / total
+    return balanced
 
 
 def make_train_index(
@@ -247,5 +272,10 @@ def make_train_index(
         raise ValueError("windows has no row in train; list records under train in split.records")
     weights = class_weights(count_classes(index["aami_class"]), params.class_weight_beta)
     index["class_weight"] = index["aami_class"].map(weights.to_dict()).astype(float)
-    index["sampling_weight"] = sampling_weights(index["aami_class"], params.minority_boost)
+    index["sampling_weight"] = sampling_weights(
+        index["aami_class"],
+        params.minority_boost,
+        index["db"] + "/" + index["record_id"],
+        params.record_balance,
+    )
     return index

@@ -2,70 +2,103 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import math
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cnns_spectrograms.ecg.rhythm import make_rr_features
+from cnns_spectrograms.parameters import ModelParameters
 
 logger = logging.getLogger(__name__)
 
 ReadImage = Callable[[str], NDArray[np.uint8]]
-"""Takes a cache path, returns the uint8 (H, W) image; picklable, since workers call it."""
+"""Takes a cache path, returns the uint8 (H, W) or (H, W, 3) image; picklable, for workers."""
+
+ImageSource = ReadImage | nn.Module
+"""Where images come from: a reader of paths, or a module that draws them on the device from the
+positions of rows, as `imaging.signal_bank.SignalBank` does."""
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 NO_LABEL = -1
 """Label of a row whose class is not known."""
 
 
-class SpectrogramImages(Dataset[tuple[Tensor, int]]):
-    """The images of a table's rows: item i is a uint8 (1, H, W) tensor and an int label.
+class SpectrogramImages(Dataset[tuple[Tensor, ...]]):
+    """The images of a table's rows: item i is an image, its label and, where given, its rhythm.
 
-    It goes to every worker process, so it holds bytes arrays and no table.
+    An image is a uint8 (C, H, W) tensor; or, where ``source`` draws images, the row's position,
+    from which the device makes the image. It goes to every worker process, so it holds bytes
+    arrays and no table, and never the source that draws.
 
     Args:
-        read: gives the image of a path, as `SpectrogramCache.read` does.
+        source: gives the images.
         paths: n cache paths.
         labels: n class indices; None gives `NO_LABEL` to all.
+        rr_features: float32 (n, R), see `ecg.rhythm.make_rr_features`; None leaves them out.
 
     Raises:
-        ValueError: `paths` and `labels` differ in length; from an item, its image is not a
-            uint8 (H, W) array.
+        ValueError: lengths differ; from an item, its image is not a uint8 (H, W) or (H, W, 3)
+            array.
     """
 
     def __init__(
-        self, read: ReadImage, paths: Sequence[str], labels: ArrayLike | None = None
+        self,
+        source: ImageSource,
+        paths: Sequence[str],
+        labels: ArrayLike | None = None,
+        rr_features: NDArray[np.float32] | None = None,
     ) -> None:
-        self.read = read
+        self.read = None if isinstance(source, nn.Module) else source
         # Bytes take a quarter of the memory of NumPy's text.
         self.paths: NDArray[np.bytes_] = np.array([str(path).encode() for path in paths], dtype="S")
         if labels is None:
             labels = np.full(len(self.paths), NO_LABEL)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64)
-        if len(self.paths) != len(self.labels):
-            raise ValueError(
-                f"{len(self.paths)} paths and {len(self.labels)} labels; expected one label a path"
-            )
+        self.rr_features = rr_features
+        for name, column in (("labels", self.labels), ("rows of RR features", rr_features)):
+            if column is not None and len(self.paths) != len(column):
+                raise ValueError(
+                    f"{len(self.paths)} paths and {len(column)} {name}; expected one a path"
+                )
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        image = torch.tensor(index) if self.read is None else self._read(index)
+        item = (image, int(self.labels[index]))
+        if self.rr_features is None:
+            return item
+        return (*item, torch.from_numpy(self.rr_features[index]))
+
+    def _read(self, index: int) -> Tensor:
+        assert self.read is not None
         path = self.paths[index].decode()
         image = self.read(path)
-        if image.ndim != 2 or image.dtype != np.uint8:
+        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or image.dtype != np.uint8:
             raise ValueError(
                 f"the image {path} has shape {image.shape} and dtype {image.dtype}; "
-                f"expected (H, W) uint8"
+                f"expected (H, W) or (H, W, 3) uint8"
             )
         if not image.flags.writeable:  # torch would warn, and a tensor must not write to a cache
             image = image.copy()
-        return torch.from_numpy(image)[None], int(self.labels[index])
+        tensor = torch.from_numpy(image)
+        return tensor[None] if image.ndim == 2 else tensor.permute(2, 0, 1)
 
 
 class EpochSampler(Sampler[int]):
@@ -133,18 +166,19 @@ def make_loader(
     batch_size: int,
     num_workers: int,
     sampler: Sampler[int] | None = None,
-    drop_last: bool = False,
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return a loader of batches: uint8 (B, 1, H, W) images and int64 (B,) labels.
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Return a loader of batches: images or positions of rows, int64 (B,) labels, RR features.
 
     Args:
-        dataset: the images; its reader is picklable if ``num_workers`` is above 0.
+        dataset: the images; its reader is picklable if ``num_workers`` is above 0. Positions
+            of rows are given by this process.
         batch_size: images at once.
         num_workers: processes that read, started afresh; 0 reads in this one.
         sampler: gives the order; None keeps that of the rows.
-        drop_last: leave out a last batch that is not full.
     """
     context = None
+    if dataset.read is None:
+        num_workers = 0
     if num_workers > 0 and "forkserver" in multiprocessing.get_all_start_methods():
         # A plain fork of a process that runs threads (torch, MLflow) may deadlock, and Python
         # 3.12 and on warns of it. The server loads torch once, its children share it.
@@ -153,10 +187,9 @@ def make_loader(
         modules = {SpectrogramImages.__module__, reader or ""} - {"", "__main__"}
         context.set_forkserver_preload(sorted(modules))
     return DataLoader(
-        cast("Dataset[tuple[Tensor, Tensor]]", dataset),  # items as collation makes them
+        dataset,
         batch_size=batch_size,
         sampler=sampler,
-        drop_last=drop_last,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
@@ -167,16 +200,58 @@ def make_loader(
     )
 
 
+def rr_features_for(network: nn.Module, table: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Return the RR features of a table's rows, (n, 6), or None if the network takes none."""
+    params = getattr(network, "params", None)
+    if isinstance(params, ModelParameters) and params.rr_intervals:
+        return make_rr_features(table)
+    return None
+
+
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Return float images (B, C, H, W) with height and width ``size``, bilinear, antialiased."""
+    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """Return a 63-bit seed that differs between seeds, epochs and ranks."""
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, "uint64")[0] >> 1)
 
 
 def resolve_precision(precision: str, cuda: bool) -> Any:
-    """Return the Lightning name of a precision on this device."""
+    """Return the Lightning name of a precision on this device.
+
+    ``auto`` takes the faster one. On a CPU that is bfloat16 where its matrix unit (AMX) is. Without
+    it bfloat16 is the slower one, also where single instructions take it (AVX512_BF16); see
+    ``benchmarks/training.py``.
+    """
     if precision == "auto":
-        return "16-mixed" if cuda else "bf16-mixed"
+        if cuda:
+            return "16-mixed"
+        return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
     if precision == "16-mixed" and not cuda:
-        logger.warning("precision 16-mixed needs CUDA; on this CPU bf16-mixed is used")
-        return "bf16-mixed"
+        chosen = resolve_precision("auto", cuda)
+        logger.warning("precision 16-mixed needs CUDA; on this CPU %s is used", chosen)
+        return chosen
     return precision
+
+
+@contextlib.contextmanager
+def keep_freed_memory() -> Iterator[None]:
+    """Let the C library keep what is freed until this block ends; does nothing but on glibc.
+
+    By default it gives large blocks back at once, and a training step on the CPU has the system
+    find and clear all its memory again: a fifth of the time of a step of ResNet-50.
+    Blocks of 64 MiB and more are kept in the main thread alone.
+    """
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+        yield
+        return
+    for option, value in ((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, 2**31 - 1)):
+        libc.mallopt(option, value)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**27)
+        libc.malloc_trim(0)

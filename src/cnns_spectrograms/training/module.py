@@ -1,12 +1,15 @@
 """The Lightning module: loss, optimiser, validation scores, and the guard against NaN.
 
-Shapes: images_B1HW, uint8 or float in [0, 1]; labels_B, int64.
+Shapes: images_BCHW, float in [0, 1]; labels_B, int64; rr_BR, RR features where the network
+takes them. A batch is (images, labels) or (images, labels, rr).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,8 +20,8 @@ from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import MulticlassStatScores
 
 from cnns_spectrograms.parameters import TrainingParameters
-from cnns_spectrograms.training.augmentation import augment_images
-from cnns_spectrograms.training.data import epoch_seed
+from cnns_spectrograms.training.augmentation import augment_images, mix_up
+from cnns_spectrograms.training.data import epoch_seed, resize_images
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 
 logger = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ class TrainingDivergedError(ValueError):
 
 
 class BeatClassifierModule(LightningModule):
-    """Trains a network that takes images_B1HW and returns logits_BC.
+    """Trains a network that takes images_BCHW, and rr_BR if batches hold them, and returns logits.
 
     AdamW; cosine annealing with warm restarts, stepped after every batch, so that a cycle of
     ``restart_epochs`` epochs falls smoothly (Loshchilov and Hutter 2017, ICLR, eq. 5).
@@ -45,7 +48,8 @@ class BeatClassifierModule(LightningModule):
         class_weights: (C,) of the loss.
         params: the recipe.
         steps_per_epoch: batches an epoch, on this rank.
-        fingerprint: of everything that shapes the result; goes into the checkpoints.
+        description: everything that shapes the result; goes into the checkpoints.
+        class_shares: (C,) shares of the classes among the rows drawn, for the logit adjustment.
     """
 
     def __init__(
@@ -54,16 +58,21 @@ class BeatClassifierModule(LightningModule):
         class_weights: Tensor,
         params: TrainingParameters,
         steps_per_epoch: int,
-        fingerprint: str = "",
+        description: Mapping[str, Any] | None = None,
+        class_shares: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
+        shift = None
+        if class_shares is not None and params.logit_adjustment > 0:
+            # A class that train lacks has no logarithm; this one pushes its logit far down.
+            shift = params.logit_adjustment * class_shares.clamp_min(1e-6).log()
         self.loss = ClassBalancedFocalLoss(
-            class_weights, params.focal_gamma, params.label_smoothing
+            class_weights, params.focal_gamma, params.label_smoothing, shift
         )
         self.params = params
         self.steps_per_epoch = steps_per_epoch
-        self.run_fingerprint = fingerprint
+        self.description = json.dumps(dict(description or {}))
         self.val_loss = MeanMetric(nan_strategy="disable")
         self.val_scores = MulticlassStatScores(num_classes=len(class_weights), average=None)
         self.skipped_step = False
@@ -77,10 +86,13 @@ class BeatClassifierModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and the cosine schedule counted in batches."""
+        # A scaler of gradients needs them unscaled before they are clipped, which fused is not.
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.params.learning_rate,
             weight_decay=self.params.weight_decay,
+            fused=not scaled,
         )
         scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
             optimizer,
@@ -105,26 +117,45 @@ class BeatClassifierModule(LightningModule):
         self._loss_sum, self._n_good, self._n_bad = 0.0, 0, 0
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Scale images to [0, 1], and augment them in training."""
-        images, labels = batch
+    def prepare_images(self, images: Tensor) -> Tensor:
+        """Scale images to [0, 1], shrink them in the first epochs, augment them in training."""
         if not images.is_floating_point():
-            images = images.float() / 255
+            images = images.float().div_(255)
+        if self.params.first_image_size and self.current_epoch < self.params.first_epochs:
+            images = resize_images(images, self.params.first_image_size)
         if self.trainer.training:
             images = augment_images(images, self.params.augmentation)
-        return images, labels
+        return images
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, labels = batch
+        images, labels, *rr = batch
+        images = self.prepare_images(images)
         with torch.no_grad():
             for source, copy in zip(*self._buffers_kept, strict=True):
                 copy.copy_(source)
-        loss = self.loss(self.network(images), labels)
+        if self.params.augmentation.mixup_alpha > 0:
+            alpha = self.params.augmentation.mixup_alpha
+            images, rr, partner, share = mix_up(images, rr, alpha)
+            logits = self.network(images, *rr)
+            other = self._compute_loss(logits, labels[partner])
+            loss = torch.lerp(other, self._compute_loss(logits, labels), share)
+        else:
+            loss = self._compute_loss(self.network(images, *rr), labels)
         self._batch_loss = loss.detach()
         # A loss that is not finite gives gradients that are not, here and, once DDP has summed
         # them, on every rank: so all ranks leave the batch out together.
         return loss * torch.where(torch.isfinite(self._batch_loss), 1.0, torch.nan)
+
+    def _compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return this rank's part of the batch's loss; the mean over all ranks is the loss."""
+        terms, weights = self.loss.compute_terms(logits, labels)
+        total = weights.sum()
+        if self.trainer.world_size > 1:
+            # Weights differ between ranks, so the mean of their weighted means is another.
+            torch.distributed.all_reduce(total)
+            total = total / self.trainer.world_size
+        return terms.sum() / total
 
     def configure_gradient_clipping(
         self,
@@ -177,10 +208,10 @@ class BeatClassifierModule(LightningModule):
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Add a batch to the loss and the scores."""
-        images, labels = batch
-        logits = self.network(images)
+        images, labels, *rr = batch
+        logits = self.network(self.prepare_images(images), *rr)
         terms, weights = self.loss.compute_terms(logits, labels)
         self.val_loss.update(terms / weights, weights)
         self.val_scores.update(logits.float(), labels)
@@ -213,8 +244,8 @@ class BeatClassifierModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the run's fingerprint and the count of bad batches."""
-        checkpoint["fingerprint"] = self.run_fingerprint
+        """Add what shapes the result, as JSON, and the count of bad batches."""
+        checkpoint["description"] = self.description
         checkpoint["bad_in_row"] = self.bad_in_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""The networks: a timm backbone on grey spectrograms, made, checked, saved and loaded.
+"""The networks: a timm backbone on spectrograms, made, checked, saved and loaded.
 
-Shapes: images_B1HW, grey spectrograms; logits_BC, C the AAMI classes.
+Shapes: images (B, C, H, W), C = 1 (grey) or 3 (views); RR features (B, 6); logits (B, 5).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import ModelParameters
 
@@ -26,13 +27,18 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 _HEADER = "cnns_spectrograms"  # the key of our description in a safetensors header
 _PROBE_TIMEOUT_S = 5.0
+_RR_WIDTH = 32
 
 
 class BeatClassifier(nn.Module):
-    """A timm network with a Dropout + Linear head, fed with grey spectrograms.
+    """A timm network with a Dropout + Linear head, fed with spectrograms.
+
+    With ``rr_intervals``, the RR features pass a small network of their own, whose outputs stand
+    beside the image's features before the linear layer.
 
     Args:
-        backbone: takes (B, 3, H, W) normalised images, returns (B, C) logits.
+        backbone: takes (B, 3, H, W) normalised images, returns (B, 5) logits; with
+            ``rr_intervals`` the (B, n) features before its head, after dropout.
         params: what the network was made from; travels with its saved weights.
         mean: of the three channels the backbone was trained on, in [0, 1].
         std: their standard deviations.
@@ -53,24 +59,50 @@ class BeatClassifier(nn.Module):
         self.params = params
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        if params.rr_intervals:
+            self.rr_branch = nn.Sequential(
+                nn.BatchNorm1d(N_RR_FEATURES),
+                nn.Linear(N_RR_FEATURES, _RR_WIDTH),
+                nn.SiLU(),
+                nn.Linear(_RR_WIDTH, _RR_WIDTH),
+                nn.SiLU(),
+            )
+            n_features = int(backbone.head_hidden_size)  # type: ignore[arg-type]
+            self.head = nn.Linear(n_features + _RR_WIDTH, len(AAMI_CLASSES))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return what the backbone takes: three equal channels, normalised as its own data.
+        """Return what the backbone takes: three channels, normalised as its own data.
 
         Args:
-            images: (B, 1, H, W), uint8 or float in [0, 1].
+            images: (B, 1, H, W), repeated in three channels, or (B, 3, H, W); uint8 or float in
+                [0, 1].
 
         Returns:
             (B, 3, H, W) float, channels last in memory.
         """
         if images.dtype == torch.uint8:
             images = images.to(self.mean.dtype) / 255
-        grey = (images - self.mean) / self.std
-        return grey.contiguous(memory_format=torch.channels_last)
+        normalised = (images - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (B, C) logits of (B, 1, H, W) images, uint8 or float in [0, 1]."""
-        logits: Tensor = self.backbone(self.normalise(images))
+    def forward(self, images: Tensor, rr_features: Tensor | None = None) -> Tensor:
+        """Return (B, 5) logits.
+
+        Args:
+            images: (B, 1 or 3, H, W), uint8 or float in [0, 1].
+            rr_features: float (B, 6), see `ecg.rhythm.make_rr_features`; needed by a network with
+                ``rr_intervals``, and not looked at by any other.
+
+        Raises:
+            ValueError: the network needs RR features and gets none.
+        """
+        features: Tensor = self.backbone(self.normalise(images))
+        if not self.params.rr_intervals:
+            return features
+        if rr_features is None:
+            raise ValueError("this network takes RR features beside the images; give both")
+        rhythm: Tensor = self.rr_branch(rr_features)
+        logits: Tensor = self.head(torch.cat([features, rhythm.to(features.dtype)], dim=1))
         return logits
 
 
@@ -136,7 +168,7 @@ def _create(params: ModelParameters, pretrained: bool = False) -> nn.Module:
     backbone: nn.Module = timm.create_model(
         params.timm_name,
         pretrained=pretrained,
-        num_classes=len(AAMI_CLASSES),
+        num_classes=0 if params.rr_intervals else len(AAMI_CLASSES),
         drop_rate=params.dropout,
     )
     return backbone
@@ -219,7 +251,9 @@ def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
     head = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = (head,) if isinstance(head, str) else tuple(head)
     for key in [f"{name}.{part}" for name in heads for part in ("weight", "bias")]:
-        if key in wanted and (key not in found or found[key].shape != wanted[key].shape):
+        if key not in wanted:  # our own head takes its place
+            found.pop(key, None)
+        elif key not in found or found[key].shape != wanted[key].shape:
             found[key] = wanted[key]
     faults = [
         _describe_keys("missing", [k for k in wanted if k not in found and not _is_counter(k)]),
@@ -283,7 +317,18 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
     Raises:
         ValueError: `metadata` holds something that JSON has not.
     """
-    from safetensors.torch import save_file
+    content = serialise_classifier(classifier, metadata)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -> bytes:
+    """Return what `save_classifier` writes; the same network and description give the same bytes.
+
+    Raises:
+        ValueError: `metadata` holds something that JSON has not.
+    """
+    from safetensors.torch import save
 
     described = {
         **metadata,
@@ -296,8 +341,8 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
     except (TypeError, ValueError) as error:
         raise ValueError(f"the description of a classifier must be JSON: {error}") from error
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={_HEADER: header})
+    content: bytes = save(tensors, metadata={_HEADER: header})
+    return content
 
 
 def read_description(path: Path) -> dict[str, Any]:

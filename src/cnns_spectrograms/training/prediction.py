@@ -12,11 +12,12 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import AugmentationParameters
 from cnns_spectrograms.training.augmentation import augment_images
 from cnns_spectrograms.training.data import (
-    ReadImage,
+    ImageSource,
     SpectrogramImages,
     epoch_seed,
     make_loader,
     resolve_precision,
+    rr_features_for,
 )
 
 PREDICTION_COLUMNS = (
@@ -34,7 +35,7 @@ PREDICTION_COLUMNS = (
 def predict_table(
     classifier: nn.Module,
     table: pd.DataFrame,
-    read: ReadImage,
+    images: ImageSource,
     batch_size: int,
     num_workers: int,
     precision: str = "auto",
@@ -48,11 +49,13 @@ def predict_table(
     augmented views of it.
 
     Args:
-        classifier: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits. Set to
-            evaluation mode, and left on the CPU.
+        classifier: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
+            parameters say ``rr_intervals``; returns (B, 5) logits. Set to evaluation mode, and
+            left on the CPU.
         table: column path, and those of the `predictions` table that it has (aami_class is the
             truth; recordings without a reference have none).
-        read: gives the image of a path; picklable if ``num_workers`` is above 0.
+        images: gives the image of a path (picklable if ``num_workers`` is above 0), or draws
+            those of the table's rows.
         batch_size: images at once.
         num_workers: processes that read.
         precision: as in the training parameters.
@@ -78,23 +81,28 @@ def predict_table(
         enabled=name != "32-true",
     )
     generator = torch.Generator(device).manual_seed(epoch_seed(seed, 0))
-    images = SpectrogramImages(read, table["path"].tolist())
-    probabilities = np.empty((len(images), len(AAMI_CLASSES)))
+    rows = SpectrogramImages(
+        images, table["path"].tolist(), rr_features=rr_features_for(classifier, table)
+    )
+    probabilities = np.empty((len(rows), len(AAMI_CLASSES)))
+    draw = images.to(device) if isinstance(images, nn.Module) else None
     classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
     n_done = 0
     with (
         torch.inference_mode(),
-        tqdm(total=len(images), unit="image", desc="Predicting", disable=None) as bar,
+        tqdm(total=len(rows), unit="image", desc="Predicting", disable=None) as bar,
     ):
-        for batch, _ in make_loader(images, batch_size, num_workers) if len(images) else ():
-            plain = batch.to(device, non_blocking=True).float() / 255
+        for batch, _, *rr in make_loader(rows, batch_size, num_workers) if len(rows) else ():
+            batch = batch.to(device, non_blocking=True)
+            plain = (batch if draw is None else draw(batch)).float() / 255
+            rr = [each.to(device, non_blocking=True) for each in rr]
             total = torch.zeros(len(batch), len(AAMI_CLASSES), device=device)
             for view in range(1 + tta_views):
                 seen = plain
                 if view > 0 and augmentation is not None:
                     seen = augment_images(plain, augmentation, generator)
                 with autocast:
-                    logits = classifier(seen)
+                    logits = classifier(seen, *rr)
                 total += logits.float().softmax(dim=1)
             probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
             n_done += len(batch)

@@ -7,15 +7,18 @@ uninterrupted one gives.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import pickle
+import re
+import shutil
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
     EarlyStopping,
@@ -37,16 +40,19 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.parameters import TrainingParameters, fingerprint
 from cnns_spectrograms.training.data import (
     EpochSampler,
-    ReadImage,
+    ImageSource,
     SpectrogramImages,
+    keep_freed_memory,
     make_loader,
     resolve_precision,
+    rr_features_for,
 )
 from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
 
@@ -65,6 +71,8 @@ HISTORY_COLUMNS = (
 
 _MONITOR = "val_macro_f1"
 _BEST, _LAST = "best.ckpt", "last.ckpt"
+JOB_FOLDER = "job"
+"""Below a folder of checkpoints: what `training.worker` shares with its processes."""
 
 
 class MetricsLogger(Protocol):
@@ -101,42 +109,45 @@ def fit_classifier(
     network: nn.Module,
     train_index: pd.DataFrame,
     val: pd.DataFrame,
-    read_train: ReadImage,
-    read_val: ReadImage,
+    train_images: ImageSource,
+    val_images: ImageSource,
     params: TrainingParameters,
     work_dir: Path,
-    fingerprint: str,
+    description: Mapping[str, Any],
     loggers: Iterable[MetricsLogger] = (),
 ) -> FitResult:
     """Train a network on the train index, and keep the epoch with the best macro F1 on val.
 
     The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
     alone. After every epoch the state goes to ``work_dir``; if that holds a checkpoint of the same
-    fingerprint, training goes on from there, else it starts anew. Once the result is safe,
-    call `clear_checkpoints`.
+    description, training goes on from there; a checkpoint of any other is refused. Once the
+    result is safe, call `clear_checkpoints`.
 
-    Under torchrun every process calls this with the same arguments and the batch size of one
-    device; in a process of its own it trains on one device, CUDA where there is one.
+    Under torchrun every process calls this with the same arguments, and takes its share of each
+    batch; in a process of its own it trains on one device, CUDA where there is one.
 
     Workers are started afresh, not forked, so a script of one's own that calls this needs
     ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
 
     Args:
-        network: takes (B, 1, H, W) float images in [0, 1], returns (B, 5) logits; its initial
-            weights are the caller's choice. Trained in place.
-        train_index: columns path, aami_class, sampling_weight, class_weight.
-        val: columns path, aami_class.
-        read_train: gives the image of a train path; picklable if ``num_workers`` is above 0.
-        read_val: the same for val.
+        network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
+            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
+            caller's choice. Trained in place.
+        train_index: columns path, aami_class, sampling_weight, class_weight; and the RR columns.
+        val: columns path, aami_class; and the RR columns.
+        train_images: gives the image of a train path (picklable if ``num_workers`` is above 0), or
+            draws those of ``train_index``'s rows.
+        val_images: the same for val.
         params: the recipe.
         work_dir: folder of the checkpoints, made if missing, used by nothing else.
-        fingerprint: digest of everything that shapes the result.
+        description: everything that shapes the result; JSON values, in groups where it reads
+            better.
         loggers: get each history row, ``step`` being the epoch; after a resume, all of them.
             They are not handed to Lightning, which would close their run.
 
     Raises:
-        ValueError: a table is empty, lacks a column or holds an unknown class; or classes have
-            no, or several, weights.
+        ValueError: a table is empty, lacks a column or holds an unknown class; classes have no,
+            or several, weights; or ``work_dir`` holds the checkpoint of another description.
         TrainingDivergedError: too many batches in a row, or every epoch, gave no finite loss.
     """
     _check_table(
@@ -145,11 +156,19 @@ def fit_classifier(
     _check_table("val", val, "path", "aami_class")
     work_dir = Path(work_dir).resolve()
     rank, world_size = _find_rank()
-    start_epoch = _find_start(work_dir, fingerprint)
+    start_epoch = _find_start(work_dir, description)
 
+    if params.batch_size % world_size:
+        raise ValueError(
+            f"batch_size is {params.batch_size}; expected a multiple of the {world_size} processes"
+        )
+    batch_size = params.batch_size // world_size
+    n_draws = params.samples_per_epoch or len(train_index)
+    if n_draws > params.batch_size:  # whole batches alone: one of one row has no variance
+        n_draws -= n_draws % params.batch_size
     sampler = EpochSampler(
         train_index["sampling_weight"].to_numpy(),
-        params.samples_per_epoch or len(train_index),
+        n_draws,
         seed=params.seed,
         rank=rank,
         world_size=world_size,
@@ -157,33 +176,41 @@ def fit_classifier(
     # Lightning starts the first epoch's workers before it calls set_epoch.
     sampler.set_epoch(start_epoch)
     train_loader = make_loader(
-        SpectrogramImages(read_train, train_index["path"].tolist(), _labels_of(train_index)),
-        params.batch_size,
+        SpectrogramImages(
+            train_images,
+            train_index["path"].tolist(),
+            _labels_of(train_index),
+            rr_features_for(network, train_index),
+        ),
+        batch_size,
         params.num_workers,
         sampler=sampler,
-        # A last batch of one row has no variance to normalise by.
-        drop_last=len(sampler) >= params.batch_size,
     )
-    mine = slice(rank, None, world_size)
+    judged = np.arange(len(val))[:: params.val_stride][rank::world_size]
     val_loader = make_loader(
-        SpectrogramImages(read_val, val["path"].tolist()[mine], _labels_of(val)[mine]),
-        params.batch_size,
+        SpectrogramImages(
+            val_images, val["path"].tolist(), _labels_of(val), rr_features_for(network, val)
+        ),
+        batch_size,
         params.num_workers,
+        sampler=_Listed(judged),
     )
     module = BeatClassifierModule(
         network.train(),
         _class_weights_of(train_index),
         params,
         steps_per_epoch=len(train_loader),
-        fingerprint=fingerprint,
+        description=description,
+        class_shares=_class_shares_of(train_index),
     )
+    data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
     recorder = _HistoryRecorder(tuple(loggers), params.max_epochs)
     with _quiet_lightning():
         trainer = _make_trainer(params, work_dir, recorder, world_size)
         resume = work_dir / _LAST if start_epoch else None
         try:
-            with _keyboard_interrupts():
-                trainer.fit(module, train_loader, val_loader, ckpt_path=resume, weights_only=True)
+            with _keyboard_interrupts(), keep_freed_memory():
+                trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except TrainingDivergedError as error:
             kept = work_dir / _LAST
             where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
@@ -204,14 +231,25 @@ def fit_classifier(
     return FitResult(network.eval(), recorder.make_history(), best_epoch, score)
 
 
+def read_checkpoint_fingerprint(work_dir: Path) -> str | None:
+    """Return the digest of the description in a folder's last checkpoint; None without one."""
+    checkpoint = _read_checkpoint(Path(work_dir) / _LAST)
+    return None if checkpoint is None else fingerprint(json.loads(checkpoint["description"]))
+
+
 def clear_checkpoints(work_dir: Path) -> None:
-    """Delete the checkpoints of `fit_classifier`, and the folder if nothing else is in it."""
+    """Delete what `fit_classifier` keeps, and the folder if nothing else is in it."""
     work_dir = Path(work_dir)
+    _delete_checkpoints(work_dir)
+    shutil.rmtree(work_dir / JOB_FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):  # absent, or holds the files of others
+        work_dir.rmdir()
+
+
+def _delete_checkpoints(work_dir: Path) -> None:
     for name in (_BEST, _LAST):
         for path in (work_dir / name, *work_dir.glob(f".{name}.*.tmp")):
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # absent, or holds the files of others
-        work_dir.rmdir()
 
 
 def _make_trainer(
@@ -293,6 +331,60 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
     return torch.tensor(first.to_numpy(dtype=np.float32))
 
 
+def _class_shares_of(train_index: pd.DataFrame) -> Tensor:
+    """Return the classes' shares among the rows that are drawn, in AAMI order."""
+    weights = train_index["sampling_weight"].to_numpy(float)
+    sums = np.bincount(_labels_of(train_index), weights, minlength=len(AAMI_CLASSES))
+    return torch.tensor((sums / sums.sum()).astype(np.float32))
+
+
+class _Listed(Sampler[int]):
+    """Gives the positions of a list, in its order."""
+
+    def __init__(self, positions: NDArray[np.intp]) -> None:
+        self.positions = positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions.tolist())
+
+
+class _SpectrogramData(LightningDataModule):
+    """The loaders; and where images are drawn, the drawing, once a batch is on its device.
+
+    Not in the network's module: averaging would copy all signals, and average them.
+    """
+
+    def __init__(
+        self,
+        train_loader: DataLoader[Any],
+        val_loader: DataLoader[Any],
+        train_images: ImageSource,
+        val_images: ImageSource,
+    ) -> None:
+        super().__init__()
+        self._loaders = (train_loader, val_loader)
+        self._images = (train_images, val_images)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[0]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[1]
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        assert self.trainer is not None
+        images = self._images[0 if self.trainer.training else 1]
+        first, *others = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if isinstance(images, nn.Module):
+            first = images.to(device)(first)
+        return (first, *others)
+
+
 # --------------------------------------------------------------------------------------
 # Checkpoints
 # --------------------------------------------------------------------------------------
@@ -307,23 +399,54 @@ def _read_checkpoint(path: Path) -> dict[str, Any] | None:
     return checkpoint if isinstance(checkpoint, dict) else None
 
 
-def _find_start(work_dir: Path, fingerprint: str) -> int:
-    """Return the epoch to start at; checkpoints of another run are deleted."""
+def _find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
+    """Return the epoch to start at; refuse the checkpoint of another run."""
     path = work_dir / _LAST
     if path.exists():
         checkpoint = _read_checkpoint(path)
-        if checkpoint is not None and checkpoint.get("fingerprint") == fingerprint:
+        if checkpoint is not None:
+            _check_description(path, json.loads(checkpoint["description"]), description)
             start = int(checkpoint["epoch"]) + 1
             logger.info("Resuming after epoch %d from %s", start, path)
             return start
-        logger.warning(
-            "The checkpoint %s is %s; training starts anew",
-            path,
-            "unreadable" if checkpoint is None else "of a run with other parameters or data",
-        )
+        logger.warning("The checkpoint %s is unreadable; training starts anew", path)
     if _find_rank()[0] == 0:
-        clear_checkpoints(work_dir)
+        _delete_checkpoints(work_dir)
     return 0
+
+
+def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another description, naming all that differs."""
+    before, after = dict(_flatten(kept)), dict(_flatten(json.loads(json.dumps(now))))
+    differences = [
+        f"{key} is {_shorten(before, key)} in the checkpoint and {_shorten(after, key)} now"
+        for key in {**before, **after}
+        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+    ]
+    if differences:
+        raise ValueError(
+            f"the checkpoint {path} is of an unfinished training with other parameters or data: "
+            f"{'; '.join(differences)}. Set them back to finish that training, or delete the "
+            f"folder {path.parent} to start anew"
+        )
+
+
+_ABSENT = object()
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _shorten(values: Mapping[str, Any], key: str) -> str:
+    """Return a value as text; of a digest, its beginning."""
+    text = str(values.get(key, "absent"))
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 class _AtomicCheckpointIO(TorchCheckpointIO):

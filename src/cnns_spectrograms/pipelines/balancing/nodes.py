@@ -8,37 +8,51 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.ecg.windows import WindowReader
-from cnns_spectrograms.parameters import BalancingParameters
+from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters
 
 
 def synthesise_windows(
-    windows: pd.DataFrame, signals: Mapping[str, np.ndarray], balancing: BalancingParameters
+    windows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
+    balancing: BalancingParameters,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Make synthetic windows of class F by SMOTE from the train split's own.
+
+    All that a network sees of a beat is interpolated together: the stretches of signal of every
+    view, and the RR intervals.
 
     Returns:
         The rows of the synthetic windows, and one signal, "AUG/smote", in which they stand
         one after another; no row and no signal where SMOTE makes none.
     """
+    from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
     from cnns_spectrograms.training.balancing import (
         make_smote_table,
         select_smote_rows,
         smote_windows,
     )
 
-    fusion = select_smote_rows(windows)
-    read = WindowReader(signals)
+    fusion = select_smote_rows(windows).sort_values(["db", "record_id"], kind="stable")
+    fs = int(records["fs"].iloc[0])
+    read = WindowReader(signals, spectrogram, fs, typical_beats)
     n_samples = int(windows["n_samples"].iloc[0])
-    parts = [read(rows) for _, rows in fusion.groupby(["db", "record_id"], sort=True)]
-    real = np.concatenate(parts) if parts else np.empty((0, n_samples), np.float32)
+    width = sum(n for _, n in spectrogram.view_lengths(fs, n_samples))
+    parts = [read(rows) for _, rows in fusion.groupby(["db", "record_id"], sort=False)]
+    real = np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+    rr_s = fusion[list(RR_COLUMNS)].to_numpy(np.float32)
+    rr_s = np.where(np.isnan(rr_s), fusion[["rr_record_s"]].to_numpy(np.float32), rr_s)
     synthetic = smote_windows(
-        real,
+        np.concatenate([real, np.nan_to_num(rr_s)], axis=1),
         factor=balancing.smote_factor,
         k_neighbors=balancing.smote_k_neighbors,
         seed=balancing.seed,
     )
-    signals_made = {"AUG/smote": synthetic.reshape(-1)} if len(synthetic) else {}
-    return make_smote_table(len(synthetic), n_samples), signals_made
+    made = np.ascontiguousarray(synthetic[:, :width])
+    signals_made = {"AUG/smote": made.reshape(-1)} if len(made) else {}
+    return make_smote_table(synthetic[:, width:], n_samples, width), signals_made
 
 
 def make_train_index(

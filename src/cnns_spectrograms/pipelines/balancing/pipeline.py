@@ -15,7 +15,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 synthesise_windows,
-                inputs=["windows", "signals", "params:balancing"],
+                inputs=[
+                    "windows",
+                    "signals",
+                    "typical_beats",
+                    "records",
+                    "params:spectrogram",
+                    "params:balancing",
+                ],
                 outputs=["smote_windows", "smote_signals"],
                 name="synthesise_windows",
             ),
@@ -24,6 +31,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "smote_windows",
                     "smote_signals",
+                    "typical_beats",
                     "records",
                     "params:spectrogram",
                     "params:execution",

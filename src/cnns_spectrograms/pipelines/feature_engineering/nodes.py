@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,9 +52,30 @@ def make_windows(
     return table
 
 
+def make_typical_beats(
+    beats: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Return each record's typical beat, by "db/record_id"; none where no view shows it."""
+    from cnns_spectrograms.ecg.windows import make_typical_beat
+
+    n_samples = spectrogram.typical_beat_length(int(records["fs"].iloc[0]))
+    if not n_samples:
+        return {}
+    return {
+        f"{db}/{record_id}": partial(
+            make_typical_beat, signals[f"{db}/{record_id}"], rows["sample"].to_numpy(), n_samples
+        )
+        for (db, record_id), rows in beats.groupby(["db", "record_id"], sort=False)
+    }
+
+
 def plan_spectrograms(
     windows: pd.DataFrame,
     signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
     execution: ExecutionParameters,
@@ -65,12 +87,18 @@ def plan_spectrograms(
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]
+    skipped = records["status"] == "skipped"
     known = dict(zip(names, records["signal_sha256"], strict=True))
+    digests = {key: known.get(key) or hash_signal(signals[key]) for key in keys}
+    for key in set(keys) & set(typical_beats):  # made of the signal, but of its beats too
+        digests[key] += hash_signal(typical_beats[key])
+    fs = int(records["fs"].iloc[0])
     return CachePlan(
         rows=windows,
-        read_windows=WindowReader(signals),
-        digests={key: known.get(key) or hash_signal(signals[key]) for key in keys},
-        fs=int(records["fs"].iloc[0]),
+        read_windows=WindowReader(signals, spectrogram, fs, typical_beats),
+        digests=digests,
+        fs=fs,
         parameters=spectrogram,
-        n_jobs=execution.n_jobs,
+        execution=execution,
+        skipped=dict(zip(names[skipped], records.loc[skipped, "reason"], strict=True)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import make_windows, plan_spectrograms
+from .nodes import make_typical_beats, make_windows, plan_spectrograms
 
 
 def create_pipeline() -> Pipeline:
@@ -18,8 +18,21 @@ def create_pipeline() -> Pipeline:
                 name="make_windows",
             ),
             Node(
+                make_typical_beats,
+                inputs=["beats", "signals", "records", "params:spectrogram"],
+                outputs="typical_beats",
+                name="make_typical_beats",
+            ),
+            Node(
                 plan_spectrograms,
-                inputs=["windows", "signals", "records", "params:spectrogram", "params:execution"],
+                inputs=[
+                    "windows",
+                    "signals",
+                    "typical_beats",
+                    "records",
+                    "params:spectrogram",
+                    "params:execution",
+                ],
                 outputs="spec_cache",
                 name="render_spectrograms",
             ),

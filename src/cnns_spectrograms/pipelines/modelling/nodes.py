@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import (
+    ExecutionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -17,8 +20,13 @@ from cnns_spectrograms.parameters import (
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.imaging.cache import SpectrogramCache
+    from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
-    Classifier = SpectrogramCache = Any
+    Classifier = SpectrogramCache = Images = Any
+
+
+# Of the training parameters; images come out alike from the cache and from memory.
+_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
 
 
 def train(
@@ -26,27 +34,34 @@ def train(
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
     spec_cache_aug: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
     model: ModelParameters,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
-    checkpoint_dir: str,
+    execution: ExecutionParameters,
+    checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
 
-    A killed run leaves its checkpoints in a folder named by everything that shapes the
-    result; the same run resumes from them, any other starts anew.
+    A killed run leaves its checkpoints in the folder ``checkpoints``; the same run resumes from
+    them, any other is refused.
 
     Returns:
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
         ValueError: The cache was made with other parameters, the cache, the windows and the
-            train index are not of one making, or the network is unknown.
+            train index are not of one making, the network is unknown, or ``checkpoints`` holds
+            an unfinished training with other parameters or data.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
+        TrainingProcessError: One of several processes failed.
     """
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.trainer import fit_classifier
+    from cnns_spectrograms.training.worker import fit_in_processes
 
     for cache in (spec_cache, spec_cache_aug):
         cache.check_parameters(spectrogram, spec_cache.fs)
@@ -54,31 +69,51 @@ def train(
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json", exclude={"num_workers", "tta_views"}),
+        "training": training.model_dump(mode="json", exclude=_SHAPES_NO_WEIGHT),
         "spec_cache": spec_cache.fingerprint,
         "spec_cache_aug": spec_cache_aug.fingerprint,
         "train_index": hash_table(train_index),
         "val": hash_table(val),  # it chooses the epoch
     }
-    run_fingerprint = fingerprint(described)
     classifier = build_network(model, seed=training.seed)
-    result = fit_classifier(
-        classifier,
-        train_index,
-        val,
-        read_train=spec_cache.read,  # the synthetic images stand under the same root
-        read_val=spec_cache.read,
-        params=training,
-        work_dir=checkpoint_folder(checkpoint_dir, run_fingerprint),
-        fingerprint=run_fingerprint,
-        loggers=[ActiveRunLogger()],
+    images = _choose_images(
+        spec_cache, {**signals, **smote_signals}, typical_beats, spectrogram, training
     )
+    loggers = [ActiveRunLogger()]
+    n_processes = execution.training_processes * execution.training_hosts
+    if n_processes > 1:
+        result = fit_in_processes(
+            classifier,
+            train_index,
+            val,
+            images,
+            training,
+            checkpoints,
+            described,
+            execution.training_processes,
+            execution.training_hosts,
+            execution.training_endpoint,
+            loggers,
+        )
+    else:
+        result = fit_classifier(
+            classifier,
+            train_index,
+            val,
+            images.open(train_index),
+            images.open(val),
+            training,
+            checkpoints,
+            described,
+            loggers,
+        )
     metadata: dict[str, Any] = {
         **described,
-        "fingerprint": run_fingerprint,
+        "fingerprint": fingerprint(described),
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": spec_cache.fs,
         "n_samples": int(windows["n_samples"].iloc[0]),
+        "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,
     }
@@ -89,16 +124,21 @@ def predict(
     model: Classifier,
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
     training: TrainingParameters,
+    spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights."""
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, _ = model
+    images = _choose_images(spec_cache, signals, typical_beats, spectrogram, training)
+    scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     return predict_table(
         classifier,
-        windows[windows["split"].isin(["val", "test"])].reset_index(drop=True),
-        read=spec_cache.read,
+        scored,
+        images.open(scored),
         batch_size=training.batch_size,
         num_workers=training.num_workers,
         precision=training.precision,
@@ -106,6 +146,21 @@ def predict(
         augmentation=training.augmentation,
         seed=training.seed,
     )
+
+
+def _choose_images(
+    spec_cache: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    spectrogram: SpectrogramParameters,
+    training: TrainingParameters,
+) -> Images:
+    """Return what reads images from the cache, or draws them from the signals."""
+    from cnns_spectrograms.training.images import CachedImages, DrawnImages
+
+    if training.images == "cache":
+        return CachedImages(spec_cache.root)  # the synthetic images stand under the same root
+    return DrawnImages(signals, typical_beats, spec_cache.fs, spectrogram)
 
 
 def _check_made_together(
@@ -147,11 +202,3 @@ class ActiveRunLogger:
 
         if mlflow.active_run() is not None:
             mlflow.log_metrics(metrics, step=step)
-
-
-def checkpoint_folder(checkpoint_dir: str, run_fingerprint: str) -> Path:
-    """Return the folder of a training's checkpoints; a relative one is the project's."""
-    from kedro.utils import find_kedro_project
-
-    project_path = find_kedro_project(Path.cwd()) or Path.cwd()
-    return project_path / checkpoint_dir / run_fingerprint[:16]

@@ -27,7 +27,7 @@ else:  # Kedro resolves annotations at its start, which must not import torch or
 
 logger = logging.getLogger(__name__)
 
-PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_0")
+PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 
 def evaluate(
@@ -37,27 +37,26 @@ def evaluate(
     split: SplitParameters,
     reporting: ReportingParameters,
 ) -> tuple[dict[str, Any], str, pd.DataFrame, Figure, Figure]:
-    """Score one model's predictions on val and test.
+    """Score one model's predictions on val, on test, and on named parts of test.
 
     Returns:
-        Metrics by split, the test split's classification report as text, its errors by record,
-        its confusion matrix and the learning curves.
+        Metrics by split and part of test; the test split's classification report as text, its
+        errors by record, its confusion matrix and the learning curves.
     """
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
         format_classification_report,
         per_record_table,
-        score_rankings,
         validate_predictions,
     )
 
     validate_predictions(predictions)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
-    scores = {name: evaluate_predictions(by_split[name]) for name in ("val", "test")}
-    for name, of_split in scores.items():
-        for aami_class, ranking in score_rankings(by_split[name]).items():
-            of_split["per_class"][aami_class].update(ranking)
+    scores: dict[str, Any] = {
+        name: evaluate_predictions(by_split[name]) for name in ("val", "test")
+    }
+    scores["subsets"] = _score_subsets(by_split["test"], reporting)
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
     report = format_classification_report(scores["test"])
@@ -68,6 +67,48 @@ def evaluate(
         plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
         plot_learning_curves(history, f"Learning curves, {title}", synthetic=synthetic),
     )
+
+
+def find_intervals(predictions: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
+    """Return intervals over patients of the scores of test and of its named parts."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
+
+    test = _select(predictions, "test")
+    parts = {"test": (test, AAMI_CLASSES), **_select_subsets(test, reporting)}
+    return {
+        name: bootstrap_scores(
+            rows, classes, n_resamples=reporting.n_resamples, seed=reporting.seed
+        )
+        for name, (rows, classes) in parts.items()
+        if len(rows)
+    }
+
+
+def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
+    """Score the named parts of test; one without a beat says so."""
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+
+    return {
+        name: evaluate_predictions(rows, classes)
+        if len(rows)
+        else {"left_out": "the test split holds no beat of it"}
+        for name, (rows, classes) in _select_subsets(test, reporting).items()
+    }
+
+
+def _select_subsets(
+    test: pd.DataFrame, reporting: ReportingParameters
+) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+    """Return the rows of each named part of test, maybe none, and the classes it is scored in."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.evaluation.metrics import select_subset
+
+    return {
+        name: (select_subset(test, subset), tuple(subset.classes or AAMI_CLASSES))
+        for name, subset in reporting.subsets.items()
+        if subset is not None
+    }
 
 
 def compare(
@@ -86,42 +127,7 @@ def compare(
     )
 
 
-def evaluate_subsets(predictions: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
-    """Score test, each database of it and each named subset, with intervals over patients.
-
-    Returns:
-        subsets: name -> description, metrics and intervals; left_out: name -> why it cannot be
-        had in this environment.
-    """
-    from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
-    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
-    from cnns_spectrograms.evaluation.subsets import describe_subset, select_subsets
-
-    selected, left_out = select_subsets(_select(predictions, "test"), reporting.subsets)
-    for name, reason in left_out.items():
-        logger.info("subset %s is left out: %s", name, reason)
-    bootstrap = reporting.bootstrap
-    return {
-        "subsets": {
-            name: {
-                "description": describe_subset(name, reporting.subsets),
-                "metrics": evaluate_predictions(rows),
-                "intervals": bootstrap_scores(
-                    rows,
-                    n_resamples=bootstrap.n_resamples,
-                    level=bootstrap.level,
-                    seed=bootstrap.seed,
-                ),
-            }
-            for name, rows in selected.items()
-        },
-        "left_out": left_out,
-    }
-
-
-def compare_pairs(
-    reporting: ReportingParameters, **predictions: pd.DataFrame
-) -> pd.DataFrame:
+def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
     """Compare every two models on the test split, by a bootstrap that draws the same patients."""
     from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
 
@@ -131,9 +137,8 @@ def compare_pairs(
         found = bootstrap_difference(
             test[first],
             test[second],
-            n_resamples=reporting.bootstrap.n_resamples,
-            level=reporting.bootstrap.level,
-            seed=reporting.bootstrap.seed,
+            n_resamples=reporting.n_resamples,
+            seed=reporting.seed,
         )
         for score, difference in found["differences"].items():
             if score in {"macro_f1", "accuracy", "kappa"} or score.startswith("f1_"):
@@ -143,7 +148,7 @@ def compare_pairs(
                         "second": second,
                         "score": score,
                         "difference": difference["estimate"],
-                        **{key: difference[key] for key in ("low", "high", "share_above_0")},
+                        **{key: difference[key] for key in ("low", "high", "share_above_zero")},
                     }
                 )
     return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
@@ -190,9 +195,7 @@ def compare_ec57(
         logger.warning("EC57 is left out: %s", error)
         return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
     if annotator is None:
-        matrices = compare_predictions(
-            test, references, fs=fs, learning_period_s=learning_period_s
-        )
+        matrices = compare_predictions(test, references, fs=fs, learning_period_s=learning_period_s)
     else:
         matrices = {
             key: compare_annotations(
@@ -310,7 +313,7 @@ def draw_examples(
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
             signal=read_windows(row)[0],
-            image=spec_cache.read(str(beat["path"])),
+            image=_first_channel(spec_cache.read(str(beat["path"]))),
             right=bool(beat["aami_class"] == chosen),
         )
 
@@ -407,6 +410,11 @@ def draw_class_distribution(
     )
 
 
+def _first_channel(image: np.ndarray) -> np.ndarray:
+    """Return the window's own spectrogram; the further channels have other axes."""
+    return image if image.ndim == 2 else image[..., 0]
+
+
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
@@ -428,7 +436,7 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            (cache.read(str(row.path)), caption.format(row=row))
+            (_first_channel(cache.read(str(row.path))), caption.format(row=row))
             for cache, table, n, caption in (
                 (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
                 (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),

@@ -17,16 +17,17 @@ from .nodes import (
     draw_rank_curves,
     evaluate,
     evaluate_calibration,
-    evaluate_subsets,
+    find_intervals,
     write_report,
 )
 from .robustness import draw_robustness, stress_model
+from .shipping import ship
 
 # What the report shows of each model.
 _REPORTED = (
     "metrics",
     "intervals",
-    "ec57",
+    "ec57_summary",
     "calibration",
     "errors_by_record",
     "confusion_matrix",
@@ -54,7 +55,7 @@ def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipel
             inputs={
                 "predictions": f"modelling.{model}.predictions",
                 "history": f"modelling.{model}.history",
-                **({"model": f"modelling.{model}.model"} if robustness else {}),
+                "model": f"modelling.{model}.model",
                 **{name: name for name in _SHARED_INPUTS if name in template.inputs()},
             },
             parameters={
@@ -84,7 +85,7 @@ def _create_template(robustness: bool) -> Pipeline:
             name="evaluate",
         ),
         Node(
-            evaluate_subsets,
+            find_intervals,
             inputs=["predictions", "params:reporting"],
             outputs="intervals",
             name="evaluate_subsets",
@@ -92,7 +93,7 @@ def _create_template(robustness: bool) -> Pipeline:
         Node(
             compare_ec57,
             inputs=["predictions", "records", "physionet", "params:reporting"],
-            outputs=["ec57", "ec57_by_record"],
+            outputs=["ec57_summary", "ec57"],
             name="compare_ec57",
         ),
         Node(
@@ -118,6 +119,12 @@ def _create_template(robustness: bool) -> Pipeline:
             inputs=["predictions", "windows", "signals", "spec_cache", *titled],
             outputs="examples",
             name="draw_examples",
+        ),
+        Node(
+            ship,
+            inputs=["model", "metrics", "params:split"],
+            outputs=["small_model", "model_card"],
+            name="ship",
         ),
     ]
     if robustness:

@@ -45,22 +45,29 @@ def predict_signals(
     Returns:
         The `predictions` table, by record, in the order of `windows` within each.
     """
-    from cnns_spectrograms.ecg.windows import WindowReader
-    from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
+    from cnns_spectrograms.ecg.windows import make_typical_beat
+    from cnns_spectrograms.training.images import DrawnImages
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, metadata = model
+    fs = float(metadata["fs"])
     spectrogram = SpectrogramParameters.model_validate(metadata["spectrogram"])
-    read_windows = WindowReader(signals)
+    typical_length = spectrogram.typical_beat_length(fs)
     predictions = []
-    for _, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
-        images = compute_spectrograms(read_windows(rows), metadata["fs"], spectrogram).numpy()
-        image_of = dict(zip(rows["path"], images, strict=True))
+    # A record at a time, so that memory holds the images of one.
+    for key, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
+        signal = {str(key): signals[str(key)]}
+        typical_beat = {}
+        if typical_length:
+            peaks = rows["sample"].to_numpy()
+            typical_beat[str(key)] = make_typical_beat(signal[str(key)], peaks, typical_length)
+        rows = rows.reset_index(drop=True)
+        images = DrawnImages(signal, typical_beat, fs, spectrogram)
         predictions.append(
             predict_table(
                 classifier,
-                rows.reset_index(drop=True),
-                read=image_of.__getitem__,
+                rows,
+                images.open(rows),
                 batch_size=training.batch_size,
                 num_workers=0,
                 precision=training.precision,
@@ -106,9 +113,7 @@ def stress_model(
 
     rows: list[dict[str, Any]] = []
 
-    def score(
-        condition: str, snr_db: float, changed: Mapping[str, np.ndarray]
-    ) -> None:
+    def score(condition: str, snr_db: float, changed: Mapping[str, np.ndarray]) -> None:
         part = test[(test["db"] + "/" + test["record_id"]).isin(changed)]
         if part.empty:
             logger.warning("no record for the condition %s", condition)
@@ -216,9 +221,7 @@ def _make_mixer(
 
     def mix(key: str, snr_db: float) -> np.ndarray:
         signal = clean[key]
-        noisy = mark_noisy(
-            len(signal), fs, clean_s=params.clean_s, alternate_s=params.alternate_s
-        )
+        noisy = mark_noisy(len(signal), fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
         return add_noise(signal, noise, noise_gain(snr_db, amplitudes[key], noise_amplitude), noisy)
 
     return mix

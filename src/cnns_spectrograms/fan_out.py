@@ -1,0 +1,115 @@
+"""Where joblib sends work: the cores of this machine, or a Dask or Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[None]:
+    """Make joblib use a backend while the context lasts.
+
+    Args:
+        backend: ``loky`` (processes of this machine; a backend chosen by the caller with
+            ``joblib.parallel_config`` stays), ``dask`` or ``ray``.
+        address: of a running cluster, ``tcp://host:8786`` for Dask, ``host:6379`` or ``auto`` for
+            Ray; None starts one on this machine, on loopback, and ends it.
+        n_jobs: workers of a cluster that is started here, -1 for every core.
+
+    Raises:
+        ValueError: the extra that brings the backend is not installed, or it is not known.
+        OSError: no cluster answers at the address.
+    """
+    import joblib
+
+    if backend == "loky":
+        with _fresh_workers():
+            yield
+        return
+    n_workers = joblib.cpu_count() if n_jobs < 0 else n_jobs
+    if backend == "dask":
+        with _dask_client(address, n_workers), joblib.parallel_config("dask"):
+            yield
+    elif backend == "ray":
+        with _ray(address, n_workers), joblib.parallel_config("ray"):
+            yield
+    else:
+        raise ValueError(f"execution.backend is {backend!r}; expected loky, dask or ray")
+
+
+@contextlib.contextmanager
+def _fresh_workers() -> Iterator[None]:
+    """Let work begin and end without the idle workers that joblib keeps for its next call.
+
+    Where psutil is installed, loky takes a worker that grows by 300 MB after its first task for a
+    leak, and replaces it in the midst of the work: torch alone grows one that has read records
+    before. And idle workers hold their memory through hours of training.
+    """
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+    try:
+        yield
+    finally:
+        get_reusable_executor().shutdown(wait=True)
+
+
+@contextlib.contextmanager
+def _dask_client(address: str | None, n_workers: int) -> Iterator[Any]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise _missing("dask") from error
+    if address is None:
+        cluster = LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        )
+        with cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(address, timeout="15s")
+    except OSError as error:
+        raise OSError(
+            f"no Dask scheduler answers at execution.address {address} ({error}); start one with "
+            f"`dask scheduler`, and workers with `dask worker {address} --nthreads 1`"
+        ) from error
+    with client:
+        logger.info("Dask cluster %s: %d workers", address, len(client.scheduler_info()["workers"]))
+        yield client
+
+
+@contextlib.contextmanager
+def _ray(address: str | None, n_workers: int) -> Iterator[None]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise _missing("ray") from error
+    local: dict[str, Any] = (
+        {"num_cpus": n_workers, "_node_ip_address": "127.0.0.1"} if address is None else {}
+    )
+    try:
+        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, **local)
+    except ConnectionError as error:
+        raise OSError(
+            f"no Ray cluster answers at execution.address {address} ({error}); start one with "
+            f"`ray start --head`, and join it with `ray start --address={address}`"
+        ) from error
+    try:
+        register_ray()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _missing(extra: str) -> ValueError:
+    return ValueError(
+        f"execution.backend is {extra}, which is not installed; run `pip install -c "
+        f"requirements.lock -e '.[{extra}]'`, or set the backend to loky"
+    )

@@ -1,0 +1,131 @@
+"""Spectrograms drawn when they are asked for, on any device, from the signals of all records.
+
+Shapes: N rows of a table, P stretches of signal a row (one a view), S samples of a row in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
+from cnns_spectrograms.parameters import SpectrogramParameters
+
+
+class SignalBank(nn.Module):
+    """Draws the images of a table's rows, pixel for pixel those of the spectrogram cache.
+
+    It holds each record once (mitdb and svdb together: 0.33 GB), not each window, and moves
+    between devices as a module does.
+
+    Args:
+        rows: n rows of the `windows` table, real or synthetic.
+        signals: "db/record_id" -> float32 (n_samples,), mV, of every record of ``rows``.
+        fs: sampling rate, Hz.
+        spectrogram: what shapes the pixels.
+        typical_beats: the same for the records' typical beats, needed where a view shows them.
+
+    Raises:
+        ValueError: a record of ``rows`` has no signal or no typical beat, or is shorter than half
+            of a stretch that is read.
+    """
+
+    _samples: Tensor
+    _offsets: Tensor
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        signals: Mapping[str, NDArray[np.float32]],
+        fs: float,
+        spectrogram: SpectrogramParameters,
+        typical_beats: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.fs = fs
+        self.spectrogram = spectrogram
+        n_samples = int(rows["n_samples"].iloc[0])
+        self._parts = spectrogram.view_lengths(fs, n_samples)
+        lengths = [n for _, n in self._parts]
+        margin = max(lengths)
+        flat: list[NDArray[np.float32]] = []
+        end = 0
+
+        def add(signal: NDArray[np.float32]) -> int:
+            nonlocal end
+            flat.append(np.asarray(signal, dtype=np.float32))
+            end += len(signal)
+            return end - len(signal)
+
+        keys = (rows["db"] + "/" + rows["record_id"]).to_numpy(dtype=object)
+        starts = rows["start"].to_numpy(dtype=np.int64)
+        synthetic = rows["synthetic"].to_numpy(dtype=bool)
+        offsets = np.empty((len(rows), len(lengths)), dtype=np.int64)
+        for key in pd.unique(keys):
+            mine = np.flatnonzero(keys == key)
+            signal = _get(signals, key, "signal")
+            if synthetic[mine[0]]:  # each row whole, its stretches one after another
+                firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+                offsets[mine] = add(signal) + starts[mine, None] + firsts
+                continue
+            if len(signal) <= margin // 2:
+                raise ValueError(
+                    f"record {key} has {len(signal)} samples, and a stretch of {margin} around "
+                    f"its beats is read; choose shorter views, or leave the record out"
+                )
+            # Reflected as `ecg.windows.cut_windows` does where a window passes an edge.
+            first = add(np.pad(signal, margin, mode="reflect")) + margin
+            centres = starts[mine] + n_samples // 2
+            for part, (of, n) in enumerate(self._parts):
+                if of == "beat":
+                    offsets[mine, part] = first + centres - n // 2
+            if any(of == "typical_beat" for of, _ in self._parts):
+                typical = _get(typical_beats or {}, key, "typical beat")
+                first = add(typical) + len(typical) // 2
+                for part, (of, n) in enumerate(self._parts):
+                    if of == "typical_beat":
+                        offsets[mine, part] = first - n // 2
+        # Not persistent: no checkpoint is to carry the signals.
+        samples = torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.float32))
+        self.register_buffer("_samples", samples, persistent=False)
+        self.register_buffer("_offsets", torch.from_numpy(offsets), persistent=False)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def read_windows(self, index: Tensor) -> Tensor:
+        """Return the windows of rows, mV, float32 (n, S), on the bank's device.
+
+        Args:
+            index: positions of rows, int64 (n,).
+        """
+        offsets = self._offsets[index.to(self._offsets.device)]
+        stretches = [
+            self._samples[offsets[:, part, None] + torch.arange(n, device=self._samples.device)]
+            for part, (_, n) in enumerate(self._parts)
+        ]
+        return torch.cat(stretches, dim=1)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Draw the images of rows, uint8 (n, C, H, W).
+
+        Args:
+            index: positions of rows, int64 (n,).
+        """
+        images = compute_spectrograms(self.read_windows(index), self.fs, self.spectrogram)
+        return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+
+
+def _get(signals: Mapping[str, NDArray[np.float32]], key: str, what: str) -> NDArray[np.float32]:
+    try:
+        return signals[key]
+    except KeyError:
+        raise ValueError(
+            f"there is no {what} of record {key}; run "
+            f"`kedro run --pipelines=ingestion,feature_engineering,balancing`"
+        ) from None

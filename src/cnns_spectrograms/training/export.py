@@ -1,0 +1,114 @@
+"""The small form of a trained network: weights in half precision, and a card to go with them."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from cnns_spectrograms.training.networks import BeatClassifier, serialise_classifier
+
+_COLUMNS = ("precision", "recall", "f1")
+
+
+def halve_weights(classifier: BeatClassifier) -> BeatClassifier:
+    """Return a copy whose parameters are float16, for `save_classifier`.
+
+    Buffers, such as the statistics of batch normalisation, stay as they are: they are few, and
+    a variance may pass what float16 holds. `load_classifier` makes the whole network float32.
+
+    Raises:
+        ValueError: a weight is not finite in half precision (its largest number is 65504).
+    """
+    small = copy.deepcopy(classifier).cpu()
+    for name, parameter in small.named_parameters():
+        half = parameter.detach().half()
+        if not bool(torch.isfinite(half).all()):
+            raise ValueError(
+                f"the weights {name} reach {float(parameter.detach().abs().max()):.3g}, which "
+                f"float16 does not hold (at most 65504); keep the full model"
+            )
+        parameter.data = half
+    return small
+
+
+def write_model_card(
+    classifier: BeatClassifier,
+    description: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, Any]],
+    protocol: str,
+    databases: Sequence[str],
+    synthetic_data: bool,
+    date: datetime.date,
+) -> str:
+    """Return the card of a network as `save_classifier` writes it with this description, Markdown.
+
+    Args:
+        classifier: as `halve_weights` gives it.
+        description: that of its training.
+        scores: "val" and "test" -> macro_f1, accuracy, and per_class: class -> precision,
+            recall, f1 (None where undefined) and support.
+        protocol: name of the split.
+        databases: names of the databases.
+        synthetic_data: whether the recordings are simulated.
+        date: of the card.
+    """
+    content = serialise_classifier(classifier, dict(description))
+    spectrogram = description["spectrogram"]
+    size, fs, n_samples = spectrogram["image_size"], description["fs"], description["n_samples"]
+    warning = "**Trained on simulated recordings: says nothing about hearts.**\n\n"
+    facts = {
+        "network": f"`{classifier.params.timm_name}` of timm, with "
+        f"{sum(each.numel() for each in classifier.parameters()):,} parameters in float16",
+        "input": f"spectrograms of {size} x {size} pixels, {n_samples / fs:g} s at {fs} Hz around "
+        f"each beat" + (", and RR intervals" if classifier.params.rr_intervals else ""),
+        "data": f"{', '.join(databases)}, protocol `{protocol}`, split by patient",
+        "epoch": f"{description['best_epoch'] + 1}, chosen on val (macro F1 there "
+        f"{description['best_val_macro_f1']:.3f})",
+        "date": date.isoformat(),
+        "training fingerprint": f"`{description['fingerprint']}`",
+        "weights": f"{len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`",
+    }
+    return "\n".join(
+        [
+            f"# Heartbeat classifier {classifier.params.timm_name}\n",
+            warning if synthetic_data else "",
+            "Tells the AAMI classes N, S, V, F and Q apart, one prediction a beat.\n",
+            "**Research software. Not a medical device: not for diagnosis, not for clinical use.**",
+            "\n| | |\n| --- | --- |",
+            *(f"| {name} | {said} |" for name, said in facts.items()),
+            *(line for name in ("val", "test") for line in _tell_scores(name, scores[name])),
+            "\n## Limits\n",
+            "* The scores are those of the full-precision network, on beats at their reference "
+            "annotations; a detector's errors are not in them.",
+            "* Few patients carry the rare classes S and F: a score of these is close to a score "
+            "of one patient.",
+            "* The data are few people, recorded with one kind of device. Nothing here says how "
+            "it does on other people, devices or leads.",
+            "* val chose the epoch, so its scores are too good; test chose nothing.",
+            "",
+        ]
+    )
+
+
+def _tell_scores(split: str, scores: Mapping[str, Any]) -> list[str]:
+    rows = [
+        f"| {name} | {' | '.join(_format(each[column]) for column in _COLUMNS)} "
+        f"| {each['support']} |"
+        for name, each in scores["per_class"].items()
+    ]
+    return [
+        f"\n## Scores on {split}\n",
+        f"Macro F1 {_format(scores['macro_f1'])}, accuracy {_format(scores['accuracy'])}.\n",
+        f"| class | {' | '.join(_COLUMNS)} | beats |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+
+
+def _format(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,354 @@
+"""Training in several processes, on one host or more: the job on disk, its start, its worker.
+
+torchrun runs this module once a process; a job is what `fit_in_processes` wrote::
+
+    python -m torch.distributed.run ... -m cnns_spectrograms.training.worker JOB_DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+import torch
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from cnns_spectrograms.files import replacing
+from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.training.images import Images, open_images
+from cnns_spectrograms.training.module import TrainingDivergedError
+from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, save_classifier
+from cnns_spectrograms.training.trainer import JOB_FOLDER, FitResult, MetricsLogger, fit_classifier
+
+logger = logging.getLogger(__name__)
+
+PORT = 29400
+"""Where the hosts of a training meet, unless said otherwise: torchrun's own default."""
+
+_JOB, _EVENTS, _ERROR, _LOG = "job.json", "events.jsonl", "error.json", "worker.log"
+_NETWORK, _RESULT, _HISTORY = "network.safetensors", "result.safetensors", "history.parquet"
+_TABLES = ("train_index", "val")
+_POLL_S = 0.2
+_END_S = 60.0  # torchrun gives its processes 30 s
+_STOP_OPTION = "--stop-with-stdin"
+
+
+class TrainingProcessError(RuntimeError):
+    """A process of a training ended before its work was done."""
+
+
+# --------------------------------------------------------------------------------------
+# The process that asks for a training
+# --------------------------------------------------------------------------------------
+
+
+def fit_in_processes(
+    network: BeatClassifier,
+    train_index: pd.DataFrame,
+    val: pd.DataFrame,
+    images: Images,
+    params: TrainingParameters,
+    work_dir: Path,
+    description: Mapping[str, Any],
+    n_processes: int,
+    n_hosts: int = 1,
+    endpoint: str | None = None,
+    loggers: Iterable[MetricsLogger] = (),
+) -> FitResult:
+    """Train as `fit_classifier` does, in several processes that share each batch.
+
+    The batch of all processes together has ``params.batch_size`` rows, and its loss and gradients
+    are those of the whole batch, so a training without random numbers and batch normalisation
+    gives the numbers of one process up to rounding. Dropout and augmentation draw other
+    numbers, and batch normalisation takes its statistics over the rows of each process.
+
+    torchrun runs here as a subprocess; what the first process logs, and its metrics, come
+    through while it trains. All output of the processes is in ``work_dir``/job/worker.log.
+    With several hosts, the command that each other host must run is logged; they
+    need the same ``work_dir`` and cache under the same paths.
+
+    Args:
+        network: trained in place, in the end.
+        train_index: as in `fit_classifier`.
+        val: as in `fit_classifier`.
+        images: where the images of both tables come from.
+        params: the recipe.
+        work_dir: as in `fit_classifier`; the job goes there too.
+        description: as in `fit_classifier`.
+        n_processes: on each host; one a GPU where there are any.
+        n_hosts: hosts, this one among them.
+        endpoint: "host:port" of this host, as the others reach it; None: its name, and `PORT`.
+        loggers: as in `fit_classifier`.
+
+    Raises:
+        ValueError: as `fit_classifier`; or the batch cannot be shared evenly; or there are fewer
+            GPUs than processes.
+        TrainingDivergedError: as `fit_classifier`.
+        TrainingProcessError: a process failed otherwise, or was killed. The same call resumes.
+    """
+    _check_shares(params.batch_size, n_processes, n_hosts)
+    work_dir = Path(work_dir).resolve()
+    job = work_dir / JOB_FOLDER
+    _write_job(job, network, train_index, val, images, params, description)
+    command = _make_command(job, n_processes, n_hosts, endpoint)
+    if n_hosts > 1:
+        logger.warning(
+            "Training waits for %d more hosts; run on each of them: %s",
+            n_hosts - 1,
+            shlex.join(["python", *command[1:]]),
+        )
+    with _started([*command, _STOP_OPTION], job, n_processes) as process:
+        for event in _follow(job / _EVENTS, process):
+            _replay(event, tuple(loggers))
+    if process.returncode:
+        _raise_failure(job)
+    trained, said = load_classifier(job / _RESULT)
+    network.load_state_dict(trained.state_dict())
+    history = pd.read_parquet(job / _HISTORY)
+    shutil.rmtree(job)
+    return FitResult(network.eval(), history, said["best_epoch"], said["best_val_macro_f1"])
+
+
+def _check_shares(batch_size: int, n_processes: int, n_hosts: int) -> None:
+    world_size = n_processes * n_hosts
+    if batch_size % world_size:
+        raise ValueError(
+            f"a batch of {batch_size} rows cannot be shared evenly by {world_size} processes; "
+            f"make batch_size a multiple of it, or change training_processes"
+        )
+    n_gpus = torch.cuda.device_count()
+    if torch.cuda.is_available() and n_processes > n_gpus:
+        raise ValueError(
+            f"training_processes is {n_processes}, and this host has {n_gpus} GPUs; expected at "
+            f"most one process a GPU"
+        )
+
+
+def _write_job(
+    job: Path,
+    network: BeatClassifier,
+    train_index: pd.DataFrame,
+    val: pd.DataFrame,
+    images: Images,
+    params: TrainingParameters,
+    description: Mapping[str, Any],
+) -> None:
+    """Write all that a worker needs; what an earlier job left is deleted."""
+    shutil.rmtree(job, ignore_errors=True)
+    job.mkdir(parents=True)
+    for name, table in zip(_TABLES, (train_index, val), strict=True):
+        table.to_parquet(job / f"{name}.parquet")
+    save_classifier(network, job / _NETWORK, {})
+    rows = pd.concat([train_index, val], ignore_index=True)
+    values = {
+        "params": params.model_dump(mode="json"),
+        "description": dict(description),
+        "images": images.describe(job, rows),
+    }
+    with replacing(job / _JOB) as partial:
+        partial.write_text(json.dumps(values, indent=2))
+
+
+def _make_command(job: Path, n_processes: int, n_hosts: int, endpoint: str | None) -> list[str]:
+    """Return the command of one host; it is the same on every host."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n_processes}"]
+    if n_hosts == 1:
+        torchrun += ["--standalone"]
+    else:
+        torchrun += [
+            f"--nnodes={n_hosts}",
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={endpoint or f'{socket.gethostname()}:{PORT}'}",
+            # Hosts are started by hand, one after another.
+            "--rdzv-conf=join_timeout=3600",
+        ]
+    return [*torchrun, "-m", __spec__.name, str(job)]
+
+
+@contextmanager
+def _started(command: list[str], job: Path, n_processes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run torchrun; whatever ends this block, or this process, ends all its processes."""
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    n_threads = max(1, (os.cpu_count() or 1) // n_processes)
+    environment = {
+        "OMP_NUM_THREADS": str(n_threads),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TORCHELASTIC_ERROR_FILE": str(job / _ERROR),
+    }
+    with (job / _LOG).open("ab") as log:
+        # Of its own session: Ctrl-C reaches this process alone, which then closes the pipe.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()  # workers that still run end at this
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _follow(path: Path, process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the events that the first worker writes, until torchrun has ended."""
+    offset = 0
+    while True:
+        ended = process.poll() is not None
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):  # still being written
+                        break
+                    offset += len(line)
+                    yield json.loads(line)
+        if ended:
+            return
+        time.sleep(_POLL_S)
+
+
+def _replay(event: Mapping[str, Any], loggers: tuple[MetricsLogger, ...]) -> None:
+    if "metrics" in event:
+        for each in loggers:
+            each.log_metrics(event["metrics"], step=event["step"])
+    else:
+        logging.getLogger(event["name"]).log(event["level"], "%s", event["message"])
+
+
+def _raise_failure(job: Path) -> NoReturn:
+    """Raise what the first failing process raised, its traceback as the cause."""
+    log = job / _LOG
+    try:
+        message = json.loads((job / _ERROR).read_text())["message"]
+        trace = message["extraInfo"]["py_callstack"]
+        kind, _, said = str(message["message"]).partition(": ")
+    except (OSError, ValueError, KeyError, TypeError):  # killed: it could say nothing
+        kind, said = "", "a process was killed, or ended without a word"
+        trace = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+    known: dict[str, type[Exception]] = {
+        "ValueError": ValueError,
+        "TrainingDivergedError": TrainingDivergedError,
+    }
+    cause = TrainingProcessError(f"in a training process ({log}):\n{trace}")
+    if kind in known:
+        raise known[kind](said) from cause
+    raise TrainingProcessError(
+        f"training in several processes failed: {f'{kind}: ' if kind else ''}{said}. All they said "
+        f"is in {log}; the same command goes on after the last finished epoch"
+    ) from cause
+
+
+# --------------------------------------------------------------------------------------
+# The worker
+# --------------------------------------------------------------------------------------
+
+
+class _EventWriter(logging.Handler):
+    """Sends log records and metrics to the process that asked for the training."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(logging.INFO)
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(name=record.name, level=record.levelno, message=record.getMessage())
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self._write(metrics=metrics, step=step)
+
+    def _write(self, **event: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+def run_job(job: Path) -> None:
+    """Do this process's share of a job; the first process of all saves the result.
+
+    Raises:
+        ValueError: the folder holds no job; or as `fit_classifier`.
+        TrainingDivergedError: as `fit_classifier`.
+    """
+    job = Path(job).resolve()
+    if not (job / _JOB).is_file():
+        raise ValueError(
+            f"{job} holds no training job; give the folder that `kedro run` named, on a disk that "
+            f"all hosts share"
+        )
+    values = json.loads((job / _JOB).read_text())
+    first = int(os.environ.get("RANK", "0")) == 0
+    events = _EventWriter(job / _EVENTS)
+    if first:
+        package = logging.getLogger(__spec__.name.partition(".")[0])
+        package.addHandler(events)
+        package.setLevel(logging.INFO)
+    train_index, val = (pd.read_parquet(job / f"{name}.parquet") for name in _TABLES)
+    network, _ = load_classifier(job / _NETWORK)
+    images = open_images(job, values["images"])
+    result = fit_classifier(
+        network,
+        train_index,
+        val,
+        images.open(train_index),
+        images.open(val),
+        TrainingParameters.model_validate(values["params"]),
+        job.parent,
+        values["description"],
+        [events],
+    )
+    if first:
+        said = {"best_epoch": result.best_epoch, "best_val_macro_f1": result.best_val_macro_f1}
+        result.history.to_parquet(job / _HISTORY)
+        save_classifier(network, job / _RESULT, said)
+
+
+def _stop_with_stdin() -> None:
+    """End this process as soon as its standard input is closed: nobody waits for it any more."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)  # checkpoints are replaced whole, so there is nothing to tidy up
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@record  # tells torchrun, and it its parent, what was raised
+def main() -> None:
+    """Run the job whose folder the command line names."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("job", type=Path, help="folder of the job")
+    parser.add_argument(
+        _STOP_OPTION, action="store_true", help="end when the standard input is closed"
+    )
+    options = parser.parse_args()
+    if options.stop_with_stdin:
+        _stop_with_stdin()
+    run_job(options.job)
+
+
+if __name__ == "__main__":
+    main()

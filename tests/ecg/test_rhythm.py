@@ -1,0 +1,64 @@
+"""RR intervals against hand-worked ones, a plain loop, and a known rhythm of a real record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features, measure_rr_intervals
+
+
+def test_a_premature_beat_by_hand() -> None:
+    # Every 0.8 s, but the fourth beat 0.3 s early, then a pause to the regular grid.
+    rr = measure_rr_intervals([0, 80, 160, 210, 320, 400], fs=100)
+    assert list(rr.columns) == list(RR_COLUMNS)
+    np.testing.assert_allclose(rr["rr_previous_s"], [np.nan, 0.8, 0.8, 0.5, 1.1, 0.8])
+    np.testing.assert_allclose(rr["rr_next_s"], [0.8, 0.8, 0.5, 1.1, 0.8, np.nan])
+    np.testing.assert_allclose(rr["rr_local_s"], 0.8)
+    np.testing.assert_allclose(rr["rr_record_s"], 0.8)
+    features = make_rr_features(rr)
+    early = np.log([0.5 / 0.8, 1.1 / 0.8, 0.5 / 0.8, 1.1 / 0.8, 0.5 / 1.1, 0.5])
+    np.testing.assert_allclose(features[3], early, rtol=1e-6)
+    # The first beat has no interval before it: nothing known is 0.
+    np.testing.assert_allclose(features[0], [0, 0, 0, 0, 0, 0], atol=1e-7)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=40))
+def test_local_medians_are_those_of_a_plain_loop(steps: list[int]) -> None:
+    peaks = np.cumsum([0, *steps])
+    rr = measure_rr_intervals(peaks, fs=360)
+    intervals = np.diff(peaks) / 360
+    for i in range(len(peaks)):
+        around = intervals[max(i - 5, 0) : i + 5]
+        assert rr["rr_local_s"][i] == pytest.approx(np.median(around))
+    assert rr["rr_record_s"][0] == pytest.approx(np.median(intervals))
+
+
+def test_a_record_of_one_beat_has_no_interval() -> None:
+    rr = measure_rr_intervals([500], fs=360)
+    assert rr.isna().all(axis=None)
+    assert (make_rr_features(rr) == 0).all()
+
+
+def test_faults_are_told() -> None:
+    with pytest.raises(ValueError, match="beat 2 lies before"):
+        measure_rr_intervals([0, 100, 50], fs=100)
+    with pytest.raises(ValueError, match=r"lacks \['rr_local_s'\]"):
+        make_rr_features(
+            pd.DataFrame({"rr_previous_s": [0.8], "rr_next_s": [0.8], "rr_record_s": [0.8]})
+        )
+
+
+def test_supraventricular_beats_of_a_real_record_come_early(physionet: Path) -> None:
+    beats = read_record(physionet / "mitdb", "mitdb", "100", fs=360).beats
+    rr = measure_rr_intervals(beats["sample"], 360)
+    early = rr["rr_previous_s"] / rr["rr_local_s"]
+    premature = beats["aami_class"] == "S"
+    assert early[premature].median() < 0.85
+    assert early[beats["aami_class"] == "N"].median() == pytest.approx(1, abs=0.05)

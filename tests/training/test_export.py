@@ -1,0 +1,143 @@
+"""The small form of a network: what it predicts, its size, and what its card says."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cnns_spectrograms.ecg.records import read_records
+from cnns_spectrograms.ecg.windows import make_beat_windows
+from cnns_spectrograms.parameters import (
+    BalancingParameters,
+    ModelParameters,
+    SpectrogramParameters,
+    TrainingParameters,
+    WindowParameters,
+)
+from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
+from cnns_spectrograms.training.export import halve_weights, write_model_card
+from cnns_spectrograms.training.images import DrawnImages
+from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
+from cnns_spectrograms.training.prediction import predict_table
+from cnns_spectrograms.training.trainer import fit_classifier
+
+MODEL = ModelParameters(timm_name="test_efficientnet", pretrained=False)
+SPECTROGRAM = SpectrogramParameters(image_size=48)
+SPLITS = {"119": "train", "208": "train", "200": "val"}
+DESCRIPTION = {
+    "spectrogram": SPECTROGRAM.model_dump(mode="json"),
+    "fs": 360,
+    "n_samples": 900,
+    "best_epoch": 1,
+    "best_val_macro_f1": 0.5,
+    "fingerprint": "ab" * 32,
+}
+SCORES = {
+    split: {
+        "macro_f1": f1,
+        "accuracy": 0.9,
+        "per_class": {
+            "N": {"precision": 0.91, "recall": 0.8125, "f1": f1, "support": 1234},
+            "Q": {"precision": None, "recall": None, "f1": None, "support": 0},
+        },
+    }
+    for split, f1 in (("val", 0.75), ("test", 0.625))
+}
+
+
+def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Path) -> None:
+    listed = pd.DataFrame({"db": "mitdb", "record_id": list(SPLITS), "fault": ""})
+    made, beats, records = read_records(
+        physionet, listed, fs=360, preferred_lead="MLII", skip_bad=False, n_jobs=1
+    )
+    signals = {key: signal() if callable(signal) else signal for key, signal in made.items()}
+    windows = make_beat_windows(beats, records, WindowParameters())
+    windows["split"] = windows["record_id"].map(SPLITS)
+    windows["path"] = windows["row_id"] + ".png"
+    val = windows[windows["split"] == "val"].reset_index(drop=True)
+    train = make_train_index(windows, windows.iloc[:0], BalancingParameters())
+    images = DrawnImages(signals, {}, 360, SPECTROGRAM)
+    params = TrainingParameters(
+        max_epochs=3,
+        samples_per_epoch=960,
+        batch_size=32,
+        num_workers=0,
+        learning_rate=3e-3,
+        ema_decay=0.8,
+        val_stride=8,
+    )
+    network = build_network(MODEL)
+    result = fit_classifier(
+        network, train, val, images.open(train), images.open(val), params, tmp_path / "work", {}
+    )
+    losses = result.history["train_loss"]
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+
+    save_classifier(network, tmp_path / "full.safetensors", {})
+    save_classifier(halve_weights(network), tmp_path / "half.safetensors", {})
+    answers = []
+    for name in ("full", "half"):
+        loaded, _ = load_classifier(tmp_path / f"{name}.safetensors")
+        assert {each.dtype for each in loaded.parameters()} == {torch.float32}
+        answers.append(predict_table(loaded, val, images.open(val), 256, 0, "32-true"))
+    full, half = answers
+    columns = [name for name in full.columns if name.startswith("prob_")]
+    assert len(full) > 2000
+    assert full["predicted"].nunique() > 1
+    difference = np.abs(full[columns].to_numpy() - half[columns].to_numpy()).max()
+    assert 0 < difference < 1e-2
+    assert (full["predicted"] == half["predicted"]).mean() > 0.999
+
+
+def test_it_is_half_as_large() -> None:
+    # The three networks' own sizes are those of their parameters.
+    network = build_network(ModelParameters(timm_name="mobilenetv3_large_100", pretrained=False))
+    small = halve_weights(network)
+    sizes = [
+        sum(tensor.numel() * tensor.element_size() for tensor in each.state_dict().values())
+        for each in (network, small)
+    ]
+    assert sizes[1] < 0.51 * sizes[0]
+    assert sizes[1] < 9e6
+    assert {each.dtype for each in network.parameters()} == {torch.float32}  # left alone
+
+
+def test_a_weight_beyond_half_precision_is_refused() -> None:
+    network = build_network(MODEL)
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = 1e5
+    with pytest.raises(ValueError, match="reach 1e\\+05, which float16 does not hold"):
+        halve_weights(network)
+
+
+def test_the_card_says_what_it_is(tmp_path: Path) -> None:
+    small = halve_weights(build_network(MODEL))
+    card = write_model_card(
+        small, DESCRIPTION, SCORES, "base", ["mitdb", "svdb"], False, datetime.date(2025, 3, 9)
+    )
+    save_classifier(small, tmp_path / "model.safetensors", DESCRIPTION)
+    content = (tmp_path / "model.safetensors").read_bytes()
+    assert f"{len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`" in card
+    for said in (
+        "not for clinical use",
+        "mitdb, svdb, protocol `base`",
+        "2.5 s at 360 Hz",
+        "| date | 2025-03-09 |",
+        f"`{'ab' * 32}`",
+        "Macro F1 0.750, accuracy 0.900.",
+        "Macro F1 0.625, accuracy 0.900.",
+        "| N | 0.910 | 0.812 | 0.625 | 1234 |",
+        "| Q | - | - | - | 0 |",
+    ):
+        assert said in card, said
+    assert "simulated" not in card
+    synthetic = write_model_card(
+        small, DESCRIPTION, SCORES, "demo", ["mitdb"], True, datetime.date(2025, 3, 9)
+    )
+    assert "simulated recordings" in synthetic
