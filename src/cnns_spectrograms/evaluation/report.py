@@ -143,7 +143,10 @@ def _describe_subset(subset: SubsetParameters) -> str:
 
 def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows = table[table["score"].isin(["macro_f1", "accuracy", "kappa"])]
-    return [dict(row) for row in rows.rename(columns={"difference": "estimate"}).to_dict("records")]
+    return [
+        {"estimate": row["difference"], **{str(key): value for key, value in row.items()}}
+        for row in rows.to_dict("records")
+    ]
 
 
 def _format_score(value: Any, digits: int = 3) -> str:

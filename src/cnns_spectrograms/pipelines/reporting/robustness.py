@@ -106,9 +106,9 @@ def stress_model(
 
     params = reporting.robustness
     fs = int(model[1]["fs"])
-    test = _choose_records(windows, params)
-    clean = {key: signals[key] for key in (test["db"] + "/" + test["record_id"]).unique()}
-    test = _keep_noisy(test, clean, fs, params)
+    chosen = _choose_records(windows, params)
+    clean = {key: signals[key] for key in (chosen["db"] + "/" + chosen["record_id"]).unique()}
+    test = _keep_noisy(chosen, clean, fs, params)
     clean = {key: clean[key] for key in (test["db"] + "/" + test["record_id"]).unique()}
 
     rows: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ def stress_model(
     score("clean", np.nan, clean)
     for noise_name in params.noises:
         noise = read_noise(physionet / "nstdb", noise_name, fs)
-        mix = _make_mixer(test, clean, noise, fs, params)
+        mix = _make_mixer(chosen, clean, noise, fs, params)
         for snr_db in params.snr_db:
             score(noise_name, snr_db, {key: mix(key, snr_db) for key in clean})
     score("flat lead", np.nan, {key: np.zeros_like(signal) for key, signal in clean.items()})
@@ -197,7 +197,7 @@ def _keep_noisy(
 
 
 def _make_mixer(
-    test: pd.DataFrame,
+    windows: pd.DataFrame,
     clean: Mapping[str, np.ndarray],
     noise: np.ndarray,
     fs: int,
@@ -213,10 +213,12 @@ def _make_mixer(
     )
 
     noise_amplitude = measure_noise_amplitude(noise, fs)
-    normal = test[test["aami_class"] == "N"]
+    normal = windows[windows["aami_class"] == "N"]
     peaks_of = normal.groupby(normal["db"] + "/" + normal["record_id"])["sample"]
     amplitudes = {
-        str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs) for key, peaks in peaks_of
+        str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
+        for key, peaks in peaks_of
+        if key in clean
     }
 
     def mix(key: str, snr_db: float) -> np.ndarray:
