@@ -189,13 +189,27 @@ class RemoteStorage(Storage):
     def _url(self, path: str) -> str:
         return str(self._filesystem._strip_protocol(f"{self.root}/{path}"))
 
+    @contextlib.contextmanager
+    def _naming_absence(self, path: str) -> Iterator[None]:
+        """Raise FileNotFoundError for a file that is not there, whatever the filesystem raises."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # FTP's is no OSError
+            if self.exists(path):
+                raise
+            raise FileNotFoundError(f"{self.root}/{path}") from error
+
     @override
     def read(self, path: str) -> bytes:
-        return bytes(self._filesystem.cat_file(self._url(path)))
+        with self._naming_absence(path):
+            return bytes(self._filesystem.cat_file(self._url(path)))
 
     @override
     def open(self, path: str) -> IO[bytes]:
-        opened: IO[bytes] = self._filesystem.open(self._url(path), "rb")
+        with self._naming_absence(path):
+            opened: IO[bytes] = self._filesystem.open(self._url(path), "rb")
         return opened
 
     @override
@@ -231,7 +245,7 @@ class RemoteStorage(Storage):
 
     @override
     def delete(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._naming_absence(path):
             self._filesystem.rm_file(self._url(path))
 
     @override
