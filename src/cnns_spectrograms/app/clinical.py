@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,8 @@ _RUNS_SHOWN = 200
 
 def show(t: Translator) -> None:
     """Show the page."""
-    st.title(t("clinical_title"))
+    study: Study | None = st.session_state.get("study")
+    st.title(t("clinical_title") if study is None else _name_study(study, t), anchor=False)
     st.caption(t("disclaimer"))
     try:
         model = resources.load_model()
@@ -56,10 +58,8 @@ def show(t: Translator) -> None:
         st.error(t("no_weights"))
         st.code(str(error), language=None, wrap_lines=True)
         return
-    study: Study | None = st.session_state.get("study")
     with st.expander(t("choose_recording"), expanded=study is None):
         _choose(model, t)
-    study = st.session_state.get("study")
     if study is None:
         st.info(t("nothing_chosen"))
         return
@@ -98,7 +98,8 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
     if name is None:
         return
     sample = here[name]
-    with _told_plainly(t), _opened_sample(sample) as recording:
+    with _told_plainly(t):
+        recording = _open(sample.path)
         contents = describe(recording, model.preferred_lead)
         lead, at_reference, start = _confirm(contents, f"{group}/{name}", t)
         if start:
@@ -117,7 +118,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     if not files:
         return
     fs = None
-    if len(files) == 1 and files[0].name.lower().endswith((".csv", ".tsv", ".txt")):
+    if any(each.name.lower().endswith(".csv") for each in files):
         fs = st.number_input(
             t("csv_rate"), min_value=1.0, max_value=10_000.0, value=None, step=1.0, key="csv_fs"
         )
@@ -125,30 +126,27 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     key = ("+".join(each.file_id for each in files), fs)
     if st.session_state.get("described", (None, None))[0] != key:
         st.session_state.pop("described", None)
-        with _told_plainly(t), _opened_upload(files, fs) as recording:
-            st.session_state["described"] = (key, describe(recording, model.preferred_lead))
+        with _told_plainly(t), sources.stored(files) as paths:
+            found = [describe(_open(path, fs), model.preferred_lead) for path in paths]
+            st.session_state["described"] = (key, found)
     if "described" not in st.session_state:
         return
-    contents = st.session_state["described"][1]
-    lead, at_reference, start = _confirm(contents, key[0], t)
+    found = st.session_state["described"][1]
+    which = 0
+    if len(found) > 1:
+        which = st.selectbox(
+            t("record"), range(len(found)), format_func=lambda each: found[each].name, key="which"
+        )
+    lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
     if start:
-        with _told_plainly(t), _opened_upload(files, fs) as recording:
-            _run(recording, model, lead, at_reference, False, t)
+        with _told_plainly(t), sources.stored(files) as paths:
+            _run(_open(paths[which], fs), model, lead, at_reference, False, t)
 
 
-@contextmanager
-def _opened_sample(sample: sources.Sample) -> Iterator[Recording]:
+def _open(path: Path, fs: float | None = None) -> Recording:
     from cnns_spectrograms.ecg.recordings import open_recording
 
-    yield open_recording(sample.path)
-
-
-@contextmanager
-def _opened_upload(files: list[Any], fs: float | None) -> Iterator[Recording]:
-    from cnns_spectrograms.ecg.recordings import open_recording
-
-    with sources.stored(files) as path:
-        yield open_recording(path, fs=fs)
+    return open_recording(path, fs if path.suffix.lower() == ".csv" else None)
 
 
 @contextmanager
@@ -225,17 +223,16 @@ def _run(
 # --------------------------------------------------------------------------------------
 
 
-def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
-    contents = study.contents
-    st.subheader(
-        t(
-            "study_title",
-            name=contents.name,
-            lead=contents.lead_names[study.lead],
-            duration=format_clock(contents.duration_s),
-        ),
-        anchor=False,
+def _name_study(study: Study, t: Translator) -> str:
+    return t(
+        "study_title",
+        name=study.contents.name,
+        lead=study.contents.lead_names[study.lead],
+        duration=format_clock(study.contents.duration_s),
     )
+
+
+def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     if study.synthetic:
         st.warning(t("synthetic_recording"), icon=":material/science:")
     if model.description.get("synthetic_data"):
@@ -243,14 +240,12 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     if not len(study.beats):
         st.warning(t("no_beats"))
         return
-    threshold = (
-        st.slider(
-            t("threshold"), 0, 95, 50, 5, format="%d %%", key="threshold", help=t("threshold_help")
-        )
-        / 100
-    )
+    left, right = st.columns([5, 2], vertical_alignment="center", gap="medium")
+    with right:
+        threshold = _ask_threshold(t)
     called = findings.call_beats(study.beats, threshold)
-    _show_numbers(study, called, t)
+    with left:
+        _show_numbers(study, called, t)
     _show_viewer(study, model, called, threshold, t)
     left, right = st.columns(2, gap="large")
     with left:
@@ -259,6 +254,13 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
         _show_runs(study, called, t)
     _show_downloads(study, t)
     _show_provenance(study, model, t)
+
+
+def _ask_threshold(t: Translator) -> float:
+    percent = st.slider(
+        t("threshold"), 0, 95, 50, 5, format="%d %%", key="threshold", help=t("threshold_help")
+    )
+    return percent / 100
 
 
 def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:
@@ -327,6 +329,7 @@ def _show_viewer(
         theme=None,
         alt=t("strip_alt"),
     )
+    st.caption(_tell_scale(viewer.view, viewer.has_reference, t))
     moved = listen("strip", viewer.view.width_px, key="strip_events")
     if moved is not None and viewer.follow(moved):
         st.rerun(scope="fragment")
@@ -357,7 +360,12 @@ class _Viewer:
             state["selected"] = None
             first = findings.step(self._abnormal(), -1.0, True)
             if first is not None:
-                self._select(int(self._abnormal_beats()[first]))
+                self.look_at(int(self._abnormal_beats()[first]))
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the recording came with annotations."""
+        return self._study.reference is not None
 
     @property
     def view(self) -> View:
@@ -379,10 +387,7 @@ class _Viewer:
 
     def _place(self, start_s: float, span_s: float) -> None:
         span = min(max(span_s, _SHORTEST_S), max(self._duration_s, _SHORTEST_S))
-        # Half a screen beyond either end, so that the first and last beat can be in the middle.
-        start = min(max(start_s, -span / 2), self._duration_s - span / 2)
-        if span >= self._duration_s:
-            start = 0.0
+        start = max(0.0, min(start_s, self._duration_s - span))
         st.session_state["cursor"] = (start, span)
 
     def _centre(self, time_s: float) -> None:
@@ -400,7 +405,8 @@ class _Viewer:
             return float(self._times_s[self.selected])
         return self.view.start_s + self.view.span_s / 2
 
-    def _select(self, beat: int) -> None:
+    def look_at(self, beat: int) -> None:
+        """Choose a beat and bring it into view."""
         st.session_state["selected"] = beat
         self._centre(float(self._times_s[beat]))
 
@@ -410,13 +416,13 @@ class _Viewer:
         if at is None:
             st.session_state["at_end"] = True
         else:
-            self._select(int(self._abnormal_beats()[at]))
+            self.look_at(int(self._abnormal_beats()[at]))
 
     def step_beat(self, forwards: bool) -> None:
         """Choose the next or previous beat."""
         at = findings.step(self._times_s, self._now_s(), forwards)
         if at is not None:
-            self._select(at)
+            self.look_at(at)
 
     def step_disagreement(self) -> None:
         """Go to the next place where the reference says otherwise, and choose the beat there."""
@@ -510,16 +516,15 @@ def _show_legend(called: NDArray[np.object_], t: Translator) -> None:
 
 
 def _show_controls(viewer: _Viewer, t: Translator) -> None:
-    has_reference = viewer._study.reference is not None
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        _button("previous_abnormal", "skip_previous", "p", viewer.step_abnormal, (False,), t)
-        _button("next_abnormal", "skip_next", "n", viewer.step_abnormal, (True,), t, primary=True)
-        if has_reference:
-            _button("next_disagreement", "difference", "d", viewer.step_disagreement, (), t)
-        _button("back", "chevron_left", "j", viewer.pan, (-0.75,), t, bare=True)
-        _button("forward", "chevron_right", "l", viewer.pan, (0.75,), t, bare=True)
-        _button("zoom_in", "zoom_in", "i", viewer.zoom, (0.5,), t, bare=True)
-        _button("zoom_out", "zoom_out", "o", viewer.zoom, (2.0,), t, bare=True)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _button(t, "previous_abnormal", "skip_previous", "p", viewer.step_abnormal, False)
+        _button(t, "next_abnormal", "skip_next", "n", viewer.step_abnormal, True)
+        if viewer.has_reference:
+            _button(t, "next_disagreement", "difference", "d", viewer.step_disagreement)
+        _button(t, "back", "chevron_left", "j", viewer.pan, -0.75)
+        _button(t, "forward", "chevron_right", "l", viewer.pan, 0.75)
+        _button(t, "zoom_in", "zoom_in", "i", viewer.zoom, 0.5)
+        _button(t, "zoom_out", "zoom_out", "o", viewer.zoom, 2.0)
         st.segmented_control(
             t("scale"),
             [*_SPEEDS, *(str(span) for span in _SPANS_S), "all"],
@@ -528,37 +533,35 @@ def _show_controls(viewer: _Viewer, t: Translator) -> None:
             on_change=viewer.set_scale,
             label_visibility="collapsed",
         )
-    view = viewer.view
-    st.caption(
-        t(
-            "strip_scale",
-            start=format_clock(max(0.0, view.start_s), 1),
-            stop=format_clock(view.stop_s, 1),
-            speed=t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2),
-        )
-    )
     if st.session_state.pop("at_end", False):
         st.toast(t("no_further"))
 
 
+def _tell_scale(view: View, has_reference: bool, t: Translator) -> str:
+    scale = t(
+        "strip_scale",
+        start=format_clock(max(0.0, view.start_s), 1),
+        stop=format_clock(view.stop_s, 1),
+        speed=t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2),
+    )
+    return f"{scale} {t('reference_line')}" if has_reference else scale
+
+
+_LABELLED = ("previous_abnormal", "next_abnormal", "next_disagreement")
+
+
 def _button(
-    name: str,
-    icon: str,
-    shortcut: str,
-    action: Any,
-    args: tuple[Any, ...],
-    t: Translator,
-    *,
-    primary: bool = False,
-    bare: bool = False,
+    t: Translator, name: str, icon: str, shortcut: str, action: Any, *args: bool | float
 ) -> None:
+    label = t(name + "_label") if name in _LABELLED else ""
     st.button(
-        "" if bare else t(name),
+        label,
         icon=f":material/{icon}:",
+        icon_position="right" if label and args == (True,) else "left",
         key=name,
         on_click=action,
         args=args,
-        type="primary" if primary else "secondary",
+        type="primary" if name == "next_abnormal" else "secondary",
         help=t("shortcut_help", what=t(name), key=shortcut.upper()),
         shortcut=shortcut,
     )
@@ -620,8 +623,8 @@ def _show_beat_panel(
         rr = float(beat["rr_s"])
         st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t("first_beat"))
         with st.container(horizontal=True):
-            _button("previous_beat", "arrow_back", "b", viewer.step_beat, (False,), t)
-            _button("next_beat", "arrow_forward", "v", viewer.step_beat, (True,), t)
+            _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
+            _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
     with left:
         seen = show_beat(study, model, viewer.selected)
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -632,7 +635,9 @@ def _show_beat_panel(
                     t("gradcam_class"),
                     range(len(AAMI_CLASSES)),
                     index=target,
-                    format_func=lambda each: f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}",
+                    format_func=lambda each: (
+                        f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}"
+                    ),
                     key=f"target_{viewer.selected}",
                     width=260,
                 )
@@ -707,9 +712,7 @@ def _show_runs(study: Study, called: NDArray[np.object_], t: Translator) -> None
     rows = event["selection"]["rows"]
     if rows and st.session_state.get("run_shown") != rows[0]:
         st.session_state["run_shown"] = rows[0]
-        st.session_state["selected"] = int(shown["first"][rows[0]])
-        start, span = st.session_state["cursor"]
-        st.session_state["cursor"] = (float(shown["start_s"][rows[0]]) - span / 3, span)
+        _Viewer(study, called).look_at(int(shown["first"][rows[0]]))
         st.rerun()
 
 
@@ -754,5 +757,3 @@ def _show_provenance(study: Study, model: BeatModel, t: Translator) -> None:
         + "  \n"
         + t("disclaimer")
     )
-
-

@@ -7,7 +7,6 @@ recording's length, a figure holds a bounded number of points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app.findings import CALLS, UNSURE
 from cnns_spectrograms.app.palette import SYMBOLS, Theme
+from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-Translate = Callable[..., str]
 
 PX_PER_MM = 96 / 25.4
 """A millimetre as CSS defines it: 96 px to the inch."""
@@ -105,13 +103,13 @@ def decimate(
 def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
     """Return the amplitudes that a strip shows, whole half millivolts, the same all along.
 
-    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 2 mV and at most 8 mV
+    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8 mV
     are shown.
     """
     sampled = signal[:: max(1, len(signal) // 500_000)]
     low, high = np.nanpercentile(sampled, [0.05, 99.95]) if len(sampled) else (-1.0, 1.0)
     middle = (low + high) / 2
-    half = min(max((high - low) / 2 + 0.3, 1.0), 4.0)
+    half = min(max((high - low) / 2 + 0.3, 1.5), 4.0)
     return math.floor(2 * (middle - half)) / 2, math.ceil(2 * (middle + half)) / 2
 
 
@@ -129,7 +127,7 @@ def draw_strip(
     view: View,
     range_mv: tuple[float, float],
     theme: Theme,
-    t: Translate,
+    t: Translator,
     *,
     reference: pd.DataFrame | None = None,
     selected: int | None = None,
@@ -236,7 +234,7 @@ def _mark_beats(
     shown: NDArray[np.int64],
     range_mv: tuple[float, float],
     theme: Theme,
-    t: Translate,
+    t: Translator,
 ) -> None:
     """Put each beat's symbol along the upper edge, with its letter unless it is normal."""
     lettered = len(shown) <= _MARKERS
@@ -273,7 +271,7 @@ def _write_reference(
     limits_s: tuple[float, float],
     low_mv: float,
     theme: Theme,
-    t: Translate,
+    t: Translator,
 ) -> None:
     """Write the reference's classes along the lower edge."""
     times = reference["sample"].to_numpy(np.float64) / fs
@@ -296,9 +294,7 @@ def _write_reference(
     )
 
 
-def _lay_paper(
-    figure: go.Figure, view: View, range_mv: tuple[float, float], theme: Theme
-) -> None:
+def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], theme: Theme) -> None:
     px_per_s = view.width_px / view.span_s
     wide = [step for step in _NICE_STEPS_S if step >= 1 and step * px_per_s >= 70]
     step = wide[0] if wide else _NICE_STEPS_S[-1]
@@ -343,7 +339,7 @@ def _lay_paper(
             showarrow=False,
             font={"size": 12, "color": theme.text},
         )
-    _lay_out(figure, theme, strip_height_px(range_mv))
+    lay_out(figure, theme, strip_height_px(range_mv))
     figure.update_layout(
         plot_bgcolor=theme.paper,
         margin={"l": 0, "r": 0, "t": _TOP_PX, "b": _BOTTOM_PX},
@@ -353,7 +349,8 @@ def _lay_paper(
     )
 
 
-def _lay_out(figure: go.Figure, theme: Theme, height_px: int) -> None:
+def lay_out(figure: go.Figure, theme: Theme, height_px: int) -> None:
+    """Give a figure its height, and the page's background and text."""
     figure.update_layout(
         height=height_px,
         paper_bgcolor="rgba(0,0,0,0)",
@@ -373,7 +370,7 @@ def draw_overview(
     called: NDArray[np.object_],
     duration_s: float,
     theme: Theme,
-    t: Translate,
+    t: Translator,
     *,
     shown: tuple[float, float] | None = None,
 ) -> go.Figure:
@@ -449,7 +446,7 @@ def draw_overview(
             row="all",
             col=1,
         )
-    _lay_out(figure, theme, 250)
+    lay_out(figure, theme, 220)
     figure.update_layout(
         margin={"l": 46, "r": 6, "t": 6, "b": 24},
         dragmode="select",
@@ -466,7 +463,7 @@ def _draw_tachogram(
     at_s: NDArray[np.float64],
     rates: NDArray[np.float64],
     theme: Theme,
-    t: Translate,
+    t: Translator,
 ) -> None:
     from tsdownsample import MinMaxDownsampler
 
@@ -507,7 +504,7 @@ def draw_beat(
     image: NDArray[np.uint8],
     axes: tuple[NDArray[np.float64], NDArray[np.float64]],
     theme: Theme,
-    t: Translate,
+    t: Translator,
     *,
     cam: NDArray[np.float32] | None = None,
 ) -> go.Figure:
@@ -585,7 +582,7 @@ def draw_beat(
         row=rows, col=1, title={"text": t("axis_time"), "font": {"size": 12}, "standoff": 4}
     )
     figure.add_vline(0, line={"color": theme.classes["N"], "width": 1, "dash": "dot"})
-    _lay_out(figure, theme, 330 if cam is None else 460)
+    lay_out(figure, theme, 330 if cam is None else 460)
     figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44}, dragmode=False)
     return figure
 
@@ -615,7 +612,7 @@ def _shade_by_time(
 
 
 def draw_probabilities(
-    probabilities: NDArray[np.float64], threshold: float, theme: Theme, t: Translate
+    probabilities: NDArray[np.float64], threshold: float, theme: Theme, t: Translator
 ) -> go.Figure:
     """Draw the five probabilities of a beat, with the band in which no class is called.
 
@@ -633,7 +630,7 @@ def draw_probabilities(
         y=list(AAMI_CLASSES),
         orientation="h",
         marker={"color": [theme.classes[name] for name in AAMI_CLASSES]},
-        text=[t.percent(float(p), 1) for p in probabilities],  # type: ignore[attr-defined]
+        text=[t.percent(float(p), 1) for p in probabilities],
         textposition="outside",
         cliponaxis=False,
         hoverinfo="skip",
@@ -666,7 +663,7 @@ def draw_probabilities(
         zeroline=False,
         fixedrange=True,
     )
-    _lay_out(figure, theme, 220)
+    lay_out(figure, theme, 220)
     figure.update_layout(margin={"l": 24, "r": 8, "t": 24, "b": 24}, dragmode=False)
     return figure
 

@@ -67,7 +67,7 @@ def explain(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: for one image as fast, and 10 times faster where cores are shared."""
+    """Run torch on one thread: as fast for one image, much faster where cores are shared."""
     import torch
 
     before = torch.get_num_threads()

@@ -134,7 +134,9 @@ def find_disagreements(
     return table.sort_values("time_s", ignore_index=True, kind="stable")
 
 
-def step(times_s: Sequence[float] | NDArray[np.float64], now_s: float, forwards: bool) -> int | None:
+def step(
+    times_s: Sequence[float] | NDArray[np.float64], now_s: float, forwards: bool
+) -> int | None:
     """Return the position of the next (or previous) time after (before) now; None at the end.
 
     Args:

@@ -40,7 +40,7 @@ LIGHT = Theme(
     paper="#FFFAF8",
     minor_grid="#FBE3DE",
     major_grid="#F0B8AD",
-    highlight="rgba(0, 114, 178, 0.14)",
+    highlight="rgba(86, 180, 233, 0.28)",
 )
 
 DARK = Theme(

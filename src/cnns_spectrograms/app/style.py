@@ -13,10 +13,11 @@ from cnns_spectrograms.app.texts import Translator
 # shown in their place.
 _CSS = """
 <style>
-.stMainBlockContainer {{ padding-top: 3.6rem; padding-bottom: 2rem; }}
-.st-key-language {{ position: absolute; right: 0; z-index: 10; width: auto; }}
-h1 {{ font-size: 1.9rem !important; padding: 0.2rem 9.5rem 0 0 !important; }}
-[data-testid="stMetric"] {{ padding: 0.3rem 0.8rem; }}
+.stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
+.st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
+h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
+h5 {{ padding: 0.3rem 0 0 0 !important; }}
+[data-testid="stMetric"] {{ padding: 0.35rem 0.8rem; }}
 [data-testid="stMetricValue"] {{ font-size: 1.35rem; }}
 [data-testid="stFileUploaderDropzone"] button p,
 [data-testid="stFileUploaderDropzone"] button > div > span,
@@ -29,8 +30,7 @@ h1 {{ font-size: 1.9rem !important; padding: 0.2rem 9.5rem 0 0 !important; }}
 }}
 @media (max-width: 640px) {{
   .stMainBlockContainer {{ padding-left: 0.7rem; padding-right: 0.7rem; }}
-  h1 {{ font-size: 1.4rem !important; padding-right: 0 !important; }}
-  .st-key-language {{ position: static; }}
+  h1 {{ font-size: 1.3rem !important; }}
 }}
 </style>
 """
