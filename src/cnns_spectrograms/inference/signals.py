@@ -79,20 +79,18 @@ def prepare_signal(
     with tempfile.TemporaryFile() as file:
         written = 0
         for start in range(0, n, chunk):
-            before, after = min(margin, start), min(start + chunk + margin, n)
-            piece = filled.read(start - before, after)
             end = min(start + chunk, n)
-            if ratio == 1:
-                out = piece
-            else:
-                # `resample` takes the line through the ends off, and adds it again.
+            first, last = max(0, start - margin), min(end + margin, n)
+            out = filled.read(first, last)
+            if margin:
+                # Beyond its ends a signal goes on along the line through them, as in `resample`.
                 slope = (last_mv - first_mv) / (n - 1)
-                line = first_mv + slope * np.arange(start - before, after)
-                skip = before // down * up
+                before = first_mv + slope * np.arange(start - margin, first)
+                after = last_mv + slope * np.arange(last - n + 1, end + margin - n + 1)
+                piece = np.concatenate([before, out, after])
+                skip = margin // down * up
                 count = (n_out if end == n else end // down * up) - written
-                at = np.arange(written, written + count) * (down / up)
-                out = resample_poly(piece - line, up, down)[skip : skip + count]
-                out = out + first_mv + slope * at
+                out = resample_poly(piece, up, down)[skip : skip + count]
             file.write(out.astype(np.float32).tobytes())
             written += len(out)
             if progress is not None:
