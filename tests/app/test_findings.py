@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,7 +63,7 @@ def test_runs_are_of_two_beats_or_more_of_s_or_v() -> None:
 @given(st.lists(st.sampled_from(CALLS), max_size=60))
 def test_runs_hold_each_neighbouring_pair_once(called: list[str]) -> None:
     runs = find_runs(np.arange(len(called)), called)
-    pairs = sum(a == b and a in "SV" for a, b in zip(called, called[1:], strict=False))
+    pairs = sum(a == b and a in "SV" for a, b in itertools.pairwise(called))
     assert (runs["beats"] - 1).sum() == pairs
     for run in runs.itertuples():
         assert set(called[run.first : run.first + run.beats]) == {run.call}

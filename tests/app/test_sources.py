@@ -15,8 +15,8 @@ from cnns_spectrograms.app.sources import (
     make_synthetic_samples,
     stored,
 )
-from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.records import RecordError
 
 
 class _Upload(io.BytesIO):
@@ -98,8 +98,9 @@ def test_an_archive_that_leads_outside_is_refused(scratch: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("../../evil.hea", "evil 1 360 10\n")
-    with pytest.raises(RecordError, match="leads outside"), stored(
-        [_Upload("a.zip", packed.getvalue())]
+    with (
+        pytest.raises(RecordError, match="leads outside"),
+        stored([_Upload("a.zip", packed.getvalue())]),
     ):
         pass
     assert not list(scratch.rglob("*"))

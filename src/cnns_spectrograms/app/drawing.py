@@ -110,7 +110,7 @@ def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
     low, high = np.nanpercentile(sampled, [0.05, 99.95]) if len(sampled) else (-1.0, 1.0)
     middle = (low + high) / 2
     half = min(max((high - low) / 2 + 0.3, 1.5), 4.0)
-    return math.floor(2 * (middle - half)) / 2, math.ceil(2 * (middle + half)) / 2
+    return math.floor(2 * (middle - half) + 0.02) / 2, math.ceil(2 * (middle + half) - 0.02) / 2
 
 
 def strip_height_px(range_mv: tuple[float, float]) -> int:

@@ -171,9 +171,7 @@ def list_tracked_runs(store: Path) -> pd.DataFrame:
             "environment": run.data.tags.get("kedro.env", ""),
             "model": run.data.tags["model"],
             "status": run.info.status,
-            **{
-                name: run.data.metrics.get(key, float("nan")) for name, key in scores.items()
-            },
+            **{name: run.data.metrics.get(key, float("nan")) for name, key in scores.items()},
         }
         for run in client.search_runs(experiments, max_results=200)
         if "model" in run.data.tags

@@ -70,9 +70,7 @@ def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> go
     for row in matrix:
         total = sum(row)
         shares.append([n / total if total else 0.0 for n in row])
-        texts.append(
-            [f"{t.percent(n / total, 1) if total else '–'}<br>{t.number(n)}" for n in row]
-        )
+        texts.append([f"{t.percent(n / total, 1) if total else '–'}<br>{t.number(n)}" for n in row])
     figure = go.Figure()
     figure.add_heatmap(
         z=shares,
@@ -210,9 +208,7 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
     return figure
 
 
-def draw_robustness(
-    tables: Mapping[str, pd.DataFrame], theme: Theme, t: Translator
-) -> go.Figure:
+def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Translator) -> go.Figure:
     """Draw how macro F1 falls with noise, a line a model and noise.
 
     Args:

@@ -159,7 +159,7 @@ def conduct(
     if n_typical and len(analysis.beats):
         typical = find_typical_beat(signal, _at_rate(analysis.beats, model.fs), n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
-        written = write_outputs(analysis, recording, Path(folder), report=False)
+        written = write_outputs(analysis, recording, Path(folder), report=True)
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
     return Study(
         contents=describe(recording, model.preferred_lead),

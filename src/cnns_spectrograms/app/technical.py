@@ -89,9 +89,7 @@ def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
     spectrogram = model.spectrogram
     facts = {
         t("fact_network"): model.name,
-        t("fact_parameters"): t.number(
-            sum(each.numel() for each in model.classifier.parameters())
-        ),
+        t("fact_parameters"): t.number(sum(each.numel() for each in model.classifier.parameters())),
         t("fact_image"): f"{spectrogram.image_size} × {spectrogram.image_size} px, "
         + t("channels", n=spectrogram.n_channels),
         t("fact_window"): t(
@@ -213,12 +211,8 @@ def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
         rows.append(
             {
                 t("model"): model.name,
-                t("macro_f1"): _with_interval(
-                    test["macro_f1"], model.intervals.get("macro_f1"), t
-                ),
-                t("accuracy"): _with_interval(
-                    test["accuracy"], model.intervals.get("accuracy"), t
-                ),
+                t("macro_f1"): _with_interval(test["macro_f1"], model.intervals.get("macro_f1"), t),
+                t("accuracy"): _with_interval(test["accuracy"], model.intervals.get("accuracy"), t),
                 **{
                     f"F1 {name}": t.number(test["per_class"][name]["f1"], 3)
                     for name in test["per_class"]

@@ -269,7 +269,7 @@ TEXTS: dict[str, Text] = {
     "download_annotations": Text("Annotations (WFDB)", "Anotaciones (WFDB)"),
     "download_csv": Text("Beats (CSV)", "Latidos (CSV)"),
     "download_json": Text("Summary (JSON)", "Resumen (JSON)"),
-    "download_html": Text("Report (HTML)", "Informe (HTML)"),
+    "download_html": Text("Report (HTML)", "Informe (HTML, en inglés)"),
     "downloads_help": Text(
         "They hold the most probable class of every beat, whatever the threshold above.",
         "Contienen la clase más probable de cada latido, sea cual sea el umbral de arriba.",
@@ -369,8 +369,8 @@ TEXTS: dict[str, Text] = {
         "Intervals are 95 % percentile bootstraps over patients, never over beats.",
         "1. **Señal**: una derivación, MLII cuando el registro la tiene, remuestreada a 360 Hz con "
         "un filtro polifásico.\n"
-        "2. **Latidos**: al entrenar, los picos R de la referencia; en un registro nuevo, los de un "
-        "detector según Pan y Tompkins (1985).\n"
+        "2. **Latidos**: al entrenar, los picos R de la referencia; en un registro nuevo, los de "
+        "un detector según Pan y Tompkins (1985).\n"
         "3. **Ventana**: 2,5 s alrededor de cada pico R, reflejada en los extremos del registro.\n"
         "4. **Espectrograma**: logaritmo de la magnitud de la transformada de Fourier de tiempo "
         "corto, recortado a sus percentiles 1 y 99 y escalado a una imagen.\n"
@@ -468,8 +468,8 @@ TEXTS: dict[str, Text] = {
         "* Figures of 99 % in the literature come from splits by beat, in which a network has seen "
         "its test patients.\n"
         "* Grad-CAM shows where a network looked, and proves nothing about why.\n"
-        "* Data: Open Data Commons Attribution 1.0. Cite mitdb (doi:10.13026/C2F305; Moody and Mark "
-        "2001), svdb (doi:10.13026/C2V30W; Greenwald 1990) and Goldberger et al. 2000.",
+        "* Data: Open Data Commons Attribution 1.0. Cite mitdb (doi:10.13026/C2F305; Moody and "
+        "Mark 2001), svdb (doi:10.13026/C2V30W; Greenwald 1990) and Goldberger et al. 2000.",
         "* Para investigación y docencia. No es un dispositivo médico; no se afirma ninguna "
         "exactitud diagnóstica.\n"
         "* mitdb son 47 personas, registradas en Boston entre 1975 y 1979; svdb son 78 registros, "
@@ -480,8 +480,8 @@ TEXTS: dict[str, Text] = {
         "de un solo paciente.\n"
         "* Los resultados son de latidos en los picos R de la referencia; los errores de un "
         "detector se suman a ellos.\n"
-        "* Las cifras del 99 % en la literatura vienen de particiones por latido, en las que la red "
-        "ya ha visto a sus pacientes de prueba.\n"
+        "* Las cifras del 99 % en la literatura vienen de particiones por latido, en las que la "
+        "red ya ha visto a sus pacientes de prueba.\n"
         "* Grad-CAM muestra dónde miró una red, y no demuestra por qué.\n"
         "* Datos: Open Data Commons Attribution 1.0. Cite mitdb (doi:10.13026/C2F305; Moody y Mark "
         "2001), svdb (doi:10.13026/C2V30W; Greenwald 1990) y Goldberger et al. 2000.",
