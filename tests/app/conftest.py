@@ -31,7 +31,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network.eval()
     images, classes = [], []
     for index in range(4):
-        record = simulate_record("mitdb", index, 120.0, seed=1)
+        record = simulate_record("mitdb", index, 60.0, seed=1)
         windows = cut_windows(record.signal[:, 0], record.samples - N_SAMPLES // 2, N_SAMPLES)
         images.append(compute_spectrograms(windows, FS, params)[:, None])
         classes += record.aami_classes

@@ -265,13 +265,14 @@ def _ask_threshold(t: Translator) -> float:
 
 def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:
     rate = findings.heart_rate_bpm(study.beats["rr_s"])
-    burden = findings.measure_burden(called).set_index("call")
+    burden = findings.measure_burden(called)
+    share = dict(zip(burden["call"], burden["share"].to_numpy(np.float64), strict=True))
     facts = [
         (t("beats"), t.number(len(called))),
         (t("heart_rate"), f"{t.number(rate)} {t('per_minute')}"),
-        (t("burden_of", name="S"), t.percent(burden.loc["S", "share"])),
-        (t("burden_of", name="V"), t.percent(burden.loc["V", "share"])),
-        (t("unsure"), t.percent(burden.loc[findings.UNSURE, "share"])),
+        (t("burden_of", name="S"), t.percent(share["S"])),
+        (t("burden_of", name="V"), t.percent(share["V"])),
+        (t("unsure"), t.percent(share[findings.UNSURE])),
     ]
     with st.container(horizontal=True):
         for label, value in facts:

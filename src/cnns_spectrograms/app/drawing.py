@@ -196,12 +196,14 @@ def _colour_beats(
 ) -> None:
     """Draw the abnormal beats over the trace, in the colour of their class."""
     for name in CALLS[1:]:
-        pieces_x, pieces_y = [], []
+        pieces_x: list[NDArray[np.float64]] = []
+        pieces_y: list[NDArray[np.float32]] = []
+        gap = np.array([np.nan])
         for peak in at_s[inside[called[inside] == name]]:
             first = max(0, round((peak - _BEAT_BEFORE_S) * fs))
             last = min(len(signal), round((peak + _BEAT_AFTER_S) * fs))
-            pieces_x += [np.arange(first, last) / fs, [np.nan]]
-            pieces_y += [signal[first:last], [np.nan]]
+            pieces_x += [np.arange(first, last) / fs, gap]
+            pieces_y += [signal[first:last], gap.astype(np.float32)]
         if pieces_x:
             figure.add_scatter(
                 x=np.concatenate(pieces_x),

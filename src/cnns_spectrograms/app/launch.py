@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -69,5 +70,48 @@ def launch(settings: AppSettings, address: str = "127.0.0.1", port: int = 8501) 
             "the app needs Streamlit; install it with `pip install 'cnns_spectrograms[app]'`"
         ) from error
     os.environ[_VARIABLE] = settings.model_dump_json()
+    # OpenMP's threads wait asleep. Awake, they take the cores from each other wherever other
+    # sessions or programs run, and classifying takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = [f"--{name}={value}" for name, value in make_options(address, port).items()]
     cli.main(["run", str(MAIN), *options], standalone_mode=False)
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand `app` to a command line."""
+    parser = commands.add_parser(
+        "app",
+        help="start the app: clinical and technical report in the browser",
+        description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
+    )
+    add = parser.add_argument
+    add("--model", type=Path, help="weights file; default: the shipped weights")
+    add(
+        "--physionet",
+        type=Path,
+        default=Path("data/01_raw/physionet"),
+        help="folder of mitdb and svdb, for samples; default: %(default)s",
+    )
+    add(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        help="data folder of the project, for the technical report; default: %(default)s",
+    )
+    add(
+        "--address",
+        default="127.0.0.1",
+        help="to listen on; default: %(default)s, which this machine alone reaches",
+    )
+    add("--port", type=int, default=8501, help="to listen on; default: %(default)s")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = AppSettings(
+        physionet=options.physionet.resolve(),
+        data=options.data.resolve(),
+        model=options.model and options.model.resolve(),
+    )
+    launch(settings, options.address, options.port)
+    return 0

@@ -39,7 +39,7 @@ def main() -> None:
     st.segmented_control(
         t("language"),
         LANGUAGES,
-        format_func={"es": "Español", "en": "English"}.get,
+        format_func=lambda each: {"es": "Español", "en": "English"}[each],
         key="language",
         required=True,
         label_visibility="collapsed",
