@@ -36,7 +36,7 @@ def served(options: list[str], log: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cnns_spectrograms.cli", "app", "--port", str(port), *options]
+    command = [sys.executable, "-m", "cnns_spectrograms.command_line", "app", "--port", str(port), *options]
     with open(log, "w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
             until = time.monotonic() + WAIT_S

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
+from cnns_spectrograms.inference.onnx_graphs import start_network
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, read_description
 
-_BATCH_SIZE = 32  # images whose activations stay near the CPU's cache
+_BATCH_SIZE = 16  # images whose activations stay near the CPU's cache
 
 
 def find_shipped_weights() -> Path:
@@ -38,6 +41,11 @@ def find_shipped_weights() -> Path:
             f"training: --model data/06_models/NAME/model.safetensors/TIME/model.safetensors"
         )
     return max(found, key=lambda path: read_description(path).get("best_val_macro_f1") or 0)
+
+
+def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
+    """Return probabilities (n, 5) under the names prob_N to prob_Q."""
+    return pd.DataFrame(probabilities, columns=[f"prob_{name}" for name in AAMI_CLASSES])
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,19 +173,24 @@ class BeatModel:
             ValueError: windows or intervals of another shape, or intervals are missing.
         """
         features = self._rr_features(len(windows), rr_s)
-        classifier = _prepare(self.classifier)
-        probabilities = np.empty((len(windows), len(AAMI_CLASSES)), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(windows), _BATCH_SIZE):
-                rows = slice(start, start + _BATCH_SIZE)
-                rr = () if features is None else (features[rows],)
-                logits = classifier(self.draw(windows[rows]), *rr) / self.temperature
-                probabilities[rows] = logits.float().softmax(dim=1).numpy()
+        logits = np.empty((len(windows), len(AAMI_CLASSES)))
+        for start in range(0, len(windows), _BATCH_SIZE):
+            rows = slice(start, start + _BATCH_SIZE)
+            inputs = {"images": self.draw(windows[rows]).contiguous().numpy()}
+            if features is not None:
+                inputs["rr_features"] = features[rows]
+            (logits[rows],) = self._session.run(None, inputs)
+        probabilities: NDArray[np.float32] = softmax(logits / self.temperature, axis=1).astype(
+            np.float32
+        )
         return probabilities
 
-    def _rr_features(self, n: int, rr_s: ArrayLike | None) -> torch.Tensor | None:
-        import pandas as pd
+    @functools.cached_property
+    def _session(self) -> Any:
+        size, n_channels = self.spectrogram.image_size, self.spectrogram.n_channels
+        return start_network(self.classifier, size, n_channels)
 
+    def _rr_features(self, n: int, rr_s: ArrayLike | None) -> NDArray[np.float32] | None:
         if not self.rr_intervals:
             return None
         if rr_s is None:
@@ -188,8 +201,4 @@ class BeatModel:
                 f"rr_s has shape {seconds.shape}; expected ({n}, {len(RR_COLUMNS)}): {RR_COLUMNS}"
             )
         table = pd.DataFrame(seconds, columns=list(RR_COLUMNS))
-        return torch.from_numpy(make_rr_features(table))
-
-
-def _prepare(classifier: BeatClassifier) -> BeatClassifier:
-    return classifier.to(memory_format=torch.channels_last).eval()
+        return make_rr_features(table)
