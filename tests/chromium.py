@@ -36,7 +36,15 @@ def served(options: list[str], log: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "cnns_spectrograms.command_line", "app", "--port", str(port), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "cnns_spectrograms.command_line",
+        "app",
+        "--port",
+        str(port),
+        *options,
+    ]
     with open(log, "w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
             until = time.monotonic() + WAIT_S
@@ -152,5 +160,7 @@ class Browser:
 
     def full_height(self) -> int:
         """Return the height of the page's contents, px."""
-        script = "return document.querySelector('[data-testid=\"stMainBlockContainer\"]').scrollHeight"
+        script = (
+            "return document.querySelector('[data-testid=\"stMainBlockContainer\"]').scrollHeight"
+        )
         return int(self.driver.execute_script(script))

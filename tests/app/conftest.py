@@ -42,7 +42,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mean = features.mean(axis=0)
         scale = features.std(axis=0) + 1e-6
         truth = np.array([AAMI_CLASSES.index(name) for name in classes])
-        fitted = LogisticRegression(C=0.3, tol=0.01, max_iter=3000).fit((features - mean) / scale, truth)
+        fitted = LogisticRegression(C=0.3, tol=0.01, max_iter=3000).fit(
+            (features - mean) / scale, truth
+        )
         slope = fitted.coef_ / scale
         head.weight.copy_(torch.from_numpy(slope))
         head.bias.copy_(torch.from_numpy(fitted.intercept_ - slope @ mean))

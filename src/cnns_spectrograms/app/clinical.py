@@ -331,9 +331,7 @@ def _show_viewer(
         alt=t("strip_alt"),
     )
     st.caption(_tell_scale(viewer.view, viewer.has_reference, t))
-    moved = listen("strip", viewer.view.width_px, key="strip_events")
-    if moved is not None and viewer.follow(moved):
-        st.rerun(scope="fragment")
+    listen("strip", viewer.view.width_px, "strip_events", viewer.follow)
     _show_beat_panel(study, model, viewer, called, threshold, t)
 
 
@@ -490,9 +488,8 @@ class _Viewer:
             if beat is not None:
                 st.session_state["selected"] = beat
 
-    def follow(self, moved: dict[str, float]) -> bool:
-        """Take over where the strip was dragged to, or its width; tell whether that changes it."""
-        before = (st.session_state["cursor"], st.session_state["width_px"])
+    def follow(self, moved: dict[str, float]) -> None:
+        """Take over where the strip was dragged to, and its width."""
         width = round(moved.get("width") or st.session_state["width_px"])
         if abs(width - st.session_state["width_px"]) > 8:
             centre = self.view.start_s + self.view.span_s / 2
@@ -502,7 +499,6 @@ class _Viewer:
             self._place(centre - span / 2, span)
         if "start" in moved:
             self._place(moved["start"], moved["stop"] - moved["start"])
-        return bool(before != (st.session_state["cursor"], st.session_state["width_px"]))
 
 
 def _show_legend(called: NDArray[np.object_], t: Translator) -> None:
