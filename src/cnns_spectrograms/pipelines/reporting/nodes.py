@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
+from cnns_spectrograms.parameters import (
+    ModelParameters,
+    ReportingParameters,
+    SpectrogramParameters,
+    SplitParameters,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cnns_spectrograms.imaging.cache import SpectrogramCache
-else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = SpectrogramCache = Any
+else:  # Kedro resolves annotations at its start, which must not import Matplotlib
+    Figure = Any
 
 
 def evaluate(
@@ -186,25 +189,41 @@ def draw_class_distribution(
     )
 
 
-def _first_channel(image: np.ndarray) -> np.ndarray:
-    """Return the window's own spectrogram; the further channels have other axes."""
-    return image if image.ndim == 2 else image[..., 0]
-
-
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
-    spec_cache: SpectrogramCache,
-    spec_cache_aug: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
+    import torch
+
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
+    from cnns_spectrograms.imaging.signal_bank import SignalBank
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+
+    fs = int(records["fs"].iloc[0])
+    every = {**signals, **smote_signals}
+
+    def draw(rows: pd.DataFrame, caption: str) -> list[tuple[np.ndarray, str]]:
+        if rows.empty:
+            return []
+        bank = SignalBank(rows, every, fs, spectrogram, typical_beats)
+        drawn = bank(torch.arange(len(rows))).numpy()[:, 0]  # further views have other axes
+        captions = [caption.format(row=row) for row in rows.itertuples()]
+        return list(zip(drawn, captions, strict=True))
 
     train = windows[windows["split"] == "train"]
     rng = np.random.default_rng(reporting.seed)
+
+    def choose(rows: pd.DataFrame, n: int) -> pd.DataFrame:
+        return rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
+
     images: dict[str, list[tuple[np.ndarray, str]]] = {}
     for aami_class in AAMI_CLASSES:
         synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
@@ -212,16 +231,10 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            (_first_channel(cache.read(str(row.path))), caption.format(row=row))
-            for cache, table, n, caption in (
-                (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
-                (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),
-            )
-            for row in table.iloc[np.sort(rng.choice(len(table), n, replace=False))].itertuples()
+            *draw(choose(real, n_real), "{row.db} {row.record_id} beat {row.beat_idx}"),
+            *draw(choose(synthetic, n_synthetic), "SMOTE (synthetic)"),
         ]
-    times_s, frequencies_hz = spectrogram_axes(
-        int(windows["n_samples"].iloc[0]), spec_cache.fs, spec_cache.parameters
-    )
+    times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
         images,
         "Spectrograms of train by class",

@@ -103,8 +103,11 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
                 inputs=[
                     "windows",
                     "smote_windows",
-                    "spec_cache",
-                    "spec_cache_aug",
+                    "signals",
+                    "smote_signals",
+                    "typical_beats",
+                    "records",
+                    "params:spectrogram",
                     "params:reporting",
                 ],
                 outputs="contact_sheet",
