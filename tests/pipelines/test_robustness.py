@@ -83,7 +83,7 @@ def test_predictions_of_signals_are_those_of_their_images(model) -> None:
 
     windows = make_windows(8)
     signals = make_signals(windows)
-    found = predict_signals(model, windows, signals, TRAINING)
+    found = predict_signals(model, windows, signals, windows, TRAINING)
     cut = np.concatenate(
         [
             cut_windows(signals[f"mitdb/{record}"], rows["start"].to_numpy(), 900)
@@ -100,13 +100,34 @@ def test_predictions_of_signals_are_those_of_their_images(model) -> None:
     np.testing.assert_allclose(found[columns], expected[columns], atol=1e-5)
 
 
+def test_a_typical_beat_is_that_of_the_whole_record(model) -> None:
+    """Which windows are predicted does not change what a colour image shows of its record."""
+    from cnns_spectrograms.training.networks import build_network
+
+    views = [
+        {"of": of, "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
+        for of in ("beat", "typical_beat")
+    ]
+    spectrogram = SpectrogramParameters(image_size=32, extra_views=views)
+    network = build_network(ModelParameters(timm_name="resnet10t", pretrained=False), seed=0)
+    colour = (network, {"spectrogram": spectrogram.model_dump(mode="json"), "fs": FS})
+    windows = make_windows(8)
+    signals = make_signals(windows)
+    columns = [f"prob_{name}" for name in "NSVFQ"]
+    whole = predict_signals(colour, windows, signals, windows, TRAINING)[columns]
+    some = predict_signals(colour, windows.iloc[8:10], signals, windows, TRAINING)[columns]
+    np.testing.assert_allclose(some, whole.iloc[8:10], atol=1e-5)
+    fewer = predict_signals(colour, windows.iloc[8:10], signals, windows.iloc[8:10], TRAINING)
+    assert not np.allclose(fewer[columns], some, atol=1e-5)
+
+
 class TestStress:
     @pytest.fixture
     def seen(self, monkeypatch):
         """The signals of each condition, in place of a network's predictions on them."""
         calls: list[tuple[pd.DataFrame, dict[str, np.ndarray]]] = []
 
-        def remember(model, windows, signals, training):
+        def remember(model, windows, signals, beats, training):
             calls.append((windows, {key: np.asarray(x) for key, x in signals.items()}))
             probabilities = {f"prob_{name}": float(name == "N") for name in "NSVFQ"}
             return windows.assign(predicted="N", **probabilities)
@@ -121,7 +142,14 @@ class TestStress:
     def stress(self, windows, params, physionet=Path("/nowhere")) -> pd.DataFrame:
         model = (SimpleNamespace(), {"fs": FS})
         return stress_model(
-            model, windows, make_signals(windows), self.RECORDS, physionet, TRAINING, params
+            model,
+            windows,
+            make_signals(windows),
+            windows,
+            self.RECORDS,
+            physionet,
+            TRAINING,
+            params,
         )
 
     def test_every_condition_scores_the_beats_of_the_noisy_parts(self, seen) -> None:

@@ -274,9 +274,9 @@ def check_fitted_on(locked: Mapping[str, Any], val: pd.DataFrame) -> None:
 
 def _fingerprint_predictions(predictions: pd.DataFrame, classes: Sequence[str]) -> str:
     """Return a SHA-256 of rows, truths and probabilities, whatever the order of the rows."""
-    columns = {name: predictions[name].astype(str) for name in ("row_id", "aami_class")}
-    columns |= {f"prob_{name}": predictions[f"prob_{name}"].astype(np.float64) for name in classes}
-    rows = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy()
+    table = predictions[["row_id", "aami_class", *(f"prob_{name}" for name in classes)]]
+    table = table.astype({"row_id": str, "aami_class": str})
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
     return hashlib.sha256(np.sort(rows).tobytes()).hexdigest()
 
 

@@ -37,7 +37,7 @@ _REPORTED = (
     "examples",
 )
 _SHARED_PARAMETERS = ("params:split", "params:reporting", "params:training")
-_SHARED_INPUTS = ("windows", "signals", "spec_cache", "records", "physionet")
+_SHARED_INPUTS = ("windows", "signals", "beats", "spec_cache", "records", "physionet")
 
 
 def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipeline:
@@ -135,6 +135,7 @@ def _create_template(robustness: bool) -> Pipeline:
                     "model",
                     "windows",
                     "signals",
+                    "beats",
                     "records",
                     "physionet",
                     "params:training",

@@ -32,6 +32,7 @@ def predict_signals(
     model: Classifier,
     windows: pd.DataFrame,
     signals: Mapping[str, np.ndarray],
+    beats: pd.DataFrame,
     training: TrainingParameters,
 ) -> pd.DataFrame:
     """Predict windows of signals that are in no cache, as `predict` would from a cache of them.
@@ -40,6 +41,7 @@ def predict_signals(
         model: A network and its description.
         windows: Rows of the `windows` table.
         signals: "db/record_id" -> `(n_samples,)` float32, mV, at the network's sampling rate.
+        beats: The `beats` table: a record's typical beat is the median of all of them.
         training: How images are predicted.
 
     Returns:
@@ -59,7 +61,8 @@ def predict_signals(
         signal = {str(key): signals[str(key)]}
         typical_beat = {}
         if typical_length:
-            peaks = rows["sample"].to_numpy()
+            of_record = (beats["db"] + "/" + beats["record_id"]) == key
+            peaks = beats.loc[of_record, "sample"].to_numpy()
             typical_beat[str(key)] = make_typical_beat(signal[str(key)], peaks, typical_length)
         rows = rows.reset_index(drop=True)
         images = DrawnImages(signal, typical_beat, fs, spectrogram)
@@ -83,6 +86,7 @@ def stress_model(
     model: Classifier,
     windows: pd.DataFrame,
     signals: Mapping[str, np.ndarray],
+    beats: pd.DataFrame,
     records: pd.DataFrame,
     physionet: Path,
     training: TrainingParameters,
@@ -118,7 +122,7 @@ def stress_model(
         if part.empty:
             logger.warning("no record for the condition %s", condition)
             return
-        scores = evaluate_predictions(predict_signals(model, part, changed, training))
+        scores = evaluate_predictions(predict_signals(model, part, changed, beats, training))
         rows.append(
             {
                 "condition": condition,
