@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +27,7 @@ from cnns_spectrograms.pipelines.reporting.nodes import (
     evaluate,
     evaluate_calibration,
     find_intervals,
+    write_report,
 )
 
 CLASSES = [*"NSVFQ"]
@@ -267,3 +271,43 @@ def test_every_pair_of_models_is_compared_on_test() -> None:
     found = table[table["score"] == "accuracy"].set_index(["first", "second"])["difference"]
     assert found["a", "c"] == pytest.approx(accuracy["a"] - accuracy["c"])
     assert compare_pairs(reporting, a=by_model["a"]).empty
+
+
+def test_a_test_split_of_one_record_with_two_classes_gives_a_report(tmp_path) -> None:
+    """The poorest split there can be: each score is a number, or a dash with its reason."""
+    predictions = make_predictions(4, "NV")
+    predictions["sample"] = 500 + predictions["beat_idx"] * 300
+    predictions = predictions[predictions["record_id"] != "3"].reset_index(drop=True)
+    write_reference(tmp_path, predictions)
+    reporting = ReportingParameters(n_resamples=100, learning_period_s=0)
+    metrics, _, errors, *_ = evaluate(predictions, HISTORY, MODEL, SPLIT, reporting)
+    summary, _ = compare_ec57(predictions, TestEc57.RECORDS, tmp_path, reporting)
+    locked = choose_operating_points(predictions)
+    calibration, _ = evaluate_calibration(predictions, locked, MODEL, SPLIT, reporting)
+    intervals = find_intervals(predictions, reporting)
+    comparison, _ = compare(SPLIT, reporting, a=metrics)
+    items = {
+        "metrics": metrics,
+        "intervals": intervals,
+        "ec57_summary": summary,
+        "calibration": calibration,
+        "errors_by_record": errors,
+    }
+    for value in (metrics, intervals, summary, calibration):
+        json.dumps(value, allow_nan=False)
+    assert summary["gross"]["SVEB"]["Se"] is None
+    assert intervals["test"]["scores"]["f1_S"]["estimate"] is None
+    pictures = ("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples")
+    html = write_report(
+        predictions,
+        SPLIT,
+        reporting,
+        comparison,
+        compare_pairs(reporting, a=predictions),
+        *[b"png"] * 3,
+        **{f"{name}.a": value for name, value in items.items()},
+        **{f"{name}.a": b"png" for name in pictures},
+    )
+    assert "one patient: no interval can be given" in html
+    assert re.search(r"\bnan\b", html, re.IGNORECASE) is None
+    assert f"{metrics['test']['macro_f1']:.3f}" in html
