@@ -33,12 +33,23 @@ def test_registered_pipelines(project):
     env, pipelines, _, _ = project
     names = {"ingestion", "feature_engineering", "balancing", "modelling", "reporting"}
     expected = names | {"training", "__default__"} | ({"simulation"} if env == "demo" else set())
-    assert set(pipelines) == expected
+    assert set(pipelines) == expected | {"robustness"}
     training = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
     assert set(pipelines["training"].nodes) == set(training.nodes)
     assert set().union(*(pipelines[name].nodes for name in expected)) == set(
         pipelines["__default__"].nodes
     )
+
+
+def test_robustness_is_the_reports_and_what_changes_signals(project):
+    _, pipelines, catalog, _ = project
+    names = {node.name for node in pipelines["robustness"].nodes}
+    assert names - {node.name for node in pipelines["reporting"].nodes} == {
+        "reporting.draw_robustness",
+        *(f"reporting.{model}.stress_model" for model in MODELS),
+    }
+    for name in pipelines["robustness"].datasets() - pipelines["__default__"].datasets():
+        assert catalog.get(name).metadata["kedro-viz"]["layer"] == "reporting", name
 
 
 def test_one_namespace_a_model(project):

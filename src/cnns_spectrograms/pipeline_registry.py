@@ -41,6 +41,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
         reports = reporting.create_pipeline(models)
+        stressed = reporting.create_pipeline(models, robustness=True)
     pipelines = {
         "ingestion": ingestion.create_pipeline(),
         "feature_engineering": feature_engineering.create_pipeline(cached),
@@ -50,6 +51,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     every_step = sum(pipelines.values(), start=Pipeline([]))
     pipelines["training"] = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
+    # The reports again, with test signals changed and predicted anew: too long for every run.
+    pipelines["robustness"] = stressed
     if "simulation" in parameters:
         pipelines["simulation"] = simulation.create_pipeline()
         every_step = pipelines["simulation"] + every_step
