@@ -133,9 +133,9 @@ def _describe_subsets(reporting: ReportingParameters) -> dict[str, str]:
 
 def _describe_subset(subset: SubsetParameters) -> str:
     text = "the test records of " + " and ".join(subset.databases)
-    left = [f"{db} {record}" for db, records in subset.without.items() for record in records]
+    left = [f"{db} {', '.join(records)}" for db, records in subset.without.items() if records]
     if left:
-        text += " without " + ", ".join(left)
+        text += " without " + " and ".join(left)
     if subset.classes is not None:
         text += ", beats of " + ", ".join(subset.classes) + " called one of these"
     return text
@@ -154,11 +154,12 @@ def _format_score(value: Any, digits: int = 3) -> str:
 
 
 def _format_interval(score: Mapping[str, Any]) -> str:
-    """Return `0.812 [0.7, 0.9]`, or the estimate alone where there is no interval."""
+    """Return `0.812 [0.70, 0.90]`, or the estimate alone where there is no interval."""
     text = _format_score(score["estimate"])
     if score["low"] is None or score["low"] != score["low"]:
         return text
-    return f"{text} [{_format_score(score['low'], 2)}, {_format_score(score['high'], 2)}]"
+    low, high = (_format_score(score[side], 2) for side in ("low", "high"))
+    return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"  # a line may break before it, not inside
 
 
 def _format_count(value: Any) -> str:
