@@ -146,6 +146,16 @@ class TestOperatingPoints:
             expected = -point["tau"] * np.log(shares[name])
             assert point["offsets"][name] == pytest.approx(expected, abs=1e-6)
 
+    def test_logit_adjustment_gives_a_prior_back(self) -> None:
+        """Probabilities of balanced training, p(k | x) over the share of k, want a tau below 0."""
+        val = make_predictions(4000)
+        shares = val["aami_class"].value_counts(normalize=True)
+        columns = [f"prob_{name}" for name in CLASSES]
+        balanced = val[columns].to_numpy() / shares[CLASSES].to_numpy() ** 2
+        val[columns] = balanced / balanced.sum(axis=1, keepdims=True)
+        point = fit_operating_points(val)["points"]["logit_adjustment"]
+        assert point["tau"] < -0.5
+
     def test_a_class_that_val_lacks_keeps_its_place(self) -> None:
         val = make_predictions()
         val = val[val["aami_class"] != "F"]

@@ -21,7 +21,12 @@ from cnns_spectrograms.evaluation.ec57 import compare_predictions, make_annotati
 from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
 from cnns_spectrograms.evaluation.report import render_report
-from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, SubsetParameters
+from cnns_spectrograms.parameters import (
+    ReportingParameters,
+    RobustnessParameters,
+    SplitParameters,
+    SubsetParameters,
+)
 
 CLASSES = [*"NSVFQ"]
 PNG = b"\x89PNG not a real one"
@@ -108,6 +113,7 @@ def make_items(predictions: pd.DataFrame) -> dict:
         }
     return {
         "metrics": {
+            "inputs": "spectrograms of one lead, RR intervals",
             "test": evaluate_predictions(test),
             "subsets": {
                 "ds2": evaluate_predictions(first),
@@ -137,7 +143,9 @@ def make_items(predictions: pd.DataFrame) -> dict:
     }
 
 
-def render(models: dict, *, synthetic: bool = False, robustness: bool = False) -> str:
+def render(
+    models: dict, *, synthetic: bool = False, robustness: RobustnessParameters | None = None
+) -> str:
     windows = pd.concat(
         [
             make_predictions(0)[["split", "db", "record_id", "patient_id", "aami_class"]],
@@ -157,7 +165,12 @@ def render(models: dict, *, synthetic: bool = False, robustness: bool = False) -
     return render_report(
         windows,
         SPLIT,
-        ReportingParameters(subsets=SUBSETS, n_resamples=100, synthetic_data=synthetic),
+        ReportingParameters(
+            subsets=SUBSETS,
+            n_resamples=100,
+            synthetic_data=synthetic,
+            robustness=robustness or RobustnessParameters(),
+        ),
         comparison=pd.DataFrame({"model": list(models)}),
         paired_differences=pd.DataFrame(
             {
@@ -219,7 +232,8 @@ def test_parts_of_test_say_what_they_are_or_why_they_are_not(items) -> None:
     text = text_of(render({"a": items}))
     assert "the test records of mitdb without mitdb 103, beats of N, S, V, F" in text
     assert "svdb (the test records of svdb) is left out: the test split holds no beat of it" in text
-    assert "one patient: no interval can be given" not in text  # the whole test split has two
+    # The whole test split has two patients, ds2 one of them.
+    assert text.count("one patient: no interval can be given") == 1
     assert "2 patients: percentile intervals from so few" in text
 
 
@@ -261,9 +275,14 @@ def test_robustness_is_shown_where_it_was_run(items) -> None:
             **{f"f1_{name}": [0.5, np.nan] for name in CLASSES},
         }
     )
-    text = text_of(render({"a": {**items, "robustness": table}}, robustness=True))
+    whole = RobustnessParameters()
+    text = text_of(render({"a": {**items, "robustness": table}}, robustness=whole))
     assert "ma -6 2 80 0.250 0.250 0.250 – – – – –" in text
     assert "clean – 2 80 0.500" in text
+    assert "not of the whole test split" not in text
+    some = RobustnessParameters(records={"mitdb": ["103", "213"], "svdb": ["806"]})
+    html = render({"a": {**items, "robustness": table}}, robustness=some)
+    assert "of mitdb 103, 213 and svdb 806, not of the whole test split" in text_of(html)
 
 
 def test_a_name_cannot_break_the_page(items) -> None:

@@ -27,7 +27,7 @@ N_BINS = 15
 """Bins of confidence, of equal width, as in Guo et al. 2017."""
 
 _LEAST = 1e-12  # of a probability, before its logarithm is taken
-_TAUS = np.arange(0, 2.01, 0.05)
+_TAUS = np.array(sorted(np.arange(-2, 2.01, 0.05).round(2), key=abs))  # no offset first
 _OFFSETS = np.arange(-5, 5.01, 0.1)
 _MAX_SWEEPS = 5
 
@@ -150,7 +150,8 @@ def fit_operating_points(
 
     - ``argmax``: no offset, the greatest probability;
     - ``logit_adjustment``: -tau times the logarithm of each class's share of val (Menon et al.
-      2021, arXiv:2007.07314, equation 9), with the tau from 0 to 2 of the greatest macro F1;
+      2021, arXiv:2007.07314, equation 9), with the tau from -2 to 2 of the greatest macro F1; a
+      tau below 0 gives frequent classes back what balanced training took from them;
     - ``class_thresholds``: an offset a class, each in turn set to the value from -5 to 5 of the
       greatest macro F1, until none changes. An offset b is a threshold: a class is chosen over
       another when their ratio of probabilities passes a bound that b moves.

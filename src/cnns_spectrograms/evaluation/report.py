@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def render_report(
             for model, items in models.items()
             if "robustness" in items
         },
+        stressed_records=_list_records(reporting.robustness.records or {}),
         published=PUBLISHED_RESULTS,
         literature_subset=LITERATURE_SUBSET,
     )
@@ -133,12 +134,17 @@ def _describe_subsets(reporting: ReportingParameters) -> dict[str, str]:
 
 def _describe_subset(subset: SubsetParameters) -> str:
     text = "the test records of " + " and ".join(subset.databases)
-    left = [f"{db} {record}" for db, records in subset.without.items() for record in records]
+    left = _list_records(subset.without)
     if left:
-        text += " without " + ", ".join(left)
+        text += " without " + left
     if subset.classes is not None:
         text += ", beats of " + ", ".join(subset.classes) + " called one of these"
     return text
+
+
+def _list_records(records: Mapping[str, Sequence[str]]) -> str:
+    """Return `mitdb 103, 213 and svdb 806`."""
+    return " and ".join(f"{db} {', '.join(ids)}" for db, ids in records.items() if ids)
 
 
 def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -154,11 +160,12 @@ def _format_score(value: Any, digits: int = 3) -> str:
 
 
 def _format_interval(score: Mapping[str, Any]) -> str:
-    """Return `0.812 [0.7, 0.9]`, or the estimate alone where there is no interval."""
+    """Return `0.812 [0.70, 0.90]`, or the estimate alone where there is no interval."""
     text = _format_score(score["estimate"])
     if score["low"] is None or score["low"] != score["low"]:
         return text
-    return f"{text} [{_format_score(score['low'], 2)}, {_format_score(score['high'], 2)}]"
+    low, high = (_format_score(score[side], 2) for side in ("low", "high"))
+    return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"  # a line may break before it, not inside
 
 
 def _format_count(value: Any) -> str:

@@ -60,8 +60,13 @@ def evaluate(
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
     report = format_classification_report(scores["test"])
+    described = {
+        "protocol": split.protocol,
+        "synthetic_data": synthetic,
+        "inputs": "spectrograms of one lead" + (", RR intervals" if model.rr_intervals else ""),
+    }
     return (
-        {"protocol": split.protocol, "synthetic_data": synthetic, **scores},
+        {**described, **scores},
         f"Synthetic data: says nothing about hearts.\n\n{report}" if synthetic else report,
         per_record_table(by_split["test"]),
         plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),

@@ -132,7 +132,8 @@ def stress_model(
                 **{f"f1_{name}": row["f1"] for name, row in scores["per_class"].items()},
             }
         )
-        logger.info("%s %s dB: macro F1 %.3f", condition, snr_db, scores["macro_f1"])
+        at = "" if np.isnan(snr_db) else f" at {snr_db:g} dB"
+        logger.info("%s%s: macro F1 %.3f", condition, at, scores["macro_f1"])
 
     score("clean", np.nan, clean)
     for noise_name in params.noises:
