@@ -22,11 +22,13 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     One modelling and one reporting namespace are made for each entry of the parameter `models`.
     With ``training.images: memory`` no spectrogram cache is made or read.
-    The simulation is part of the default pipeline where its parameters are set (`demo`).
+    The simulation is part of the default pipeline where its parameters are set (`demo`). The
+    inference is no part of it: it has recordings of its own.
     """
     from cnns_spectrograms.pipelines import (
         balancing,
         feature_engineering,
+        inference,
         ingestion,
         modelling,
         reporting,
@@ -57,6 +59,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         pipelines["simulation"] = simulation.create_pipeline()
         every_step = pipelines["simulation"] + every_step
     pipelines["__default__"] = every_step
+    pipelines["inference"] = inference.create_pipeline()
     return pipelines
 
 
