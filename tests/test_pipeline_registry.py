@@ -14,7 +14,7 @@ from cnns_spectrograms import pipeline_registry
 from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
-ENVIRONMENTS = ("base", "demo", "quick", "source")
+ENVIRONMENTS = ("base", "demo", "quick", "source", "source_records", "mitdb_to_svdb")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 
@@ -65,7 +65,7 @@ def test_every_dataset_resolves_and_has_a_layer(project):
     assert len(names) > 30
     for name in names:
         dataset = catalog.get(name)
-        assert type(dataset).__name__ != "MemoryDataset", name
+        assert type(dataset).__name__ != "MemoryDataset" or name.endswith(".images"), name
         assert dataset.metadata["kedro-viz"]["layer"], name
 
 
@@ -81,7 +81,8 @@ def test_environments_keep_their_data_apart(project):
     env, pipelines, catalog, _ = project
     prefix = ROOT / "data" / env if env != "base" else ROOT / "data"
     for name in pipelines["__default__"].datasets():
-        if not name.startswith("param") and name != "physionet":
+        # What opens images lies in memory, and nowhere else.
+        if not name.startswith("param") and name != "physionet" and not name.endswith(".images"):
             path = str(catalog.get(name)._filepath)
             assert path.startswith(str(prefix)), name
 
@@ -91,6 +92,27 @@ def test_every_parameter_a_node_reads_is_set_and_typed(project):
     for name in pipelines["__default__"].inputs():
         if name.startswith("params:"):
             assert isinstance(catalog.load(name), Parameters), name
+
+
+def test_no_cache_is_made_where_images_are_drawn():
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    extra = {"training": {"images": "memory"}}
+    with KedroSession.create(project_path=ROOT, env="source", runtime_params=extra) as session:
+        session.load_context()
+        names = {name for pipeline in pipelines.values() for name in pipeline.datasets()}
+    assert not any(name.startswith("spec_cache") for name in names)
+    assert "smote_signals" in names
+
+
+@pytest.mark.parametrize("env", ["source", "source_records"])
+def test_environments_of_the_source_system_share_its_split(env):
+    bootstrap_project(ROOT)
+    with KedroSession.create(project_path=ROOT, env=env) as session:
+        split = session.load_context().params["split"]
+    assert split.protocol == "source"
+    assert split.records["mitdb"]["test"] == ["108", "113", "117", "123", "124"]
 
 
 def test_a_model_is_added_by_parameters_alone():

@@ -50,7 +50,12 @@ class PreflightHooks:
         }
         from kedro.framework.project import pipelines
 
-        read = {name for name in pipelines["__default__"].inputs() if name.startswith("params:")}
+        read = {
+            name
+            for each in pipelines.values()
+            for name in each.inputs()
+            if name.startswith("params:")
+        }
         known = {name.removeprefix("params:").split(".")[0] for name in read}
         check_runtime_names(run_params.get("runtime_params") or {}, known | _RESOLVED_PARAMS)
         check_together(parameters)
@@ -107,7 +112,8 @@ class MLflowHooks:
     A node in a namespace `pipeline.model` belongs to the child run `model`. Its typed parameters
     are logged flat, the fingerprints of the data it reads too. A saved dataset with
     `metadata: {mlflow: artifact}` is logged as a file, one with `mlflow: metrics` also number by
-    number. A run that fails is closed as FAILED.
+    number, one with `mlflow: model` also as a model that takes raw windows, registered under the
+    experiment's and its own name. A run that fails is closed as FAILED.
     """
 
     def __init__(self) -> None:
@@ -162,6 +168,8 @@ class MLflowHooks:
         """Log a saved dataset whose metadata asks for it."""
         if self._client is None or self._parent_id is None:
             return
+        import mlflow
+
         dataset: Any = self._catalog.get(dataset_name)
         kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if kind is None:
@@ -172,7 +180,16 @@ class MLflowHooks:
             for name, value in _flatten(data):
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
                     self._client.log_metric(run_id, name, float(value))
-        self._client.log_artifact(run_id, str(dataset._get_load_path()))
+        path = Path(dataset._get_load_path())
+        self._client.log_artifact(run_id, str(path))
+        if kind == "model" and model is not None:
+            from cnns_spectrograms.model_store import log_model
+
+            self._enter_child(model)
+            try:
+                log_model(path, model, f"{self._parameters.experiment}_{model}")
+            finally:
+                mlflow.end_run()
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -345,3 +345,30 @@ class ReportingParameters(Parameters):
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
     examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
     seed: int = Field(0, ge=0)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class InferenceParameters(Parameters):
+    """Which recordings of one's own are analysed, and how."""
+
+    recordings: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        description="WFDB records, EDF or CSV files, or folders of these"
+    )
+    model: str | None = Field(
+        None, description="weights file, MLflow URI or run; null: the shipped weights"
+    )
+    lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (
+        Field(None, description="name or index; null: that of training")
+    )
+    fs: float | None = Field(None, gt=0, description="sampling rate of CSV files, Hz")
+    columns: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
+        None, description="columns of CSV files that are leads; null guesses"
+    )
+    peaks: str | None = Field(
+        None, description="annotations that tell the beats: extension or file; null detects"
+    )
+    sliding: bool = Field(False, description="windows every 0.5 s instead of beats")
+    report: bool = Field(True, description="an HTML page a recording")

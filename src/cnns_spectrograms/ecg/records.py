@@ -26,10 +26,10 @@ MIN_DURATION_S = 5.0
 # Moody and Mark 2001 (doi:10.1109/51.932724): 201 and 202 come from one subject.
 _PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
 
-_MV_PER_UNIT = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
+MV_PER_UNIT = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
 
 # WFDB signal formats with a fixed size: bytes a sample, as a fraction.
-_BYTES_PER_SAMPLE = {
+BYTES_PER_SAMPLE = {
     "8": Fraction(1),
     "16": Fraction(2),
     "24": Fraction(3),
@@ -170,7 +170,7 @@ def resample(signal: ArrayLike, source_fs: float, fs: float) -> NDArray[np.float
             f"signal has shape {signal.shape}; expected (n_samples,) with at least 2 samples; "
             "pass one lead at a time"
         )
-    ratio = _ratio(source_fs, fs)
+    ratio = rate_ratio(source_fs, fs)
     if ratio == 1:
         return signal.astype(np.float32, copy=False)
     resampled = resample_poly(
@@ -213,7 +213,8 @@ def read_record(
     path = Path(folder) / record_id
     with _as_record_error(name, path, "hea"):
         header = _read_header(name, path)
-        _check_files(name, path, header)
+        check_signal_files(name, path, header)
+        _check_annotation_file(name, path)
     with _as_record_error(name, path, "dat"):
         # Frames are not smoothed: a lead with several samples a frame keeps its own rate.
         source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False)
@@ -551,8 +552,17 @@ def _read_header(name: str, path: Path) -> Any:
     return header
 
 
-def _check_files(name: str, path: Path, header: Any) -> None:
-    """Check that the signal and annotation files exist and are as long as they should be."""
+def check_signal_files(name: str, path: Path, header: Any) -> None:
+    """Check that the signal files of a record exist and are as long as they should be.
+
+    Args:
+        name: what the record is called in an error.
+        path: of the record, without extension.
+        header: as wfdb reads it, of one segment.
+
+    Raises:
+        RecordError: a file is missing or too short.
+    """
     for file_name in dict.fromkeys(header.file_name):
         dat = path.with_name(file_name)
         if not dat.is_file():
@@ -561,7 +571,7 @@ def _check_files(name: str, path: Path, header: Any) -> None:
                 "it; copy or download it"
             )
         signals = [i for i, other in enumerate(header.file_name) if other == file_name]
-        bytes_per_sample = _BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
+        bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
         if bytes_per_sample is None or header.sig_len is None:
             continue  # compressed, or as long as the file is: nothing to compare with
         samples_per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
@@ -574,6 +584,10 @@ def _check_files(name: str, path: Path, header: Any) -> None:
                 f"bytes for {header.sig_len} samples of {len(signals)} signal(s); "
                 "copy or download the file again"
             )
+
+
+def _check_annotation_file(name: str, path: Path) -> None:
+    """Check that the annotation file exists and is whole."""
     atr = path.with_name(f"{path.name}.atr")
     if not atr.is_file():
         raise RecordError(
@@ -608,11 +622,11 @@ def _to_int16(value: int) -> int:
 
 def _to_millivolts(name: str, source: Any, i_lead: int, lead: str) -> NDArray[np.float64]:
     unit = source.units[i_lead]
-    factor = _MV_PER_UNIT.get(unit)
+    factor = MV_PER_UNIT.get(unit)
     if factor is None:
         raise RecordError(
             f"{name}: found unit {unit!r} for lead {lead}; expected a voltage "
-            f"({', '.join(_MV_PER_UNIT)}); choose an ECG lead as the preferred lead"
+            f"({', '.join(MV_PER_UNIT)}); choose an ECG lead as the preferred lead"
         )
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     return signal if factor == 1 else signal * factor
@@ -684,7 +698,12 @@ def _to_target_samples(
     return np.minimum(nearest, n_samples - 1)
 
 
-def _ratio(source_fs: float, fs: float) -> Fraction:
+def rate_ratio(source_fs: float, fs: float) -> Fraction:
+    """Return how many samples at `fs` stand for one at `source_fs`.
+
+    Raises:
+        ValueError: a rate is not positive.
+    """
     for label, rate in (("source_fs", source_fs), ("fs", fs)):
         if not (np.isfinite(rate) and rate > 0):
             raise ValueError(f"{label} is {rate}; expected a positive sampling rate in Hz")

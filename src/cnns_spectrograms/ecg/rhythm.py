@@ -12,7 +12,7 @@ RR_COLUMNS = ("rr_previous_s", "rr_next_s", "rr_local_s", "rr_record_s")
 N_RR_FEATURES = 6
 
 _N_LOCAL = 10  # intervals around a beat, as in de Chazal 2004
-_SHORTEST_S, _LONGEST_S = 0.15, 4.0  # beyond: an annotation's slip, or a gap
+SHORTEST_S, LONGEST_S = 0.15, 4.0  # beyond: an annotation's slip, or a gap
 
 
 def measure_rr_intervals(samples: ArrayLike, fs: float) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
             f"again with `kedro run --pipelines=feature_engineering`"
         )
     seconds = table[list(RR_COLUMNS)].to_numpy(dtype=np.float64)
-    previous, following, local, record = np.log(np.clip(seconds, _SHORTEST_S, _LONGEST_S)).T
+    previous, following, local, record = np.log(np.clip(seconds, SHORTEST_S, LONGEST_S)).T
     features = np.stack(
         [
             previous - local,

@@ -92,6 +92,30 @@ def compute_spectrograms(
     return images.to(device)
 
 
+def draw_float_images(
+    windows_NS: torch.Tensor, fs: float, params: SpectrogramParameters
+) -> torch.Tensor:
+    """Return the images of `compute_spectrograms` as a network takes them, for export as a graph.
+
+    Args:
+        windows_NS: signal, mV, (n, width), as `compute_spectrograms` takes it; not checked.
+        fs: sampling rate, Hz.
+        params: what shapes the pixels.
+
+    Returns:
+        float32 (n, 1 or 3, image_size, image_size) in [0, 1]: whole grey levels over 255.
+    """
+    device, size = windows_NS.device, params.image_size
+    windows_NS = windows_NS.double()
+    channels = []
+    for view in _make_views(windows_NS.shape[1], fs, params, device):
+        grey_NBF = _make_grey(windows_NS[:, view.samples], view, params)
+        rows_HB = _resize_weights(grey_NBF.shape[1], size, device)
+        columns_FW = _resize_weights(grey_NBF.shape[2], size, device).T
+        channels.append((rows_HB @ grey_NBF @ columns_FW).floor().float() / 255)
+    return torch.stack(channels, dim=1)
+
+
 def spectrogram_axes(
     n_samples: int, fs: float, params: SpectrogramParameters
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

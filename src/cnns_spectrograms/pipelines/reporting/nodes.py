@@ -14,6 +14,7 @@ import pandas as pd
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
+    SpectrogramParameters,
     SplitParameters,
 )
 
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cnns_spectrograms.evaluation.curves import ExampleBeat
-    from cnns_spectrograms.imaging.cache import SpectrogramCache
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = SpectrogramCache = ExampleBeat = Any
+    Figure = ExampleBeat = Any
 
 logger = logging.getLogger(__name__)
 
@@ -294,7 +294,9 @@ def draw_examples(
     predictions: pd.DataFrame,
     windows: pd.DataFrame,
     signals: Mapping[str, np.ndarray],
-    spec_cache: SpectrogramCache,
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
     model: ModelParameters,
     split: SplitParameters,
     reporting: ReportingParameters,
@@ -305,8 +307,9 @@ def draw_examples(
     from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
 
     test = _select(predictions, "test").merge(
-        windows[["row_id", "path", "start", "n_samples"]], on="row_id", validate="one_to_one"
+        windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
     )
+    fs = int(records["fs"].iloc[0])
     read_windows = WindowReader(signals)
     rng = np.random.default_rng(reporting.seed)
     right = test["predicted"] == test["aami_class"]
@@ -320,7 +323,7 @@ def draw_examples(
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
             signal=read_windows(row)[0],
-            image=_first_channel(spec_cache.read(str(beat["path"]))),
+            image=_draw_windows(row, signals, typical_beats, fs, spectrogram)[0],
             right=bool(beat["aami_class"] == chosen),
         )
 
@@ -336,8 +339,8 @@ def draw_examples(
     return plot_examples(
         examples,
         f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
-        fs=spec_cache.fs,
-        max_frequency_hz=spec_cache.parameters.max_frequency_hz,
+        fs=fs,
+        max_frequency_hz=spectrogram.max_frequency_hz,
         synthetic=reporting.synthetic_data,
     )
 
@@ -417,16 +420,31 @@ def draw_class_distribution(
     )
 
 
-def _first_channel(image: np.ndarray) -> np.ndarray:
-    """Return the window's own spectrogram; the further channels have other axes."""
-    return image if image.ndim == 2 else image[..., 0]
+def _draw_windows(
+    rows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    fs: int,
+    spectrogram: SpectrogramParameters,
+) -> np.ndarray:
+    """Return the windows' own spectrograms, uint8 (n, H, W); further views have other axes."""
+    import torch
+
+    from cnns_spectrograms.imaging.signal_bank import SignalBank
+
+    bank = SignalBank(rows, signals, fs, spectrogram, typical_beats)
+    images: np.ndarray = bank(torch.arange(len(rows))).numpy()[:, 0]
+    return images
 
 
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
-    spec_cache: SpectrogramCache,
-    spec_cache_aug: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
@@ -434,8 +452,19 @@ def draw_contact_sheet(
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 
-    train = windows[windows["split"] == "train"]
+    fs = int(records["fs"].iloc[0])
+    every = {**signals, **smote_signals}
     rng = np.random.default_rng(reporting.seed)
+
+    def draw(rows: pd.DataFrame, n: int, caption: str) -> list[tuple[np.ndarray, str]]:
+        chosen = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
+        if chosen.empty:
+            return []
+        captions = [caption.format(row=row) for row in chosen.itertuples()]
+        drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
+        return list(zip(drawn, captions, strict=True))
+
+    train = windows[windows["split"] == "train"]
     images: dict[str, list[tuple[np.ndarray, str]]] = {}
     for aami_class in AAMI_CLASSES:
         synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
@@ -443,16 +472,10 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            (_first_channel(cache.read(str(row.path))), caption.format(row=row))
-            for cache, table, n, caption in (
-                (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
-                (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),
-            )
-            for row in table.iloc[np.sort(rng.choice(len(table), n, replace=False))].itertuples()
+            *draw(real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
+            *draw(synthetic, n_synthetic, "SMOTE (synthetic)"),
         ]
-    times_s, frequencies_hz = spectrogram_axes(
-        int(windows["n_samples"].iloc[0]), spec_cache.fs, spec_cache.parameters
-    )
+    times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
         images,
         "Spectrograms of train by class",

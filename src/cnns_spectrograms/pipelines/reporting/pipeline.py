@@ -36,8 +36,14 @@ _REPORTED = (
     "reliability",
     "examples",
 )
-_SHARED_PARAMETERS = ("params:split", "params:reporting", "params:training")
-_SHARED_INPUTS = ("windows", "signals", "beats", "spec_cache", "records", "physionet")
+_DRAWN_FROM = ("signals", "typical_beats", "records", "params:spectrogram")
+_SHARED_PARAMETERS = (
+    "params:split",
+    "params:reporting",
+    "params:training",
+    "params:spectrogram",
+)
+_SHARED_INPUTS = ("windows", "signals", "typical_beats", "beats", "records", "physionet")
 
 
 def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipeline:
@@ -116,7 +122,7 @@ def _create_template(robustness: bool) -> Pipeline:
         ),
         Node(
             draw_examples,
-            inputs=["predictions", "windows", "signals", "spec_cache", *titled],
+            inputs=["predictions", "windows", *_DRAWN_FROM, *titled],
             outputs="examples",
             name="draw_examples",
         ),
@@ -179,7 +185,16 @@ def _create_shared(models: Sequence[str], robustness: bool) -> Pipeline:
         ),
         Node(
             draw_contact_sheet,
-            inputs=["windows", "smote_windows", "spec_cache", "spec_cache_aug", "params:reporting"],
+            inputs=[
+                "windows",
+                "smote_windows",
+                "signals",
+                "smote_signals",
+                "typical_beats",
+                "records",
+                "params:spectrogram",
+                "params:reporting",
+            ],
             outputs="contact_sheet",
             name="draw_contact_sheet",
         ),

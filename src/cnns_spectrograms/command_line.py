@@ -1,0 +1,99 @@
+"""The command `cnns-spectrograms`: predict on recordings of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status, 0 if all went well."""
+    parser = argparse.ArgumentParser(
+        prog="cnns-spectrograms",
+        description="Heartbeat classification from ECG spectrograms. Research software: not a "
+        "medical device, not for diagnosis, not for clinical use.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_predict(commands)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    status: int = options.run(options)
+    return status
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="find and classify the beats of recordings",
+        description="Writes NAME.cnn (WFDB annotations), NAME.csv (one row a beat) and NAME.json "
+        "(summary) for each recording.",
+    )
+    add = parser.add_argument
+    add(
+        "recordings",
+        nargs="+",
+        type=Path,
+        metavar="RECORDING",
+        help="WFDB record, .edf, .csv, a .zip of these, or a folder of recordings",
+    )
+    add("--output", "-o", type=Path, required=True, metavar="DIR", help="folder of the results")
+    add("--model", help="weights file, MLflow model URI or run id; default: the shipped weights")
+    add("--lead", help="name or index of the lead; default: the one the model was trained on")
+    add("--fs", type=float, help="sampling rate of CSV files, Hz; default: from their times")
+    add("--columns", help="columns of CSV files that are leads, separated by commas")
+    add(
+        "--peaks",
+        metavar="FILE",
+        help="annotations that tell the beats: a file, or an extension such as atr; default: "
+        "beats are detected",
+    )
+    add("--sliding", action="store_true", help="classify windows every 0.5 s instead of beats")
+    add("--report", action="store_true", help="also write NAME.html, with every abnormal episode")
+    add("--jobs", type=int, default=-1, help="recordings at once; default: every core")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from cnns_spectrograms.ecg.archives import unpack_recording
+    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.model_store import resolve_model
+
+    if options.jobs == 0:
+        print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            paths = []
+            for i, path in enumerate(options.recordings):
+                if path.suffix.lower() == ".zip":
+                    paths += unpack_recording(path, Path(scratch) / f"archive_{i}")
+                else:
+                    paths.append(path)
+            chosen = PredictOptions(
+                model=resolve_model(options.model, Path(scratch) / "model"),
+                lead=options.lead,
+                fs=options.fs,
+                columns=tuple(options.columns.split(",")) if options.columns else None,
+                peaks=options.peaks,
+                sliding=options.sliding,
+                report=options.report,
+            )
+            table = predict_recordings(paths, options.output, chosen, options.jobs)
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    failed = table["error"] != ""
+    print(table[~failed].drop(columns="error").to_string(index=False) if (~failed).any() else "")
+    for row in table[failed].itertuples():
+        print(f"error: {row.recording}: {row.error}", file=sys.stderr)
+    print(f"Results in {options.output}", file=sys.stderr)
+    return int(failed.any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

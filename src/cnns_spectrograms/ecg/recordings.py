@@ -1,0 +1,281 @@
+"""Recordings of the user's own, WFDB, EDF or CSV: opened with care, read piece by piece."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.records import RecordError
+
+logger = logging.getLogger(__name__)
+
+MAX_LEADS = 256
+"""Most leads that a recording may have: body surface maps have some two hundred."""
+
+MAX_FS_HZ = 100_000.0
+MAX_DURATION_S = 31 * 86_400.0
+"""Longest recording that is read, s: a month."""
+
+WFDB_SUFFIXES = (".hea", ".dat", ".atr")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+
+# The limb lead II under its usual names, which MLII resembles most.
+_LIKE_II = {"ii", "mlii", "ml2", "ecgii", "ekgii", "leadii"}
+
+ReadLead = Callable[[int, int, int], NDArray[np.floating]]
+"""Takes lead, first sample and the one after the last; returns `(n,)` mV, NaN where none is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording that is read when asked for, so that its length does not fill the memory.
+
+    Attributes:
+        name: name of the recording, fit for a file name.
+        fs: sampling rate of its leads, Hz.
+        lead_names: one name a lead.
+        n_samples: length of each lead, samples at `fs`.
+        reference: the annotations that came with it, columns sample (at `fs`) and symbol, in time
+            order; None where there are none.
+        read_lead: what reads; `read` checks its arguments.
+        path: where it was opened; None for one made in memory.
+    """
+
+    name: str
+    fs: float
+    lead_names: tuple[str, ...]
+    n_samples: int
+    reference: pd.DataFrame | None
+    read_lead: ReadLead = field(repr=False)
+    path: Path | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length, s."""
+        return self.n_samples / self.fs
+
+    def read(self, lead: int | str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Return a stretch of one lead.
+
+        Args:
+            lead: name or index.
+            start: first sample.
+            stop: sample after the last; None for the end.
+
+        Returns:
+            float32 (stop - start,), mV; NaN where the recording has no sample.
+
+        Raises:
+            RecordError: the file is damaged there.
+            ValueError: there is no such lead or stretch.
+        """
+        stop = self.n_samples if stop is None else stop
+        if not 0 <= start <= stop <= self.n_samples:
+            raise ValueError(
+                f"recording {self.name} has samples 0 to {self.n_samples}; asked for {start} to "
+                f"{stop}"
+            )
+        index = find_lead(self.lead_names, lead)
+        if start == stop:
+            return np.empty(0, np.float32)
+        signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
+        if signal.shape != (stop - start,):
+            raise RecordError(
+                f"recording {self.name}: found {signal.size} samples of lead "
+                f"{self.lead_names[index]} from {start} on; expected {stop - start}; the file is "
+                f"truncated: copy or download it again"
+            )
+        return signal
+
+
+def open_recording(
+    path: Path | str, fs: float | None = None, columns: Sequence[str] | None = None
+) -> Recording:
+    """Open a WFDB record (one segment or several), an EDF or EDF+ file, or a CSV file.
+
+    A file from a stranger is data: what its header says is checked before anything of that size
+    is read or reserved.
+
+    Args:
+        path: of the file; a WFDB record by its header, any of its files, or without extension.
+        fs: sampling rate of a CSV file, Hz; None takes that of its time column. Other formats
+            say theirs.
+        columns: columns of a CSV file that are leads; None guesses. Other formats name theirs.
+
+    Raises:
+        RecordError: there is no such file, it is damaged, of another format, or not an ECG.
+        ValueError: `fs` or `columns` are given for a format that says them itself.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in CSV_SUFFIXES:
+        from cnns_spectrograms.ecg.csv_files import open_csv
+
+        return open_csv(path, fs, columns)
+    if fs is not None or columns is not None:
+        raise ValueError(
+            f"fs and columns are those of a CSV file ({', '.join(CSV_SUFFIXES)}), and {path.name} "
+            f"is none: it says its own; leave them out"
+        )
+    if suffix == ".edf":
+        from cnns_spectrograms.ecg.edf_files import open_edf
+
+        return open_edf(path)
+    if suffix in WFDB_SUFFIXES:
+        path = path.with_suffix("")
+    if path.with_name(f"{path.name}.hea").is_file():
+        from cnns_spectrograms.ecg.wfdb_files import open_wfdb
+
+        return open_wfdb(path)
+    found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
+    raise RecordError(
+        f"{path}: found {found}; expected a WFDB record with its .hea file, an .edf file, or a "
+        f"CSV file ({', '.join(CSV_SUFFIXES)}); correct the path"
+    )
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Return the recordings that lie in a folder, by name: WFDB headers, EDF and CSV files.
+
+    Headers of the segments of another record are left out.
+    """
+    headers = sorted(folder.glob("*.hea"))
+    segments = {name for each in headers for name in _segment_names(each)}
+    others = [
+        each
+        for each in sorted(folder.iterdir())
+        if each.suffix.lower() in (".edf", ".csv") and each.is_file()
+    ]
+    return [each for each in headers if each.stem not in segments] + others
+
+
+def _segment_names(header: Path) -> list[str]:
+    """Return the segments that a header names; none where it is of one segment, or unreadable."""
+    with open(header, encoding="iso-8859-1") as file:
+        lines = [line.split() for line in file.read(1 << 20).splitlines()]
+    lines = [line for line in lines if line and not line[0].startswith("#")]
+    if not lines or "/" not in lines[0][0]:
+        return []
+    return [line[0] for line in lines[1:]]
+
+
+def find_lead(lead_names: Sequence[str], lead: int | str) -> int:
+    """Return the index of a lead given by name (case does not matter) or index.
+
+    Raises:
+        ValueError: there is no such lead.
+    """
+    if isinstance(lead, str) and lead in lead_names:
+        return lead_names.index(lead)
+    if isinstance(lead, str):
+        lower = [name.lower() for name in lead_names]
+        if lower.count(lead.lower()) == 1:
+            return lower.index(lead.lower())
+        lead = int(lead) if lead.isdecimal() and len(lead) < 6 else -1
+    if 0 <= lead < len(lead_names):
+        return lead
+    raise ValueError(
+        f"there is no such lead; the recording has "
+        f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}"
+    )
+
+
+def choose_recording_lead(
+    lead_names: Sequence[str], lead: int | str | None, preferred: str | None
+) -> int:
+    """Return the index of the lead to analyse.
+
+    Without a wish it is that of training: the preferred one. Where the recording has no such
+    lead, lead II under another name is taken, then the first that is called ECG or EKG, which in
+    a sleep recording is not the first of all, then the first.
+
+    Args:
+        lead_names: of the recording.
+        lead: the user's wish, a name or an index.
+        preferred: the lead that the model was trained on.
+
+    Raises:
+        ValueError: there is no lead as wished.
+    """
+    if lead is not None:
+        return find_lead(lead_names, lead)
+    if preferred in lead_names:
+        return lead_names.index(preferred)
+    plain = ["".join(filter(str.isalnum, name.lower())) for name in lead_names]
+    rules: list[Callable[[str], bool]] = [
+        lambda name: name in _LIKE_II,
+        lambda name: "ecg" in name or "ekg" in name,
+    ]
+    for rule in rules:
+        for index, name in enumerate(plain):
+            if rule(name):
+                return index
+    return 0
+
+
+def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
+    """Refuse what no ECG has, before anything of that size is reserved.
+
+    Raises:
+        RecordError: a number is out of its bounds.
+    """
+    if not (np.isfinite(fs) and 0 < fs <= MAX_FS_HZ):
+        raise RecordError(
+            f"{name}: found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
+            f"{MAX_FS_HZ:g}; correct the header"
+        )
+    if not 0 < n_leads <= MAX_LEADS:
+        raise RecordError(
+            f"{name}: found {n_leads} leads; expected 1 to {MAX_LEADS}; correct the header"
+        )
+    if not 2 <= n_samples <= fs * MAX_DURATION_S:
+        raise RecordError(
+            f"{name}: found {n_samples} samples at {fs:g} Hz; expected at least 2 and at most "
+            f"{MAX_DURATION_S / 86_400:g} days; correct the header, or cut the recording"
+        )
+
+
+def keep_one_rate(
+    name: str, leads: Mapping[int, str], rates: Mapping[int, float]
+) -> tuple[list[int], float]:
+    """Return the signals that are read, all of one rate, and that rate, Hz.
+
+    The rate is that of the signals called ECG or EKG, or as an ECG lead is, where there are any,
+    else that of most signals; others are left out, and the log says so.
+
+    Args:
+        name: of the recording.
+        leads: signal -> its name.
+        rates: signal -> its sampling rate, Hz.
+    """
+    plain = {i: "".join(filter(str.isalnum, lead.lower())) for i, lead in leads.items()}
+    ecg = [i for i, lead in plain.items() if "ecg" in lead or "ekg" in lead or lead in _LIKE_II]
+    counted = [rates[i] for i in ecg or leads]
+    fs = max(counted, key=lambda rate: (counted.count(rate), rate))
+    kept = [i for i in leads if rates[i] == fs]
+    left_out = [f"{leads[i]} ({rates[i]:g} Hz)" for i in leads if rates[i] != fs]
+    if left_out:
+        logger.info(
+            "%s: read at %g Hz; left out are signals of another rate: %s",
+            name,
+            fs,
+            ", ".join(left_out[:10]),
+        )
+    return kept, fs
+
+
+def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:
+    """Return one name a lead, all different: unnamed and repeated ones are numbered."""
+    named: list[str] = []
+    for i, name in enumerate(names, start=1):
+        text = (name or "").strip() or f"lead {i}"
+        while text in named:
+            text = f"{text} ({i})"
+        named.append(text)
+    return tuple(named)

@@ -1,0 +1,294 @@
+"""WFDB records opened as recordings: any format that wfdb reads, one segment or several."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.ecg.recordings import (
+    MAX_DURATION_S,
+    MAX_FS_HZ,
+    Recording,
+    check_shape,
+    keep_one_rate,
+    name_leads,
+)
+from cnns_spectrograms.ecg.records import (
+    BYTES_PER_SAMPLE,
+    MV_PER_UNIT,
+    RecordError,
+    check_signal_files,
+)
+
+logger = logging.getLogger(__name__)
+
+BEAT_SYMBOLS = (*AAMI_CLASS_OF_SYMBOL, *BEAT_SYMBOLS_UNMAPPED)
+"""Annotation symbols that mark a beat."""
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_SEGMENTS = 20_000
+
+# Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
+_MAX_FLAC_RATIO = 8192
+
+# A file beside the header: wfdb would open any path that stands there.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
+
+
+def open_wfdb(path: Path) -> Recording:
+    """Open a WFDB record.
+
+    Args:
+        path: of the record, without extension.
+
+    Raises:
+        RecordError: a file is missing, truncated or damaged, names files elsewhere, or holds no
+            voltage.
+    """
+    name = path.name
+    try:
+        return _open(name, path)
+    except RecordError:
+        raise
+    except Exception as error:  # whatever wfdb raises on a corrupt file
+        raise RecordError(
+            f"{name}: found a corrupt {path}.hea ({type(error).__name__}: {error}); expected a "
+            f"valid WFDB record; copy or download it again"
+        ) from error
+
+
+def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
+    """Return the annotations of a WFDB file at another sampling rate.
+
+    Args:
+        path: of the record, without extension; its header, where there is one, gives the rate of
+            an annotation file that does not say its own.
+        extension: annotator.
+        fs: wanted sampling rate, Hz.
+        n_samples: length of the recording at `fs`; annotations beyond it are refused.
+
+    Returns:
+        Columns sample (at `fs`) and symbol, in time order.
+
+    Raises:
+        RecordError: the file is missing or damaged, or not of this recording.
+    """
+    import wfdb
+
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.is_file():
+        raise RecordError(f"{path.name}: found no annotation file {file}; correct its name")
+    try:
+        # A damaged annotation must end as an error here, not as a line on the screen.
+        found = wfdb.rdann(str(path), extension, return_label_elements=["symbol"])
+        samples = np.asarray(found.sample, dtype=np.int64)
+        symbols = [str(symbol) for symbol in found.symbol]
+        map_symbols(symbols)
+        source_fs = float(found.fs) if found.fs else fs
+        if not (np.isfinite(source_fs) and 0 < source_fs <= MAX_FS_HZ):
+            raise ValueError(f"a sampling rate of {source_fs:g} Hz")
+        samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
+        if samples.size and not (samples.min() >= 0 and samples.max() <= n_samples):
+            raise ValueError(
+                f"annotations at samples {samples.min()} to {samples.max()} of {n_samples}"
+            )
+    except Exception as error:
+        raise RecordError(
+            f"{path.name}: found a corrupt {file} ({type(error).__name__}: {error}); expected "
+            f"annotations of this recording; copy or download it again"
+        ) from error
+    order = np.argsort(samples, kind="stable")
+    return pd.DataFrame(
+        {
+            "sample": np.minimum(samples[order], n_samples - 1),
+            "symbol": np.array(symbols, dtype=object)[order],
+        }
+    )
+
+
+def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the samples of the annotations that mark a beat, ascending, each once."""
+    is_beat = annotations["symbol"].isin(BEAT_SYMBOLS)
+    return np.unique(annotations.loc[is_beat, "sample"].to_numpy(np.int64))
+
+
+def _open(name: str, path: Path) -> Recording:
+    import wfdb
+
+    header = _read_header(name, path)
+    if isinstance(header, wfdb.MultiRecord):
+        layout = _check_segments(name, path, header)
+        n_frames, frame_fs = int(header.sig_len), float(header.fs)
+    else:
+        layout = header
+        n_frames, frame_fs = _check_single(name, path, header), float(header.fs)
+    check_shape(name, frame_fs, n_frames, len(layout.sig_name))
+    units = dict(enumerate(layout.units or []))
+    per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
+    bad = [n for n in per_frame.values() if not 0 < n * frame_fs <= MAX_FS_HZ]
+    if bad:
+        raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
+    voltages = {
+        i: text for i, text in enumerate(name_leads(layout.sig_name)) if units[i] in MV_PER_UNIT
+    }
+    if not voltages:
+        raise RecordError(
+            f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
+            f"({', '.join(MV_PER_UNIT)}) in one signal at least"
+        )
+    kept, fs = keep_one_rate(name, voltages, {i: per_frame[i] * frame_fs for i in voltages})
+    n = per_frame[kept[0]]
+    n_samples = n_frames * n
+    check_shape(name, fs, n_samples, len(kept))
+    reference = None
+    if path.with_name(f"{name}.atr").is_file():
+        try:
+            reference = read_annotations(path, "atr", fs, n_samples)
+        except RecordError as error:  # of no use to a prediction, nor an obstacle
+            logger.warning("%s: its reference is not used: %s", name, error)
+    return Recording(
+        name=name,
+        fs=fs,
+        lead_names=tuple(voltages[i] for i in kept),
+        n_samples=n_samples,
+        reference=reference,
+        read_lead=partial(_read, name, path, kept, n),
+        path=path,
+    )
+
+
+def _read(
+    name: str, path: Path, kept: list[int], per_frame: int, lead: int, start: int, stop: int
+) -> NDArray[np.floating]:
+    """Read a stretch of a lead through wfdb, whole frames, mV."""
+    import wfdb
+
+    first, last = start // per_frame, -(-stop // per_frame)
+    try:
+        found = wfdb.rdrecord(
+            str(path),
+            sampfrom=first,
+            sampto=last,
+            channels=[kept[lead]],
+            smooth_frames=False,
+            ignore_skew=True,
+        )
+        signal: NDArray[np.floating] = found.e_p_signal[0]
+        # A variable layout may give each segment a unit of its own; wfdb then names none.
+        factor = MV_PER_UNIT[found.units[0]] if found.units and found.units[0] else 1.0
+    except Exception as error:
+        raise RecordError(
+            f"{name}: found a corrupt signal file at samples {start} to {stop} "
+            f"({type(error).__name__}: {error}); copy or download the record again"
+        ) from error
+    signal = signal[start - first * per_frame :][: stop - start]
+    return signal if factor == 1 else signal * factor
+
+
+def _read_header(name: str, path: Path) -> Any:
+    """Return what wfdb makes of a header that has passed the checks of its text."""
+    import wfdb
+
+    file = path.with_name(f"{path.name}.hea")
+    if not file.is_file():
+        raise RecordError(f"{name}: found no header {file}; copy or download it")
+    if file.stat().st_size > MAX_HEADER_BYTES:
+        raise RecordError(
+            f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
+            f"{MAX_HEADER_BYTES:,}"
+        )
+    lines = file.read_text(encoding="iso-8859-1").splitlines()
+    lines = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    fields = lines[0].split() if lines else []
+    rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"  # the format's default
+    try:
+        fs, n_signals = float(rate), int(fields[1])
+        n_samples = int(fields[3]) if len(fields) > 3 else 2
+    except (ValueError, IndexError):
+        raise RecordError(
+            f"{name}: found {' '.join(fields)[:80]!r} at the head of {file}; expected name, "
+            f"number of signals, sampling rate and length"
+        ) from None
+    check_shape(name, fs, n_samples, n_signals)
+    if len(lines) > MAX_SEGMENTS:
+        raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
+    for line in lines[1:]:
+        text = line.split()[0]
+        if text != "~" and not _PLAIN_NAME.fullmatch(text):
+            raise RecordError(
+                f"{name}: {file} names the file {text[:80]!r}; expected a file beside the header, "
+                f"without a folder; put it there"
+            )
+    header = wfdb.rdheader(str(path))
+    if int(header.n_sig) != n_signals or float(header.fs) != fs:
+        raise RecordError(
+            f"{name}: {file} cannot be understood: found {header.n_sig} signals at {header.fs} Hz "
+            f"after {n_signals} at {fs:g} Hz; correct its first line"
+        )
+    return header
+
+
+def _check_single(name: str, path: Path, header: Any) -> int:
+    """Check a record of one segment against its files; return its length in frames."""
+    n_described = len(header.file_name or ())
+    if n_described != header.n_sig:
+        raise RecordError(
+            f"{name}: found {n_described} signal lines; expected {header.n_sig} as in the first "
+            f"line; copy or download the header again"
+        )
+    check_signal_files(name, path, header)
+    n_frames = header.sig_len
+    for file_name in dict.fromkeys(header.file_name):
+        size = path.with_name(file_name).stat().st_size
+        signals = [i for i, other in enumerate(header.file_name) if other == file_name]
+        each = BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
+        if each is not None and n_frames is None:  # as long as the file is
+            per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
+            n_frames = int((size - (header.byte_offset[signals[0]] or 0)) / (each * per_frame))
+        if each is None and (n_frames is None or n_frames > size * _MAX_FLAC_RATIO):
+            raise RecordError(
+                f"{name}: found {n_frames} samples for the {size} bytes of {file_name}; no "
+                f"compression does that; copy or download the record again"
+            )
+    return int(n_frames)
+
+
+def _check_segments(name: str, path: Path, header: Any) -> Any:
+    """Check the segments of a record; return the header that describes its signals."""
+    total = sum(header.seg_len)
+    if total != header.sig_len or total > MAX_DURATION_S * header.fs or min(header.seg_len) < 0:
+        raise RecordError(
+            f"{name}: found segments of {total} samples together; expected {header.sig_len} as in "
+            f"the first line; copy or download the header again"
+        )
+    layout = None
+    for segment, length in zip(header.seg_name, header.seg_len, strict=True):
+        if segment == "~":
+            continue
+        each = path.with_name(segment)
+        part = _read_header(f"{name}/{segment}", each)
+        if not hasattr(part, "file_name") or float(part.fs) != float(header.fs):
+            raise RecordError(
+                f"{name}: segment {segment} has segments of its own or another sampling rate; "
+                f"expected one segment at {header.fs:g} Hz"
+            )
+        if length and _check_single(f"{name}/{segment}", each, part) < length:
+            raise RecordError(
+                f"{name}: segment {segment} has fewer samples than the {length} of the header; "
+                f"copy or download the record again"
+            )
+        layout = layout or part  # the layout header itself, or the first segment
+    if layout is None or len(layout.sig_name or ()) != header.n_sig:
+        raise RecordError(
+            f"{name}: found no segment with the {header.n_sig} signals of the header; copy or "
+            f"download the record again"
+        )
+    return layout

@@ -1,0 +1,369 @@
+"""The analysis of a recording: its beats found and classified, and what they amount to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms import __version__
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.detection import detect_by_block
+from cnns_spectrograms.ecg.recordings import Recording, choose_recording_lead
+from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
+from cnns_spectrograms.ecg.windows import WindowReader
+from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
+
+logger = logging.getLogger(__name__)
+
+STEP_S = 0.5
+"""Step of sliding windows, s."""
+
+DISCLAIMER = "Research software. Not a medical device: not for diagnosis, not for clinical use."
+
+_BLOCK_BEATS = 512  # whose windows are in memory at once
+_N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
+_TYPICAL_COLUMNS = 1 << 22  # numbers of the typical beat's windows in memory at once
+
+Progress = Callable[[str, float], None]
+"""Is told the stage ("read", "detect", "classify") and the share of it that is done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The classified beats of one lead of a recording.
+
+    Attributes:
+        beats: one row a beat (or a sliding window), in time order: sample (at `fs`, the
+            recording's own), time_s, rr_s (since the beat before; NaN for the first, and in
+            sliding windows), aami_class, prob_N to prob_Q, lead.
+        summary: JSON values, see `summarise`.
+        lead: name of the lead.
+        fs: sampling rate of the recording, Hz.
+        sliding: whether rows are sliding windows.
+        model: what classified.
+    """
+
+    beats: pd.DataFrame
+    summary: dict[str, Any]
+    lead: str
+    fs: float
+    sliding: bool
+    model: BeatModel
+
+
+def analyse(
+    recording: Recording,
+    model: BeatModel,
+    lead: int | str | None = None,
+    peaks: ArrayLike | None = None,
+    sliding: bool = False,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Find and classify every beat of one lead.
+
+    The lead is copied to a temporary file at the model's rate; what else is held grows with the
+    number of beats by some hundred bytes each. Beats, intervals and probabilities are those of a
+    recording read in one piece.
+
+    Args:
+        recording: the recording.
+        model: the network and its preprocessing.
+        lead: name or index; None takes that of training, see `choose_recording_lead`.
+        peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
+        sliding: classify windows every STEP_S instead of beats. Their rhythm is that of the beat
+            nearest to their centre.
+        progress: is told how far it is.
+
+    Raises:
+        RecordError: the recording is damaged, flat, or too short for a window.
+        ValueError: there is no such lead, or `peaks` lie outside the recording or descend.
+    """
+    tell = progress or (lambda stage, share: None)
+    index = choose_recording_lead(recording.lead_names, lead, model.preferred_lead)
+    name = recording.lead_names[index]
+    given = None if peaks is None else _check_peaks(peaks, recording)
+    longest = max(n for _, n in model.view_lengths)
+    if recording.duration_s * model.fs < longest:
+        raise RecordError(
+            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected at least "
+            f"the {longest / model.fs:.3g} s that the model looks at around a beat"
+        )
+    prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
+    signal = prepared.signal
+    if given is None:
+        at_model = _detect(signal, model.fs, lambda share: tell("detect", share))
+        samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
+        samples = np.minimum(samples, recording.n_samples - 1)
+        kept = ~_within(samples, prepared.missing)
+        at_model, samples = at_model[kept], samples[kept]
+    else:
+        samples = given
+        at_model = np.rint(samples * (model.fs / recording.fs)).astype(np.int64)
+        at_model = np.minimum(at_model, len(signal) - 1)
+    if not len(samples):
+        logger.warning("%s: no beat was found in lead %s", recording.name, name)
+
+    centres, rr_s = at_model, measure_rr_intervals(at_model, model.fs)
+    if sliding:
+        step = round(STEP_S * model.fs)
+        centres = np.arange(model.n_samples // 2, len(signal) - model.n_samples // 2, step)
+        nearest = _nearest(at_model, centres)
+        rr_s = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
+        if len(at_model):
+            rr_s = measure_rr_intervals(at_model, model.fs).iloc[nearest].reset_index(drop=True)
+    probabilities = _classify(
+        signal, model, at_model, centres, rr_s, lambda share: tell("classify", share)
+    )
+    rows = np.rint(centres * (recording.fs / model.fs)).astype(np.int64) if sliding else samples
+    beats = _tabulate(rows, recording.fs, probabilities, name, sliding)
+    summary = summarise(beats, recording, name, model, prepared, given is None, sliding)
+    return Analysis(beats, summary, name, recording.fs, sliding, model)
+
+
+def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
+    found = np.asarray(peaks)
+    if found.size == 0:
+        return np.empty(0, np.int64)
+    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(
+            f"peaks have shape {found.shape} and dtype {found.dtype}; expected whole samples"
+        )
+    if (np.diff(found) < 0).any():
+        raise ValueError("peaks descend; sort them by time")
+    if found[0] < 0 or found[-1] >= recording.n_samples:
+        raise ValueError(
+            f"peaks lie at samples {found[0]} to {found[-1]}; expected 0 to "
+            f"{recording.n_samples - 1} at {recording.fs:g} Hz; they are of another recording"
+        )
+    return found.astype(np.int64)
+
+
+def _detect(
+    signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]
+) -> NDArray[np.int64]:
+    found = []
+    n_samples = len(signal)
+    for peaks in detect_by_block(lambda start, stop: signal[start:stop], n_samples, fs):
+        found.append(peaks)
+        progress(min(1.0, (float(peaks[-1]) + 1) / n_samples if peaks.size else 0.0))
+    progress(1.0)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def _within(samples: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    inside = np.zeros(len(samples), dtype=bool)
+    for first, stop in stretches:
+        inside[np.searchsorted(samples, first) : np.searchsorted(samples, stop)] = True
+    return inside
+
+
+def _nearest(peaks: NDArray[np.int64], centres: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of the peak nearest to each centre, of two as near the earlier."""
+    after = np.clip(np.searchsorted(peaks, centres), 0, max(len(peaks) - 1, 0))
+    before = np.maximum(after - 1, 0)
+    if not len(peaks):
+        return after
+    nearer = np.abs(peaks[before] - centres) <= np.abs(peaks[after] - centres)
+    return np.where(nearer, before, after)
+
+
+def find_typical_beat(
+    signal: NDArray[np.float32], samples: NDArray[np.int64], n_samples: int
+) -> NDArray[np.float32]:
+    """Return what `ecg.windows.make_typical_beat` does, with few columns in memory at once.
+
+    Args:
+        signal: the whole lead, (n,), mV.
+        samples: R peaks, (n_beats,), one or more.
+        n_samples: length of the window, samples.
+    """
+    from cnns_spectrograms.ecg.windows import cut_windows
+
+    width = max(1, min(n_samples, _TYPICAL_COLUMNS // max(1, len(samples))))
+    starts = samples - n_samples // 2
+    parts = [
+        np.median(cut_windows(signal, starts + first, min(width, n_samples - first)), axis=0)
+        for first in range(0, n_samples, width)
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _classify(
+    signal: NDArray[np.float32],
+    model: BeatModel,
+    peaks: NDArray[np.int64],
+    centres: NDArray[np.int64],
+    rr_s: pd.DataFrame,
+    progress: Callable[[float], None],
+) -> NDArray[np.float32]:
+    key = "own/recording"
+    typical = {}
+    n_typical = model.spectrogram.typical_beat_length(model.fs)
+    if n_typical and len(centres):
+        of = peaks if len(peaks) else centres  # without a beat, nothing is typical
+        typical[key] = find_typical_beat(signal, of, n_typical)
+    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical)
+    rows = pd.DataFrame(
+        {
+            "db": "own",
+            "record_id": "recording",
+            "start": centres - model.n_samples // 2,
+            "n_samples": model.n_samples,
+            "synthetic": False,
+        }
+    )
+    probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
+    intervals = rr_s[list(RR_COLUMNS)].to_numpy()
+    for first in range(0, len(centres), _BLOCK_BEATS):
+        block = slice(first, first + _BLOCK_BEATS)
+        windows = read(rows.iloc[block])
+        probabilities[block] = model.predict(windows, intervals[block])
+        progress(min(1.0, (first + len(windows)) / len(centres)))
+    return probabilities
+
+
+def _tabulate(
+    samples: NDArray[np.int64],
+    fs: float,
+    probabilities: NDArray[np.float32],
+    lead: str,
+    sliding: bool,
+) -> pd.DataFrame:
+    time_s = samples / fs
+    gaps = np.full(len(samples), np.nan)
+    if not sliding:
+        gaps[1:] = np.diff(time_s)
+    chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    return pd.DataFrame(
+        {
+            "sample": samples,
+            "time_s": time_s,
+            "rr_s": gaps,
+            "aami_class": pd.Series(chosen, dtype=str),
+            **{f"prob_{name}": probabilities[:, i] for i, name in enumerate(AAMI_CLASSES)},
+            "lead": pd.Series([lead] * len(samples), dtype=str),
+        }
+    )
+
+
+def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
+    """Return the stretches of beats of one class, one after another.
+
+    Args:
+        beats: columns time_s and aami_class, in time order.
+
+    Returns:
+        One row a run: aami_class, first and last (positions of its beats), n_beats, start_s,
+        duration_s (first to last beat) and rate_bpm (NaN for one beat).
+    """
+    classes = beats["aami_class"].to_numpy(dtype=object)
+    time_s = beats["time_s"].to_numpy(dtype=np.float64)
+    changes = np.flatnonzero(classes[1:] != classes[:-1]) + 1
+    first = np.concatenate([[0], changes]).astype(np.int64)[: len(classes)]
+    last = np.concatenate([changes, [len(classes)]]).astype(np.int64)[: len(first)] - 1
+    duration_s = time_s[last] - time_s[first]
+    n_beats = last - first + 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(duration_s > 0, 60 * (n_beats - 1) / duration_s, np.nan)
+    return pd.DataFrame(
+        {
+            "aami_class": classes[first],
+            "first": first,
+            "last": last,
+            "n_beats": n_beats,
+            "start_s": time_s[first],
+            "duration_s": duration_s,
+            "rate_bpm": rate,
+        }
+    )
+
+
+def summarise(
+    beats: pd.DataFrame,
+    recording: Recording,
+    lead: str,
+    model: BeatModel,
+    prepared: PreparedSignal,
+    detected: bool,
+    sliding: bool,
+) -> dict[str, Any]:
+    """Return what the beats of a recording amount to, ready for JSON.
+
+    Returns:
+        recording (name, fs, lead, leads, duration_s), n_beats, counts and burden (share of the
+        beats) by class, heart_rate (mean, and lowest and highest of the medians of 8 intervals,
+        1/min; None where unknown), longest_runs by abnormal class, runs (how many of 3 beats and
+        more, by abnormal class), signal_quality, peaks, model, software and the disclaimer. Of
+        sliding windows, n_windows in place of what counts beats.
+    """
+    n = len(beats)
+    counts = {name: int((beats["aami_class"] == name).sum()) for name in AAMI_CLASSES}
+    summary: dict[str, Any] = {
+        "recording": {
+            "name": recording.name,
+            "fs": recording.fs,
+            "lead": lead,
+            "leads": list(recording.lead_names),
+            "duration_s": round(recording.duration_s, 3),
+        },
+        "n_windows" if sliding else "n_beats": n,
+        "counts": counts,
+        "burden": {name: count / n if n else None for name, count in counts.items()},
+    }
+    if not sliding:
+        runs = find_runs(beats)
+        summary["heart_rate"] = _measure_rates(beats["time_s"].to_numpy())
+        summary["longest_runs"] = {
+            name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
+        }
+        summary["runs"] = {
+            name: int(((runs["aami_class"] == name) & (runs["n_beats"] >= 3)).sum())
+            for name in AAMI_CLASSES[1:]
+        }
+    return {
+        **summary,
+        "signal_quality": prepared.quality,
+        "peaks": "detected" if detected else "given",
+        "model": {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "sha256": model.sha256,
+            "file": model.path.name,
+        },
+        "software": f"cnns_spectrograms {__version__}",
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _measure_rates(time_s: NDArray[np.float64]) -> dict[str, float | None]:
+    gaps = np.diff(time_s)
+    gaps = gaps[gaps > 0]
+    if not len(gaps):
+        return {"mean_bpm": None, "lowest_bpm": None, "highest_bpm": None}
+    medians = pd.Series(gaps).rolling(_N_RATE, min_periods=min(_N_RATE, len(gaps))).median()
+    return {
+        "mean_bpm": round(60 / float(gaps.mean()), 1),
+        "lowest_bpm": round(60 / float(medians.max()), 1),
+        "highest_bpm": round(60 / float(medians.min()), 1),
+    }
+
+
+def _tell_longest(runs: pd.DataFrame) -> dict[str, float | int | None] | None:
+    if runs.empty:
+        return None
+    longest = runs.iloc[int(runs["n_beats"].to_numpy().argmax())]
+    rate = float(longest["rate_bpm"])
+    return {
+        "n_beats": int(longest["n_beats"]),
+        "start_s": round(float(longest["start_s"]), 3),
+        "duration_s": round(float(longest["duration_s"]), 3),
+        "rate_bpm": round(rate, 1) if np.isfinite(rate) else None,
+    }

@@ -1,0 +1,203 @@
+"""Many recordings at once, each analysed and written by a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.recordings import Recording, find_recordings, open_recording
+from cnns_spectrograms.ecg.records import RecordError, list_records
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.model import BeatModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How recordings are analysed.
+
+    Attributes:
+        model: weights file; None takes those that came with the package.
+        lead: name or index; None takes that of training.
+        fs: sampling rate of CSV files, Hz.
+        columns: columns of CSV files that are leads.
+        peaks: annotations that tell the beats: an extension such as ``atr``, beside each
+            recording, or a file, WFDB or CSV with a column ``sample``; None detects beats.
+        sliding: windows every 0.5 s instead of beats.
+        report: also write the HTML page.
+    """
+
+    model: Path | None = None
+    lead: str | None = None
+    fs: float | None = None
+    columns: tuple[str, ...] | None = None
+    peaks: str | None = None
+    sliding: bool = False
+    report: bool = False
+
+
+def expand_recordings(paths: Sequence[Path]) -> list[Path]:
+    """Return the recordings that paths name, those of a folder in place of it.
+
+    Raises:
+        ValueError: a folder holds no recording, or two recordings have one name, so that one's
+            output would replace the other's.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = find_recordings(path)
+            if (path / "RECORDS").is_file():  # a database says itself which its records are
+                inside = [path / f"{name}.hea" for name in list_records(path)]
+            if not inside:
+                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv)")
+            found += inside
+        else:
+            found.append(path)
+    names: dict[str, Path] = {}
+    for path in found:
+        name = path.stem if path.suffix else path.name
+        if name in names:
+            raise ValueError(
+                f"{names[name]} and {path} would both be written as {name}; give them in separate "
+                f"commands with an output folder each"
+            )
+        names[name] = path
+    return found
+
+
+def predict_recordings(
+    paths: Sequence[Path],
+    folder: Path,
+    options: PredictOptions,
+    n_jobs: int = -1,
+    backend: str = "loky",
+    address: str | None = None,
+) -> pd.DataFrame:
+    """Analyse recordings and write what is found, on several cores or a cluster.
+
+    A recording that cannot be used is named in the table, and the others go on.
+
+    Args:
+        paths: recordings, or folders of recordings.
+        folder: where the files go, see `outputs.write_outputs`.
+        options: how.
+        n_jobs: processes, -1 for every core; one recording is analysed in this process.
+        backend: see `fan_out.joblib_backend`.
+        address: of a cluster.
+
+    Returns:
+        One row a recording: recording, lead, n_beats (of sliding windows, their number), N, S, V,
+        F, Q (counts), duration_s, and error (empty if all went well).
+
+    Raises:
+        ValueError: see `expand_recordings`; or the model cannot be used.
+    """
+    from joblib import Parallel, delayed, parallel_config
+    from tqdm import tqdm
+
+    from cnns_spectrograms.fan_out import joblib_backend
+
+    recordings = expand_recordings(paths)
+    _load(options.model)  # fails before any work
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(recordings) == 1:
+        rows = [_predict(recordings[0], folder, options)]
+    else:
+        tasks = (delayed(_predict_alone)(path, folder, options) for path in recordings)
+        with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
+            results = Parallel(return_as="generator")(tasks)
+            bar = tqdm(results, total=len(recordings), unit="recording", disable=None)
+            rows = list(bar)
+    return pd.DataFrame(rows)
+
+
+def _predict_alone(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+    """Predict in a worker, on one thread: recordings are what is shared out."""
+    import torch
+
+    torch.set_num_threads(1)
+    return _predict(path, folder, options)
+
+
+def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+    from cnns_spectrograms.inference.analysis import analyse
+    from cnns_spectrograms.inference.outputs import write_outputs
+
+    row: dict[str, Any] = {
+        "recording": str(path),
+        "lead": "",
+        "n_beats": 0,
+        **dict.fromkeys(AAMI_CLASSES, 0),
+        "duration_s": 0.0,
+        "error": "",
+    }
+    try:
+        csv = path.suffix.lower() in (".csv", ".tsv", ".txt")
+        recording = open_recording(
+            path, options.fs if csv else None, options.columns if csv else None
+        )
+        peaks = None if options.peaks is None else read_peaks(options.peaks, recording)
+        analysis = analyse(recording, _load(options.model), options.lead, peaks, options.sliding)
+        write_outputs(analysis, recording, folder, options.report)
+    except (RecordError, ValueError) as error:
+        logger.error("%s: %s", path, error)
+        return {**row, "error": str(error)}
+    return {
+        **row,
+        "lead": analysis.lead,
+        "n_beats": len(analysis.beats),
+        **analysis.summary["counts"],
+        "duration_s": round(recording.duration_s, 3),
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _load(path: Path | None) -> BeatModel:
+    from cnns_spectrograms.inference.model import BeatModel
+
+    return BeatModel.load(path)
+
+
+def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
+    """Return R peaks that a file tells, samples at the recording's rate.
+
+    Args:
+        peaks: extension of a WFDB annotation file beside the recording, the path of such a file,
+            or of a CSV file with a column ``sample``.
+        recording: whose beats they are.
+
+    Raises:
+        RecordError: there is no such file, or it is damaged or of another recording.
+    """
+    from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
+
+    path = Path(peaks)
+    if path.suffix.lower() == ".csv":
+        if not path.is_file():
+            raise RecordError(f"found no file {path} with R peaks; correct its path")
+        table = pd.read_csv(path)
+        if "sample" not in table.columns:
+            raise RecordError(
+                f"{path}: found the columns {', '.join(map(str, table.columns[:20]))}; expected "
+                f"one called sample"
+            )
+        return np.sort(table["sample"].to_numpy(np.int64))
+    if path.is_file() and path.suffix:
+        record, extension = path.with_suffix(""), path.suffix[1:]
+    elif recording.path is not None:
+        record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")
+    else:
+        raise RecordError(f"found no annotation file {peaks}; correct its path")
+    return select_beats(read_annotations(record, extension, recording.fs, recording.n_samples))

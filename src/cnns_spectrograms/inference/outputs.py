@@ -1,0 +1,73 @@
+"""What an analysis leaves behind: WFDB annotations, a table, a summary, a report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cnns_spectrograms.ecg.recordings import Recording
+from cnns_spectrograms.files import replacing
+from cnns_spectrograms.inference.analysis import Analysis
+
+ANNOTATOR = "cnn"
+"""Extension of the annotation file."""
+
+
+def write_outputs(
+    analysis: Analysis, recording: Recording, folder: Path | str, report: bool = False
+) -> dict[str, Path]:
+    """Write an analysis into a folder, each file whole or not at all.
+
+    Args:
+        analysis: of the recording.
+        recording: gives the name of the files, and the signal of the report.
+        folder: is made where it is not.
+        report: also write the HTML page.
+
+    Returns:
+        The files by kind: ``annotations`` (NAME.cnn, none of sliding windows, which are no beats,
+        and none where there is no beat), ``csv``, ``json``, and ``html`` with `report`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    if not analysis.sliding and len(analysis.beats):
+        written["annotations"] = _write_annotations(analysis, recording, folder)
+    written["csv"] = folder / f"{recording.name}.csv"
+    with replacing(written["csv"]) as partial:
+        analysis.beats.round(6).to_csv(partial, index=False)
+    written["json"] = folder / f"{recording.name}.json"
+    with replacing(written["json"]) as partial:
+        text = json.dumps(analysis.summary, indent=2, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+    if report:
+        from cnns_spectrograms.inference.report import render_report
+
+        written["html"] = folder / f"{recording.name}.html"
+        with replacing(written["html"]) as partial:
+            partial.write_text(render_report(analysis, recording), encoding="utf-8")
+    return written
+
+
+def _write_annotations(analysis: Analysis, recording: Recording, folder: Path) -> Path:
+    """Write the beats as WFDB annotations; the file says its sampling rate itself."""
+    import wfdb
+
+    target = folder / f"{recording.name}.{ANNOTATOR}"
+    # wfdb takes no name with other characters, and writes under the final name.
+    with tempfile.TemporaryDirectory() as scratch:
+        wfdb.wrann(
+            "record",
+            ANNOTATOR,
+            analysis.beats["sample"].to_numpy(np.int64),
+            symbol=analysis.beats["aami_class"].tolist(),  # each is a symbol of its own class
+            fs=analysis.fs,
+            write_dir=scratch,
+        )
+        with replacing(target) as partial:
+            shutil.copyfile(Path(scratch) / f"record.{ANNOTATOR}", partial)
+    return target

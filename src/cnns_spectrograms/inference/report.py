@@ -1,0 +1,258 @@
+"""The HTML report of an analysis: one page that needs nothing else, with strips on ECG paper.
+
+Drawings are SVG in millimetres: on paper 25 mm are 1 s and 10 mm are 1 mV.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.recordings import Recording
+from cnns_spectrograms.inference.analysis import DISCLAIMER, Analysis
+
+MAX_STRIPS = 600
+"""Most strips on a page, some 10 KB each; the page says how many more there would be."""
+
+STRIP_S = 10.0
+"""Length of a strip, s: 250 mm."""
+
+CONTEXT_S = 2.0
+"""What a strip shows before and after an abnormal beat, s."""
+
+_MM_PER_S, _MM_PER_MV = 25.0, 10.0
+_HEIGHT_MM = 45.0
+_LABEL_MM = 5.0
+_POINTS_PER_S = 180  # of the drawn line; more is finer than a printer
+_TACHOGRAM_MM = (250.0, 50.0)
+_TACHOGRAM_COLUMNS = 1000
+
+_NAMES = {
+    "N": "normal",
+    "S": "supraventricular",
+    "V": "ventricular",
+    "F": "fusion",
+    "Q": "paced or unclassifiable",
+}
+# Okabe and Ito's palette, which colour-blind eyes tell apart; letters say the same.
+_COLOURS = {"N": "#333333", "S": "#0072B2", "V": "#D55E00", "F": "#CC79A7", "Q": "#009E73"}
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 270mm; margin: 2em auto; padding: 0 1em;
+  color: #222; background: #fff; }
+table { border-collapse: collapse; margin: 1em 0; }
+th, td { padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.warning { border: 2px solid #D55E00; padding: .5em 1em; }
+figure { margin: 1em 0; page-break-inside: avoid; }
+figcaption { font-size: 13px; }
+svg { max-width: 100%; height: auto; border: 1px solid #e5b5b5; background: #fffafa; }
+"""
+
+_PAPER = """
+<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>
+<pattern id="small" width="1" height="1" patternUnits="userSpaceOnUse">
+<path d="M1 0H0V1" fill="none" stroke="#f3cfcf" stroke-width=".08"/></pattern>
+<pattern id="paper" width="5" height="5" patternUnits="userSpaceOnUse">
+<rect width="5" height="5" fill="url(#small)"/>
+<path d="M5 0H0V5" fill="none" stroke="#e09a9a" stroke-width=".18"/></pattern>
+</defs></svg>
+"""
+
+
+def render_report(analysis: Analysis, recording: Recording) -> str:
+    """Return the page: what was found, the heart rate over time, and every abnormal episode.
+
+    Args:
+        analysis: of the recording.
+        recording: gives the signal of the strips.
+    """
+    summary = analysis.summary
+    title = f"ECG {summary['recording']['name']}, lead {analysis.lead}"
+    strips, n_more = _plan_strips(analysis.beats, recording.duration_s)
+    parts = [
+        "<!doctype html><html lang=en><head><meta charset=utf-8>",
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
+        _PAPER,
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p class=warning><strong>{DISCLAIMER}</strong></p>",
+        _tabulate_facts(summary),
+        _tabulate_classes(summary),
+    ]
+    if not analysis.sliding and len(analysis.beats) > 1:
+        parts.append("<h2>RR intervals</h2>" + _draw_tachogram(analysis.beats))
+    abnormal = (analysis.beats["aami_class"] != "N").any()
+    parts.append("<h2>Abnormal episodes</h2>" if abnormal else "<h2>Beginning</h2>")
+    if not abnormal:
+        parts.append("<p>No beat was called abnormal. The recording begins like this.</p>")
+    if n_more:
+        parts.append(
+            f"<p>The first {len(strips)} strips; {n_more} more are left out. The table of beats "
+            f"(CSV) holds all.</p>"
+        )
+    parts += [_draw_strip(analysis, recording, start, stop) for start, stop in strips]
+    parts.append("</body></html>\n")
+    return "\n".join(parts)
+
+
+def _tabulate_facts(summary: dict[str, Any]) -> str:
+    of, quality, model = summary["recording"], summary["signal_quality"], summary["model"]
+    facts = {
+        "Length": f"{_tell_time(of['duration_s'])} at {of['fs']:g} Hz",
+        "Leads": f"{', '.join(of['leads'])}; analysed: {of['lead']}",
+        "Signal": f"{quality['clean_share']:.0%} clean, {quality['flat_share']:.0%} flat, "
+        f"{quality['missing_s']:g} s missing",
+        "Model": f"{model['name']}, {model['file']}, sha256 {model['sha256'][:16]}, training "
+        f"{model['fingerprint'][:16]}",
+        "Software": summary["software"],
+    }
+    if "n_beats" in summary:
+        rates = summary["heart_rate"]
+        facts["Beats"] = f"{summary['n_beats']:,}, R peaks {summary['peaks']}"
+        if rates["mean_bpm"] is not None:
+            facts["Heart rate"] = (
+                f"mean {rates['mean_bpm']:g}/min, lowest {rates['lowest_bpm']:g}, highest "
+                f"{rates['highest_bpm']:g} (medians of 8 intervals)"
+            )
+    else:
+        facts["Windows"] = f"{summary['n_windows']:,}"
+    rows = (
+        f"<tr><th scope=row>{name}</th><td style='text-align:left'>{html.escape(said)}</td></tr>"
+        for name, said in facts.items()
+    )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _tabulate_classes(summary: dict[str, Any]) -> str:
+    unit = "beats" if "n_beats" in summary else "windows"
+    head = f"<tr><th>Class</th><th>{unit}</th><th>burden</th>"
+    head += "<th>runs of 3 and more</th><th>longest run</th></tr>" if unit == "beats" else "</tr>"
+    rows = []
+    for name in AAMI_CLASSES:
+        share = summary["burden"][name]
+        cells = [
+            f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {_NAMES[name]}",
+            f"{summary['counts'][name]:,}",
+            "-" if share is None else f"{share:.2%}",
+        ]
+        if unit == "beats":
+            longest = summary["longest_runs"].get(name)
+            cells.append(str(summary["runs"].get(name, "")))
+            cells.append(
+                f"{longest['n_beats']} beats at {_tell_time(longest['start_s'])}"
+                + (f", {longest['rate_bpm']:g}/min" if longest["rate_bpm"] else "")
+                if longest
+                else "-"
+            )
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _plan_strips(beats: pd.DataFrame, duration_s: float) -> tuple[list[tuple[float, float]], int]:
+    """Return (start, stop) in s of the strips that show every abnormal beat, and how many more."""
+    times = beats.loc[beats["aami_class"] != "N", "time_s"].to_numpy()
+    if not len(times):
+        return [(0.0, min(STRIP_S, duration_s))], 0
+    splits = np.flatnonzero(np.diff(times) > 2 * CONTEXT_S) + 1
+    strips = []
+    for episode in np.split(times, splits):
+        start, stop = max(0.0, episode[0] - CONTEXT_S), min(duration_s, episode[-1] + CONTEXT_S)
+        for first in np.arange(start, stop, STRIP_S).tolist():
+            strips.append((first, min(first + STRIP_S, stop)))
+    return strips[:MAX_STRIPS], max(0, len(strips) - MAX_STRIPS)
+
+
+def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s: float) -> str:
+    fs = recording.fs
+    first = round(start_s * fs)
+    last = min(recording.n_samples, max(first + 1, round(stop_s * fs)))
+    signal = recording.read(analysis.lead, first, last)
+    middle = float(np.nanmedian(signal)) if np.isfinite(signal).any() else 0.0
+    zero = _LABEL_MM + (_HEIGHT_MM - _LABEL_MM) * 0.6
+    width = (last - first) / fs * _MM_PER_S
+    lines = _trace(signal - middle, fs, zero)
+    beats = analysis.beats
+    shown = beats[(beats["sample"] >= first) & (beats["sample"] < last)]
+    labels = "".join(
+        f'<text x="{(sample - first) / fs * _MM_PER_S:.1f}" y="4" fill="{_COLOURS[name]}">{name}'
+        f"</text>"
+        for sample, name in zip(shown["sample"], shown["aami_class"], strict=True)
+    )
+    counts = shown["aami_class"].value_counts()
+    told = ", ".join(f"{counts[name]} {name}" for name in AAMI_CLASSES if name in counts)
+    caption = f"{_tell_time(first / fs)} to {_tell_time(last / fs)}: {told or 'no beat'}"
+    return (
+        f'<figure><svg role="img" aria-label="{caption}" width="{width:.1f}mm" '
+        f'height="{_HEIGHT_MM}mm" viewBox="0 0 {width:.1f} {_HEIGHT_MM}">'
+        f'<rect width="100%" height="100%" fill="url(#paper)"/>'
+        f'<g fill="none" stroke="#111" stroke-width=".3" stroke-linejoin="round">{lines}</g>'
+        f'<g font-size="4" font-weight="bold" text-anchor="middle">{labels}</g></svg>'
+        f"<figcaption>{caption}. 25 mm/s, 10 mm/mV.</figcaption></figure>"
+    )
+
+
+def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
+    """Return the paths of a signal, broken where it has no sample."""
+    step = max(1, int(fs // _POINTS_PER_S))
+    if step > 1:  # lowest and highest of each pair of points, so that no peak is lost
+        n = len(signal_mv) // (2 * step) * 2 * step
+        pairs = signal_mv[:n].reshape(-1, 2 * step)
+        order = pairs.argmin(axis=1) < pairs.argmax(axis=1)
+        low, high = pairs.min(axis=1), pairs.max(axis=1)
+        signal_mv = np.stack(
+            [np.where(order, low, high), np.where(order, high, low)], axis=1
+        ).ravel()
+    x = np.arange(len(signal_mv)) * step / fs * _MM_PER_S
+    y = np.clip(zero_mm - signal_mv * _MM_PER_MV, 0, _HEIGHT_MM)
+    good = np.isfinite(signal_mv)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
+    paths = []
+    for start, stop in edges.reshape(-1, 2).tolist():
+        points = " ".join(
+            f"{a:.1f},{b:.1f}" for a, b in zip(x[start:stop], y[start:stop], strict=True)
+        )
+        paths.append(f'<polyline points="{points}"/>')
+    return "".join(paths)
+
+
+def _draw_tachogram(beats: pd.DataFrame) -> str:
+    """Return the RR intervals over the whole recording, at most some thousand of each class."""
+    width, height = _TACHOGRAM_MM
+    end = float(beats["time_s"].iloc[-1]) or 1.0
+    rr = beats["rr_s"].to_numpy()
+    column = (beats["time_s"].to_numpy() / end * _TACHOGRAM_COLUMNS).astype(int)
+    y = np.clip(height - rr / 2 * height, 0, height)
+    marks: list[str] = []
+    for name in AAMI_CLASSES:
+        mine = (beats["aami_class"] == name).to_numpy() & np.isfinite(rr)
+        # One mark for beats that would fall on each other.
+        points = np.unique(np.stack([column[mine], np.round(y[mine], 0).astype(int)], 1), axis=0)
+        marks.append(f'<g fill="{_COLOURS[name]}">{"".join(_mark(points, width))}</g>')
+    grid = "".join(
+        f'<path d="M0 {height - s / 2 * height:.1f}H{width}" stroke="#ccc" stroke-width=".15"/>'
+        f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{s:g} s</text>'
+        for s in (0.5, 1.0, 1.5)
+    )
+    return (
+        f'<figure><svg role="img" aria-label="RR intervals over time" width="{width}mm" '
+        f'height="{height}mm" viewBox="0 0 {width} {height}">{grid}{"".join(marks)}</svg>'
+        f"<figcaption>0 to {_tell_time(end)}; each point is a beat, coloured by class.</figcaption>"
+        f"</figure>"
+    )
+
+
+def _mark(points: NDArray[np.int64], width: float) -> Iterable[str]:
+    for x, y in points.tolist():
+        yield f'<circle cx="{x / _TACHOGRAM_COLUMNS * width:.2f}" cy="{y}" r=".45"/>'
+
+
+def _tell_time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}"

@@ -1,0 +1,220 @@
+"""One lead of a recording at the model's rate, on disk, so that its length fills no memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.recordings import Recording
+from cnns_spectrograms.ecg.records import RecordError, rate_ratio
+
+CHUNK_SAMPLES = 1 << 19
+"""Samples of a recording that are read at once."""
+
+_QUALITY_S = 10.0
+# mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
+_FLAT_MV = 0.05
+# Kurtosis of a 10 s stretch with clean beats (Clifford et al. 2012,
+# doi:10.1088/0967-3334/33/9/1419, kSQI).
+_CLEAN_KURTOSIS = 5.0
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedSignal:
+    """One lead, ready for detection and windows.
+
+    Attributes:
+        signal: float32 (n,), mV, at the wanted rate, finite; a map of a temporary file that goes
+            when nothing reads it any more.
+        missing: (first, stop) of each stretch without samples in the recording, in its own
+            samples; the signal holds its last value there.
+        quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
+    """
+
+    signal: NDArray[np.float32]
+    missing: list[tuple[int, int]]
+    quality: dict[str, float]
+
+
+def prepare_signal(
+    recording: Recording,
+    lead: int,
+    fs: float,
+    progress: Progress | None = None,
+    chunk_samples: int = CHUNK_SAMPLES,
+) -> PreparedSignal:
+    """Copy one lead into a temporary file at another rate, chunk by chunk.
+
+    Every sample is that of `ecg.records.resample` of the whole lead: chunks overlap by the length
+    of its filter.
+
+    Args:
+        recording: the recording.
+        lead: index of the lead.
+        fs: wanted rate, Hz.
+        progress: is told the share that is done.
+        chunk_samples: samples of the recording read at once.
+
+    Raises:
+        RecordError: the lead is damaged, empty or flat, or its rate too odd.
+    """
+    n, name = recording.n_samples, f"recording {recording.name}"
+    from scipy.signal import resample_poly
+
+    ratio = rate_ratio(recording.fs, fs)
+    up, down = ratio.numerator, ratio.denominator
+    n_out = -(-n * up // down)
+    # Chunks begin where a sample of each rate falls together.
+    chunk = max(1, chunk_samples // down) * down
+    margin = 0 if ratio == 1 else -(-10 * max(up, down) // up // down) * down + down
+    quality = _Quality(recording.fs)
+    filled = _FilledLead(recording, lead, quality)
+    first_mv, last_mv = filled.ends()
+    with tempfile.TemporaryFile() as file:
+        written = 0
+        for start in range(0, n, chunk):
+            end = min(start + chunk, n)
+            first, last = max(0, start - margin), min(end + margin, n)
+            out = filled.read(first, last)
+            if margin:
+                # Beyond its ends a signal goes on along the line through them, as in `resample`.
+                slope = (last_mv - first_mv) / (n - 1)
+                before = first_mv + slope * np.arange(start - margin, first)
+                after = last_mv + slope * np.arange(last - n + 1, end + margin - n + 1)
+                piece = np.concatenate([before, out, after])
+                skip = margin // down * up
+                count = (n_out if end == n else end // down * up) - written
+                out = resample_poly(piece, up, down)[skip : skip + count]
+            file.write(out.astype(np.float32).tobytes())
+            written += len(out)
+            if progress is not None:
+                progress(end / n)
+        file.flush()
+        signal = np.memmap(file, np.float32, "r", shape=(written,))
+    quality.finish()
+    if quality.low == quality.high:
+        found = "no sample" if not np.isfinite(quality.low) else f"{quality.low:g} mV throughout"
+        raise RecordError(
+            f"{name}: found a flat lead {recording.lead_names[lead]} ({found}); expected an ECG; "
+            f"choose another lead"
+        )
+    return PreparedSignal(signal, filled.missing, quality.tell())
+
+
+class _FilledLead:
+    """Reads a lead from front to back, its gaps filled with the value before them."""
+
+    def __init__(self, recording: Recording, lead: int, quality: _Quality) -> None:
+        self.missing: list[tuple[int, int]] = []
+        self._recording, self._lead, self._quality = recording, lead, quality
+        self._kept: NDArray[np.float64] = np.empty(0)
+        self._kept_from = 0
+        self._last = self._first_value()
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the samples from start to stop; neither goes back from one call to the next."""
+        known = self._kept_from + len(self._kept)
+        if stop > known:
+            read = self._recording.read(self._lead, known, stop).astype(np.float64)
+            fresh = self._fill(read, known)
+            self._kept = np.concatenate([self._kept[start - self._kept_from :], fresh])
+        else:
+            self._kept = self._kept[start - self._kept_from :]
+        self._kept_from = start
+        return self._kept[: stop - start]
+
+    def ends(self) -> tuple[float, float]:
+        """Return the first and the last value of the lead."""
+        last, stop = self._last, self._recording.n_samples
+        while stop > 0:
+            start = max(0, stop - CHUNK_SAMPLES)
+            piece = self._recording.read(self._lead, start, stop)
+            found = piece[np.isfinite(piece)]
+            if found.size:
+                last = float(found[-1])
+                break
+            stop = start
+        return self._last, last
+
+    def _first_value(self) -> float:
+        for start in range(0, self._recording.n_samples, CHUNK_SAMPLES):
+            stop = min(start + CHUNK_SAMPLES, self._recording.n_samples)
+            piece = self._recording.read(self._lead, start, stop)
+            found = piece[np.isfinite(piece)]
+            if found.size:
+                return float(found[0])
+        return 0.0
+
+    def _fill(self, piece: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+        bad = ~np.isfinite(piece)
+        if bad.any():
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(int)))
+            for first, stop in edges.reshape(-1, 2).tolist():
+                if self.missing and self.missing[-1][1] == at + first:
+                    self.missing[-1] = (self.missing[-1][0], at + stop)
+                else:
+                    self.missing.append((at + first, at + stop))
+            held = np.maximum.accumulate(np.where(bad, -1, np.arange(len(piece))))
+            piece = np.where(held < 0, self._last, piece[held])
+        self._quality.add(piece, bad)
+        if len(piece):
+            self._last = float(piece[-1])
+        return piece
+
+
+class _Quality:
+    """Sums up how good a signal is, from its pieces in order."""
+
+    def __init__(self, fs: float) -> None:
+        self._fs = fs
+        self._length = max(4, round(_QUALITY_S * fs))
+        self._rest = np.empty(0)
+        self._n_missing = self._n = self._n_stretches = self._n_flat = self._n_clean = 0
+        self.low, self.high = np.inf, -np.inf
+
+    def add(self, piece: NDArray[np.float64], bad: NDArray[np.bool_]) -> None:
+        self._n += len(piece)
+        self._n_missing += int(bad.sum())
+        if not bad.all():
+            good = piece[~bad]
+            self.low, self.high = min(self.low, good.min()), max(self.high, good.max())
+        piece = np.concatenate([self._rest, np.where(bad, np.nan, piece)])
+        whole = len(piece) // self._length * self._length
+        self._rest = piece[whole:]
+        self._judge(piece[:whole].reshape(-1, self._length))
+
+    def finish(self) -> None:
+        if len(self._rest) >= 4:
+            self._judge(self._rest[None])
+
+    def tell(self) -> dict[str, float]:
+        stretches = max(self._n_stretches, 1)
+        return {
+            "duration_s": round(self._n / self._fs, 3),
+            "missing_s": round(self._n_missing / self._fs, 3),
+            "flat_share": round(self._n_flat / stretches, 4),
+            "clean_share": round(self._n_clean / stretches, 4),
+        }
+
+    def _judge(self, stretches: NDArray[np.float64]) -> None:
+        if not len(stretches):
+            return
+        gaps = np.isnan(stretches)
+        filled = np.where(gaps, 0.0, stretches)
+        count = np.maximum((~gaps).sum(axis=1), 1)[:, None]
+        centred = np.where(gaps, 0.0, filled - filled.sum(axis=1, keepdims=True) / count)
+        spread = centred.max(axis=1) - centred.min(axis=1)
+        power = (centred**2).sum(axis=1) / count[:, 0]
+        fourth = (centred**4).sum(axis=1) / count[:, 0]
+        flat = spread < _FLAT_MV
+        kurtosis = fourth / np.maximum(power, 1e-12) ** 2
+        usable = gaps.mean(axis=1) < 0.5
+        self._n_stretches += len(stretches)
+        self._n_flat += int((flat | ~usable).sum())
+        self._n_clean += int((~flat & usable & (kurtosis > _CLEAN_KURTOSIS)).sum())

@@ -1,0 +1,108 @@
+"""Models in MLflow: logged with their preprocessing, served, and found again by URI or run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnns_spectrograms import __version__
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+    from cnns_spectrograms.inference.model import BeatModel
+
+_WEIGHTS = "model.safetensors"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
+
+
+def resolve_model(model: str | None, folder: Path) -> Path | None:
+    """Return the weights file that a user's words stand for.
+
+    Args:
+        model: a path; an MLflow model or artifact URI (``models:/``, ``runs:/``), or the id of a
+            run that trained a network; None stays.
+        folder: what is fetched goes there.
+
+    Raises:
+        ValueError: there is no such file, model or run.
+    """
+    if model is None:
+        return None
+    if not (model.startswith(_SCHEMES) or _RUN_ID.fullmatch(model)):
+        path = Path(model)
+        if path.is_dir():
+            found = sorted(path.rglob("*.safetensors"))
+            if len(found) != 1:
+                raise ValueError(
+                    f"the folder {path} holds {len(found)} files of weights; give one of them"
+                )
+            return found[0]
+        if not path.is_file():
+            raise ValueError(
+                f"there is no model {model}; expected a weights file (.safetensors), an MLflow URI "
+                f"({', '.join(_SCHEMES)}...), or the id of a run"
+            )
+        return path
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    # As where `kedro run` left it, if nothing else is said.
+    if "MLFLOW_TRACKING_URI" not in os.environ and Path("mlflow.db").is_file():
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve().as_posix()}")
+    uri = f"runs:/{model}/{_WEIGHTS}" if _RUN_ID.fullmatch(model) else model
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except (MlflowException, OSError) as error:
+        raise ValueError(
+            f"MLflow has no model {model} at {mlflow.get_tracking_uri()} ({error}); set "
+            f"MLFLOW_TRACKING_URI, or give the path of a weights file"
+        ) from error
+    found = [fetched] if fetched.is_file() else sorted(fetched.rglob("*.safetensors"))
+    if len(found) != 1:
+        raise ValueError(f"MLflow's {uri} holds {len(found)} files of weights; expected one")
+    return found[0]
+
+
+def log_model(weights: Path, name: str, registered_name: str | None = None) -> ModelInfo:
+    """Log a network with its preprocessing in the active run: raw windows in, probabilities out.
+
+    Args:
+        weights: file of `training.networks.save_classifier`.
+        name: of the logged model.
+        registered_name: registers it as a new version of this model.
+    """
+    import mlflow
+    from mlflow.models import infer_signature
+
+    from cnns_spectrograms.inference.model import BeatModel, tabulate_probabilities
+
+    model = BeatModel.load(weights)
+    example = make_example(model)
+    answer = tabulate_probabilities(model.predict(example["windows"], example.get("rr_s")))
+    return mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(Path(__file__).with_name("serving.py")),
+        artifacts={"weights": str(weights)},
+        signature=infer_signature(example, answer),
+        input_example=example,
+        pip_requirements=[f"cnns_spectrograms=={__version__}"],
+        registered_model_name=registered_name,
+    )
+
+
+def make_example(model: BeatModel) -> dict[str, NDArray[np.float32]]:
+    """Return an input of two windows, sines of 5 and 8 Hz, for those who call a served model."""
+    time_s = np.arange(model.width, dtype=np.float32) / model.fs
+    windows = np.sin(2 * np.pi * np.array([[5.0], [8.0]]) * time_s).astype(np.float32)
+    if not model.rr_intervals:
+        return {"windows": windows}
+    return {"windows": windows, "rr_s": np.full((2, len(RR_COLUMNS)), 0.8, np.float32)}

@@ -1,0 +1,50 @@
+"""Node of the inference pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from cnns_spectrograms.parameters import ExecutionParameters, InferenceParameters
+
+
+def predict_own(
+    inference: InferenceParameters, execution: ExecutionParameters, folder: Path
+) -> pd.DataFrame:
+    """Analyse recordings, write what is found into a folder, and return one row a recording.
+
+    Raises:
+        ValueError: No recording is given, or none could be analysed, or the model is not there.
+    """
+    import tempfile
+
+    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.model_store import resolve_model
+
+    if not inference.recordings:
+        raise ValueError(
+            "inference.recordings names no recording; give one, as in "
+            "--params=inference.recordings=/path/to/record"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        options = PredictOptions(
+            model=resolve_model(inference.model, Path(scratch)),
+            lead=inference.lead,
+            fs=inference.fs,
+            columns=tuple(inference.columns) if inference.columns else None,
+            peaks=inference.peaks,
+            sliding=inference.sliding,
+            report=inference.report,
+        )
+        table = predict_recordings(
+            [Path(each) for each in inference.recordings],
+            folder,
+            options,
+            execution.n_jobs,
+            execution.backend,
+            execution.address,
+        )
+    if (table["error"] != "").all():
+        raise ValueError(f"no recording could be analysed; the first: {table['error'].iloc[0]}")
+    return table
