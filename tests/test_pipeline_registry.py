@@ -33,7 +33,7 @@ def test_registered_pipelines(project):
     env, pipelines, _, _ = project
     names = {"ingestion", "feature_engineering", "balancing", "modelling", "reporting"}
     expected = names | {"training", "__default__"} | ({"simulation"} if env == "demo" else set())
-    assert set(pipelines) == expected | {"robustness"}
+    assert set(pipelines) == expected | {"inference", "robustness"}
     training = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
     assert set(pipelines["training"].nodes) == set(training.nodes)
     assert set().union(*(pipelines[name].nodes for name in expected)) == set(
@@ -61,7 +61,8 @@ def test_one_namespace_a_model(project):
 
 def test_every_dataset_resolves_and_has_a_layer(project):
     _, pipelines, catalog, _ = project
-    names = {n for n in pipelines["__default__"].datasets() if not n.startswith("param")}
+    every = pipelines["__default__"] + pipelines["inference"]
+    names = {n for n in every.datasets() if not n.startswith("param")}
     assert len(names) > 30
     for name in names:
         dataset = catalog.get(name)
