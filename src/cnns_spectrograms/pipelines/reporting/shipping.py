@@ -46,6 +46,6 @@ def ship(
         protocol=metrics["protocol"],
         databases=[name for name, splits in split.records.items() if splits.get("train")],
         synthetic_data=metrics["synthetic_data"],
-        date=datetime.datetime.now(datetime.timezone.utc).date(),
+        date=datetime.datetime.now(datetime.UTC).date(),
     )
     return (small, description), card
