@@ -64,6 +64,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             "training.images": "memory",
             "training.num_workers": 0,
             "spectrogram.image_size": 64,
+            "spectrogram.noverlap": 64,
+            "spectrogram.extra_views": [],
+            "model.rr_intervals": False,
+            "training.focal_gamma": 2.0,
+            "balancing.class_weight_beta": 1.0,
         },
     ),
     "rr": Experiment("RR intervals beside the image", "source", {"model.rr_intervals": True}),
@@ -78,9 +83,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"spectrogram.extra_views": VIEWS},
     ),
     "beat_views": Experiment(
-        "channels: 2.5 s, 1.25 s fine in time, the record's typical beat likewise",
+        "channels: 2.5 s, the beat in 1.25 s, the record's typical beat likewise; all fine in time "
+        "(the recipe of `base`)",
         "cross_entropy",
-        {"spectrogram.extra_views": BEAT_VIEWS},
+        {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
     ),
     "fine": Experiment(
         "one grey image, finer in time (hop 8 samples instead of 64)",
