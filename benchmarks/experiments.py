@@ -56,8 +56,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             "model.timm_name": "mobilenetv3_large_100",
             "model.pretrained": False,
             "training.max_epochs": 4,
-            "training.samples_per_epoch": 16_000,
-            "training.val_stride": 4,
+            "training.samples_per_epoch": 8_000,
+            "training.val_stride": 8,
             "training.restart_epochs": 4,
             "training.learning_rate": 1e-3,
             "training.ema_decay": 0.99,
@@ -101,15 +101,25 @@ EXPERIMENTS: dict[str, Experiment] = {
         "records of a class drawn more evenly", "beat_views", {"balancing.record_balance": 0.5}
     ),
     "masks": Experiment(
-        "SpecAugment masks, a tenth of the image",
+        "SpecAugment masks, up to 0.15 of the image",
         "beat_views",
         {
-            "training.augmentation.time_mask": 0.1,
-            "training.augmentation.frequency_mask": 0.1,
+            "training.augmentation.time_mask": 0.15,
+            "training.augmentation.frequency_mask": 0.15,
         },
     ),
     "mixup": Experiment(
-        "mixup, alpha 0.2", "beat_views", {"training.augmentation.mixup_alpha": 0.2}
+        "mixup, alpha 0.3", "beat_views", {"training.augmentation.mixup_alpha": 0.3}
+    ),
+    "masks_mixup_balance": Experiment(
+        "masks, mixup and record balance together",
+        "beat_views",
+        {
+            "training.augmentation.time_mask": 0.15,
+            "training.augmentation.frequency_mask": 0.15,
+            "training.augmentation.mixup_alpha": 0.3,
+            "balancing.record_balance": 0.5,
+        },
     ),
     "boost_3": Experiment(
         "minority beats drawn 3 times as often, not 6",
