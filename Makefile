@@ -1,4 +1,4 @@
-# Set-up, the demonstration run, the tests and the checks. Needs Python 3.10-3.13 and make.
+# Set-up, the demonstration run, the tests and the checks. Needs Python 3.11-3.13 and make.
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
@@ -28,7 +28,7 @@ lint: .venv/test.stamp  ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 lock: .venv/test.stamp  ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --upgrade --no-header \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade --no-header \
 		--no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean:  ## remove what the demonstration run made

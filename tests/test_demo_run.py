@@ -83,10 +83,27 @@ class TestReports:
 
         folder = demo / "data/demo/08_reporting"
         names = ["comparison.png", "class_distribution.png", "contact_sheet.png"]
-        names += [f"{m}/{f}.png" for m in MODELS for f in ("confusion_matrix", "learning_curves")]
+        of_model = ("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples")
+        names += [f"{m}/{f}.png" for m in MODELS for f in of_model]
         for name in names:
             with Image.open(newest(folder / name)) as image:
                 assert min(image.size) > 300, name
+
+    def test_the_report_is_one_file_that_says_the_data_are_synthetic(self, demo: Path) -> None:
+        html = newest(demo / "data/demo/08_reporting/report.html").read_text(encoding="utf-8")
+        assert "Synthetic data." in html
+        assert html.count('src="data:image/png;base64,') == 3 + 5 * len(MODELS)
+        for model in MODELS:
+            macro_f1 = read_metrics(demo, model)["test"]["macro_f1"]
+            assert f"{macro_f1:.3f}" in html
+
+    def test_ec57_counts_every_reference_beat(self, demo: Path) -> None:
+        for model in MODELS:
+            folder = demo / "data/demo/08_reporting" / model
+            summary = json.loads(newest(folder / "ec57_summary.json").read_text())
+            per_class = read_metrics(demo, model)["test"]["per_class"]
+            supports = [per_class[name]["support"] for name in AAMI_CLASSES]
+            assert np.sum(summary["matrix"], axis=1).tolist() == [*supports, 0, 0]
 
     def test_no_checkpoint_is_left(self, demo: Path) -> None:
         assert not list((demo / "data/demo/06_models/checkpoints").glob("**/*.ckpt"))

@@ -14,7 +14,7 @@ from cnns_spectrograms import pipeline_registry
 from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
-ENVIRONMENTS = ("base", "demo", "quick", "source")
+ENVIRONMENTS = ("base", "demo", "quick", "source", "source_records", "mitdb_to_svdb")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 
@@ -33,12 +33,23 @@ def test_registered_pipelines(project):
     env, pipelines, _, _ = project
     names = {"ingestion", "feature_engineering", "balancing", "modelling", "reporting"}
     expected = names | {"training", "__default__"} | ({"simulation"} if env == "demo" else set())
-    assert set(pipelines) == expected
+    assert set(pipelines) == expected | {"inference", "robustness"}
     training = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
     assert set(pipelines["training"].nodes) == set(training.nodes)
     assert set().union(*(pipelines[name].nodes for name in expected)) == set(
         pipelines["__default__"].nodes
     )
+
+
+def test_robustness_is_the_reports_and_what_changes_signals(project):
+    _, pipelines, catalog, _ = project
+    names = {node.name for node in pipelines["robustness"].nodes}
+    assert names - {node.name for node in pipelines["reporting"].nodes} == {
+        "reporting.draw_robustness",
+        *(f"reporting.{model}.stress_model" for model in MODELS),
+    }
+    for name in pipelines["robustness"].datasets() - pipelines["__default__"].datasets():
+        assert catalog.get(name).metadata["kedro-viz"]["layer"] == "reporting", name
 
 
 def test_one_namespace_a_model(project):
@@ -50,11 +61,12 @@ def test_one_namespace_a_model(project):
 
 def test_every_dataset_resolves_and_has_a_layer(project):
     _, pipelines, catalog, _ = project
-    names = {n for n in pipelines["__default__"].datasets() if not n.startswith("param")}
+    every = pipelines["__default__"] + pipelines["inference"]
+    names = {n for n in every.datasets() if not n.startswith("param")}
     assert len(names) > 30
     for name in names:
         dataset = catalog.get(name)
-        assert type(dataset).__name__ != "MemoryDataset", name
+        assert type(dataset).__name__ != "MemoryDataset" or name.endswith(".images"), name
         assert dataset.metadata["kedro-viz"]["layer"], name
 
 
@@ -70,7 +82,8 @@ def test_environments_keep_their_data_apart(project):
     env, pipelines, catalog, _ = project
     prefix = ROOT / "data" / env if env != "base" else ROOT / "data"
     for name in pipelines["__default__"].datasets():
-        if not name.startswith("param") and name != "physionet":
+        # What opens images lies in memory, and nowhere else.
+        if not name.startswith("param") and name != "physionet" and not name.endswith(".images"):
             path = str(catalog.get(name)._filepath)
             assert path.startswith(str(prefix)), name
 
@@ -80,6 +93,27 @@ def test_every_parameter_a_node_reads_is_set_and_typed(project):
     for name in pipelines["__default__"].inputs():
         if name.startswith("params:"):
             assert isinstance(catalog.load(name), Parameters), name
+
+
+def test_no_cache_is_made_where_images_are_drawn():
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    extra = {"training": {"images": "memory"}}
+    with KedroSession.create(project_path=ROOT, env="source", runtime_params=extra) as session:
+        session.load_context()
+        names = {name for pipeline in pipelines.values() for name in pipeline.datasets()}
+    assert not any(name.startswith("spec_cache") for name in names)
+    assert "smote_signals" in names
+
+
+@pytest.mark.parametrize("env", ["source", "source_records"])
+def test_environments_of_the_source_system_share_its_split(env):
+    bootstrap_project(ROOT)
+    with KedroSession.create(project_path=ROOT, env=env) as session:
+        split = session.load_context().params["split"]
+    assert split.protocol == "source"
+    assert split.records["mitdb"]["test"] == ["108", "113", "117", "123", "124"]
 
 
 def test_a_model_is_added_by_parameters_alone():

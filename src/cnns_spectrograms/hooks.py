@@ -323,6 +323,7 @@ class SummaryHooks:
         )
         print(
             f"\n{comparison.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}\n\n"
+            f"Report    {reports}/report.html/{version}/report.html\n"
             f"Metrics   {reports}/<model>/metrics.json/{version}/\n"
             f"Figures   {reports}/*.png/{version}/, {reports}/<model>/*.png/{version}/\n"
             f"MLflow    {tracking}\n"

@@ -313,6 +313,19 @@ class SubsetParameters(Parameters):
     )
 
 
+class RobustnessParameters(Parameters):
+    """What `kedro run --pipelines=robustness` does to the test signals."""
+
+    records: dict[str, list[RecordId]] | None = Field(
+        None, description="database -> test records; null takes every record of test"
+    )
+    noises: list[str] = Field(["bw", "ma"], description="noise records of nstdb")
+    snr_db: list[float] = Field([24, 18, 12, 6, 0, -6], description="of the noisy parts, dB")
+    clean_s: float = Field(300, ge=0, description="clean beginning of each record, s")
+    alternate_s: float = Field(120, gt=0, description="length of each noisy or clean part, s")
+    resample_hz: int | None = Field(128, ge=50, description="there and back; null leaves it out")
+
+
 class ReportingParameters(Parameters):
     """What is scored, and what the figures show."""
 
@@ -321,7 +334,14 @@ class ReportingParameters(Parameters):
         description="parts of the test split scored on their own; null leaves one out",
     )
     n_resamples: int = Field(2000, ge=100, description="draws of patients for the intervals")
-
+    learning_period_s: float = Field(
+        300, ge=0, description="beginning of each record that EC57 does not score, s"
+    )
+    test_annotator: str | None = Field(
+        None,
+        description="annotation files beside the reference that EC57 scores; null: predictions",
+    )
+    robustness: RobustnessParameters = RobustnessParameters()
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
     examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
     seed: int = Field(0, ge=0)

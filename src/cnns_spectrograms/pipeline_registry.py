@@ -21,6 +21,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Return the project's pipelines by name.
 
     One modelling and one reporting namespace are made for each entry of the parameter `models`.
+    With ``training.images: memory`` no spectrogram cache is made or read.
     The simulation is part of the default pipeline where its parameters are set (`demo`). The
     inference is no part of it: it has recordings of its own.
     """
@@ -36,20 +37,24 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     parameters = _parameters if _parameters is not None else _load_base_parameters()
     models = _name_models(parameters)
+    cached = parameters.get("training", {}).get("images", "cache") == "cache"
     # A report reads what its model's namespace made. Kedro takes that for a dot in a name given
     # by hand, and says so once; said here, where it is known to be wrong, it is not repeated.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
         reports = reporting.create_pipeline(models)
+        stressed = reporting.create_pipeline(models, robustness=True)
     pipelines = {
         "ingestion": ingestion.create_pipeline(),
-        "feature_engineering": feature_engineering.create_pipeline(),
-        "balancing": balancing.create_pipeline(),
-        "modelling": modelling.create_pipeline(models),
+        "feature_engineering": feature_engineering.create_pipeline(cached),
+        "balancing": balancing.create_pipeline(cached),
+        "modelling": modelling.create_pipeline(models, cached),
         "reporting": reports,
     }
     every_step = sum(pipelines.values(), start=Pipeline([]))
     pipelines["training"] = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
+    # The reports again, with test signals changed and predicted anew: too long for every run.
+    pipelines["robustness"] = stressed
     if "simulation" in parameters:
         pipelines["simulation"] = simulation.create_pipeline()
         every_step = pipelines["simulation"] + every_step

@@ -279,8 +279,10 @@ class TestStratifiedRecordSplit:
 
 
 def read_protocol(environment: str) -> SplitParameters:
-    path = CONF / environment / "feature_engineering" / "parameters_split.yml"
-    return SplitParameters(**yaml.safe_load(path.read_text())["split"])
+    named = environment in ("base", "source", "mitdb_to_svdb")
+    folder = CONF / ("base" if named else environment) / "feature_engineering"
+    values = yaml.safe_load((folder / "parameters_split.yml").read_text())
+    return SplitParameters(**(values["_protocols"][environment] if named else values["split"]))
 
 
 def lists_of(protocol: SplitParameters, db: str, *splits: str) -> dict[str, list[str]]:
@@ -342,13 +344,25 @@ class TestProtocols:
         found["test"] = SOURCE_TEST[db].split()
         assert lists_of(read_protocol("source"), db, "train", "val", "test") == found
 
+    def test_mitdb_to_svdb_can_be_made_again(self, counts: dict[str, pd.DataFrame]) -> None:
+        found = stratified_record_split(
+            counts["mitdb"],
+            {"train": 0.8, "val": 0.2},
+            seed=0,
+            pinned={"208": "train", "213": "val"},
+            patients={"201": "201/202", "202": "201/202"},
+        )
+        protocol = read_protocol("mitdb_to_svdb")
+        assert lists_of(protocol, "mitdb", "train", "val") == found
+        assert protocol.records["svdb"] == {"test": sorted(counts["svdb"].index)}
+
     def test_svdb_gets_its_fractions_of_every_class(self, counts: dict[str, pd.DataFrame]) -> None:
         svdb = counts["svdb"]
         for split, wanted in {"train": 0.6, "val": 0.15, "test": 0.25}.items():
             share = svdb.loc[read_protocol("base").records["svdb"][split]].sum() / svdb.sum()
             assert share[["N", "S", "V", "Q"]].tolist() == pytest.approx([wanted] * 4, abs=0.02)
 
-    @pytest.mark.parametrize("environment", ["base", "source"])
+    @pytest.mark.parametrize("environment", ["base", "source", "mitdb_to_svdb"])
     @pytest.mark.parametrize("db", ["mitdb", "svdb"])
     def test_every_record_of_the_databases_is_listed(
         self, counts: dict[str, pd.DataFrame], environment: str, db: str
@@ -356,7 +370,7 @@ class TestProtocols:
         lists = read_protocol(environment).records[db]
         assert sorted(chain.from_iterable(lists.values())) == sorted(counts[db].index)
 
-    @pytest.mark.parametrize("environment", ["base", "source", "quick"])
+    @pytest.mark.parametrize("environment", ["base", "source", "mitdb_to_svdb", "quick"])
     def test_no_patient_stands_in_two_splits(self, environment: str) -> None:
         protocol = read_protocol(environment)
         assert protocol.protocol == environment

@@ -24,7 +24,9 @@ from cnns_spectrograms.parameters import (
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
 from cnns_spectrograms.pipelines.modelling.nodes import (
     ActiveRunLogger,
+    draw_images,
     hash_table,
+    open_images,
     predict,
     train,
 )
@@ -77,14 +79,21 @@ def data(tmp_path: Path) -> dict:
         )
         return build_cache(plan, tmp_path / "cache", name)
 
+    records = pd.DataFrame(
+        {"db": "mitdb", "record_id": [*"123"], "fs": 360, "signal_sha256": [*"abc"]}
+    )
+    caches = {
+        "spec_cache": build(windows, "manifest"),
+        "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
+    }
     return {
         "train_index": make_train_index(windows, windows.iloc[:0], BalancingParameters()),
         "windows": windows,
-        "spec_cache": build(windows, "manifest"),
-        "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
-        "signals": signals,
+        "records": records,
         "smote_signals": {},
-        "typical_beats": {},
+        "images": open_images(windows, **caches, spectrogram=SPECTROGRAM),
+        "drawn": draw_images(signals, {}, {}, records, SPECTROGRAM),
+        "caches": caches,
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
@@ -93,21 +102,24 @@ def data(tmp_path: Path) -> dict:
     }
 
 
-def score(model: Any, data: dict, training: TrainingParameters = TRAINING) -> pd.DataFrame:
-    names = ("windows", "spec_cache", "signals", "typical_beats")
-    return predict(model, *(data[name] for name in names), training, data["spectrogram"])
+def fit(data: dict, **changes: Any) -> tuple[Any, pd.DataFrame]:
+    apart = ("caches", "drawn")
+    return train(**{key: value for key, value in (data | changes).items() if key not in apart})
+
+
+def score(model: Any, data: dict) -> pd.DataFrame:
+    return predict(model, data["windows"], data["images"], TRAINING)
 
 
 def test_train_then_predict(data: dict, tmp_path: Path) -> None:
-    model, history = train(**data)
+    model, history = fit(data)
     _, description = model
     assert history["epoch"].tolist() == [0, 1]
     assert description["best_epoch"] == history["val_macro_f1"].idxmax()
     assert description["n_samples"] == 900
-    assert description["spec_cache"] == data["spec_cache"].fingerprint
     # Until the whole run has ended, the same command can use the checkpoints.
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
-    again, history_again = train(**data)
+    again, history_again = fit(data)
     pd.testing.assert_frame_equal(history_again, history)  # its seconds too: nothing was trained
     predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
@@ -117,7 +129,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
 def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     def fingerprint(**changes) -> str:
         clear_checkpoints(data["checkpoints"])
-        (_, description), _ = train(**{**data, **changes})
+        (_, description), _ = fit(data, **changes)
         return description["fingerprint"]
 
     one = fingerprint()
@@ -133,30 +145,34 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     val = windows.index[windows["split"] == "val"]
     windows.loc[val[0], "aami_class"] = "V"  # was N
     assert fingerprint(windows=windows) != one
+    records = data["records"].assign(signal_sha256=[*"abd"])
+    assert fingerprint(records=records) != one
+    assert fingerprint(smote_signals={"AUG/smote": np.zeros(9, np.float32)}) != one
+    other = SPECTROGRAM.model_copy(update={"low_percentile": 2.0})
+    assert fingerprint(spectrogram=other) != one
 
 
 def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:
-    train(**data)  # its run has not ended: the checkpoints are there
+    fit(data)  # its run has not ended: the checkpoints are there
     model = MODEL.model_copy(update={"dropout": 0.1})
     training = TRAINING.model_copy(update={"learning_rate": 1e-3, "num_workers": 1})
     index = data["train_index"].assign(sampling_weight=1.0)
     changes = {"model": model, "training": training, "train_index": index}
     with pytest.raises(ValueError, match="unfinished training") as refusal:
-        train(**{**data, **changes})
+        fit(data, **changes)
     said = str(refusal.value)
     assert "model.dropout is 0.3 in the checkpoint and 0.1 now" in said
     assert "training.learning_rate is 0.0003 in the checkpoint and 0.001 now" in said
     assert "train_index is " in said
     assert said.count(" in the checkpoint and ") == 3
     clear_checkpoints(data["checkpoints"])
-    train(**{**data, **changes})
+    fit(data, **changes)
 
 
-def test_a_cache_made_otherwise_is_refused_before_training(data: dict, tmp_path: Path) -> None:
+def test_a_cache_made_otherwise_is_refused_before_training(data: dict) -> None:
     other = SPECTROGRAM.model_copy(update={"nperseg": 64, "noverlap": 32})
     with pytest.raises(ValueError, match="nperseg is 128 in the cache and 64 in the parameters"):
-        train(**{**data, "spectrogram": other})
-    assert not (tmp_path / "checkpoints").exists()
+        open_images(data["windows"], **data["caches"], spectrogram=other)
 
 
 class TestTablesOfDifferentRuns:
@@ -164,24 +180,23 @@ class TestTablesOfDifferentRuns:
         windows = data["windows"].copy()
         windows.loc[windows["record_id"] == "3", "patient_id"] = "1"
         with pytest.raises(LeakError, match="1"):
-            train(**{**data, "windows": windows})
+            fit(data, windows=windows)
 
     def test_a_train_index_made_before_the_split_changed(self, data: dict) -> None:
         index = data["train_index"].iloc[:-1]
         with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
-            train(**{**data, "train_index": index})
+            fit(data, train_index=index)
 
     def test_windows_that_the_cache_does_not_hold(self, data: dict) -> None:
         windows = data["windows"].copy()
         windows.loc[39, "path"] = "test/mitdb/other.png"
         with pytest.raises(ValueError, match="kedro run --pipelines=feature_engineering"):
-            train(**{**data, "windows": windows})
+            open_images(windows, **data["caches"], spectrogram=SPECTROGRAM)
 
     def test_windows_of_another_length(self, data: dict) -> None:
         windows = data["windows"].assign(n_samples=1080)
-        index = data["train_index"].assign(n_samples=1080)
         with pytest.raises(ValueError, match="other windows"):
-            train(**{**data, "windows": windows, "train_index": index})
+            open_images(windows, **data["caches"], spectrogram=SPECTROGRAM)
 
 
 def test_hash_of_a_table_depends_on_values_and_order() -> None:
@@ -203,10 +218,10 @@ def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
 
 
 def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: dict) -> None:
-    (cached, described), history = train(**data)
+    (cached, described), history = fit(data)
     clear_checkpoints(data["checkpoints"])
     memory = TRAINING.model_copy(update={"images": "memory"})
-    (drawn, described_again), history_again = train(**{**data, "training": memory})
+    (drawn, described_again), history_again = fit(data, training=memory, images=data["drawn"])
     assert described_again["fingerprint"] == described["fingerprint"]
     pd.testing.assert_frame_equal(
         history.drop(columns="seconds"), history_again.drop(columns="seconds")
@@ -214,17 +229,18 @@ def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: d
     for name, tensor in cached.state_dict().items():
         assert torch.equal(tensor, drawn.state_dict()[name]), name
     pd.testing.assert_frame_equal(
-        score((cached, described), data), score((drawn, described), data, memory)
+        score((cached, described), data),
+        score((drawn, described), {**data, "images": data["drawn"]}),
     )
 
 
 def test_rr_intervals_reach_the_network(data: dict) -> None:
     model = MODEL.model_copy(update={"rr_intervals": True})
-    trained, _ = train(**{**data, "model": model})
+    trained, _ = fit(data, model=model)
     before = score(trained, data)
     windows = data["windows"].assign(rr_previous_s=0.3)
     after = score(trained, {**data, "windows": windows})
     assert not np.allclose(before["prob_S"], after["prob_S"])
     clear_checkpoints(data["checkpoints"])
-    plain, _ = train(**data)
+    plain, _ = fit(data)
     pd.testing.assert_frame_equal(score(plain, data), score(plain, {**data, "windows": windows}))

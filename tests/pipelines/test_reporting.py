@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
@@ -14,11 +18,16 @@ from cnns_spectrograms.parameters import (
     SubsetParameters,
 )
 from cnns_spectrograms.pipelines.reporting.nodes import (
+    choose_operating_points,
     compare,
+    compare_ec57,
     compare_pairs,
-    compare_with_reference,
     draw_class_distribution,
+    draw_rank_curves,
     evaluate,
+    evaluate_calibration,
+    find_intervals,
+    write_report,
 )
 
 CLASSES = [*"NSVFQ"]
@@ -129,37 +138,128 @@ def test_parts_of_test_are_scored_with_intervals() -> None:
     subsets = metrics["subsets"]
     assert list(subsets) == ["without_3", "nsv", "svdb"]
     assert subsets["without_3"]["n_beats"] == 20
-    assert subsets["without_3"]["intervals"]["macro_f1"] is None  # one patient
+    intervals = find_intervals(predictions, reporting)
+    assert list(intervals) == ["test", "without_3", "nsv"]
+    assert intervals["without_3"]["scores"]["macro_f1"]["low"] is None  # one patient
     assert subsets["nsv"]["classes"] == ["N", "S", "V"]
     assert subsets["nsv"]["n_beats"] == 24
-    low, high = subsets["nsv"]["intervals"]["macro_f1"]
-    assert low <= subsets["nsv"]["macro_f1"] <= high
+    score = intervals["nsv"]["scores"]["macro_f1"]
+    assert score["estimate"] == pytest.approx(subsets["nsv"]["macro_f1"])
+    assert score["low"] <= score["estimate"] <= score["high"]
     assert "no beat" in subsets["svdb"]["left_out"]
-    assert metrics["test"]["intervals"]["n_patients"] == 2
+    assert intervals["test"]["n_patients"] == 2
 
 
-def test_a_beat_without_a_window_is_missed() -> None:
-    predictions = make_predictions(0)
-    predictions["sample"] = predictions["beat_idx"] * 300
+def write_reference(folder, predictions: pd.DataFrame) -> None:
+    """Write the test beats as the annotation files of a database at 360 Hz."""
+    import wfdb
+
+    symbol_of = {"N": "N", "S": "A", "V": "V", "F": "F", "Q": "Q"}
+    (folder / "mitdb").mkdir(exist_ok=True)
     test = predictions[predictions["split"] == "test"]
-    beats = test[["db", "record_id", "sample", "aami_class"]].assign(fs=360)
-    lost = beats.index[5]
-    table = compare_with_reference(predictions.drop(index=lost), beats).set_index("record")
-    assert list(table.index) == ["mitdb/2", "mitdb/3", "gross", "average"]
-    assert table.loc["gross", ["qrs_tp", "qrs_fn", "qrs_fp"]].tolist() == [39, 1, 0]
-    kept = test.drop(index=lost)
-    called = kept["predicted"] == "V"
-    assert table.loc["gross", "veb_tp"] == (called & (kept["aami_class"] == "V")).sum()
-    # A fusion or unclassifiable beat called V is no false positive.
-    wrong = called & kept["aami_class"].isin(["N", "S"])
-    assert table.loc["gross", "veb_fp"] == wrong.sum()
+    for record_id, rows in test.groupby("record_id"):
+        wfdb.wrann(
+            str(record_id),
+            "atr",
+            rows["sample"].to_numpy(),
+            [symbol_of[name] for name in rows["aami_class"]],
+            fs=360,
+            write_dir=str(folder / "mitdb"),
+        )
+
+
+class TestEc57:
+    RECORDS = pd.DataFrame({"fs": [360]})
+
+    @pytest.fixture
+    def predictions(self) -> pd.DataFrame:
+        table = make_predictions(0)
+        table["sample"] = 500 + table["beat_idx"] * 300
+        return table
+
+    def test_a_beat_without_a_window_is_missed(self, predictions, tmp_path) -> None:
+        write_reference(tmp_path, predictions)
+        lost = predictions.index[predictions["split"] == "test"][5]
+        reporting = ReportingParameters(learning_period_s=0)
+        summary, table = compare_ec57(
+            predictions.drop(index=lost), self.RECORDS, tmp_path, reporting
+        )
+        assert table["record"].tolist() == ["mitdb/2", "mitdb/3", "gross", "average"]
+        assert summary["gross"]["QRS"] == {"Se": 39 / 40, "+P": 1.0}
+        kept = predictions.drop(index=lost)
+        kept = kept[kept["split"] == "test"]
+        called = kept["predicted"] == "V"
+        right = (called & (kept["aami_class"] == "V")).sum()
+        # A fusion or unclassifiable beat called V is no false positive.
+        wrong = (called & kept["aami_class"].isin(["N", "S"])).sum()
+        assert summary["gross"]["VEB"]["+P"] == pytest.approx(right / (right + wrong))
+
+    def test_the_learning_period_leaves_out_what_comes_before(self, predictions, tmp_path) -> None:
+        write_reference(tmp_path, predictions)
+        reporting = ReportingParameters(learning_period_s=(500 + 10 * 300 - 100) / 360)
+        summary, _ = compare_ec57(predictions, self.RECORDS, tmp_path, reporting)
+        assert np.sum(summary["matrix"]) == 20  # the last 10 of 20 beats, twice
+
+    def test_an_annotation_file_takes_the_place_of_predictions(self, predictions, tmp_path) -> None:
+        write_reference(tmp_path, predictions)
+        for path in (tmp_path / "mitdb").glob("*.atr"):
+            path.with_suffix(".qrs").write_bytes(path.read_bytes())
+        reporting = ReportingParameters(learning_period_s=0, test_annotator="qrs")
+        summary, _ = compare_ec57(predictions, self.RECORDS, tmp_path, reporting)
+        assert np.trace(summary["matrix"]) == np.sum(summary["matrix"]) == 40
+
+    def test_missing_recordings_leave_it_out_with_a_reason(self, predictions, tmp_path) -> None:
+        summary, table = compare_ec57(predictions, self.RECORDS, tmp_path, REPORTING)
+        assert "no annotation file" in summary["left_out"]
+        assert table.empty
+
+    def test_sliding_windows_leave_it_out(self, predictions, tmp_path) -> None:
+        sliding = predictions.assign(beat_idx=-1)
+        summary, _ = compare_ec57(sliding, self.RECORDS, tmp_path, REPORTING)
+        assert "windows slide" in summary["left_out"]
+
+
+class TestOperatingPoints:
+    def test_val_chooses_and_test_is_scored(self) -> None:
+        predictions = make_predictions(0)
+        locked = choose_operating_points(predictions)
+        assert locked["fitted_on"]["patients"] == ["1"]
+        calibration, figure = evaluate_calibration(predictions, locked, MODEL, SPLIT, REPORTING)
+        assert calibration["before_temperature"]["n_beats"] == 40
+        assert set(calibration["operating_points"]) == set(locked["points"])
+        assert figure.get_suptitle().startswith("synthetic data")
+
+    def test_what_test_holds_changes_nothing_that_is_locked(self) -> None:
+        predictions = make_predictions(0)
+        other = predictions.copy()
+        other.loc[other["split"] == "test", "aami_class"] = "V"
+        assert choose_operating_points(predictions) == choose_operating_points(other)
+
+    def test_a_patient_of_test_in_val_stops_it(self) -> None:
+        predictions = make_predictions(0)
+        predictions.loc[predictions["split"] == "val", "patient_id"] = "2"
+        locked = choose_operating_points(predictions)
+        with pytest.raises(LeakError, match="patients 2"):
+            evaluate_calibration(predictions, locked, MODEL, SPLIT, REPORTING)
+
+    def test_points_of_an_earlier_model_stop_it(self) -> None:
+        locked = choose_operating_points(make_predictions(0))
+        with pytest.raises(ValueError, match="other predictions of val"):
+            evaluate_calibration(make_predictions(1), locked, MODEL, SPLIT, REPORTING)
+
+
+def test_rank_curves_name_what_is_not_defined() -> None:
+    figure = draw_rank_curves(make_predictions(1, "NSV"), MODEL, SPLIT, REPORTING)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "F: not defined" in labels
+    assert any(label.startswith("S: AUC 0.") for label in labels)
 
 
 def test_every_pair_of_models_is_compared_on_test() -> None:
     by_model = {name: make_predictions(seed) for seed, name in enumerate("abc")}
     reporting = ReportingParameters(n_resamples=100)
     table = compare_pairs(reporting, **by_model)
-    assert list(zip(table["first"], table["second"], strict=True))[::2] == [
+    assert list(dict.fromkeys(zip(table["first"], table["second"], strict=True))) == [
         ("a", "b"),
         ("a", "c"),
         ("b", "c"),
@@ -171,3 +271,43 @@ def test_every_pair_of_models_is_compared_on_test() -> None:
     found = table[table["score"] == "accuracy"].set_index(["first", "second"])["difference"]
     assert found["a", "c"] == pytest.approx(accuracy["a"] - accuracy["c"])
     assert compare_pairs(reporting, a=by_model["a"]).empty
+
+
+def test_a_test_split_of_one_record_with_two_classes_gives_a_report(tmp_path) -> None:
+    """The poorest split there can be: each score is a number, or a dash with its reason."""
+    predictions = make_predictions(4, "NV")
+    predictions["sample"] = 500 + predictions["beat_idx"] * 300
+    predictions = predictions[predictions["record_id"] != "3"].reset_index(drop=True)
+    write_reference(tmp_path, predictions)
+    reporting = ReportingParameters(n_resamples=100, learning_period_s=0)
+    metrics, _, errors, *_ = evaluate(predictions, HISTORY, MODEL, SPLIT, reporting)
+    summary, _ = compare_ec57(predictions, TestEc57.RECORDS, tmp_path, reporting)
+    locked = choose_operating_points(predictions)
+    calibration, _ = evaluate_calibration(predictions, locked, MODEL, SPLIT, reporting)
+    intervals = find_intervals(predictions, reporting)
+    comparison, _ = compare(SPLIT, reporting, a=metrics)
+    items = {
+        "metrics": metrics,
+        "intervals": intervals,
+        "ec57_summary": summary,
+        "calibration": calibration,
+        "errors_by_record": errors,
+    }
+    for value in (metrics, intervals, summary, calibration):
+        json.dumps(value, allow_nan=False)
+    assert summary["gross"]["SVEB"]["Se"] is None
+    assert intervals["test"]["scores"]["f1_S"]["estimate"] is None
+    pictures = ("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples")
+    html = write_report(
+        predictions,
+        SPLIT,
+        reporting,
+        comparison,
+        compare_pairs(reporting, a=predictions),
+        *[b"png"] * 3,
+        **{f"{name}.a": value for name, value in items.items()},
+        **{f"{name}.a": b"png" for name in pictures},
+    )
+    assert "one patient: no interval can be given" in html
+    assert re.search(r"\bnan\b", html, re.IGNORECASE) is None
+    assert f"{metrics['test']['macro_f1']:.3f}" in html

@@ -29,7 +29,10 @@ _CHUNK_BYTES = 1 << 20
 # reaches so many millivolts.
 _MOST_MV = 20.0
 
-_TIME_NAMES = ("time", "elapsed", "seconds", "timestamp", "sec", "t", "ms", "milliseconds")
+_TIME_NAMES = (
+    *("time", "elapsed", "seconds", "timestamp", "sec", "t", "ms", "milliseconds"),
+    *("tiempo", "temps", "zeit"),
+)
 _INDEX_NAMES = ("sample", "index", "", "n", "no", "row")
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
 
@@ -224,7 +227,13 @@ def _measure_rate(path: Path, layout: _Layout, time: int | None) -> float:
         parts = cells.str.split(":", expand=True).astype(float).to_numpy()
         times = parts @ 60.0 ** np.arange(parts.shape[1])[::-1]
     else:
-        times = pd.to_datetime(cells).to_numpy().astype("datetime64[ns]").astype(np.int64) / 1e9
+        times = (
+            pd.to_datetime(cells, format="ISO8601")
+            .to_numpy()
+            .astype("datetime64[ns]")
+            .astype(np.int64)
+            / 1e9
+        )
     span = times[-1] - times[0]
     if len(times) < 2 or not (np.isfinite(span) and span > 0) or (np.diff(times) < 0).any():
         raise RecordError(
@@ -295,9 +304,9 @@ def _copy_numbers(
     options = _read_options(layout, chosen, dtype=np.float64)
     n_rows = 0
     with tempfile.TemporaryFile() as file:
-        with pd.read_csv(path, chunksize=_CHUNK_ROWS, index_col=False, **options) as chunks:
+        with pd.read_csv(path, chunksize=_CHUNK_ROWS, **options) as chunks:
             for chunk in chunks:
-                numbers = chunk[list(chosen)].to_numpy(np.float32)
+                numbers = np.array(chunk[list(chosen)], dtype=np.float32)
                 numbers[~np.isfinite(numbers)] = np.nan
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)

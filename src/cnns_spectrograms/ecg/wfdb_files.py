@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,25 +121,42 @@ def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:
     return np.unique(annotations.loc[is_beat, "sample"].to_numpy(np.int64))
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """A stretch of a record that one header describes, or that nothing does.
+
+    Attributes:
+        path: of the header, without extension; None where there is no signal.
+        start: its first frame in the record.
+        length: frames.
+        header: as wfdb reads it.
+    """
+
+    path: Path | None
+    start: int
+    length: int
+    header: Any
+
+
 def _open(name: str, path: Path) -> Recording:
     import wfdb
 
     header = _read_header(name, path)
+    frame_fs = float(header.fs)
     if isinstance(header, wfdb.MultiRecord):
-        layout = _check_segments(name, path, header)
-        n_frames, frame_fs = int(header.sig_len), float(header.fs)
+        layout, segments = _list_segments(name, path, header)
     else:
         layout = header
-        n_frames, frame_fs = _check_single(name, path, header), float(header.fs)
+        segments = [_Segment(path, 0, _check_single(name, path, header), header)]
+    n_frames = segments[-1].start + segments[-1].length
     check_shape(name, frame_fs, n_frames, len(layout.sig_name))
-    units = dict(enumerate(layout.units or []))
     per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
     bad = [n for n in per_frame.values() if not 0 < n * frame_fs <= MAX_FS_HZ]
     if bad:
         raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
-    voltages = {
-        i: text for i, text in enumerate(name_leads(layout.sig_name)) if units[i] in MV_PER_UNIT
-    }
+    units = {i: _unit_of(name, layout, segments, i) for i in per_frame}
+    names = name_leads(layout.sig_name)
+    voltages = {i: names[i] for i in per_frame if units[i] in MV_PER_UNIT}
     if not voltages:
         raise RecordError(
             f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
@@ -160,41 +178,81 @@ def _open(name: str, path: Path) -> Recording:
         lead_names=tuple(voltages[i] for i in kept),
         n_samples=n_samples,
         reference=reference,
-        read_lead=partial(_read, name, path, kept, n),
+        read_lead=partial(_read, name, segments, layout, kept, n),
         path=path,
     )
 
 
+def _find_channel(layout: Any, segment: _Segment, index: int) -> int | None:
+    """Return the position in a segment of a signal of the record: by name in a variable layout."""
+    names = segment.header.sig_name
+    if names == layout.sig_name:  # two signals may have one name
+        return index
+    return names.index(layout.sig_name[index]) if layout.sig_name[index] in names else None
+
+
+def _unit_of(name: str, layout: Any, segments: list[_Segment], index: int) -> str | None:
+    """Return the unit of a signal, the same in every segment that holds it."""
+    found = set()
+    for segment in segments:
+        channel = None if segment.path is None else _find_channel(layout, segment, index)
+        if channel is not None:
+            found.add((segment.header.units[channel], segment.header.samps_per_frame[channel] or 1))
+    if len(found) > 1:
+        raise RecordError(
+            f"{name}: signal {layout.sig_name[index]} has several units or rates, {sorted(found)}; "
+            f"expected one; give its segments as records of their own"
+        )
+    return next(iter(found))[0] if found else None
+
+
 def _read(
-    name: str, path: Path, kept: list[int], per_frame: int, lead: int, start: int, stop: int
+    name: str,
+    segments: list[_Segment],
+    layout: Any,
+    kept: list[int],
+    per_frame: int,
+    lead: int,
+    start: int,
+    stop: int,
 ) -> NDArray[np.floating]:
-    """Read a stretch of a lead through wfdb, whole frames, mV."""
+    """Read a stretch of a lead through wfdb, whole frames, mV; NaN where no segment has it."""
     import wfdb
 
     first, last = start // per_frame, -(-stop // per_frame)
-    try:
-        found = wfdb.rdrecord(
-            str(path),
-            sampfrom=first,
-            sampto=last,
-            channels=[kept[lead]],
-            smooth_frames=False,
-            ignore_skew=True,
-        )
-        signal: NDArray[np.floating] = found.e_p_signal[0]
-        # A variable layout may give each segment a unit of its own; wfdb then names none.
-        factor = MV_PER_UNIT[found.units[0]] if found.units and found.units[0] else 1.0
-    except Exception as error:
-        raise RecordError(
-            f"{name}: found a corrupt signal file at samples {start} to {stop} "
-            f"({type(error).__name__}: {error}); copy or download the record again"
-        ) from error
-    signal = signal[start - first * per_frame :][: stop - start]
-    return signal if factor == 1 else signal * factor
+    signal = np.full((last - first) * per_frame, np.nan)
+    for segment in segments:
+        begin = max(first, segment.start)
+        end = min(last, segment.start + segment.length)
+        if begin >= end or segment.path is None:
+            continue
+        channel = _find_channel(layout, segment, kept[lead])
+        if channel is None:
+            continue
+        try:
+            found = wfdb.rdrecord(
+                str(segment.path),
+                sampfrom=begin - segment.start,
+                sampto=end - segment.start,
+                channels=[channel],
+                smooth_frames=False,
+                ignore_skew=True,
+            )
+            piece = found.e_p_signal[0] * MV_PER_UNIT[found.units[0]]
+            signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
+        except Exception as error:
+            raise RecordError(
+                f"{name}: found a corrupt signal file of {segment.path.name} at samples {start} to "
+                f"{stop} ({type(error).__name__}: {error}); copy or download the record again"
+            ) from error
+    return signal[start - first * per_frame :][: stop - start]
 
 
-def _read_header(name: str, path: Path) -> Any:
-    """Return what wfdb makes of a header that has passed the checks of its text."""
+def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
+    """Return what wfdb makes of a header that has passed the checks of its text.
+
+    A segment may be of length 0: it then only says what signals there are.
+    """
     import wfdb
 
     file = path.with_name(f"{path.name}.hea")
@@ -217,7 +275,7 @@ def _read_header(name: str, path: Path) -> Any:
             f"{name}: found {' '.join(fields)[:80]!r} at the head of {file}; expected name, "
             f"number of signals, sampling rate and length"
         ) from None
-    check_shape(name, fs, n_samples, n_signals)
+    check_shape(name, fs, 2 if is_segment and n_samples == 0 else n_samples, n_signals)
     if len(lines) > MAX_SEGMENTS:
         raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
     for line in lines[1:]:
@@ -261,34 +319,44 @@ def _check_single(name: str, path: Path, header: Any) -> int:
     return int(n_frames)
 
 
-def _check_segments(name: str, path: Path, header: Any) -> Any:
-    """Check the segments of a record; return the header that describes its signals."""
+def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segment]]:
+    """Return the header that describes a record's signals, and its checked segments."""
     total = sum(header.seg_len)
     if total != header.sig_len or total > MAX_DURATION_S * header.fs or min(header.seg_len) < 0:
         raise RecordError(
             f"{name}: found segments of {total} samples together; expected {header.sig_len} as in "
             f"the first line; copy or download the header again"
         )
+    segments: list[_Segment] = []
+    headers: dict[str, Any] = {}
+    start = 0
     layout = None
-    for segment, length in zip(header.seg_name, header.seg_len, strict=True):
-        if segment == "~":
+    for text, length in zip(header.seg_name, header.seg_len, strict=True):
+        if text == "~":
+            segments.append(_Segment(None, start, length, None))
+            start += length
             continue
-        each = path.with_name(segment)
-        part = _read_header(f"{name}/{segment}", each)
+        each = path.with_name(text)
+        if text not in headers:
+            headers[text] = _read_header(f"{name}/{text}", each, is_segment=True)
+        part = headers[text]
         if not hasattr(part, "file_name") or float(part.fs) != float(header.fs):
             raise RecordError(
-                f"{name}: segment {segment} has segments of its own or another sampling rate; "
+                f"{name}: segment {text} has segments of its own or another sampling rate; "
                 f"expected one segment at {header.fs:g} Hz"
             )
-        if length and _check_single(f"{name}/{segment}", each, part) < length:
-            raise RecordError(
-                f"{name}: segment {segment} has fewer samples than the {length} of the header; "
-                f"copy or download the record again"
-            )
+        if length:
+            if _check_single(f"{name}/{text}", each, part) < length:
+                raise RecordError(
+                    f"{name}: segment {text} has fewer samples than the {length} of the header; "
+                    f"copy or download the record again"
+                )
+            segments.append(_Segment(each, start, length, part))
+        start += length
         layout = layout or part  # the layout header itself, or the first segment
-    if layout is None or len(layout.sig_name or ()) != header.n_sig:
+    if layout is None or not segments or len(layout.sig_name or ()) != header.n_sig:
         raise RecordError(
             f"{name}: found no segment with the {header.n_sig} signals of the header; copy or "
             f"download the record again"
         )
-    return layout
+    return layout, segments

@@ -1,13 +1,17 @@
-"""Intervals of scores by bootstrap over patients, and paired differences between models.
+"""Percentile bootstrap over patients: intervals of a model's scores, and of two models' difference.
 
-Beats of one patient resemble each other, so patients are drawn, never beats: an interval then says
-how the score would vary with other patients (Efron and Tibshirani 1993, An Introduction to the
-Bootstrap, section 13.3, percentile intervals).
+Beats of one patient resemble each other, so patients are drawn, with replacement, and never beats
+(Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 16, with the
+cluster as the unit). A resample is a vector of how often each patient was drawn; every score is
+computed from sums over patients, so that no beat is touched again.
+
+Shapes: B resamples, M patients, K classes, E score bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,61 +20,83 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
-_KEYS = ("accuracy", "macro_f1")
+N_BINS = 1024
+"""Most distinct scores of a class's own beats that ranking scores keep apart, see `_Ranking`."""
+
+FEW_PATIENTS = 10
+"""Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
+
+_CHUNK = 128  # resamples at once: bounds memory, and keeps temporaries near the cache
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """Histograms of one class's probability, by patient: `(M, E)` of its own and of other beats.
+
+    Bins ascend. Where a class has at most `N_BINS` distinct scores there is a bin for each of
+    them and one for the gap above it, and AUC and average precision are exact. Where it has more,
+    that many quantiles take their place, which moves either by some 1e-4.
+    """
+
+    own_ME: NDArray[np.float64]
+    other_ME: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PatientCounts:
+    """What a split's predictions are reduced to: all that scores need, by patient.
+
+    Attributes:
+        classes: K class names.
+        patients: M patient ids.
+        confusion: `(M, K, K)` counts, rows the truth, columns the predictions.
+        rankings: for each class the histograms of its probability.
+    """
+
+    classes: tuple[str, ...]
+    patients: tuple[str, ...]
+    confusion: NDArray[np.float64]
+    rankings: tuple[_Ranking, ...]
 
 
 def count_by_patient(
     predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> tuple[list[str], NDArray[np.int64]]:
-    """Count a confusion matrix for each patient.
+) -> PatientCounts:
+    """Reduce predictions to counts by patient.
 
     Args:
-        predictions: one row a beat; reads patient_id, aami_class and predicted.
-        classes: K class names.
-
-    Returns:
-        The patients, sorted, and int64 (n_patients, K, K): rows the truth, columns the predictions.
+        predictions: one row a beat, of one split; reads split, patient_id, aami_class, predicted
+            and ``prob_<class>``.
+        classes: all K class names.
 
     Raises:
-        ValueError: no row, or an unknown class.
+        ValueError: there is no row, more than one split, or an unknown class.
     """
-    if predictions.empty:
-        raise ValueError("predictions hold no row; expected one a beat")
+    splits = sorted(predictions["split"].astype(str).unique())
+    if len(splits) != 1:
+        raise ValueError(
+            f"predictions hold the splits {', '.join(splits) or 'none'}; expected one, so that no "
+            f"patient of another is drawn"
+        )
     index = pd.Index(list(classes))
-    truth, predicted = (
-        index.get_indexer(pd.Index(predictions[name].astype(object)))
-        for name in ("aami_class", "predicted")
-    )
+    truth = index.get_indexer(pd.Index(predictions["aami_class"].astype(object)))
+    predicted = index.get_indexer(pd.Index(predictions["predicted"].astype(object)))
     if (truth < 0).any() or (predicted < 0).any():
-        raise ValueError(f"predictions hold classes other than {list(classes)}")
+        raise ValueError(f"predictions hold a class other than {', '.join(classes)}")
     codes, patients = pd.factorize(predictions["patient_id"].astype(str), sort=True)
-    k = len(classes)
-    flat = (codes * k + truth) * k + predicted
-    counts = np.bincount(flat, minlength=len(patients) * k * k)
-    return list(patients), counts.reshape(len(patients), k, k).astype(np.int64)
-
-
-def score_matrices(
-    matrices: NDArray[np.floating | np.integer],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Score many confusion matrices at once.
-
-    Args:
-        matrices: (..., K, K) counts.
-
-    Returns:
-        accuracy (...), macro F1 (...) over the classes present in the truth, and F1 by class
-        (..., K), NaN for a class without a true beat.
-    """
-    counts = np.asarray(matrices, dtype=np.float64)
-    tp = np.diagonal(counts, axis1=-2, axis2=-1)
-    support, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        f1 = np.where(support > 0, 2 * tp / (support + predicted), np.nan)
-        accuracy = tp.sum(axis=-1) / support.sum(axis=-1)
-    present = support > 0
-    macro = np.where(present, f1, 0).sum(axis=-1) / np.maximum(present.sum(axis=-1), 1)
-    return accuracy, macro, f1
+    n_patients, n_classes = len(patients), len(classes)
+    cell = (codes * n_classes + truth) * n_classes + predicted
+    confusion = np.bincount(cell, minlength=n_patients * n_classes**2)
+    rankings = []
+    for k, name in enumerate(classes):
+        score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
+        rankings.append(_rank(score, truth == k, codes, n_patients))
+    return PatientCounts(
+        tuple(classes),
+        tuple(patients.tolist()),
+        confusion.reshape(n_patients, n_classes, n_classes).astype(np.float64),
+        tuple(rankings),
+    )
 
 
 def bootstrap_scores(
@@ -81,41 +107,48 @@ def bootstrap_scores(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return percentile intervals of accuracy, macro F1 and each class's F1.
+    """Return the scores of one split's predictions with percentile intervals over patients.
 
-    A resample that holds no beat of a class says nothing of that class's F1, and its macro F1 is
-    the mean over the classes that it holds.
+    In a resample without a class that class has no score, and the macro means are over the
+    classes that are there, as they are in the split itself. An interval is None where fewer than
+    two patients hold what it is about, since a single patient says nothing about another.
 
     Args:
-        predictions: one row a beat; reads patient_id, aami_class and predicted.
-        classes: K class names.
-        n_resamples: draws of as many patients as there are, with replacement.
-        level: of the intervals.
+        predictions: see `count_by_patient`.
+        classes: all class names.
+        n_resamples: B.
+        level: coverage aimed at.
         seed: of the draws.
 
     Returns:
-        n_patients, n_resamples, level; accuracy and macro_f1, each [low, high]; f1: class ->
-        [low, high], and resamples_with: class -> the share of resamples that hold it. An interval
-        is None with fewer than two patients, or where no resample holds the class.
+        JSON-ready: n_patients, n_resamples, level, seed; patients_by_class (how many patients hold
+        each class, and the share of its beats in the one with most); cautions, in words; scores:
+        name -> estimate, low, high and n_resamples_defined, for accuracy, kappa, macro_f1,
+        macro_precision, macro_recall, and f1, precision, recall, roc_auc and average_precision of
+        each class, as in ``f1_S``.
 
     Raises:
-        ValueError: as `count_by_patient`.
+        ValueError: as `count_by_patient`; n_resamples below 1, or a level outside (0, 1).
     """
-    patients, counts = count_by_patient(predictions, classes)
-    accuracy, macro, f1 = score_matrices(_resample(counts, n_resamples, seed))
-    enough = len(patients) > 1
+    counts = count_by_patient(predictions, classes)
+    drawn = _draw(len(counts.patients), n_resamples, level, seed)
+    resampled = _score(counts, drawn)
+    estimates = _score(counts, np.ones((1, len(counts.patients))))
+    spread = _describe_classes(counts)
+    scores = {
+        name: _interval(
+            estimates[name][0], values, level, _patients_behind(name, spread, counts) > 1
+        )
+        for name, values in resampled.items()
+    }
     return {
-        "n_patients": len(patients),
+        "n_patients": len(counts.patients),
         "n_resamples": n_resamples,
         "level": level,
-        "accuracy": _interval(accuracy, level) if enough else None,
-        "macro_f1": _interval(macro, level) if enough else None,
-        "f1": {
-            name: _interval(f1[:, k], level) if enough else None for k, name in enumerate(classes)
-        },
-        "resamples_with": {
-            name: float(np.isfinite(f1[:, k]).mean()) for k, name in enumerate(classes)
-        },
+        "seed": seed,
+        "patients_by_class": spread,
+        "cautions": _caution(spread, len(counts.patients)),
+        "scores": scores,
     }
 
 
@@ -128,64 +161,215 @@ def bootstrap_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return the difference of two models on the same beats, first minus second.
+    """Return score differences of two models on the same beats, with paired intervals.
 
-    Both are scored on the same draws of patients, so what patients have in common drops out.
-
-    Args:
-        first: predictions of one model.
-        second: predictions of the other, of the same beats in any order.
-        classes: K class names.
-        n_resamples: draws.
-        level: of the intervals.
-        seed: of the draws.
+    Both models are scored on the same draws of patients, so what a draw makes easy or hard for
+    both cancels.
 
     Returns:
-        For accuracy and macro_f1: difference, interval [low, high] (None with one patient), and
-        share_above_zero, the share of draws in which the first is better.
+        JSON-ready: n_patients, n_resamples, level, seed; differences: name -> estimate (first less
+        second), low, high, n_resamples_defined and share_above_zero (of the resamples).
 
     Raises:
-        ValueError: the two hold other beats, or other truths of them.
+        ValueError: the tables are not of the same beats with the same truth, or as
+            `bootstrap_scores`.
     """
-    keys = ["row_id", "aami_class"]
-    if (
-        not first[keys]
-        .sort_values("row_id", ignore_index=True)
-        .equals(second[keys].sort_values("row_id", ignore_index=True))
-    ):
+    keys = ["row_id", "patient_id", "aami_class"]
+    tables = [
+        table.sort_values("row_id", ignore_index=True).astype(dict.fromkeys(keys, str))
+        for table in (first, second)
+    ]
+    if not tables[0][keys].equals(tables[1][keys]):
         raise ValueError(
-            "the two models were scored on other beats; a paired comparison needs the same row_id "
-            "and aami_class in both"
+            f"the models were scored on different beats ({len(first)} and {len(second)} rows); "
+            f"score both on the same split before comparing them"
         )
-    scores = []
-    for predictions in (first, second):
-        patients, counts = count_by_patient(predictions, classes)
-        whole = score_matrices(counts.sum(axis=0))
-        scores.append((whole, score_matrices(_resample(counts, n_resamples, seed))))
-    result: dict[str, Any] = {}
-    for i, key in enumerate(_KEYS):
-        draws = scores[0][1][i] - scores[1][1][i]
-        result[key] = {
-            "difference": float(scores[0][0][i] - scores[1][0][i]),
-            "interval": _interval(draws, level) if len(patients) > 1 else None,
-            "share_above_zero": float((draws > 0).mean()),
+    counts = [count_by_patient(table, classes) for table in tables]
+    n_patients = len(counts[0].patients)
+    drawn = _draw(n_patients, n_resamples, level, seed)
+    once = np.ones((1, n_patients))
+    resampled = [_score(of_model, drawn) for of_model in counts]
+    estimates = [_score(of_model, once) for of_model in counts]
+    spread = _describe_classes(counts[0])
+    differences = {}
+    for name in resampled[0]:
+        values = resampled[0][name] - resampled[1][name]
+        found = _interval(
+            estimates[0][name][0] - estimates[1][name][0],
+            values,
+            level,
+            _patients_behind(name, spread, counts[0]) > 1,
+        )
+        defined = values[np.isfinite(values)]
+        # A tie is half a win, so that a model against itself gives 0.5.
+        wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)
+        found["share_above_zero"] = float(wins) if found["low"] is not None else None
+        differences[name] = found
+    return {
+        "n_patients": n_patients,
+        "n_resamples": n_resamples,
+        "level": level,
+        "seed": seed,
+        "differences": differences,
+    }
+
+
+def _rank(
+    score: NDArray[np.float64],
+    is_own: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    n_patients: int,
+) -> _Ranking:
+    own = np.unique(score[is_own])
+    if len(own) > N_BINS:
+        own = np.unique(np.quantile(own, np.linspace(0, 1, N_BINS), method="nearest"))
+    # Each own score begins a bin, and the next number above it another, for the gap.
+    edges = np.unique(np.concatenate([own, np.nextafter(own, np.inf)]))
+    bins = np.searchsorted(edges, score, side="right")  # 0: below every own score
+    n_bins = len(edges) + 1
+
+    def count(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        cell = codes[rows] * n_bins + bins[rows]
+        counts = np.bincount(cell, minlength=n_patients * n_bins)
+        return counts.reshape(n_patients, n_bins).astype(np.float64)
+
+    return _Ranking(count(is_own), count(~is_own))
+
+
+def _draw(n_patients: int, n_resamples: int, level: float, seed: int) -> NDArray[np.float64]:
+    """Return how often each patient is drawn, (B, M)."""
+    if n_resamples < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"n_resamples is {n_resamples} and level {level}; expected at least one resample and a "
+            f"level between 0 and 1"
+        )
+    rng = np.random.default_rng(seed)
+    shares = np.full(n_patients, 1 / n_patients)
+    return rng.multinomial(n_patients, shares, size=n_resamples).astype(np.float64)
+
+
+def _score(counts: PatientCounts, drawn_BM: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return every score of every resample, (B,) each, NaN where it is not defined."""
+    matrix_BKK = np.tensordot(drawn_BM, counts.confusion, axes=1)
+    right_BK = np.einsum("bkk->bk", matrix_BKK)
+    truth_BK, called_BK = matrix_BKK.sum(axis=2), matrix_BKK.sum(axis=1)
+    total_B = truth_BK.sum(axis=1)
+    present_BK = truth_BK > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recall_BK = right_BK / truth_BK
+        precision_BK = np.where(present_BK, right_BK / called_BK, np.nan)
+        f1_BK = np.where(present_BK, 2 * right_BK / (truth_BK + called_BK), np.nan)
+        accuracy_B = right_BK.sum(axis=1) / total_B
+        chance_B = (truth_BK * called_BK).sum(axis=1) / total_B**2
+        kappa_B = np.where(chance_B < 1, (accuracy_B - chance_B) / (1 - chance_B), np.nan)
+    n_present_B = present_BK.sum(axis=1)
+
+    def mean_present(values_BK: NDArray[np.float64]) -> NDArray[np.float64]:
+        # A class that is there but never predicted counts 0.
+        return np.nan_to_num(np.where(present_BK, values_BK, 0)).sum(axis=1) / n_present_B
+
+    scores = {
+        "accuracy": accuracy_B,
+        "kappa": kappa_B,
+        "macro_f1": mean_present(f1_BK),
+        "macro_precision": mean_present(precision_BK),
+        "macro_recall": mean_present(recall_BK),
+    }
+    for k, name in enumerate(counts.classes):
+        scores[f"f1_{name}"] = f1_BK[:, k]
+        scores[f"precision_{name}"] = precision_BK[:, k]
+        scores[f"recall_{name}"] = recall_BK[:, k]
+        auc, average_precision = _score_ranking(counts.rankings[k], drawn_BM)
+        scores[f"roc_auc_{name}"] = auc
+        scores[f"average_precision_{name}"] = average_precision
+    return scores
+
+
+def _score_ranking(
+    ranking: _Ranking, drawn_BM: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ROC AUC and average precision of every resample, (B,) each."""
+    auc, average_precision = np.full((2, len(drawn_BM)), np.nan)
+    if ranking.own_ME.sum() == 0 or ranking.other_ME.sum() == 0:
+        return auc, average_precision
+    # Patients without either kind of beat drop out of a product.
+    holds_own, holds_other = ranking.own_ME.any(axis=1), ranking.other_ME.any(axis=1)
+    own_ME, other_ME = ranking.own_ME[holds_own], ranking.other_ME[holds_other]
+    for start in range(0, len(drawn_BM), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        own_BE = drawn_BM[rows][:, holds_own] @ own_ME
+        other_BE = drawn_BM[rows][:, holds_other] @ other_ME
+        n_own_B, n_other_B = own_BE.sum(axis=1), other_BE.sum(axis=1)
+        below_BE = np.cumsum(other_BE, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pairs_B = np.einsum("be,be->b", own_BE, below_BE - other_BE / 2)
+            auc[rows] = pairs_B / (n_own_B * n_other_B)
+            # From the top: beats at or above each bin.
+            own_above_BE = n_own_B[:, None] - np.cumsum(own_BE, axis=1) + own_BE
+            other_above_BE = n_other_B[:, None] - below_BE + other_BE
+            precision_BE = own_above_BE / (own_above_BE + other_above_BE)
+            np.nan_to_num(precision_BE, copy=False)  # bins above every beat drawn
+            precision_B = np.einsum("be,be->b", own_BE, precision_BE) / n_own_B
+            average_precision[rows] = np.where(n_other_B > 0, precision_B, np.nan)
+    return auc, average_precision
+
+
+def _interval(
+    estimate: float, values: NDArray[np.float64], level: float, enough: bool
+) -> dict[str, Any]:
+    defined = values[np.isfinite(values)]
+    low = high = None
+    if enough and len(defined) and np.isfinite(estimate):
+        tail = (1 - level) / 2
+        low, high = (float(value) for value in np.quantile(defined, [tail, 1 - tail]))
+    return {
+        "estimate": float(estimate) if np.isfinite(estimate) else None,
+        "low": low,
+        "high": high,
+        "n_resamples_defined": len(defined),
+    }
+
+
+def _describe_classes(counts: PatientCounts) -> dict[str, dict[str, Any]]:
+    """Return how the beats of each class are shared out among patients."""
+    beats_MK = counts.confusion.sum(axis=2)
+    found = {}
+    for k, name in enumerate(counts.classes):
+        total = beats_MK[:, k].sum()
+        most = int(beats_MK[:, k].argmax())
+        found[name] = {
+            "n_patients": int((beats_MK[:, k] > 0).sum()),
+            "largest_patient": counts.patients[most] if total else None,
+            "largest_share": float(beats_MK[most, k] / total) if total else None,
         }
-    return result
+    return found
 
 
-def _resample(counts: NDArray[np.int64], n_resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return (n_resamples, K, K): the summed matrices of patients drawn with replacement."""
-    n = len(counts)
-    draws = np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))
-    times = np.zeros((n_resamples, n))
-    np.add.at(times, (np.arange(n_resamples)[:, None], draws), 1)
-    flat = times @ counts.reshape(n, -1).astype(np.float64)
-    return flat.reshape(n_resamples, *counts.shape[1:])
+def _patients_behind(
+    score: str, spread: Mapping[str, Mapping[str, Any]], counts: PatientCounts
+) -> int:
+    name = score.rsplit("_", 1)[-1]
+    return int(spread[name]["n_patients"]) if name in spread else len(counts.patients)
 
 
-def _interval(values: NDArray[np.float64], level: float) -> list[float] | None:
-    finite = values[np.isfinite(values)]
-    if len(finite) == 0:
-        return None
-    tail = 100 * (1 - level) / 2
-    return [float(each) for each in np.percentile(finite, [tail, 100 - tail])]
+def _caution(spread: Mapping[str, Mapping[str, Any]], n_patients: int) -> list[str]:
+    """Return in words what makes the intervals less than they look."""
+    if n_patients == 1:
+        return ["one patient: no interval can be given, and nothing is said about other patients"]
+    cautions = []
+    if n_patients < FEW_PATIENTS:
+        cautions.append(
+            f"{n_patients} patients: percentile intervals from so few are likely too narrow"
+        )
+    for name, of_class in spread.items():
+        n, share = of_class["n_patients"], of_class["largest_share"]
+        if n == 1:
+            cautions.append(f"{name}: one patient holds all beats of this class, so no interval")
+        elif 1 < n < FEW_PATIENTS <= n_patients:
+            cautions.append(f"{name}: {n} patients hold this class, so its interval is rough")
+        elif n >= FEW_PATIENTS and share > 0.5:
+            cautions.append(
+                f"{name}: {of_class['largest_patient']} holds {share:.0%} of the beats of this "
+                f"class, so its score is close to that patient's"
+            )
+    return cautions

@@ -1,13 +1,19 @@
-"""Beat-by-beat comparison of annotations as ANSI/AAMI EC57 asks for it, and its statistics.
+"""ANSI/AAMI EC57 beat-by-beat comparison of two sets of beat annotations, as WFDB's `bxb` does it.
 
-The algorithm is that of `bxb`, the comparator of the WFDB software package that implements the
-standard (Moody, WFDB Applications Guide, bxb(1)); each rule below names what bxb does. A matrix is
-(7, 7), rows the reference and columns the test annotations, both in the order of EC57_LABELS.
+EC57 names `bxb` as the reference implementation of its beat-by-beat statistics (EC57:1998,
+section 4.2). What is said here about it follows its manual page (WFDB Applications Guide, bxb(1)),
+those of sumstats(1) for several records, and "Evaluating ECG Analyzers" in the same guide.
+
+Shapes: a matrix is (7, 7), rows the reference labels N S V F Q O X, columns the test labels in the
+same order (EC57:1998, Table 3, with the SVEB row and column of `bxb -S`). Element "Vn" of the
+standard is row V, column N. O marks a beat that the other side lacks, X one that it lacks because
+it was shut down; the corner of O and X is always 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +24,189 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, AAMI_CLASSES
 
 EC57_LABELS: tuple[str, ...] = (*AAMI_CLASSES, "O", "X")
-"""The five classes; O, no beat where the other side has one; X, the same within a shutdown."""
+"""Labels of the rows and columns of a matrix."""
 
 MATCH_WINDOW_S = 0.15
-"""Largest distance of two annotations of one beat, s (bxb(1), option -w)."""
+"""Greatest difference in time of two annotations of one beat, s (bxb(1), option -w)."""
 
 LEARNING_PERIOD_S = 300.0
-"""What a detector may have to learn from, s, and is not judged on (bxb(1), option -f)."""
+"""Beginning of a record that is not scored, s (bxb(1), option -f)."""
 
-# Beats that the project's mapping leaves out are counted here as bxb counts them.
-_LABEL_OF_SYMBOL = {**AAMI_CLASS_OF_SYMBOL, "B": "N", "n": "S", "r": "V", "?": "Q"}
+BXB_CLASS_OF_SYMBOL: dict[str, str] = {
+    **AAMI_CLASS_OF_SYMBOL,
+    **dict.fromkeys("ejn", "S"),  # escape beats
+    "B": "N",
+    "r": "V",
+    "?": "Q",
+}
+"""How `bxb` itself maps symbols. It differs from this project's mapping (de Chazal 2004), which
+takes atrial and nodal escape beats (e, j) for N and leaves B, n, r and ? without a class."""
 
-_N_CLASSES = len(AAMI_CLASSES)
-_O, _X = EC57_LABELS.index("O"), EC57_LABELS.index("X")
-_SHUTDOWN_BITS = 0x30  # of a noise annotation's subtype: neither signal can be read
+_SHUTDOWN_BITS = 0x30  # both signals unreadable, in the subtype of a "~" annotation
+_FAR = 2**62  # the time of the annotation after the last, as bxb has it
 
-Intervals = Sequence[tuple[float, float]]
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Beats of one record in time order, with the intervals that change how they are counted.
+
+    Attributes:
+        sample: `(n_beats,)` int64, position of each beat, samples.
+        label: `(n_beats,)` AAMI class of each beat, one letter.
+        vf: (first, last) sample of each episode of ventricular flutter or fibrillation.
+        shutdown: (first, last) sample of each interval in which the signals could not be read.
+    """
+
+    sample: NDArray[np.int64]
+    label: NDArray[np.str_]
+    vf: Sequence[tuple[int, int]] = field(default=())
+    shutdown: Sequence[tuple[int, int]] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.sample.ndim != 1 or self.sample.shape != self.label.shape:
+            raise ValueError(
+                f"{self.sample.shape} samples and {self.label.shape} labels; expected one label a "
+                f"beat"
+            )
+        if np.any(np.diff(self.sample) < 0):
+            raise ValueError("beats are not in time order; sort them by sample")
+        unknown = sorted(set(self.label.tolist()) - set(AAMI_CLASSES))
+        if unknown:
+            raise ValueError(
+                f"beats have the labels {unknown}; expected {', '.join(AAMI_CLASSES)}: map "
+                f"annotation symbols with annotations_from_symbols"
+            )
+
+
+def make_annotations(sample: ArrayLike, label: Sequence[str] | ArrayLike) -> Annotations:
+    """Return beats as annotations, in time order, with no episode and no shutdown."""
+    samples, labels = np.asarray(sample, dtype=np.int64), np.asarray(label, dtype=str)
+    if samples.shape == labels.shape:
+        order = np.argsort(samples, kind="stable")
+        samples, labels = samples[order], labels[order]
+    return Annotations(samples, labels)
+
+
+def annotations_from_symbols(
+    sample: ArrayLike,
+    symbol: Sequence[str],
+    subtype: ArrayLike | None = None,
+    *,
+    fs: float,
+    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
+    match_window_s: float = MATCH_WINDOW_S,
+) -> Annotations:
+    """Return the beats, episodes and shutdowns of an annotation file.
+
+    As in `bxb`: whatever stands between `[` and `]` is left out; a `~` annotation with bits 4 and
+    5 of its subtype set begins a shutdown, and one without them ends it. One that is followed by
+    anything else marks a shutdown between the beats around it, less a match window on each side.
+
+    Args:
+        sample: `(n,)` position of each annotation, samples, in time order.
+        symbol: WFDB symbol of each.
+        subtype: of each; None for zeros.
+        fs: samples a second.
+        class_of_symbol: AAMI class of each symbol that is a beat.
+        match_window_s: see `compare_annotations`.
+    """
+    samples = np.asarray(sample, dtype=np.int64)
+    subtypes = np.zeros(len(samples), int) if subtype is None else np.asarray(subtype, dtype=int)
+    window = _window_samples(match_window_s, fs)
+    beats: list[tuple[int, str]] = []
+    vf: list[tuple[int, int]] = []
+    shutdown: list[tuple[int, int]] = []
+    vf_on: int | None = None
+    shutdown_on: int | None = None
+    last_end = 0  # of the beat or episode before
+    for at, name, sub in zip(samples.tolist(), symbol, subtypes.tolist(), strict=True):
+        is_shutdown = name == "~" and (sub & _SHUTDOWN_BITS) == _SHUTDOWN_BITS
+        if shutdown_on is not None:
+            if name == "~" and not is_shutdown:
+                shutdown.append((shutdown_on, at))
+            else:
+                first = last_end + window
+                shutdown.append((min(first, at - window), at - window))
+            shutdown_on = None
+        if vf_on is not None:
+            if name == "]":
+                vf.append((vf_on, at))
+                vf_on, last_end = None, at
+            continue
+        if name == "[":
+            vf_on = at
+        elif is_shutdown:
+            shutdown_on = at
+        elif name in class_of_symbol:
+            beats.append((at, class_of_symbol[name]))
+            last_end = at
+    if vf_on is not None:
+        vf.append((vf_on, _FAR))
+    if shutdown_on is not None:
+        shutdown.append((shutdown_on, _FAR))
+    return Annotations(
+        np.array([at for at, _ in beats], dtype=np.int64),
+        np.array([name for _, name in beats], dtype=str),
+        vf,
+        shutdown,
+    )
+
+
+def read_annotations(
+    path: Path | str,
+    extension: str,
+    *,
+    fs: float,
+    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
+) -> Annotations:
+    """Read a WFDB annotation file, with its times brought to another rate.
+
+    Args:
+        path: record, without extension.
+        extension: annotator, such as `atr`.
+        fs: rate that samples are to count at, Hz; a time goes to the nearest sample.
+        class_of_symbol: see `annotations_from_symbols`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: nothing states the file's own rate.
+    """
+    import wfdb
+
+    path = Path(path)
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
+            f"there: give the folder of the databases as the parameter 'physionet'"
+        )
+    found = wfdb.rdann(str(path), extension)
+    source_fs = found.fs or wfdb.rdheader(str(path)).fs
+    if not source_fs:
+        raise ValueError(f"neither {file} nor its header states a sampling rate; add it to either")
+    samples = np.rint(np.asarray(found.sample) * (fs / float(source_fs))).astype(np.int64)
+    return annotations_from_symbols(
+        samples, found.symbol, found.subtype, fs=fs, class_of_symbol=class_of_symbol
+    )
 
 
 def match_beats(
     reference: ArrayLike, test: ArrayLike, window: float, start: float = 0
 ) -> NDArray[np.int64]:
-    """Pair the beats of two lists, each with at most one of the other.
+    """Pair the beats of two lists, each with at most one of the other, as `bxb` does.
 
-    Of the two annotations that come next, the earlier is paired with the other's if they are no
-    further apart than the window and the other is nearer to it than to the earlier's own
-    successor; else it stays alone. So bxb does, with its rules for the border of the learning
-    period: a test annotation before it may match the first reference beat after it, and one just
-    after it is passed over if the next fits that beat better.
+    Beats pair when they are no further apart than the window, a beat with the nearest of two
+    candidates (with the rule of November 2002 for two pairs inside one window).
+
+    A learning period ends as in `bxb`: the last test beat before its end may pair with the first
+    reference beat after it, and a test beat less than a window after its end that pairs with
+    nothing is dropped, since its partner may stand before.
 
     Args:
         reference: times of the reference beats, ascending, (n,), any unit.
         test: times of the test beats, ascending, (m,), the same unit.
         window: largest distance of a pair, the same unit.
-        start: end of the learning period; reference beats before it are left out.
+        start: end of the learning period, the same unit; 0: there is none.
 
     Returns:
         (k, 2) positions in `reference` and `test`, -1 where a beat has no partner, in time order.
@@ -59,279 +214,269 @@ def match_beats(
     Raises:
         ValueError: a list descends.
     """
-    ref, tst = (np.asarray(each, dtype=np.float64) for each in (reference, test))
-    for name, times in (("reference", ref), ("test", tst)):
+    lists = {"reference": np.asarray(reference), "test": np.asarray(test)}
+    for name, times in lists.items():
         if (np.diff(times) < 0).any():
             at = int(np.argmax(np.diff(times) < 0)) + 1
             raise ValueError(f"{name} beat {at} lies before the one before it; sort them by time")
+    n_ref, n_test = len(lists["reference"]), len(lists["test"])
+    ref_at = [*lists["reference"].tolist(), _FAR, _FAR]
+    test_at = [*lists["test"].tolist(), _FAR, _FAR]
     pairs: list[tuple[int, int]] = []
-    i, n = int(np.searchsorted(ref, start)), len(ref)
-    j, m = int(np.searchsorted(tst, start)), len(tst)
-
-    def distance(a: int, b: int) -> float:
-        return abs(ref[a] - tst[b]) if a < n and b < m else np.inf
-
-    if start > 0 and i < n:
-        if j > 0 and distance(i, j - 1) <= window and distance(i, j - 1) < distance(i, j):
+    i = int(np.searchsorted(lists["reference"], start)) if start > 0 else 0
+    j = int(np.searchsorted(lists["test"], start)) if start > 0 else 0
+    if start > 0 and i < n_ref:
+        first = ref_at[i]
+        before = test_at[j - 1] if j > 0 else -_FAR
+        if first - before <= window and first - before < abs(first - test_at[j]):
             pairs.append((i, j - 1))
             i += 1
-        elif j < m and tst[j] - start <= window and distance(i, j + 1) < distance(i, j):
+        elif test_at[j] - start <= window and abs(first - test_at[j + 1]) < abs(first - test_at[j]):
             j += 1
-    while i < n or j < m:
-        if j < m and (i >= n or tst[j] < ref[i]):
-            if distance(i, j) <= window and distance(i, j) < distance(i, j + 1):
-                pairs.append((i, j))
-                i, j = i + 1, j + 1
-            else:
-                pairs.append((-1, j))
-                j += 1
-        elif distance(i, j) <= window and distance(i, j) < distance(i + 1, j):
+    while i < n_ref or j < n_test:
+        here_ref, next_ref = ref_at[i], ref_at[i + 1]
+        here_test, next_test = test_at[j], test_at[j + 1]
+        apart = abs(here_ref - here_test)
+        # The rival of a pair is the earlier beat's other candidate, which is the later side's next.
+        rival = abs(here_ref - next_test) if here_test < here_ref else abs(here_test - next_ref)
+        if apart <= window and (apart < rival or abs(next_ref - next_test) < rival):
             pairs.append((i, j))
             i, j = i + 1, j + 1
+        elif here_test < here_ref:
+            pairs.append((-1, j))
+            j += 1
         else:
             pairs.append((i, -1))
             i += 1
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def compare_beats(
-    reference: ArrayLike,
-    reference_classes: Sequence[str],
-    test: ArrayLike,
-    test_classes: Sequence[str],
-    fs: float,
+def compare_annotations(
+    reference: Annotations,
+    test: Annotations,
     *,
-    start_s: float = 0,
-    vf: Intervals = (),
-    reference_shutdown: Intervals = (),
-    test_shutdown: Intervals = (),
+    fs: float,
+    match_window_s: float = MATCH_WINDOW_S,
+    learning_period_s: float = LEARNING_PERIOD_S,
 ) -> NDArray[np.int64]:
-    """Count how test annotations of one record agree with the reference.
+    """Pair the beats of two annotators and count the pairs.
+
+    Beats pair as `match_beats` says. A reference beat without a partner is counted in column O (X
+    while the test annotator is shut down), a test beat without one in row O (X while the reference
+    is); a test beat inside an episode of fibrillation of the reference is not counted.
 
     Args:
-        reference: R peaks of the reference, samples, ascending, (n,).
-        reference_classes: their AAMI classes.
-        test: R peaks of the test annotations, samples, ascending, (m,).
-        test_classes: their AAMI classes.
-        fs: sampling rate of both, Hz.
-        start_s: end of the learning period, s; LEARNING_PERIOD_S is the standard's, 0 takes all.
-        vf: (first, last) sample of each episode of ventricular flutter or fibrillation in the
-            reference: test beats without a partner are not counted there (bxb's rpann).
-        reference_shutdown: stretches that the reference calls unreadable: test beats without a
-            partner are X there, else O.
-        test_shutdown: the same of the test annotations, for reference beats.
+        reference: beats of the reference annotator, at `fs`.
+        test: beats of the annotator under test, at `fs`.
+        fs: samples a second.
+        match_window_s: EC57 asks for 0.15 s.
+        learning_period_s: EC57 asks for 300 s; 0 scores the whole record.
 
     Returns:
-        int64 (7, 7). The corner of O and X is 0: nothing cannot be compared with nothing.
+        `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
 
     Raises:
-        ValueError: lengths differ, a class is unknown, or a list of beats descends.
+        ValueError: a duration is negative, or the rate not positive.
     """
-    ref, tst = np.asarray(reference), np.asarray(test)
-    codes = []
-    for name, samples, classes in (
-        ("reference", ref, reference_classes),
-        ("test", tst, test_classes),
-    ):
-        if len(samples) != len(classes):
-            raise ValueError(
-                f"{len(samples)} {name} beats and {len(classes)} classes; expected one a beat"
-            )
-        found = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(list(classes), dtype=object))
-        if (found < 0).any():
-            bad = str(list(classes)[int(np.argmax(found < 0))])
-            raise ValueError(f"{name} beats have class {bad!r}; expected {list(AAMI_CLASSES)}")
-        codes.append(found)
-    pairs = match_beats(ref, tst, MATCH_WINDOW_S * fs, start_s * fs)
+    if fs <= 0 or match_window_s < 0 or learning_period_s < 0:
+        raise ValueError(
+            f"fs is {fs} Hz, match_window_s {match_window_s} s, learning_period_s "
+            f"{learning_period_s} s; expected a positive rate and no negative duration"
+        )
+    window = _window_samples(match_window_s, fs)
+    index = {name: i for i, name in enumerate(EC57_LABELS)}
+    ref_label = [index[name] for name in reference.label.tolist()]
+    test_label = [index[name] for name in test.label.tolist()]
     matrix = np.zeros((len(EC57_LABELS), len(EC57_LABELS)), dtype=np.int64)
-    both = (pairs >= 0).all(axis=1)
-    np.add.at(matrix, (codes[0][pairs[both, 0]], codes[1][pairs[both, 1]]), 1)
-    missed = pairs[pairs[:, 1] < 0, 0]
-    column = np.where(_within(ref[missed], test_shutdown), _X, _O)
-    np.add.at(matrix, (codes[0][missed], column), 1)
-    extra = pairs[pairs[:, 0] < 0, 1]
-    extra = extra[~_within(tst[extra], vf)]
-    row = np.where(_within(tst[extra], reference_shutdown), _X, _O)
-    np.add.at(matrix, (row, codes[1][extra]), 1)
+    start = round(learning_period_s * fs)
+    for i, j in match_beats(reference.sample, test.sample, window, start).tolist():
+        if i < 0:
+            at = int(test.sample[j])
+            if not _inside(at, reference.vf):
+                row = "X" if _inside(at, reference.shutdown) else "O"
+                matrix[index[row], test_label[j]] += 1
+        elif j < 0:
+            column = "X" if _inside(int(reference.sample[i]), test.shutdown) else "O"
+            matrix[ref_label[i], index[column]] += 1
+        else:
+            matrix[ref_label[i], test_label[j]] += 1
     return matrix
 
 
-def compare_annotation_files(
-    record: Path | str,
-    test_extension: str,
-    reference_extension: str = "atr",
-    *,
-    start_s: float = LEARNING_PERIOD_S,
-) -> NDArray[np.int64]:
-    """Compare two WFDB annotation files of one record, as `bxb -r RECORD -a REF TEST` does.
+def ec57_counts(matrix: ArrayLike) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return each statistic of a matrix as (numerator, denominator).
 
-    Classes are those of the project's AAMI mapping, which counts escape beats (e, j) as N, where
-    bxb counts them as S.
+    With rows in capitals and columns in small letters, as EC57 and bxb(1) write them:
 
-    Args:
-        record: path of the record without extension; its header gives the sampling rate.
-        test_extension: annotator of the test file.
-        reference_extension: annotator of the reference.
-        start_s: end of the learning period, s.
+    - QRS Se  = beats paired with any beat / all reference beats (columns o and x are missed);
+    - QRS +P  = beats paired with any beat / all test beats (rows O and X are extra);
+    - VEB Se  = Vv / (Vn + Vs + Vv + Vf + Vq + Vo + Vx);
+    - VEB +P  = Vv / (Vv + Nv + Sv + Ov + Xv): Fv and Qv are no false positives, since a fusion or
+      an unclassifiable beat may rightly be called V;
+    - VEB FPR = (Nv + Sv + Ov + Xv) / (those + every beat of N, S, F, Q, O, X called n, s, f or q);
+    - SVEB Se = Ss / (Sn + Ss + Sv + Sf + Sq + So + Sx);
+    - SVEB +P = Ss / (Ss + Ns + Vs + Fs + Os + Xs): Qs is no false positive;
+    - SVEB FPR, which `bxb` does not print, by the rule of VEB FPR: (Ns + Vs + Fs + Os + Xs) /
+      (those + every beat of N, V, F, Q, O, X called n, v, f or q).
 
-    Returns:
-        int64 (7, 7), see `compare_beats`.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-    """
-    import wfdb
-
-    fs = float(wfdb.rdheader(str(record)).fs)
-    reference = wfdb.rdann(str(record), reference_extension)
-    test = wfdb.rdann(str(record), test_extension)
-    vf = _find_vf(reference)
-    ref_samples, ref_classes = _read_beats(reference, vf)
-    test_samples, test_classes = _read_beats(test, _find_vf(test))
-    return compare_beats(
-        ref_samples,
-        ref_classes,
-        test_samples,
-        test_classes,
-        fs,
-        start_s=start_s,
-        vf=vf,
-        reference_shutdown=_find_shutdown(reference),
-        test_shutdown=_find_shutdown(test),
-    )
-
-
-def compute_statistics(matrix: ArrayLike) -> dict[str, dict[str, float | int | None]]:
-    """Compute sensitivity, positive predictivity and false-positive rate of QRS, VEB and SVEB.
-
-    As bxb prints them, where Nv is the cell of reference N and test V, and so on:
-
-    * QRS: TP, all beats of both sides, whatever their classes; FN, the columns O and X; FP, the
-      rows O and X.
-    * VEB: TP Vv; FN, the rest of row V; FP, Nv + Sv + Ov + Xv: a fusion or unclassifiable beat
-      called V is no error; TN, all that is not in row V or column V.
-    * SVEB: TP Ss; FN, the rest of row S; FP, Ns + Vs + Fs + Os + Xs: an unclassifiable beat called
-      S is no error; TN, all that is not in row S or column S.
-    * sensitivity TP / (TP + FN), positive predictivity TP / (TP + FP), false-positive rate
-      FP / (TN + FP). bxb prints the rate for VEB alone.
-
-    Args:
-        matrix: (7, 7) counts.
-
-    Returns:
-        For qrs, veb and sveb: tp, fn, fp, sensitivity, positive_predictivity, and for veb and sveb
-        tn and false_positive_rate; None where a ratio has nothing to be of.
+    There is no FPR of QRS detection: between beats nothing counts as a true negative (EC57 asks
+    for Se and +P alone). Sources: EC57:1998, Table 3 and section 4.2, through `bxb -S`; sumstats
+    leaves Fs out of the SVEB +P of several records, because its input has lost it; here several
+    records are counted as one is.
     """
     counts = np.asarray(matrix)
-    if counts.shape != (len(EC57_LABELS),) * 2:
-        raise ValueError(f"the matrix has shape {counts.shape}; expected {(len(EC57_LABELS),) * 2}")
-    statistics = {
-        "qrs": _rates(
-            counts[:_N_CLASSES, :_N_CLASSES].sum(),
-            counts[:_N_CLASSES, _N_CLASSES:].sum(),
-            counts[_N_CLASSES:, :_N_CLASSES].sum(),
-        )
+    beats = "NSVFQ"
+
+    def total(rows: str, columns: str) -> int:
+        return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
+
+    qrs = total(beats, beats)
+    v_right, v_false = total("V", "V"), total("NSOX", "V")
+    v_rest = total("NSFQOX", "NSFQ")
+    s_right, s_false = total("S", "S"), total("NVFOX", "S")
+    s_rest = total("NVFQOX", "NVFQ")
+    return {
+        "QRS": {
+            "Se": (qrs, total(beats, "NSVFQOX")),
+            "+P": (qrs, total("NSVFQOX", beats)),
+        },
+        "VEB": {
+            "Se": (v_right, total("V", "NSVFQOX")),
+            "+P": (v_right, v_right + v_false),
+            "FPR": (v_false, v_false + v_rest),
+        },
+        "SVEB": {
+            "Se": (s_right, total("S", "NSVFQOX")),
+            "+P": (s_right, s_right + s_false),
+            "FPR": (s_false, s_false + s_rest),
+        },
     }
-    for name, label, excused in (("veb", "V", "FQ"), ("sveb", "S", "Q")):
-        k = EC57_LABELS.index(label)
-        rows = [i for i, row in enumerate(EC57_LABELS) if row != label and row not in excused]
-        outside = np.delete(np.delete(counts, k, axis=0), k, axis=1)
-        true_negatives = outside[:, : _N_CLASSES - 1].sum()  # what was missed is no negative
-        statistics[name] = _rates(
-            counts[k, k], counts[k].sum() - counts[k, k], counts[rows, k].sum(), true_negatives
-        )
-    return statistics
 
 
-def tabulate_records(matrices: Mapping[str, NDArray[np.int64]]) -> pd.DataFrame:
-    """Return the statistics record by record, then gross and average.
+def ec57_statistics(matrix: ArrayLike) -> dict[str, dict[str, float | None]]:
+    """Return each statistic of a matrix as a fraction; None where its denominator is 0."""
+    return {
+        event: {name: top / bottom if bottom else None for name, (top, bottom) in found.items()}
+        for event, found in ec57_counts(matrix).items()
+    }
 
-    Gross statistics are those of the records' summed matrix, in which every beat counts alike; the
-    average is over the records in which a statistic is defined, where every record does.
+
+def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
+    """Return the statistics of several records.
 
     Args:
-        matrices: record -> (7, 7) counts; one or more.
+        matrices: record -> `(7, 7)` counts.
 
     Returns:
-        One row a record, then ``gross`` and ``average``: record, then ``{qrs,veb,sveb}_`` and tp,
-        fn, fp (empty in the average), sensitivity, positive_predictivity, false_positive_rate
-        (of veb and sveb); missing where undefined.
+        JSON-ready: labels; n_records; matrix, the sum over records; gross, the statistics of that
+        sum, in which every beat counts the same (EC57:1998, section 3.5.2); average, the mean of
+        the records' own statistics, in which every record counts the same (section 3.5.3); and
+        n_records_averaged, the records in which each statistic is defined, as others are left out.
 
     Raises:
-        ValueError: no matrix.
+        ValueError: there is no record.
     """
     if not matrices:
-        raise ValueError("no record to compare; give the matrix of one at least")
-    gross = np.sum(list(matrices.values()), axis=0)
-    rows = [
-        {"record": name, **_flatten(compute_statistics(matrix))}
-        for name, matrix in [*matrices.items(), ("gross", gross)]
-    ]
-    table = pd.DataFrame(rows).astype({column: float for column in rows[0] if column != "record"})
-    rates = [name for name in table.columns if name.endswith(("sensitivity", "ivity", "rate"))]
-    average = {"record": "average", **table.iloc[:-1][rates].mean().to_dict()}
-    return pd.concat([table, pd.DataFrame([average])], ignore_index=True)
-
-
-def _rates(tp: int, fn: int, fp: int, tn: int | None = None) -> dict[str, float | int | None]:
-    def ratio(part: int, whole: int) -> float | None:
-        return float(part / whole) if whole else None
-
-    rates: dict[str, float | int | None] = {
-        "tp": int(tp),
-        "fn": int(fn),
-        "fp": int(fp),
-        "sensitivity": ratio(tp, tp + fn),
-        "positive_predictivity": ratio(tp, tp + fp),
+        raise ValueError("no record to summarise; give the matrix of at least one")
+    total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
+    by_record = [ec57_statistics(matrix) for matrix in matrices.values()]
+    average: dict[str, dict[str, float | None]] = {}
+    defined: dict[str, dict[str, int]] = {}
+    for event, names in by_record[0].items():
+        average[event], defined[event] = {}, {}
+        for name in names:
+            values = [value for record in by_record if (value := record[event][name]) is not None]
+            average[event][name] = float(np.mean(values)) if values else None
+            defined[event][name] = len(values)
+    return {
+        "labels": list(EC57_LABELS),
+        "n_records": len(matrices),
+        "matrix": total.tolist(),
+        "gross": ec57_statistics(total),
+        "average": average,
+        "n_records_averaged": defined,
     }
-    if tn is not None:
-        rates |= {"tn": int(tn), "false_positive_rate": ratio(fp, tn + fp)}
-    return rates
 
 
-def _flatten(statistics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{kind}_{k}": v for kind, values in statistics.items() for k, v in values.items()}
+def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
+    """Return one row a record, then `gross` and `average`: cells of the matrix and statistics.
+
+    A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`); the
+    average has none. A statistic is named `VEB +P`; NaN where it is not defined.
+
+    Raises:
+        ValueError: there is no record.
+    """
+    summary = summarise_ec57(matrices)
+    rows = []
+    for record, matrix in {**matrices, "gross": summary["matrix"]}.items():
+        counts = np.asarray(matrix)
+        row: dict[str, Any] = {"record": record}
+        for r, reference in enumerate(EC57_LABELS):
+            for c, test in enumerate(EC57_LABELS):
+                if not (reference in "OX" and test in "OX"):
+                    row[f"{reference}{test.lower()}"] = int(counts[r, c])
+        for event, found in ec57_statistics(counts).items():
+            for name, value in found.items():
+                row[f"{event} {name}"] = np.nan if value is None else value
+        rows.append(row)
+    average: dict[str, Any] = {"record": "average"}
+    for event, found in summary["average"].items():
+        average |= {f"{event} {name}": value for name, value in found.items()}
+    table = pd.DataFrame([*rows, average])
+    counts_of = [name for name in table.columns if len(name) == 2]
+    rates = [name for name in table.columns if " " in name]
+    return table.astype({**dict.fromkeys(counts_of, "Int64"), **dict.fromkeys(rates, "float64")})
 
 
-def _within(samples: NDArray[Any], intervals: Intervals) -> NDArray[np.bool_]:
-    inside = np.zeros(len(samples), dtype=bool)
-    for first, last in intervals:
-        inside |= (first <= samples) & (samples <= last)
-    return inside
+def compare_predictions(
+    predictions: pd.DataFrame,
+    references: Mapping[str, Annotations],
+    *,
+    fs: float,
+    learning_period_s: float = LEARNING_PERIOD_S,
+) -> dict[str, NDArray[np.int64]]:
+    """Compare predictions, as test annotations at the beats they stand for, with the reference.
+
+    Args:
+        predictions: one row a beat; reads db, record_id, sample (at `fs`) and predicted.
+        references: "db/record_id" -> reference annotations, at `fs`.
+        fs: samples a second.
+        learning_period_s: see `compare_annotations`.
+
+    Returns:
+        "db/record_id" -> `(7, 7)` counts, for every record of `references`; one without a
+        prediction misses all its beats.
+
+    Raises:
+        ValueError: predictions are of a record without a reference.
+    """
+    keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
+    unknown = sorted(set(keys) - set(references))
+    if unknown:
+        raise ValueError(
+            f"predictions of {', '.join(unknown[:5])} have no reference annotations; give those "
+            f"of every record"
+        )
+    rows_of = predictions.groupby(keys.to_numpy()).indices
+    matrices = {}
+    for record, reference in references.items():
+        rows = predictions.iloc[rows_of.get(record, [])]
+        test = make_annotations(rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str))
+        matrices[record] = compare_annotations(
+            reference, test, fs=fs, learning_period_s=learning_period_s
+        )
+    return matrices
 
 
-def _read_beats(annotation: Any, vf: Intervals) -> tuple[NDArray[np.int64], list[str]]:
-    """Return samples and classes of the beats outside VF episodes."""
-    samples = np.asarray(annotation.sample, dtype=np.int64)
-    labels = [_LABEL_OF_SYMBOL.get(symbol) for symbol in annotation.symbol]
-    keep = np.array([label is not None for label in labels], dtype=bool) & ~_within(samples, vf)
-    return samples[keep], [str(labels[i]) for i in np.flatnonzero(keep)]
+def _window_samples(match_window_s: float, fs: float) -> int:
+    # The small term keeps a whole number of samples whole in spite of rounding.
+    return int(match_window_s * fs + 1e-9)
 
 
-def _find_vf(annotation: Any) -> list[tuple[float, float]]:
-    """Return the episodes from each ``[`` to the next ``]``, or to the end."""
-    episodes: list[tuple[float, float]] = []
-    began: float | None = None
-    for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True):
-        if symbol == "[" and began is None:
-            began = float(sample)
-        elif symbol == "]" and began is not None:
-            episodes.append((began, float(sample)))
-            began = None
-    return episodes if began is None else [*episodes, (began, np.inf)]
+def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= sample <= last for first, last in intervals)
 
 
-def _find_shutdown(annotation: Any) -> list[tuple[float, float]]:
-    """Return the stretches between a noise annotation of both signals and the next one."""
-    stretches: list[tuple[float, float]] = []
-    began: float | None = None
-    marks = zip(annotation.sample, annotation.symbol, annotation.subtype, strict=True)
-    for sample, symbol, subtype in marks:
-        if symbol != "~":
-            continue
-        if began is not None:
-            stretches.append((began, float(sample)))
-            began = None
-        if subtype & _SHUTDOWN_BITS == _SHUTDOWN_BITS:
-            began = float(sample)
-    return stretches if began is None else [*stretches, (began, np.inf)]
+def _positions(labels: str) -> list[int]:
+    return [EC57_LABELS.index(label) for label in labels]

@@ -63,7 +63,7 @@ def plot_confusion_matrix(
     shares = np.array(metrics["confusion_matrix_normalized"], dtype=np.float64)  # None -> NaN
     n_classes = len(classes)
 
-    figure = _start_figure((1.6 + 1.05 * n_classes, 1.4 + 0.95 * n_classes), title, synthetic)
+    figure = start_figure((1.6 + 1.05 * n_classes, 1.4 + 0.95 * n_classes), title, synthetic)
     figure.set_layout_engine("compressed")  # the colour bar as high as the square matrix
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1)
@@ -157,7 +157,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
         ),
         ("learning rate", [("learning_rate", "learning rate", _DARK, "-")]),
     ]
-    figure = _start_figure((7.2, 7.0), title, synthetic)
+    figure = start_figure((7.2, 7.0), title, synthetic)
     all_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
     epochs = history["epoch"].to_numpy()
     f1 = history["val_macro_f1"].to_numpy(dtype=np.float64)
@@ -218,7 +218,7 @@ def plot_model_comparison(
     crowded = len(models) > 2
 
     width_inches = max(7.0, 1.5 + 0.3 * len(models) * len(columns))
-    figure = _start_figure((width_inches, 4.8), title, synthetic)
+    figure = start_figure((width_inches, 4.8), title, synthetic)
     axes = figure.subplots()
     for m, (model, color) in enumerate(zip(models, colors, strict=True)):
         values = comparison[columns].iloc[m].to_numpy(dtype=np.float64)
@@ -284,7 +284,7 @@ def plot_contact_sheet(
     shape = (len(frequencies_hz), len(times_s))
     left_right, bottom_top = _edges(times_s), _edges(frequencies_hz[::-1])
     n_rows = len(images)
-    figure = _start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title, synthetic)
+    figure = start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title, synthetic)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for i, (name, examples) in enumerate(images.items()):
         for j in range(n_columns):
@@ -353,7 +353,7 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
     colors = [CLASS_COLORS.get(name, _MID) for name in classes]
     positions = np.arange(len(classes), dtype=np.float64)
 
-    figure = _start_figure((1.0 + 3.2 * len(splits), 4.0), title, synthetic)
+    figure = start_figure((1.0 + 3.2 * len(splits), 4.0), title, synthetic)
     all_axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for axes, split in zip(all_axes, splits, strict=True):
         real = counts[split].to_numpy(dtype=np.int64)
@@ -397,7 +397,8 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
     return figure
 
 
-def _start_figure(size_inches: tuple[float, float], title: str, synthetic: bool) -> Figure:
+def start_figure(size_inches: tuple[float, float], title: str, synthetic: bool) -> Figure:
+    """Return an empty figure with its title, which says where the data are synthetic."""
     figure = Figure(figsize=size_inches, dpi=150, layout="constrained")
     text = f"synthetic data: {title}" if synthetic else title
     # Some 11 characters of 11-point type an inch.

@@ -9,8 +9,25 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrogr
 from .nodes import make_train_index, synthesise_windows
 
 
-def create_pipeline() -> Pipeline:
-    """Return the pipeline from the train windows to `train_index` and the SMOTE images."""
+def create_pipeline(cached: bool = True) -> Pipeline:
+    """Return the pipeline from the train windows to `train_index` and the SMOTE images.
+
+    Args:
+        cached: whether there is a spectrogram cache.
+    """
+    cache = Node(
+        plan_spectrograms,
+        inputs=[
+            "smote_windows",
+            "smote_signals",
+            "typical_beats",
+            "records",
+            "params:spectrogram",
+            "params:execution",
+        ],
+        outputs="spec_cache_aug",
+        name="render_synthetic_spectrograms",
+    )
     return Pipeline(
         [
             Node(
@@ -26,19 +43,7 @@ def create_pipeline() -> Pipeline:
                 outputs=["smote_windows", "smote_signals"],
                 name="synthesise_windows",
             ),
-            Node(
-                plan_spectrograms,
-                inputs=[
-                    "smote_windows",
-                    "smote_signals",
-                    "typical_beats",
-                    "records",
-                    "params:spectrogram",
-                    "params:execution",
-                ],
-                outputs="spec_cache_aug",
-                name="render_synthetic_spectrograms",
-            ),
+            *([cache] if cached else []),
             Node(
                 make_train_index,
                 inputs=["windows", "smote_windows", "params:balancing"],

@@ -7,8 +7,26 @@ from kedro.pipeline import Node, Pipeline
 from .nodes import make_typical_beats, make_windows, plan_spectrograms
 
 
-def create_pipeline() -> Pipeline:
-    """Return the pipeline from `beats` and `signals` to `windows` and `spec_cache`."""
+def create_pipeline(cached: bool = True) -> Pipeline:
+    """Return the pipeline from `beats` and `signals` to `windows` and `spec_cache`.
+
+    Args:
+        cached: whether there is a spectrogram cache; none is made where images are drawn from
+            the signals as training asks for them.
+    """
+    cache = Node(
+        plan_spectrograms,
+        inputs=[
+            "windows",
+            "signals",
+            "typical_beats",
+            "records",
+            "params:spectrogram",
+            "params:execution",
+        ],
+        outputs="spec_cache",
+        name="render_spectrograms",
+    )
     return Pipeline(
         [
             Node(
@@ -23,19 +41,7 @@ def create_pipeline() -> Pipeline:
                 outputs="typical_beats",
                 name="make_typical_beats",
             ),
-            Node(
-                plan_spectrograms,
-                inputs=[
-                    "windows",
-                    "signals",
-                    "typical_beats",
-                    "records",
-                    "params:spectrogram",
-                    "params:execution",
-                ],
-                outputs="spec_cache",
-                name="render_spectrograms",
-            ),
+            *([cache] if cached else []),
         ],
         namespace="feature_engineering",
         prefix_datasets_with_namespace=False,

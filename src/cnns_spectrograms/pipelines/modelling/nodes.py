@@ -29,14 +29,50 @@ else:  # Kedro resolves annotations at its start, which must not import torch
 _SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
 
 
-def train(
-    train_index: pd.DataFrame,
+def open_images(
     windows: pd.DataFrame,
     spec_cache: SpectrogramCache,
     spec_cache_aug: SpectrogramCache,
+    spectrogram: SpectrogramParameters,
+) -> Images:
+    """Return what reads images from the cache, for ``training.images: cache``.
+
+    Raises:
+        ValueError: The cache was made with other parameters, or from other windows.
+    """
+    from cnns_spectrograms.training.images import CachedImages
+
+    for cache in (spec_cache, spec_cache_aug):
+        cache.check_parameters(spectrogram, spec_cache.fs)
+    n_samples = int(windows["n_samples"].iloc[0])
+    if n_samples != spec_cache.n_samples or not set(windows["path"]) <= set(spec_cache.paths):
+        raise ValueError(
+            f"the spectrogram cache {spec_cache.root} was made from other windows than there are "
+            f"now; run `kedro run --pipelines=feature_engineering` to make it again"
+        )
+    return CachedImages(spec_cache.root)  # the synthetic images stand under the same root
+
+
+def draw_images(
     signals: Mapping[str, np.ndarray],
     smote_signals: Mapping[str, np.ndarray],
     typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
+) -> Images:
+    """Return what draws images from the signals, for ``training.images: memory``."""
+    from cnns_spectrograms.training.images import DrawnImages
+
+    every = {**signals, **smote_signals}
+    return DrawnImages(every, typical_beats, int(records["fs"].iloc[0]), spectrogram)
+
+
+def train(
+    train_index: pd.DataFrame,
+    windows: pd.DataFrame,
+    records: pd.DataFrame,
+    smote_signals: Mapping[str, np.ndarray],
+    images: Images,
     model: ModelParameters,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
@@ -52,9 +88,8 @@ def train(
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
-        ValueError: The cache was made with other parameters, the cache, the windows and the
-            train index are not of one making, the network is unknown, or ``checkpoints`` holds
-            an unfinished training with other parameters or data.
+        ValueError: The windows and the train index are not of one making, the network is
+            unknown, or ``checkpoints`` holds an unfinished training with other parameters or data.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
@@ -63,22 +98,17 @@ def train(
     from cnns_spectrograms.training.trainer import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
-    for cache in (spec_cache, spec_cache_aug):
-        cache.check_parameters(spectrogram, spec_cache.fs)
-    _check_made_together(train_index, windows, spec_cache)
+    _check_made_together(train_index, windows)
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude=_SHAPES_NO_WEIGHT),
-        "spec_cache": spec_cache.fingerprint,
-        "spec_cache_aug": spec_cache_aug.fingerprint,
+        "spectrogram": spectrogram.model_dump(mode="json"),
+        "signals": hash_signals(records, smote_signals),
         "train_index": hash_table(train_index),
         "val": hash_table(val),  # it chooses the epoch
     }
     classifier = build_network(model, seed=training.seed)
-    images = _choose_images(
-        spec_cache, {**signals, **smote_signals}, typical_beats, spectrogram, training
-    )
     loggers = [ActiveRunLogger()]
     n_processes = execution.training_processes * execution.training_hosts
     if n_processes > 1:
@@ -110,8 +140,7 @@ def train(
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
-        "spectrogram": spectrogram.model_dump(mode="json"),
-        "fs": spec_cache.fs,
+        "fs": int(records["fs"].iloc[0]),
         "n_samples": int(windows["n_samples"].iloc[0]),
         "n_processes": n_processes,
         "best_epoch": result.best_epoch,
@@ -123,17 +152,13 @@ def train(
 def predict(
     model: Classifier,
     windows: pd.DataFrame,
-    spec_cache: SpectrogramCache,
-    signals: Mapping[str, np.ndarray],
-    typical_beats: Mapping[str, np.ndarray],
+    images: Images,
     training: TrainingParameters,
-    spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights."""
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, _ = model
-    images = _choose_images(spec_cache, signals, typical_beats, spectrogram, training)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     return predict_table(
         classifier,
@@ -148,25 +173,8 @@ def predict(
     )
 
 
-def _choose_images(
-    spec_cache: SpectrogramCache,
-    signals: Mapping[str, np.ndarray],
-    typical_beats: Mapping[str, np.ndarray],
-    spectrogram: SpectrogramParameters,
-    training: TrainingParameters,
-) -> Images:
-    """Return what reads images from the cache, or draws them from the signals."""
-    from cnns_spectrograms.training.images import CachedImages, DrawnImages
-
-    if training.images == "cache":
-        return CachedImages(spec_cache.root)  # the synthetic images stand under the same root
-    return DrawnImages(signals, typical_beats, spec_cache.fs, spectrogram)
-
-
-def _check_made_together(
-    train_index: pd.DataFrame, windows: pd.DataFrame, spec_cache: SpectrogramCache
-) -> None:
-    """Refuse tables and images that different runs left behind."""
+def _check_made_together(train_index: pd.DataFrame, windows: pd.DataFrame) -> None:
+    """Refuse tables that different runs left behind."""
     from cnns_spectrograms.ecg.splits import check_no_leak
 
     scored = windows[windows["split"] != "train"]
@@ -177,12 +185,15 @@ def _check_made_together(
             "train_index holds other windows than the train split has now; run "
             "`kedro run --pipelines=balancing` to make it again"
         )
-    n_samples = int(windows["n_samples"].iloc[0])
-    if n_samples != spec_cache.n_samples or not set(windows["path"]) <= set(spec_cache.paths):
-        raise ValueError(
-            f"the spectrogram cache {spec_cache.root} was made from other windows than there are "
-            f"now; run `kedro run --pipelines=feature_engineering` to make it again"
-        )
+
+
+def hash_signals(records: pd.DataFrame, smote_signals: Mapping[str, np.ndarray]) -> str:
+    """Return a hex digest of all signals that images are drawn from, real and synthetic."""
+    from cnns_spectrograms.ecg.records import hash_signal
+
+    real = records.set_index(records["db"] + "/" + records["record_id"])["signal_sha256"]
+    synthetic = {key: hash_signal(signal) for key, signal in smote_signals.items()}
+    return fingerprint({**real.to_dict(), **synthetic})
 
 
 def hash_table(table: pd.DataFrame) -> str:

@@ -6,23 +6,41 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import predict, train
+from .nodes import draw_images, open_images, predict, train
 
 
-def create_pipeline(models: Iterable[str]) -> Pipeline:
-    """Return a training and prediction pipeline for each of the named models."""
+def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
+    """Return a training and prediction pipeline for each of the named models.
+
+    Args:
+        models: their names.
+        cached: images come from the spectrogram cache, or else from the signals.
+    """
+    if cached:
+        images = Node(
+            open_images,
+            inputs=["windows", "spec_cache", "spec_cache_aug", "params:spectrogram"],
+            outputs="images",
+            name="open_images",
+        )
+    else:
+        images = Node(
+            draw_images,
+            inputs=["signals", "smote_signals", "typical_beats", "records", "params:spectrogram"],
+            outputs="images",
+            name="draw_images",
+        )
     template = Pipeline(
         [
+            images,
             Node(
                 train,
                 inputs=[
                     "train_index",
                     "windows",
-                    "spec_cache",
-                    "spec_cache_aug",
-                    "signals",
+                    "records",
                     "smote_signals",
-                    "typical_beats",
+                    "images",
                     "params:model",
                     "params:training",
                     "params:spectrogram",
@@ -34,34 +52,24 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
             ),
             Node(
                 predict,
-                inputs=[
-                    "model",
-                    "windows",
-                    "spec_cache",
-                    "signals",
-                    "typical_beats",
-                    "params:training",
-                    "params:spectrogram",
-                ],
+                inputs=["model", "windows", "images", "params:training"],
                 outputs="predictions",
                 name="predict",
             ),
         ]
     )
+    made_here = {"images", "model", "history", "predictions", "checkpoints"}
+    shared = {
+        name
+        for name in template.datasets()
+        if name not in made_here and not name.startswith("params:")
+    }
     return sum(
         (
             Pipeline(
                 template,
                 namespace=f"modelling.{model}",
-                inputs={
-                    "train_index",
-                    "windows",
-                    "spec_cache",
-                    "spec_cache_aug",
-                    "signals",
-                    "smote_signals",
-                    "typical_beats",
-                },
+                inputs=shared,
                 parameters={
                     "params:model": f"params:models.{model}",
                     "params:training": "params:training",

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.parameters import ModelParameters, ReportingParameters, SplitParameters
+from cnns_spectrograms.parameters import (
+    ModelParameters,
+    ReportingParameters,
+    SpectrogramParameters,
+    SplitParameters,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnns_spectrograms.imaging.cache import SpectrogramCache
+    from cnns_spectrograms.evaluation.curves import ExampleBeat
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = SpectrogramCache = Any
+    Figure = ExampleBeat = Any
+
+logger = logging.getLogger(__name__)
+
+PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 
 def evaluate(
@@ -28,10 +40,9 @@ def evaluate(
     """Score one model's predictions on val, on test, and on named parts of test.
 
     Returns:
-        Metrics by split and subset, with intervals for test; the test split's classification
-        report as text, its errors by record, its confusion matrix and the learning curves.
+        Metrics by split and part of test; the test split's classification report as text, its
+        errors by record, its confusion matrix and the learning curves.
     """
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
@@ -45,13 +56,17 @@ def evaluate(
     scores: dict[str, Any] = {
         name: evaluate_predictions(by_split[name]) for name in ("val", "test")
     }
-    scores["test"]["intervals"] = _find_intervals(by_split["test"], AAMI_CLASSES, reporting)
     scores["subsets"] = _score_subsets(by_split["test"], reporting)
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
     report = format_classification_report(scores["test"])
+    described = {
+        "protocol": split.protocol,
+        "synthetic_data": synthetic,
+        "inputs": "spectrograms of one lead" + (", RR intervals" if model.rr_intervals else ""),
+    }
     return (
-        {"protocol": split.protocol, "synthetic_data": synthetic, **scores},
+        {**described, **scores},
         f"Synthetic data: says nothing about hearts.\n\n{report}" if synthetic else report,
         per_record_table(by_split["test"]),
         plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
@@ -59,91 +74,46 @@ def evaluate(
     )
 
 
-def _find_intervals(
-    rows: pd.DataFrame, classes: Sequence[str], reporting: ReportingParameters
-) -> dict[str, Any]:
+def find_intervals(predictions: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
+    """Return intervals over patients of the scores of test and of its named parts."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 
-    return bootstrap_scores(rows, classes, n_resamples=reporting.n_resamples, seed=reporting.seed)
+    test = _select(predictions, "test")
+    parts = {"test": (test, AAMI_CLASSES), **_select_subsets(test, reporting)}
+    return {
+        name: bootstrap_scores(
+            rows, classes, n_resamples=reporting.n_resamples, seed=reporting.seed
+        )
+        for name, (rows, classes) in parts.items()
+        if len(rows)
+    }
 
 
 def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
     """Score the named parts of test; one without a beat says so."""
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+
+    return {
+        name: evaluate_predictions(rows, classes)
+        if len(rows)
+        else {"left_out": "the test split holds no beat of it"}
+        for name, (rows, classes) in _select_subsets(test, reporting).items()
+    }
+
+
+def _select_subsets(
+    test: pd.DataFrame, reporting: ReportingParameters
+) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
+    """Return the rows of each named part of test, maybe none, and the classes it is scored in."""
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-    from cnns_spectrograms.evaluation.metrics import evaluate_predictions, select_subset
+    from cnns_spectrograms.evaluation.metrics import select_subset
 
-    scores: dict[str, Any] = {}
-    for name, subset in reporting.subsets.items():
-        if subset is None:
-            continue
-        rows = select_subset(test, subset)
-        if rows.empty:
-            scores[name] = {"left_out": "the test split holds no beat of it"}
-            continue
-        classes = subset.classes or AAMI_CLASSES
-        scores[name] = evaluate_predictions(rows, classes)
-        scores[name]["intervals"] = _find_intervals(rows, classes, reporting)
-    return scores
-
-
-def compare_with_reference(predictions: pd.DataFrame, beats: pd.DataFrame) -> pd.DataFrame:
-    """Compare the test split's predictions with the reference beats as EC57 asks for it.
-
-    The predictions stand at the reference's own R peaks, so this tells classification apart from
-    detection: a beat is missed only where it has no window.
-
-    Returns:
-        QRS, VEB and SVEB statistics record by record, then gross and average.
-    """
-    from cnns_spectrograms.evaluation.ec57 import compare_beats, tabulate_records
-
-    test = predictions[predictions["split"] == "test"]
-    matrices = {}
-    for (db, record_id), called in test.groupby(["db", "record_id"]):
-        reference = beats[(beats["db"] == db) & (beats["record_id"] == record_id)]
-        called = called.sort_values("sample", kind="stable")
-        matrices[f"{db}/{record_id}"] = compare_beats(
-            reference["sample"].to_numpy(),
-            reference["aami_class"].tolist(),
-            called["sample"].to_numpy(),
-            called["predicted"].tolist(),
-            float(reference["fs"].iloc[0]),
-        )
-    return tabulate_records(matrices)
-
-
-def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compare every two models on the same test beats, by paired bootstrap over patients.
-
-    Returns:
-        One row a pair and score: first, second, score, difference (first minus second), low and
-        high of its 95 % interval, and the share of draws in which the first is better.
-    """
-    from itertools import combinations
-
-    from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
-
-    test = {name: rows[rows["split"] == "test"] for name, rows in predictions.items()}
-    rows = []
-    for first, second in combinations(sorted(test), 2):
-        found = bootstrap_difference(
-            test[first], test[second], n_resamples=reporting.n_resamples, seed=reporting.seed
-        )
-        for score, values in found.items():
-            low, high = values["interval"] or (float("nan"), float("nan"))
-            rows.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "score": score,
-                    "difference": values["difference"],
-                    "low": low,
-                    "high": high,
-                    "share_above_zero": values["share_above_zero"],
-                }
-            )
-    columns = ["first", "second", "score", "difference", "low", "high", "share_above_zero"]
-    return pd.DataFrame(rows, columns=columns)
+    return {
+        name: (select_subset(test, subset), tuple(subset.classes or AAMI_CLASSES))
+        for name, subset in reporting.subsets.items()
+        if subset is not None
+    }
 
 
 def compare(
@@ -160,6 +130,270 @@ def compare(
         f"Models on the test split, protocol {split.protocol}",
         synthetic=reporting.synthetic_data,
     )
+
+
+def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
+    """Compare every two models on the test split, by a bootstrap that draws the same patients."""
+    from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
+
+    test = {model: _select(table, "test") for model, table in predictions.items()}
+    rows = []
+    for first, second in combinations(sorted(test), 2):
+        found = bootstrap_difference(
+            test[first],
+            test[second],
+            n_resamples=reporting.n_resamples,
+            seed=reporting.seed,
+        )
+        for score, difference in found["differences"].items():
+            if score in {"macro_f1", "accuracy", "kappa"} or score.startswith("f1_"):
+                rows.append(
+                    {
+                        "first": first,
+                        "second": second,
+                        "score": score,
+                        "difference": difference["estimate"],
+                        **{key: difference[key] for key in ("low", "high", "share_above_zero")},
+                    }
+                )
+    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
+
+
+def compare_ec57(
+    predictions: pd.DataFrame,
+    records: pd.DataFrame,
+    physionet: Path,
+    reporting: ReportingParameters,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Compare the test split's predictions with the reference annotations, as EC57 asks.
+
+    The predictions stand as test annotations at the beats they were made for. With the parameter
+    `test_annotator` annotation files of that name, beside the reference, take their place.
+
+    Returns:
+        The summary over records, or the reason why there is none, and the table by record.
+    """
+    from cnns_spectrograms.evaluation.ec57 import (
+        compare_annotations,
+        compare_predictions,
+        read_annotations,
+        summarise_ec57,
+        tabulate_ec57,
+    )
+
+    test = _select(predictions, "test")
+    fs = int(records["fs"].iloc[0])
+    learning_period_s = reporting.learning_period_s
+    annotator = reporting.test_annotator
+    described = {
+        "test_annotations": annotator or "predictions at the reference beats",
+        "learning_period_s": learning_period_s,
+    }
+    if (test["beat_idx"] < 0).any() and annotator is None:
+        reason = "windows slide, so predictions do not stand for beats"
+        return {**described, "left_out": reason}, pd.DataFrame({"record": []})
+    keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
+    try:
+        references = {key: read_annotations(physionet / key, "atr", fs=fs) for key in keys}
+    except FileNotFoundError as error:
+        # A model is not trained anew because the recordings are on another machine.
+        logger.warning("EC57 is left out: %s", error)
+        return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
+    if annotator is None:
+        matrices = compare_predictions(test, references, fs=fs, learning_period_s=learning_period_s)
+    else:
+        matrices = {
+            key: compare_annotations(
+                reference,
+                read_annotations(physionet / key, annotator, fs=fs),
+                fs=fs,
+                learning_period_s=learning_period_s,
+            )
+            for key, reference in references.items()
+        }
+    return {**described, **summarise_ec57(matrices)}, tabulate_ec57(matrices)
+
+
+def choose_operating_points(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Fit temperature and operating points on val, and lock them."""
+    from cnns_spectrograms.evaluation.calibration import fit_operating_points
+
+    return fit_operating_points(_select(predictions, "val"))
+
+
+def evaluate_calibration(
+    predictions: pd.DataFrame,
+    operating_points: dict[str, Any],
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> tuple[dict[str, Any], Figure]:
+    """Apply what was locked on val to test: calibration before and after, and each point's scores.
+
+    Raises:
+        LeakError: A patient of test is among those that the points were fitted on.
+        ValueError: The points are not as they were locked, or on other predictions of val.
+    """
+    from cnns_spectrograms.evaluation.calibration import (
+        OPERATING_POINTS,
+        apply_operating_point,
+        calibration_by_record,
+        check_fitted_on,
+        measure_calibration,
+    )
+    from cnns_spectrograms.evaluation.curves import plot_reliability
+    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+
+    check_fitted_on(operating_points, _select(predictions, "val"))
+    test = _select(predictions, "test")
+    temperature = operating_points["temperature"]
+    calibrated = apply_operating_point(test, operating_points, "argmax")
+    before, after = measure_calibration(test), measure_calibration(calibrated)
+    by_point = {}
+    for name in OPERATING_POINTS:
+        scores = evaluate_predictions(apply_operating_point(test, operating_points, name))
+        by_point[name] = {
+            "offsets": operating_points["points"][name]["offsets"],
+            "macro_f1_val": operating_points["points"][name]["macro_f1"],
+            **{key: scores[key] for key in ("macro_f1", "accuracy", "kappa")},
+            "f1": {aami_class: row["f1"] for aami_class, row in scores["per_class"].items()},
+        }
+    figure = plot_reliability(
+        before,
+        after,
+        temperature,
+        f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+    return {
+        "temperature": temperature,
+        "before_temperature": before,
+        "after_temperature": after,
+        "by_record": calibration_by_record(calibrated).to_dict("records"),
+        "operating_points": by_point,
+    }, figure
+
+
+def draw_rank_curves(
+    predictions: pd.DataFrame,
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw the ROC and precision-recall curves of the test split."""
+    from cnns_spectrograms.evaluation.curves import plot_rank_curves
+
+    return plot_rank_curves(
+        _select(predictions, "test"),
+        f"Test split, {model.timm_name}, protocol {split.protocol}",
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def draw_examples(
+    predictions: pd.DataFrame,
+    windows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
+    model: ModelParameters,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
+    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+    from cnns_spectrograms.ecg.windows import WindowReader
+    from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
+
+    test = _select(predictions, "test").merge(
+        windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
+    )
+    fs = int(records["fs"].iloc[0])
+    read_windows = WindowReader(signals)
+    rng = np.random.default_rng(reporting.seed)
+    right = test["predicted"] == test["aami_class"]
+
+    def show(row: pd.DataFrame) -> ExampleBeat:
+        beat = row.iloc[0]
+        chosen = beat["predicted"]
+        return ExampleBeat(
+            caption=(
+                f"{beat['db']} {beat['record_id']} beat {beat['beat_idx']}\n"
+                f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
+            ),
+            signal=read_windows(row)[0],
+            image=_draw_windows(row, signals, typical_beats, fs, spectrogram)[0],
+            right=bool(beat["aami_class"] == chosen),
+        )
+
+    examples: dict[str, list[ExampleBeat]] = {}
+    for aami_class in AAMI_CLASSES:
+        of_class = test["aami_class"] == aami_class
+        examples[aami_class] = []
+        for kind in (right, ~right):
+            rows = test[of_class & kind]
+            if len(rows):
+                drawn = int(rng.integers(len(rows)))
+                examples[aami_class].append(show(rows.iloc[drawn : drawn + 1]))
+    return plot_examples(
+        examples,
+        f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
+        fs=fs,
+        max_frequency_hz=spectrogram.max_frequency_hz,
+        synthetic=reporting.synthetic_data,
+    )
+
+
+def write_report(
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+    comparison: pd.DataFrame,
+    paired_differences: pd.DataFrame,
+    comparison_figure: bytes,
+    class_distribution: bytes,
+    contact_sheet: bytes,
+    **by_model: Any,
+) -> str:
+    """Write the report of a run: one HTML file that needs no other.
+
+    Args:
+        windows: Who is in which split.
+        split: The protocol.
+        reporting: The literature's subsets, intervals, and whether data are synthetic.
+        comparison: Models, best first.
+        paired_differences: Between every two models.
+        comparison_figure: PNG.
+        class_distribution: PNG.
+        contact_sheet: PNG.
+        by_model: ``<item>.<model>`` -> that item of that model; ``robustness_figure`` -> PNG.
+    """
+    from cnns_spectrograms.evaluation.report import render_report
+
+    robustness_figure = by_model.pop("robustness_figure", None)
+    models: dict[str, dict[str, Any]] = {}
+    for key, value in by_model.items():
+        item, model = key.split(".", 1)
+        models.setdefault(model, {})[item] = value
+    return render_report(
+        windows,
+        split,
+        reporting,
+        comparison=comparison,
+        paired_differences=paired_differences,
+        figures={
+            "comparison": comparison_figure,
+            "class_distribution": class_distribution,
+            "contact_sheet": contact_sheet,
+            **({} if robustness_figure is None else {"robustness": robustness_figure}),
+        },
+        models={model: models[model] for model in comparison["model"].astype(str)},
+    )
+
+
+def _select(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].reset_index(drop=True)
 
 
 def draw_class_distribution(
@@ -186,16 +420,31 @@ def draw_class_distribution(
     )
 
 
-def _first_channel(image: np.ndarray) -> np.ndarray:
-    """Return the window's own spectrogram; the further channels have other axes."""
-    return image if image.ndim == 2 else image[..., 0]
+def _draw_windows(
+    rows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    fs: int,
+    spectrogram: SpectrogramParameters,
+) -> np.ndarray:
+    """Return the windows' own spectrograms, uint8 (n, H, W); further views have other axes."""
+    import torch
+
+    from cnns_spectrograms.imaging.signal_bank import SignalBank
+
+    bank = SignalBank(rows, signals, fs, spectrogram, typical_beats)
+    images: np.ndarray = bank(torch.arange(len(rows))).numpy()[:, 0]
+    return images
 
 
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
-    spec_cache: SpectrogramCache,
-    spec_cache_aug: SpectrogramCache,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
+    spectrogram: SpectrogramParameters,
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
@@ -203,8 +452,19 @@ def draw_contact_sheet(
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 
-    train = windows[windows["split"] == "train"]
+    fs = int(records["fs"].iloc[0])
+    every = {**signals, **smote_signals}
     rng = np.random.default_rng(reporting.seed)
+
+    def draw(rows: pd.DataFrame, n: int, caption: str) -> list[tuple[np.ndarray, str]]:
+        chosen = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
+        if chosen.empty:
+            return []
+        captions = [caption.format(row=row) for row in chosen.itertuples()]
+        drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
+        return list(zip(drawn, captions, strict=True))
+
+    train = windows[windows["split"] == "train"]
     images: dict[str, list[tuple[np.ndarray, str]]] = {}
     for aami_class in AAMI_CLASSES:
         synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
@@ -212,16 +472,10 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            (_first_channel(cache.read(str(row.path))), caption.format(row=row))
-            for cache, table, n, caption in (
-                (spec_cache, real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
-                (spec_cache_aug, synthetic, n_synthetic, "SMOTE (synthetic)"),
-            )
-            for row in table.iloc[np.sort(rng.choice(len(table), n, replace=False))].itertuples()
+            *draw(real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
+            *draw(synthetic, n_synthetic, "SMOTE (synthetic)"),
         ]
-    times_s, frequencies_hz = spectrogram_axes(
-        int(windows["n_samples"].iloc[0]), spec_cache.fs, spec_cache.parameters
-    )
+    times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
         images,
         "Spectrograms of train by class",

@@ -1,0 +1,111 @@
+"""Compare R peak detectors on mitdb: sensitivity, positive predictivity, F1 and time.
+
+    python benchmarks/detectors.py --physionet /path/to/physionet [--records 100 200 ...]
+
+Beats are paired within 150 ms, as ANSI/AAMI EC57 has it, over the whole records, on the lead that
+training reads. Gross: every beat counts alike. Ends with one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.detection import detect_r_peaks
+from cnns_spectrograms.ecg.recordings import choose_recording_lead, open_recording
+from cnns_spectrograms.ecg.wfdb_files import select_beats
+from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
+
+Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
+
+
+def detect_xqrs(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
+    """Run wfdb's XQRS."""
+    from wfdb.processing import XQRS
+
+    xqrs = XQRS(sig=signal, fs=fs)
+    xqrs.detect(verbose=False)
+    return np.asarray(xqrs.qrs_inds, dtype=np.int64)
+
+
+def detect_neurokit(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
+    """Run NeuroKit2's own method, with its own cleaning."""
+    import neurokit2
+
+    clean = neurokit2.ecg_clean(signal, sampling_rate=round(fs), method="neurokit")
+    _, found = neurokit2.ecg_peaks(clean, sampling_rate=round(fs), method="neurokit")
+    return np.asarray(found["ECG_R_Peaks"], dtype=np.int64)
+
+
+DETECTORS: dict[str, tuple[str, Detector]] = {
+    "sleepecg (used here)": ("sleepecg", detect_r_peaks),
+    "wfdb XQRS": ("wfdb", detect_xqrs),
+    "neurokit2": ("neurokit2", detect_neurokit),
+}
+
+
+def main() -> None:
+    """Print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--physionet", type=Path, required=True)
+    parser.add_argument("--records", nargs="*", help="default: all of mitdb")
+    options = parser.parse_args()
+    folder = options.physionet / "mitdb"
+    names = options.records or (folder / "RECORDS").read_text().split()
+    rows = []
+    for name in names:
+        recording = open_recording(folder / name)
+        lead = choose_recording_lead(recording.lead_names, None, "MLII")
+        signal = recording.read(lead).astype(np.float64)
+        reference = select_beats(recording.reference)
+        for label, (_, detect) in DETECTORS.items():
+            if not rows or label not in {row["detector"] for row in rows}:
+                detect(signal[: round(20 * recording.fs)], recording.fs)  # imports, compilers
+            begin = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = np.unique(detect(signal, recording.fs))
+            seconds = time.perf_counter() - begin
+            pairs = match_beats(reference, found, MATCH_WINDOW_S * recording.fs)
+            both = (pairs >= 0).all(axis=1)
+            offset = found[pairs[both, 1]] - reference[pairs[both, 0]]
+            rows.append(
+                {
+                    "detector": label,
+                    "record": name,
+                    "tp": int(both.sum()),
+                    "fn": len(reference) - int(both.sum()),
+                    "fp": len(found) - int(both.sum()),
+                    "seconds": seconds,
+                    "offset_ms": float(np.median(np.abs(offset))) / recording.fs * 1000,
+                }
+            )
+    table = pd.DataFrame(rows)
+    gross = table.groupby("detector", sort=False)[["tp", "fn", "fp", "seconds"]].sum()
+    gross["sensitivity"] = gross["tp"] / (gross["tp"] + gross["fn"])
+    gross["positive_predictivity"] = gross["tp"] / (gross["tp"] + gross["fp"])
+    gross["f1"] = 2 * gross["tp"] / (2 * gross["tp"] + gross["fn"] + gross["fp"])
+    f1 = 2 * table["tp"] / (2 * table["tp"] + table["fn"] + table["fp"])
+    gross["worst_f1"] = f1.groupby(table["detector"], sort=False).min()
+    gross["offset_ms"] = table.groupby("detector", sort=False)["offset_ms"].median()
+    gross["s_per_record"] = gross.pop("seconds") / len(names)
+    gross["times_ours"] = gross["s_per_record"] / gross["s_per_record"].iloc[0]
+    print(f"mitdb, {len(names)} records, {platform.processor() or platform.machine()}")
+    print(gross.to_string(float_format="{:.4f}".format))
+    versions = {package: version(package) for package, _ in DETECTORS.values()}
+    result = {"records": names, "versions": versions, "detectors": gross.round(5).to_dict("index")}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Time the way of a recording from file to annotation, stage by stage, and its memory.
+
+    python benchmarks/inference.py --physionet /path/to/physionet            # record 100 of mitdb
+    python benchmarks/inference.py --physionet /path/to/physionet --hours 24 # 100 over and over
+
+The model is that given or shipped; or, with --network, one of that name with random weights (time
+does not depend on them). The baseline, in the same run, is the network in PyTorch, 64 images at
+once, with everything else as here. Ends with one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import resource
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from cnns_spectrograms.ecg.recordings import Recording, open_recording
+
+BASELINE_BATCH = 64
+
+
+def make_model(path: Path, name: str, image_size: int, views: bool) -> None:
+    """Write a network with random weights."""
+    from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters
+    from cnns_spectrograms.training.networks import build_network, save_classifier
+
+    extra = [
+        {"of": "beat", "window_s": 10, "nperseg": 256, "noverlap": 192, "max_frequency_hz": 30},
+        {
+            "of": "typical_beat",
+            "window_s": 0.7,
+            "nperseg": 64,
+            "noverlap": 56,
+            "max_frequency_hz": 60,
+        },
+    ]
+    params = ModelParameters(timm_name=name, pretrained=False, rr_intervals=views)
+    spectrogram = SpectrogramParameters(image_size=image_size, extra_views=extra if views else ())
+    described = {"spectrogram": spectrogram.model_dump(mode="json"), "fs": 360, "n_samples": 900}
+    save_classifier(build_network(params), path, described)
+
+
+def repeat(recording: Recording, hours: float) -> Recording:
+    """Return a recording of some hours that is another one over and over."""
+    n = round(hours * 3600 * recording.fs)
+
+    def read(lead: int, start: int, stop: int) -> np.ndarray:
+        pieces = []
+        while start < stop:
+            at = start % recording.n_samples
+            length = min(stop - start, recording.n_samples - at)
+            pieces.append(recording.read(lead, at, at + length))
+            start += length
+        return np.concatenate(pieces)
+
+    return Recording("long", recording.fs, recording.lead_names, n, None, read)
+
+
+def time_baseline(model, n_images: int) -> float:
+    """Return the images a second of the network in PyTorch."""
+    import torch
+
+    network = model.classifier.to(memory_format=torch.channels_last).eval()
+    size, n_channels = model.spectrogram.image_size, model.spectrogram.n_channels
+    images = torch.randint(0, 256, (BASELINE_BATCH, n_channels, size, size), dtype=torch.uint8)
+    rr = (torch.zeros(BASELINE_BATCH, 6),) if model.rr_intervals else ()
+    with torch.inference_mode():
+        network(images, *rr)
+        begin = time.perf_counter()
+        for _ in range(max(1, n_images // BASELINE_BATCH)):
+            network(images, *rr)
+        seconds = time.perf_counter() - begin
+    return max(1, n_images // BASELINE_BATCH) * BASELINE_BATCH / seconds
+
+
+def main() -> None:
+    """Print the stages and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--physionet", type=Path, required=True)
+    parser.add_argument("--record", default="100")
+    parser.add_argument("--hours", type=float, help="repeat the record for so long")
+    parser.add_argument("--model", type=Path, help="weights; default: the shipped ones")
+    parser.add_argument("--network", help="timm name of a network with random weights instead")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--views", action="store_true", help="three views and RR intervals")
+    options = parser.parse_args()
+
+    begin = time.perf_counter()
+    from cnns_spectrograms.inference.analysis import analyse
+    from cnns_spectrograms.inference.model import BeatModel
+    from cnns_spectrograms.inference.outputs import write_outputs
+
+    stages = {"start-up: imports": time.perf_counter() - begin}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = options.model
+        if options.network:
+            path = Path(scratch) / "model.safetensors"
+            make_model(path, options.network, options.image_size, options.views)
+        begin = time.perf_counter()
+        model = BeatModel.load(path)
+        model.predict(np.zeros((1, model.width)), np.ones((1, 4)))
+        stages["start-up: model"] = time.perf_counter() - begin
+
+        begin = time.perf_counter()
+        recording = open_recording(options.physionet / "mitdb" / options.record)
+        if options.hours:
+            recording = repeat(recording, options.hours)
+        stages["open"] = time.perf_counter() - begin
+        ends = {"": time.perf_counter()}
+        analysis = analyse(
+            recording, model, progress=lambda stage, _: ends.update({stage: time.perf_counter()})
+        )
+        marks = list(ends.items())
+        for (_, before), (stage, end) in itertools.pairwise(marks):
+            stages[stage] = end - before
+        begin = time.perf_counter()
+        write_outputs(analysis, recording, Path(scratch) / "out")
+        stages["write"] = time.perf_counter() - begin
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+        n_beats = len(analysis.beats)
+        total = sum(seconds for name, seconds in stages.items() if "start-up" not in name)
+        baseline = time_baseline(model, min(n_beats, 512))
+    print(
+        f"{recording.duration_s / 3600:.2f} h, {n_beats} beats; {model.name}, "
+        f"{model.spectrogram.image_size} px, {model.spectrogram.n_channels} channels; "
+        f"{os.cpu_count()} cores {platform.processor() or platform.machine()}, torch "
+        f"{version('torch')}, onnxruntime {version('onnxruntime')}\n"
+    )
+    for stage, seconds in stages.items():
+        print(f"{stage:<20}{seconds:9.2f} s")
+    print(f"{'file to annotation':<20}{total:9.2f} s")
+    rate = n_beats / stages["classify"]
+    print(f"\nclassify {rate:.0f} beats/s with the images' drawing; the network alone in PyTorch")
+    print(f"{baseline:.0f}/s: {rate / baseline:.2f} times that. Peak memory {peak_mib:.0f} MiB.")
+    result = {
+        "record": options.record,
+        "hours": round(recording.duration_s / 3600, 3),
+        "n_beats": n_beats,
+        "model": model.name,
+        "image_size": model.spectrogram.image_size,
+        "channels": model.spectrogram.n_channels,
+        "seconds": {name: round(seconds, 3) for name, seconds in stages.items()},
+        "file_to_annotation_s": round(total, 3),
+        "beats_per_s": round(rate, 1),
+        "baseline_images_per_s": round(baseline, 1),
+        "ratio": round(rate / baseline, 3),
+        "peak_mib": round(peak_mib),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Predict on the 22 records of DS2 without paced beats, and compare with the reference by EC57.
+
+    python benchmarks/own_recordings.py --physionet /path/to/physionet [--model WEIGHTS]
+
+Twice: on the beats of the reference (`predict --peaks atr`), and on detected ones. Both tables
+leave out the first five minutes of each record, as the standard does. Ends with one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from cnns_spectrograms.evaluation.ec57 import (
+    EC57_LABELS,
+    LEARNING_PERIOD_S,
+    compare_annotation_files,
+    tabulate_records,
+)
+from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.inference.outputs import ANNOTATOR
+from cnns_spectrograms.model_store import resolve_model
+
+# de Chazal 2004 (doi:10.1109/TBME.2004.827359), without the paced 102, 104, 107 and 217.
+RECORDS = (
+    *(100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210),
+    *(212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234),
+)
+
+COLUMNS = {
+    "qrs_sensitivity": "QRS Se",
+    "qrs_positive_predictivity": "QRS +P",
+    "veb_sensitivity": "VEB Se",
+    "veb_positive_predictivity": "VEB +P",
+    "veb_false_positive_rate": "VEB FPR",
+    "sveb_sensitivity": "SVEB Se",
+    "sveb_positive_predictivity": "SVEB +P",
+    "sveb_false_positive_rate": "SVEB FPR",
+}
+
+
+def compare(physionet: Path, peaks: str | None, model: Path | None, start_s: float) -> tuple:
+    """Predict all records; return the EC57 table and the summed matrix."""
+    paths = [physionet / "mitdb" / f"{record}.hea" for record in RECORDS]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        table = predict_recordings(paths, folder, PredictOptions(model=model, peaks=peaks))
+        if (table["error"] != "").any():
+            sys.exit(table.loc[table["error"] != "", "error"].to_string())
+        matrices = {}
+        for path in paths:
+            for suffix in (".hea", ".atr"):
+                shutil.copy(path.with_suffix(suffix), folder)
+            matrices[path.stem] = compare_annotation_files(
+                folder / path.stem, ANNOTATOR, start_s=start_s
+            )
+    total = sum(matrices.values())
+    return tabulate_records(matrices), pd.DataFrame(total, EC57_LABELS, EC57_LABELS)
+
+
+def main() -> None:
+    """Print both tables, and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--physionet", type=Path, required=True)
+    parser.add_argument("--model", help="weights, MLflow URI or run; default: the shipped weights")
+    parser.add_argument("--all-beats", action="store_true", help="count the first 5 minutes too")
+    options = parser.parse_args()
+    start_s = 0 if options.all_beats else LEARNING_PERIOD_S
+    with tempfile.TemporaryDirectory() as scratch:
+        model = resolve_model(options.model, Path(scratch))
+        loaded = BeatModel.load(model)
+        result: dict = {"model": loaded.name, "sha256": loaded.sha256, "start_s": start_s}
+        for label, peaks in (("reference beats (--peaks atr)", "atr"), ("detected beats", None)):
+            begin = time.perf_counter()
+            table, matrix = compare(options.physionet, peaks, model, start_s)
+            seconds = time.perf_counter() - begin
+            shown = table.set_index("record")[list(COLUMNS)].rename(columns=COLUMNS)
+            print(f"\n{label}: {len(RECORDS)} records in {seconds:.0f} s\n")
+            print((100 * shown).to_string(float_format="{:.2f}".format, na_rep="-"))
+            print(f"\nbeats, rows the reference, columns the prediction:\n{matrix.to_string()}")
+            result[label] = {
+                row: {k: round(v, 5) for k, v in shown.loc[row].items() if pd.notna(v)}
+                for row in ("gross", "average")
+            }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

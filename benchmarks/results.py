@@ -1,0 +1,93 @@
+"""The README's tables of results, from the predictions that runs have left in `data/`.
+
+    python benchmarks/results.py                            # every protocol and model that has run
+    python benchmarks/results.py --resamples 200            # coarser intervals, sooner
+
+Nothing is trained. For each model: scores of the most probable class, and at the operating point
+whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
+95 % intervals over patients. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
+from cnns_spectrograms.evaluation.calibration import apply_operating_point, fit_operating_points
+from cnns_spectrograms.evaluation.metrics import select_subset
+from cnns_spectrograms.parameters import SubsetParameters
+
+ROOT = Path(__file__).resolve().parents[1]
+PACED = ["102", "104", "107", "217"]
+DS2 = SubsetParameters(databases=["mitdb"], without={"mitdb": PACED}, classes=[*"NSVF"])
+# Title -> folder of the environment below data/, and the part of its test split.
+TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
+    "`source`: the source system's recipe and test records": ("source", None),
+    "`source_records`: our recipe, the source system's test records": ("source_records", None),
+    "`base`: DS2 with its paced records, and 21 records of svdb": ("", None),
+    "`base`, DS2 without paced records, over N, S, V, F": ("", DS2),
+    "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
+}
+POINTS = {"most probable class": "argmax", "operating point of val": "class_thresholds"}
+
+
+def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> list[dict[str, Any]]:
+    """Return the scores of a test split, or a part of it, with intervals, at each point."""
+    val = predictions[predictions["split"] == "val"].reset_index(drop=True)
+    test = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    locked = fit_operating_points(val)
+    rows = []
+    for said, name in POINTS.items():
+        chosen = test if name == "argmax" else apply_operating_point(test, locked, name)
+        classes = AAMI_CLASSES
+        if part is not None:
+            classes = tuple(part.classes or AAMI_CLASSES)
+            chosen = select_subset(chosen, part)
+        found = bootstrap_scores(chosen, classes, n_resamples=n)
+        rows.append({"point": said, "n_beats": len(chosen), **found["scores"]})
+    return rows
+
+
+def tell(value: dict[str, Any] | None) -> str:
+    """Return a score with its interval in words."""
+    if value is None or value["estimate"] is None:
+        return "-"
+    if value["low"] is None:
+        return f"{value['estimate']:.3f}"
+    return f"{value['estimate']:.3f} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def main() -> None:
+    """Print a table for each protocol that has run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--resamples", type=int, default=2000)
+    args = parser.parse_args()
+    result: dict[str, Any] = {}
+    for title, (folder, part) in TABLES.items():
+        files = sorted((args.data / folder / "07_model_output").glob("*/predictions.parquet"))
+        if not files:
+            print(f"\n{title}: has not been run")
+            continue
+        names = [name for name in AAMI_CLASSES if part is None or name in (part.classes or ())]
+        columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in names)]
+        print(f"\n{title}\n")
+        print("| model | beats called by | macro F1 | accuracy | " + " | ".join(names) + " |")
+        print("| --- | --- | " + " | ".join(["---"] * len(columns)) + " |")
+        for file in files:
+            for row in score(pd.read_parquet(file), part, args.resamples):
+                values = " | ".join(tell(row.get(column)) for column in columns)
+                print(f"| {file.parent.name} | {row['point']} | {values} |", flush=True)
+                found = {c: row[c]["estimate"] for c in columns if row.get(c)}
+                result[f"{title} / {file.parent.name} / {row['point']}"] = found
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,375 @@
+"""Calibration of probabilities, and operating points: fitted on val, locked, applied to test.
+
+An operating point is one offset a class, added to the logarithm of its probability before the
+greatest is taken. Temperature scaling leaves which is greatest as it is.
+
+Shapes: n beats, K classes; probabilities are (n, K), rows sum to 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.splits import LeakError
+
+OPERATING_POINTS: tuple[str, ...] = ("argmax", "logit_adjustment", "class_thresholds")
+"""Names of the operating points that `fit_operating_points` gives."""
+
+N_BINS = 15
+"""Bins of confidence, of equal width, as in Guo et al. 2017."""
+
+_LEAST = 1e-12  # of a probability, before its logarithm is taken
+_TAUS = np.array(sorted(np.arange(-2, 2.01, 0.05).round(2), key=abs))  # no offset first
+_OFFSETS = np.arange(-5, 5.01, 0.1)
+_MAX_SWEEPS = 5
+
+
+def measure_calibration(
+    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> dict[str, Any]:
+    """Measure how far probabilities are from the shares that come true.
+
+    Args:
+        predictions: one row a beat; reads aami_class and ``prob_<class>``.
+        classes: all class names.
+
+    Returns:
+        JSON-ready: n_beats; ece, the expected calibration error of the greatest probability (Guo
+        et al. 2017, arXiv:1706.04599: mean over beats of |accuracy - confidence| of the beat's
+        bin); brier, the mean over beats of the squared distance between the K probabilities and
+        the truth (Brier 1950; 0 to 2); log_loss; and bins, one entry a bin that holds beats: low,
+        high, n_beats, confidence (mean) and accuracy.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    probability, truth = _read(predictions, classes)
+    chosen = probability.argmax(axis=1)
+    confidence = probability[np.arange(len(truth)), chosen]
+    right = chosen == truth
+    bin_of = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    bins = []
+    for position in np.unique(bin_of):
+        rows = bin_of == position
+        bins.append(
+            {
+                "low": float(position / N_BINS),
+                "high": float((position + 1) / N_BINS),
+                "n_beats": int(rows.sum()),
+                "confidence": float(confidence[rows].mean()),
+                "accuracy": float(right[rows].mean()),
+            }
+        )
+    ece = sum(b["n_beats"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth)
+    return {
+        "n_beats": len(truth),
+        "ece": float(ece),
+        "brier": float(np.mean(_brier(probability, truth))),
+        "log_loss": _log_loss(np.log(np.maximum(probability, _LEAST)), truth),
+        "bins": bins,
+    }
+
+
+def calibration_by_record(
+    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> pd.DataFrame:
+    """Measure calibration record by record.
+
+    Returns:
+        One row a record, worst Brier score first: db, record_id, n_beats, ece, brier, confidence
+        (mean of the greatest probability) and accuracy.
+    """
+    rows = []
+    for (db, record_id), beats in predictions.groupby(["db", "record_id"], observed=True):
+        probability, truth = _read(beats, classes)
+        measured = measure_calibration(beats, classes)
+        rows.append(
+            {
+                "db": str(db),
+                "record_id": str(record_id),
+                "n_beats": len(beats),
+                "ece": measured["ece"],
+                "brier": measured["brier"],
+                "confidence": float(probability.max(axis=1).mean()),
+                "accuracy": float((probability.argmax(axis=1) == truth).mean()),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(
+        ["brier", "db", "record_id"], ascending=[False, True, True], ignore_index=True
+    )
+
+
+def fit_temperature(val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES) -> float:
+    """Return the temperature that minimises the log loss on val (Guo et al. 2017, section 4.2).
+
+    Above 1 it makes probabilities less extreme. It is sought between 1/20 and 20.
+
+    Raises:
+        LeakError: a row is not of val.
+        ValueError: there is no row.
+    """
+    from scipy.optimize import minimize_scalar
+
+    _check_val(val)
+    probability, truth = _read(val, classes)
+    log_probability = np.log(np.maximum(probability, _LEAST))
+
+    def loss(log_temperature: float) -> float:
+        return _log_loss(_log_softmax(log_probability / np.exp(log_temperature)), truth)
+
+    edge = np.log(20)
+    found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def apply_temperature(
+    predictions: pd.DataFrame, temperature: float, classes: Sequence[str] = AAMI_CLASSES
+) -> pd.DataFrame:
+    """Return predictions with their probabilities at another temperature.
+
+    Raises:
+        ValueError: the temperature is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; expected a number above 0")
+    return _adjust(predictions, temperature, np.zeros(len(classes)), classes)
+
+
+def fit_operating_points(
+    val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
+) -> dict[str, Any]:
+    """Choose a temperature and operating points on val, and lock them.
+
+    - ``argmax``: no offset, the greatest probability;
+    - ``logit_adjustment``: -tau times the logarithm of each class's share of val (Menon et al.
+      2021, arXiv:2007.07314, equation 9), with the tau from -2 to 2 of the greatest macro F1; a
+      tau below 0 gives frequent classes back what balanced training took from them;
+    - ``class_thresholds``: an offset a class, each in turn set to the value from -5 to 5 of the
+      greatest macro F1, until none changes. An offset b is a threshold: a class is chosen over
+      another when their ratio of probabilities passes a bound that b moves.
+
+    Of values with equal macro F1 the one nearest no offset is taken. Macro F1 is the mean over the
+    classes that val holds; a class it lacks keeps the offset 0.
+
+    Args:
+        val: one row a beat of val; reads split, row_id, patient_id, aami_class, ``prob_<class>``.
+        classes: all K class names.
+
+    Returns:
+        JSON-ready: fitted_on (split, n_beats, patients, and a fingerprint of val's rows, truths
+        and probabilities); classes; temperature; points: name -> offsets by class, macro_f1 on val
+        (and tau); digest, of all of it, which `apply_operating_point` checks.
+
+    Raises:
+        LeakError: a row is not of val: test, and train, choose nothing.
+        ValueError: there is no row.
+    """
+    _check_val(val)
+    probability, truth = _read(val, classes)
+    log_probability = np.log(np.maximum(probability, _LEAST))
+    n_classes = len(classes)
+    supports = np.bincount(truth, minlength=n_classes)
+    present = supports > 0
+    log_share = np.zeros(n_classes)
+    log_share[present] = np.log(supports[present] / len(truth))
+
+    def macro_f1(offsets: NDArray[np.float64]) -> float:
+        chosen = (log_probability + offsets).argmax(axis=1)
+        return _macro_f1(truth, chosen, n_classes)
+
+    by_tau = [macro_f1(-tau * log_share) for tau in _TAUS]
+    best = int(np.argmax(by_tau))
+    none = np.zeros(n_classes)
+    thresholds, threshold_f1 = _ascend(log_probability, truth, present)
+    points = {
+        "argmax": {"offsets": none, "macro_f1": macro_f1(none)},
+        "logit_adjustment": {
+            "offsets": -_TAUS[best] * log_share,
+            "macro_f1": by_tau[best],
+            "tau": float(_TAUS[best]),
+        },
+        "class_thresholds": {"offsets": thresholds, "macro_f1": threshold_f1},
+    }
+    for point in points.values():
+        offsets = np.asarray(point["offsets"])
+        point["offsets"] = dict(zip(classes, offsets.round(6).tolist(), strict=True))
+    locked = {
+        "fitted_on": {
+            "split": "val",
+            "n_beats": len(val),
+            "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
+            "predictions_sha256": _fingerprint_predictions(val, classes),
+        },
+        "classes": list(classes),
+        "temperature": fit_temperature(val, classes),
+        "points": points,
+    }
+    return {**locked, "digest": _digest(locked)}
+
+
+def apply_operating_point(
+    predictions: pd.DataFrame, locked: Mapping[str, Any], name: str
+) -> pd.DataFrame:
+    """Return predictions as an operating point chosen on val makes them.
+
+    The probabilities are those after the temperature and the offsets, so that ``predicted`` is
+    still the class of the greatest.
+
+    Args:
+        predictions: one row a beat, of any split.
+        locked: what `fit_operating_points` gave.
+        name: of the point.
+
+    Raises:
+        LeakError: a patient of test is among those it was fitted on.
+        ValueError: `locked` is not as it was locked, or holds no such point.
+    """
+    if locked.get("digest") != _digest({k: v for k, v in locked.items() if k != "digest"}):
+        raise ValueError(
+            "the operating points differ from what was locked on val (digest); fit them again, and "
+            "do not edit them once test has been seen"
+        )
+    if name not in locked["points"]:
+        raise ValueError(
+            f"no operating point '{name}'; expected one of {', '.join(locked['points'])}"
+        )
+    test = predictions.loc[predictions["split"] == "test", "patient_id"].astype(str)
+    shared = sorted(set(test) & set(locked["fitted_on"]["patients"]))
+    if shared:
+        raise LeakError(
+            f"patients {', '.join(shared[:5])} are in test and among those the operating points "
+            f"were fitted on; fit them on val alone"
+        )
+    classes = locked["classes"]
+    offsets = np.array([locked["points"][name]["offsets"][k] for k in classes])
+    # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
+    return _adjust(predictions, locked["temperature"], offsets, classes)
+
+
+def check_fitted_on(locked: Mapping[str, Any], val: pd.DataFrame) -> None:
+    """Check that operating points were fitted on these predictions; return nothing if so.
+
+    Args:
+        locked: what `fit_operating_points` gave.
+        val: the predictions on val, in any order.
+
+    Raises:
+        ValueError: they were fitted on others, such as those of an earlier model.
+    """
+    found = _fingerprint_predictions(val, locked["classes"])
+    if found != locked["fitted_on"]["predictions_sha256"]:
+        raise ValueError(
+            f"the operating points were locked on other predictions of val (fingerprint "
+            f"{locked['fitted_on']['predictions_sha256'][:12]}) than those at hand ({found[:12]}); "
+            f"run choose_operating_points again, before test is scored"
+        )
+
+
+def _fingerprint_predictions(predictions: pd.DataFrame, classes: Sequence[str]) -> str:
+    """Return a SHA-256 of rows, truths and probabilities, whatever the order of the rows."""
+    table = predictions[["row_id", "aami_class", *(f"prob_{name}" for name in classes)]]
+    table = table.astype({"row_id": str, "aami_class": str})
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    return hashlib.sha256(np.sort(rows).tobytes()).hexdigest()
+
+
+def _adjust(
+    predictions: pd.DataFrame,
+    temperature: float,
+    offsets: NDArray[np.float64],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    probability, _ = _read(predictions, classes)
+    log_probability = np.log(np.maximum(probability, _LEAST))
+    changed = np.exp(_log_softmax((log_probability + offsets) / temperature))
+    chosen = np.array(classes, dtype=object)[changed.argmax(axis=1)]
+    columns = {f"prob_{name}": changed[:, k] for k, name in enumerate(classes)}
+    return predictions.assign(predicted=chosen.astype(str), **columns)
+
+
+def _ascend(
+    log_probability: NDArray[np.float64], truth: NDArray[np.int64], present: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], float]:
+    """Return the offsets that coordinate ascent finds, and their macro F1."""
+    n_classes = len(present)
+    # The least change first, so that ties go to it.
+    grid = _OFFSETS[np.argsort(np.abs(_OFFSETS), kind="stable")].round(6)
+    offsets = np.zeros(n_classes)
+    best = _macro_f1(truth, log_probability.argmax(axis=1), n_classes)
+    for _ in range(_MAX_SWEEPS):
+        before = offsets.copy()
+        for k in np.flatnonzero(present):
+            others = log_probability + offsets
+            others[:, k] = -np.inf
+            rival = others.argmax(axis=1)
+            # Class k wins where its offset passes the margin of its best rival.
+            margin = others[np.arange(len(truth)), rival] - log_probability[:, k]
+            for offset in grid:
+                f1 = _macro_f1(truth, np.where(offset > margin, k, rival), n_classes)
+                if f1 > best + 1e-12:
+                    best, offsets[k] = f1, offset
+        if np.array_equal(before, offsets):
+            break
+    return offsets, best
+
+
+def _macro_f1(truth: NDArray[np.int64], chosen: NDArray[np.int64], n_classes: int) -> float:
+    matrix = np.bincount(truth * n_classes + chosen, minlength=n_classes**2)
+    matrix = matrix.reshape(n_classes, n_classes)
+    supports, called = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = supports > 0
+    return float(np.mean(2 * np.diag(matrix)[present] / (supports + called)[present]))
+
+
+def _check_val(rows: pd.DataFrame) -> None:
+    other = rows.loc[rows["split"].astype(str) != "val", "split"].astype(str)
+    if len(other):
+        raise LeakError(
+            f"{len(other)} of {len(rows)} rows are of {', '.join(sorted(other.unique()))}; "
+            f"temperature and operating points are fitted on val alone: select it first"
+        )
+
+
+def _read(
+    predictions: pd.DataFrame, classes: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return probabilities (n, K) and the position of each true class (n,)."""
+    if predictions.empty:
+        raise ValueError("predictions hold no row; expected one a beat, check the split's records")
+    names = [f"prob_{name}" for name in classes]
+    truth = pd.Index(list(classes)).get_indexer(pd.Index(predictions["aami_class"].astype(object)))
+    if (truth < 0).any():
+        raise ValueError(f"predictions hold a true class other than {', '.join(classes)}")
+    return predictions[names].to_numpy(dtype=np.float64), truth.astype(np.int64)
+
+
+def _brier(probability: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    distance = probability.copy()
+    distance[np.arange(len(truth)), truth] -= 1
+    squared: NDArray[np.float64] = (distance**2).sum(axis=1)
+    return squared
+
+
+def _log_loss(log_probability: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    return float(-np.mean(log_probability[np.arange(len(truth)), truth]))
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probability: NDArray[np.float64] = shifted - np.log(
+        np.exp(shifted).sum(axis=1, keepdims=True)
+    )
+    return log_probability
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,258 @@
+"""Figures of ranking, calibration, noise and single beats, as Matplotlib `Figure` objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.figures import CLASS_COLORS, start_figure
+
+_DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
+_MAX_POINTS = 1000  # of a curve: more cannot be seen, and makes files large
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleBeat:
+    """One beat as a figure shows it.
+
+    Attributes:
+        caption: record and beat, truth, prediction and its probability.
+        signal: `(n_samples,)` mV, the window with its R peak in the middle.
+        image: `(H, W)` uint8, the spectrogram that the network saw.
+        right: whether the prediction is the truth.
+    """
+
+    caption: str
+    signal: NDArray[np.floating[Any]]
+    image: NDArray[np.uint8]
+    right: bool
+
+
+def plot_rank_curves(
+    predictions: pd.DataFrame,
+    title: str,
+    *,
+    classes: Sequence[str] = AAMI_CLASSES,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw the ROC and the precision-recall curve of each class against all others.
+
+    Args:
+        predictions: one row a beat, of one split; reads aami_class and ``prob_<class>``.
+        title: protocol, split and model.
+        classes: all class names; one that no beat, or every beat, has is named without a curve.
+        synthetic: whether the data are simulated.
+    """
+    from sklearn.metrics import (
+        average_precision_score,
+        precision_recall_curve,
+        roc_auc_score,
+        roc_curve,
+    )
+
+    figure = start_figure((9.6, 4.6), title, synthetic)
+    roc, pr = figure.subplots(1, 2)
+    for name in classes:
+        is_k = (predictions["aami_class"] == name).to_numpy()
+        score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
+        color = CLASS_COLORS.get(name, _DARK)
+        if is_k.all() or not is_k.any():
+            for axes in (roc, pr):
+                axes.plot([], [], color=color, label=f"{name}: not defined")
+            continue
+        false, true, _ = roc_curve(is_k, score)
+        roc.plot(
+            *_thin(false, true), color=color, label=f"{name}: AUC {roc_auc_score(is_k, score):.3f}"
+        )
+        precision, recall, _ = precision_recall_curve(is_k, score)
+        average = average_precision_score(is_k, score)
+        pr.plot(
+            *_thin(recall, precision),
+            color=color,
+            drawstyle="steps-post",
+            label=f"{name}: AP {average:.3f} (share {is_k.mean():.3f})",
+        )
+    roc.plot([0, 1], [0, 1], color=_MID, linestyle=":", linewidth=1)
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one class against the rest")
+    pr.set(xlabel="recall (sensitivity)", ylabel="precision", title="precision and recall")
+    for axes, place in ((roc, "lower right"), (pr, "best")):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        _finish(axes)
+        axes.legend(loc=place, fontsize=8.5, framealpha=0.9)
+    return figure
+
+
+def plot_reliability(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    temperature: float,
+    title: str,
+    *,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw accuracy against confidence, before and after temperature scaling.
+
+    Args:
+        before: what `measure_calibration` returns for the network's own probabilities.
+        after: the same after temperature scaling.
+        temperature: fitted on val.
+        title: protocol, split and model.
+        synthetic: whether the data are simulated.
+    """
+    figure = start_figure((9.0, 5.0), title, synthetic)
+    grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
+    panels = (("as trained", before), (f"temperature {temperature:.2f} (fitted on val)", after))
+    for column, (name, measured) in enumerate(panels):
+        axes, counts = grid[0, column], grid[1, column]
+        centers = [(b["low"] + b["high"]) / 2 for b in measured["bins"]]
+        width = 0.94 * (measured["bins"][0]["high"] - measured["bins"][0]["low"])
+        axes.bar(
+            centers,
+            [b["accuracy"] for b in measured["bins"]],
+            width,
+            color=CLASS_COLORS["N"],
+            alpha=0.85,
+            label="accuracy",
+        )
+        axes.plot([0, 1], [0, 1], color=_DARK, linestyle="--", linewidth=1, label="calibrated")
+        axes.set_title(
+            f"{name}\nECE {measured['ece']:.3f}, Brier {measured['brier']:.3f}", fontsize=10
+        )
+        counts.bar(centers, [b["n_beats"] for b in measured["bins"]], width, color=_MID)
+        counts.set_xlabel("confidence (greatest probability)")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        for each in (axes, counts):
+            _finish(each)
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("beats")
+    grid[0, 0].legend(loc="upper left", fontsize=8.5, frameon=False)
+    return figure
+
+
+def plot_examples(
+    examples: Mapping[str, Sequence[ExampleBeat]],
+    title: str,
+    *,
+    fs: float,
+    max_frequency_hz: float,
+    synthetic: bool = False,
+) -> Figure:
+    """Draw single beats, a column a class: the signal, and below it its spectrogram.
+
+    Args:
+        examples: true class -> beats, the same kind of beat at the same place of each class.
+        title: protocol, split and model.
+        fs: sampling rate of the signals, Hz.
+        max_frequency_hz: of the top of the images.
+        synthetic: whether the data are simulated.
+
+    Raises:
+        ValueError: there is no beat at all.
+    """
+    n_rows = max((len(beats) for beats in examples.values()), default=0)
+    if n_rows == 0:
+        raise ValueError("there is no beat to show; give at least one example of a class")
+    figure = start_figure((2.3 * max(len(examples), 2), 2.6 * n_rows + 0.8), title, synthetic)
+    grid = figure.subplots(
+        2 * n_rows, len(examples), squeeze=False, height_ratios=[1, 1.4] * n_rows
+    )
+    for column, (name, beats) in enumerate(examples.items()):
+        for row in range(n_rows):
+            above, below = grid[2 * row, column], grid[2 * row + 1, column]
+            if row >= len(beats):
+                for axes in (above, below):
+                    axes.axis("off")
+                above.set_title(f"{name}: no such beat", fontsize=8, color=_MID)
+                continue
+            beat = beats[row]
+            time_s = (np.arange(len(beat.signal)) - len(beat.signal) // 2) / fs
+            color = CLASS_COLORS["Q"] if beat.right else CLASS_COLORS["V"]
+            above.plot(time_s, beat.signal, color=_DARK, linewidth=0.8)
+            above.axvline(0, color=color, linewidth=0.8, linestyle=":")
+            above.set_title(beat.caption, fontsize=7.5, color=color)
+            above.set_xlim(time_s[0], time_s[-1])
+            above.tick_params(labelbottom=False, labelsize=7)
+            below.imshow(
+                beat.image,
+                cmap="cividis",
+                vmin=0,
+                vmax=255,
+                aspect="auto",
+                extent=(time_s[0], time_s[-1], 0, max_frequency_hz),
+            )
+            below.tick_params(labelsize=7)
+            if column == 0:
+                above.set_ylabel("mV", fontsize=8)
+                below.set_ylabel("Hz", fontsize=8)
+    figure.supxlabel("time from the R peak, s", fontsize=9)
+    return figure
+
+
+def plot_robustness(
+    tables: Mapping[str, pd.DataFrame], title: str, *, synthetic: bool = False
+) -> Figure:
+    """Draw macro F1 against the SNR of each noise, and as bars what else was done to the signals.
+
+    Args:
+        tables: model -> rows of condition, snr_db (NaN where there is none) and macro_f1; the
+            condition `clean` is the reference.
+        title: protocol and split.
+        synthetic: whether the data are simulated.
+
+    Raises:
+        ValueError: there is no model.
+    """
+    if not tables:
+        raise ValueError("no model to draw; give the table of at least one")
+    joined = pd.concat([table.assign(model=model) for model, table in tables.items()])
+    noises = sorted(joined.loc[joined["snr_db"].notna(), "condition"].unique())
+    panels = [*noises, "other"]
+    figure = start_figure((3.6 * len(panels) + 1.2, 4.2), title, synthetic)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    colors = colormaps["cividis"](np.linspace(0.12, 0.88, len(tables)))
+    for position, (model, table) in enumerate(tables.items()):
+        color = colors[position]
+        clean = table.loc[table["condition"] == "clean", "macro_f1"].iloc[0]
+        for axes, noise in zip(all_axes, noises, strict=False):
+            rows = table[table["condition"] == noise].sort_values("snr_db")
+            axes.plot(rows["snr_db"], rows["macro_f1"], marker="o", color=color, label=model)
+            axes.axhline(clean, color=color, linestyle=":", linewidth=1)
+        others = table[table["snr_db"].isna()]
+        centers = np.arange(len(others)) + (position - (len(tables) - 1) / 2) * 0.8 / len(tables)
+        all_axes[-1].bar(centers, others["macro_f1"], 0.76 / len(tables), color=color, label=model)
+        all_axes[-1].set_xticks(
+            np.arange(len(others)), others["condition"].tolist(), rotation=20, fontsize=8
+        )
+    for axes, noise in zip(all_axes, noises, strict=False):
+        axes.set(xlabel="SNR, dB (dotted: clean)", title=f"noise {noise}")
+        axes.invert_xaxis()
+    all_axes[-1].set_title("other changes")
+    all_axes[0].set_ylabel("macro F1 of the same beats")
+    for axes in all_axes:
+        axes.set_ylim(0, 1)
+        _finish(axes)
+    all_axes[0].legend(fontsize=8.5, frameon=False)
+    return figure
+
+
+def _thin(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[Any, Any]:
+    """Return at most `_MAX_POINTS` points of a curve, its ends among them."""
+    if len(x) <= _MAX_POINTS:
+        return x, y
+    keep = np.unique(np.linspace(0, len(x) - 1, _MAX_POINTS).round().astype(int))
+    return x[keep], y[keep]
+
+
+def _finish(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.grid(color=_LIGHT)
+    axes.spines[["top", "right"]].set_visible(False)

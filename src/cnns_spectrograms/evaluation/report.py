@@ -1,0 +1,176 @@
+"""The report of a run: one HTML file with its figures inside, which needs no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
+from cnns_spectrograms.parameters import (
+    SPLITS,
+    ReportingParameters,
+    SplitParameters,
+    SubsetParameters,
+)
+
+N_WORST_RECORDS = 10
+LITERATURE_SUBSET = "ds2"
+"""The subset whose protocol is that of most published results."""
+
+_TEMPLATE = "report.html.j2"
+
+
+def render_report(
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+    *,
+    comparison: pd.DataFrame,
+    paired_differences: pd.DataFrame,
+    figures: Mapping[str, bytes],
+    models: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Return the report as HTML.
+
+    Args:
+        windows: the `windows` table: who is in which split.
+        split: the protocol.
+        reporting: subsets, intervals, and whether the data are synthetic.
+        comparison: what `compare_models` returns.
+        paired_differences: first, second, score, difference, low, high, share_above_zero.
+        figures: name -> PNG: comparison, class_distribution, contact_sheet, and robustness where
+            it was run.
+        models: model -> metrics, intervals, ec57_summary, calibration, errors_by_record, the PNGs
+            confusion_matrix, learning_curves, rank_curves, reliability and examples, and
+            robustness (a table) where it was run; in the order they are to be shown.
+
+    Raises:
+        ValueError: there is no model.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    if not models:
+        raise ValueError("no model to report on; give at least one")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,  # what is misspelt here must not be silently left out
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": _format_score,
+        "interval": _format_interval,
+        "png": _embed,
+        "count": _format_count,
+    }
+    html: str = environment.get_template(_TEMPLATE).render(
+        protocol=split.protocol,
+        synthetic=reporting.synthetic_data,
+        classes=AAMI_CLASSES,
+        splits=_describe_splits(windows),
+        unused={db: parts.get("unused", []) for db, parts in split.records.items()},
+        n_resamples=reporting.n_resamples,
+        subsets=_describe_subsets(reporting),
+        comparison=comparison.to_dict("records"),
+        paired=_pick_differences(paired_differences),
+        figures=figures,
+        models=models,
+        n_worst=N_WORST_RECORDS,
+        worst={
+            model: items["errors_by_record"].head(N_WORST_RECORDS).to_dict("records")
+            for model, items in models.items()
+        },
+        robustness={
+            model: items["robustness"].to_dict("records")
+            for model, items in models.items()
+            if "robustness" in items
+        },
+        stressed_records=_list_records(reporting.robustness.records or {}),
+        published=PUBLISHED_RESULTS,
+        literature_subset=LITERATURE_SUBSET,
+    )
+    return html
+
+
+def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each split its records by database, patients and beats by class."""
+    described = []
+    for name in SPLITS:
+        rows = windows[windows["split"] == name]
+        records = {
+            str(db): sorted(of_db["record_id"].astype(str).unique())
+            for db, of_db in rows.groupby("db", observed=True)
+        }
+        counts = rows["aami_class"].value_counts()
+        described.append(
+            {
+                "name": name,
+                "records": records,
+                "n_records": sum(map(len, records.values())),
+                "n_patients": int(rows["patient_id"].nunique()),
+                "n_beats": len(rows),
+                "beats": {
+                    aami_class: int(counts.get(aami_class, 0)) for aami_class in AAMI_CLASSES
+                },
+            }
+        )
+    return described
+
+
+def _describe_subsets(reporting: ReportingParameters) -> dict[str, str]:
+    """Return in words what each part of test holds."""
+    return {
+        name: _describe_subset(subset)
+        for name, subset in reporting.subsets.items()
+        if subset is not None
+    }
+
+
+def _describe_subset(subset: SubsetParameters) -> str:
+    text = "the test records of " + " and ".join(subset.databases)
+    left = _list_records(subset.without)
+    if left:
+        text += " without " + left
+    if subset.classes is not None:
+        text += ", beats of " + ", ".join(subset.classes) + " called one of these"
+    return text
+
+
+def _list_records(records: Mapping[str, Sequence[str]]) -> str:
+    """Return `mitdb 103, 213 and svdb 806`."""
+    return " and ".join(f"{db} {', '.join(ids)}" for db, ids in records.items() if ids)
+
+
+def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = table[table["score"].isin(["macro_f1", "accuracy", "kappa"])]
+    return [
+        {"estimate": row["difference"], **{str(key): value for key, value in row.items()}}
+        for row in rows.to_dict("records")
+    ]
+
+
+def _format_score(value: Any, digits: int = 3) -> str:
+    return "–" if value is None or value != value else f"{float(value):.{digits}f}"
+
+
+def _format_interval(score: Mapping[str, Any]) -> str:
+    """Return `0.812 [0.70, 0.90]`, or the estimate alone where there is no interval."""
+    text = _format_score(score["estimate"])
+    if score["low"] is None or score["low"] != score["low"]:
+        return text
+    low, high = (_format_score(score[side], 2) for side in ("low", "high"))
+    return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"  # a line may break before it, not inside
+
+
+def _format_count(value: Any) -> str:
+    return f"{int(value):,}"
+
+
+def _embed(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

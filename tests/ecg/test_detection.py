@@ -1,0 +1,79 @@
+"""The detector: what must not move its beats, and a floor on real recordings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnns_spectrograms.ecg.detection import detect_by_block, detect_r_peaks
+from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.wfdb_files import select_beats
+from cnns_spectrograms.evaluation.ec57 import match_beats
+
+
+@pytest.fixture(scope="module")
+def ecg(tmp_path_factory):
+    """Two minutes of a simulated patient, mV, 360 Hz."""
+    from cnns_spectrograms.ecg.simulation import simulate_database
+
+    folder = tmp_path_factory.mktemp("ecg")
+    simulate_database(folder, "mitdb", 1, 120, 0)
+    recording = open_recording(folder / "100")
+    return recording.read(0), select_beats(recording.reference)
+
+
+def score(reference, found, fs):
+    """Return F1 of beats within 150 ms."""
+    pairs = match_beats(reference, found, 0.15 * fs)
+    hits = (pairs >= 0).all(axis=1).sum()
+    return 2 * hits / (len(reference) + len(found))
+
+
+def test_simulated_beats_are_found(ecg):
+    signal, reference = ecg
+    assert score(reference, detect_r_peaks(signal, 360), 360) > 0.97
+
+
+@pytest.mark.parametrize("change", [lambda x: 3 * x, lambda x: x / 7, lambda x: x + 5])
+def test_gain_and_offset_move_no_beat(ecg, change):
+    signal, _ = ecg
+    found = detect_r_peaks(signal, 360)
+    np.testing.assert_array_equal(detect_r_peaks(change(signal.astype(float)), 360), found)
+
+
+def test_blocks_make_no_difference(ecg):
+    """Blocks of 45 s with their margins give the beats of one block."""
+    signal, _ = ecg
+    long = np.tile(signal, 3)
+    whole = detect_r_peaks(long, 360)
+    read = []
+
+    def piece(start, stop):
+        read.append(stop - start)
+        return long[start:stop]
+
+    blocks = np.concatenate(list(detect_by_block(piece, len(long), 360, block_s=45)))
+    np.testing.assert_array_equal(blocks, whole)
+    assert len(read) == 8
+    assert max(read) <= (45 + 60) * 360
+
+
+@pytest.mark.parametrize("signal", [np.zeros(0), np.zeros(5), np.full(9000, 0.3)])
+def test_where_there_is_no_beat(signal):
+    assert detect_r_peaks(signal, 360).size == 0
+    assert detect_r_peaks(signal, 360).dtype == np.int64
+
+
+def test_what_cannot_be_searched():
+    with pytest.raises(ValueError, match="one lead"):
+        detect_r_peaks(np.zeros((2, 9)), 360)
+    with pytest.raises(ValueError, match="60"):
+        detect_r_peaks(np.zeros(900), 50)
+
+
+# A floor that a change may not lower; `benchmarks/detectors.py` measures all records.
+@pytest.mark.parametrize(("record", "floor"), [("100", 0.999), ("119", 0.99), ("208", 0.97)])
+def test_floor_on_real_records(physionet, record, floor):
+    recording = open_recording(physionet / "mitdb" / record)
+    found = detect_r_peaks(recording.read(0), recording.fs)
+    assert score(select_beats(recording.reference), found, recording.fs) >= floor

@@ -1,0 +1,562 @@
+"""Recordings of the user's own: what is read, and that no file from a stranger does harm."""
+
+from __future__ import annotations
+
+import edfio
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cnns_spectrograms.ecg.recordings import (
+    MAX_DURATION_S,
+    MAX_LEADS,
+    choose_recording_lead,
+    find_recordings,
+    open_recording,
+)
+from cnns_spectrograms.ecg.records import RecordError, choose_lead
+from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
+
+FS = 100
+N = 1500
+
+
+@pytest.fixture(scope="module")
+def signal():
+    """Two leads of 15 s, mV, (n, 2), on the steps of a 200 per mV converter."""
+    time_s = np.arange(N) / FS
+    leads = np.stack([np.sin(2 * np.pi * time_s), 0.5 * np.cos(2 * np.pi * 3 * time_s)], axis=1)
+    return np.round(leads * 200) / 200
+
+
+@pytest.fixture
+def record(tmp_path, signal):
+    """A WFDB record of one segment, with annotations."""
+    write_wfdb(tmp_path, "r1", signal)
+    wfdb.wrann("r1", "atr", np.array([50, 150, 250]), ["N", "+", "V"], write_dir=str(tmp_path))
+    return tmp_path / "r1"
+
+
+def write_wfdb(folder, name, signal, names=("MLII", "V1"), **options):
+    wfdb.wrsamp(
+        name,
+        fs=FS,
+        units=["mV"] * signal.shape[1],
+        sig_name=list(names),
+        p_signal=signal,
+        fmt=["16"] * signal.shape[1],
+        adc_gain=[200.0] * signal.shape[1],
+        baseline=[0] * signal.shape[1],
+        write_dir=str(folder),
+        **options,
+    )
+
+
+# --------------------------------------------------------------------------------------
+# WFDB
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ".hea", ".dat", ".atr"])
+def test_wfdb_record_by_any_of_its_names(record, signal, suffix):
+    found = open_recording(f"{record}{suffix}")
+    assert (found.name, found.fs, found.lead_names) == ("r1", FS, ("MLII", "V1"))
+    assert (found.n_samples, found.duration_s) == (N, 15)
+    assert found.reference["sample"].tolist() == [50, 150, 250]
+    np.testing.assert_allclose(found.read("V1"), signal[:, 1], atol=1e-6)
+    np.testing.assert_array_equal(found.read("mlii", 100, 300), found.read(0)[100:300])
+    assert found.read(0).dtype == np.float32
+    assert found.read(1, 7, 7).shape == (0,)
+
+
+def test_beats_alone_are_peaks(record):
+    found = open_recording(record)
+    assert select_beats(found.reference).tolist() == [50, 250]
+
+
+def test_annotations_at_another_rate_than_the_signal(record, tmp_path):
+    wfdb.wrann("r1", "own", np.array([100, 500]), ["N", "N"], fs=200, write_dir=str(tmp_path))
+    found = read_annotations(record, "own", FS, N)
+    assert found["sample"].tolist() == [50, 250]
+
+
+def test_a_damaged_reference_is_left_out(record, caplog):
+    record.with_name("r1.atr").write_bytes(b"\xff" * 101)
+    assert open_recording(record).reference is None
+    assert "reference is not used" in caplog.text
+
+
+def test_segments_are_read_across_their_borders(tmp_path, signal):
+    write_wfdb(tmp_path, "s1", signal[:600])
+    write_wfdb(tmp_path, "s2", signal[600:])
+    (tmp_path / "m.hea").write_text(f"m/3 2 {FS} {N + 200}\ns1 600\n~ 200\ns2 900\n")
+    found = open_recording(tmp_path / "m")
+    assert found.n_samples == N + 200
+    whole = found.read(0)
+    np.testing.assert_allclose(whole[:600], signal[:600, 0], atol=1e-6)
+    assert np.isnan(whole[600:800]).all()
+    np.testing.assert_allclose(whole[800:], signal[600:, 0], atol=1e-6)
+    np.testing.assert_array_equal(found.read(0, 550, 850), whole[550:850])
+    assert [path.stem for path in find_recordings(tmp_path)] == ["m"]
+
+
+def test_segments_of_a_variable_layout(tmp_path, signal):
+    write_wfdb(tmp_path, "s1", signal[:600, :1], names=["MLII"])
+    write_wfdb(tmp_path, "s2", signal[600:, ::-1], names=["V1", "MLII"])
+    (tmp_path / "lay.hea").write_text(
+        f"lay 2 {FS} 0\n~ 0 200/mV 16 0 0 0 0 MLII\n~ 0 200/mV 16 0 0 0 0 V1\n"
+    )
+    (tmp_path / "v.hea").write_text(f"v/3 2 {FS} {N}\nlay 0\ns1 600\ns2 900\n")
+    found = open_recording(tmp_path / "v")
+    assert found.lead_names == ("MLII", "V1")
+    np.testing.assert_allclose(found.read("MLII"), signal[:, 0], atol=1e-6)
+    assert np.isnan(found.read("V1", 0, 600)).all()
+    np.testing.assert_allclose(found.read("V1", 600, N), signal[600:, 1], atol=1e-6)
+
+
+def test_several_samples_a_frame(tmp_path, signal):
+    fast = np.round(signal[:, 0] * 200).astype(int)
+    wfdb.wrsamp(
+        "f",
+        fs=FS / 2,
+        units=["mV", "mV"],
+        sig_name=["ECG", "resp"],
+        e_d_signal=[fast, fast[::2]],
+        samps_per_frame=[2, 1],
+        fmt=["16", "16"],
+        adc_gain=[200.0, 200.0],
+        baseline=[0, 0],
+        write_dir=str(tmp_path),
+    )
+    found = open_recording(tmp_path / "f")
+    assert (found.fs, found.n_samples, found.lead_names) == (FS, N, ("ECG",))
+    np.testing.assert_allclose(found.read(0, 3, 801), signal[3:801, 0], atol=1e-6)
+
+
+def test_microvolts(record, signal):
+    header = record.with_name("r1.hea")
+    header.write_text(header.read_text().replace("200.0(0)/mV", "0.2(0)/uV"))
+    np.testing.assert_allclose(open_recording(record).read(0), signal[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("r1 2 -360 1500", "sampling rate"),
+        ("r1 2 0 1500", "sampling rate"),
+        ("r1 2 nan 1500", "sampling rate"),
+        ("r1 2 1e300 1500", "sampling rate"),
+        (f"r1 2 100 {10**12}", "days"),
+        (f"r1 2 100 {10**30}", "days"),
+        ("r1 2 100 -5", "samples"),
+        ("r1 5000 100 1500", "leads"),
+        ("r1 0 100 1500", "leads"),
+        ("r1 -1 100 1500", "leads"),
+        ("r1 x 100 1500", "at the head"),
+        ("", "corrupt"),
+        ("r1 3 100 1500", "signal lines"),
+        ("r1 2 100 1600", "truncated"),
+    ],
+)
+def test_absurd_headers_are_refused(record, line, message):
+    header = record.with_name("r1.hea")
+    header.write_text("\n".join([line, *header.read_text().splitlines()[1:]]))
+    with pytest.raises(RecordError, match=message):
+        open_recording(record)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.dat", "/etc/passwd", "a/b.dat", "http://x/y.dat", "..", "\\\\h\\s.dat"]
+)
+def test_a_header_names_no_file_elsewhere(record, name):
+    header = record.with_name("r1.hea")
+    header.write_text(header.read_text().replace("r1.dat", name))
+    with pytest.raises(RecordError, match="without a folder"):
+        open_recording(record)
+
+
+def test_a_header_of_no_end_is_refused(record):
+    header = record.with_name("r1.hea")
+    header.write_text(header.read_text() + "# x\n" * 300_000)
+    with pytest.raises(RecordError, match="bytes"):
+        open_recording(record)
+
+
+def test_a_record_that_is_its_own_segment_is_refused(tmp_path):
+    (tmp_path / "m.hea").write_text(f"m/1 2 {FS} {N}\nm {N}\n")
+    with pytest.raises(RecordError, match="segments of its own"):
+        open_recording(tmp_path / "m")
+
+
+def test_signals_that_are_no_voltage(record):
+    header = record.with_name("r1.hea")
+    header.write_text(header.read_text().replace("/mV", "/mmHg"))
+    with pytest.raises(RecordError, match="voltage"):
+        open_recording(record)
+
+
+def test_what_is_no_recording(tmp_path):
+    for path in (tmp_path / "none", tmp_path, tmp_path / "none.edf", tmp_path / "none.csv"):
+        with pytest.raises(RecordError, match="found"):
+            open_recording(path)
+
+
+def test_a_rate_given_for_a_format_that_says_its_own(record):
+    with pytest.raises(ValueError, match="CSV"):
+        open_recording(record, fs=100)
+
+
+def test_reading_beyond_the_recording(record):
+    found = open_recording(record)
+    for start, stop in ((-1, 5), (0, N + 1), (6, 5)):
+        with pytest.raises(ValueError, match="asked for"):
+            found.read(0, start, stop)
+    for lead in ("V9", 2, -1):
+        with pytest.raises(ValueError, match="0: MLII, 1: V1"):
+            found.read(lead)
+
+
+# --------------------------------------------------------------------------------------
+# EDF
+# --------------------------------------------------------------------------------------
+
+
+def write_edf(path, signal, dimension="mV", scale=1.0, **others):
+    leads = [
+        edfio.EdfSignal(
+            signal[:, i] * scale,
+            FS,
+            label=name,
+            physical_dimension=dimension,
+            physical_range=(-2 * scale, 2 * scale),
+        )
+        for i, name in enumerate(("ECG I", "ECG II"))
+    ]
+    edfio.Edf(leads + others.get("more", []), data_record_duration=1).write(path)
+
+
+def test_edf(tmp_path, signal):
+    write_edf(tmp_path / "a.edf", signal)
+    found = open_recording(tmp_path / "a.edf")
+    assert (found.name, found.fs, found.lead_names) == ("a", FS, ("ECG I", "ECG II"))
+    assert found.n_samples == N
+    np.testing.assert_allclose(found.read(1), signal[:, 1], atol=4 / 65535)
+    for start, stop in ((0, 1), (99, 101), (1234, 1500), (N - 1, N)):
+        np.testing.assert_array_equal(found.read(0, start, stop), found.read(0)[start:stop])
+
+
+def test_edf_in_microvolts(tmp_path, signal):
+    write_edf(tmp_path / "a.edf", signal, "uV", 1000)
+    found = open_recording(tmp_path / "a.edf").read(0)
+    np.testing.assert_allclose(found, signal[:, 0], atol=4 / 65535)
+
+
+def test_edf_signals_of_other_rates_are_left_out(tmp_path, signal, caplog):
+    eeg = [
+        edfio.EdfSignal(
+            np.zeros(15 * 256),
+            256,
+            label=f"EEG {i}",
+            physical_dimension="uV",
+            physical_range=(-1, 1),
+        )
+        for i in range(5)
+    ]
+    write_edf(tmp_path / "a.edf", signal, more=eeg)
+    with caplog.at_level("INFO"):
+        found = open_recording(tmp_path / "a.edf")
+    assert found.lead_names == ("ECG I", "ECG II")
+    assert "EEG 0 (256 Hz)" in caplog.text
+
+
+def test_truncated_edf_is_as_long_as_it_is(tmp_path, signal, caplog):
+    path = tmp_path / "a.edf"
+    write_edf(path, signal)
+    path.write_bytes(path.read_bytes()[:-1000])
+    found = open_recording(path)
+    assert found.n_samples < N
+    assert np.isfinite(found.read(0)).all()
+    assert "Incomplete" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("at", "text", "message"),
+    [
+        (slice(252, 256), b"9999", "signals"),
+        (slice(252, 256), b"-1  ", "signals"),
+        (slice(252, 256), b"  ab", "signals"),
+        (slice(184, 192), b"99999999", "header of"),
+        (slice(0, 8), b"\xffBIOSEMI", "version"),
+        (slice(244, 252), b"0       ", "corrupt|records"),
+    ],
+)
+def test_absurd_edf_headers(tmp_path, signal, at, text, message):
+    path = tmp_path / "a.edf"
+    write_edf(path, signal)
+    content = bytearray(path.read_bytes())
+    content[at] = text
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=message):
+        open_recording(path)
+
+
+# --------------------------------------------------------------------------------------
+# CSV
+# --------------------------------------------------------------------------------------
+
+
+def rows(signal, form, delimiter=",", decimal=".", time=None):
+    lines = []
+    for i, pair in enumerate(signal):
+        cells = ([] if time is None else [time(i)]) + [form.format(value) for value in pair]
+        lines.append(delimiter.join(cells).replace(".", decimal))
+    return "\n".join(lines) + "\n"
+
+
+CSV_FORMS = {
+    "plain": ("time_s,MLII,V1\n", {"form": "{:.4f}", "time": lambda i: f"{i / FS:.3f}"}, 1),
+    "semicolons": (
+        "Zeit [s];MLII [mV];V1 [mV]\n",
+        {"form": "{:.4f}", "delimiter": ";", "decimal": ",", "time": lambda i: f"{i / FS:.3f}"},
+        1,
+    ),
+    "tabs": (
+        "ms\tMLII\tV1\n",
+        {"form": "{:.4f}", "delimiter": "\t", "time": lambda i: f"{i * 10}"},
+        1,
+    ),
+    "rdsamp": (
+        "'Elapsed time','MLII','V1'\n'seconds','mV','mV'\n",
+        {"form": "{:.4f}", "time": lambda i: f"{i / FS:.3f}"},
+        1,
+    ),
+    "clock": (
+        "'Elapsed time','MLII','V1'\n'hh:mm:ss.mmm','mV','mV'\n",
+        {"form": "{:.4f}", "time": lambda i: f"'0:{i // FS:02d}.{i % FS * 10:03d}'"},
+        1,
+    ),
+    "microvolts": (
+        "time,MLII (uV),V1 (uV)\n",
+        {"form": "{:.1f}", "time": lambda i: f"{i / FS:.3f}"},
+        1000,
+    ),
+    "microvolts that nothing names": (
+        "time,MLII,V1\n",
+        {"form": "{:.1f}", "time": lambda i: f"{i / FS:.3f}"},
+        1000,
+    ),
+    "dates": (
+        "timestamp,MLII,V1\n",
+        {
+            "form": "{:.4f}",
+            "time": lambda i: str(pd.Timestamp("2024-05-01") + pd.Timedelta(milliseconds=10 * i)),
+        },
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CSV_FORMS)
+def test_csv(tmp_path, signal, name, caplog):
+    header, options, scale = CSV_FORMS[name]
+    path = tmp_path / "a.csv"
+    path.write_text(header + rows(signal * scale, **options))
+    with caplog.at_level("INFO"):
+        found = open_recording(path)
+    assert (found.fs, found.lead_names, found.n_samples) == (FS, ("MLII", "V1"), N)
+    np.testing.assert_allclose(found.read("V1"), signal[:, 1], atol=2e-4)
+    np.testing.assert_array_equal(found.read(0, 10, 20), found.read(0)[10:20])
+    assert "MLII, V1" in caplog.text
+
+
+def test_csv_without_a_header_needs_its_rate(tmp_path, signal):
+    path = tmp_path / "a.csv"
+    path.write_text(rows(signal, "{:.4f}"))
+    with pytest.raises(RecordError, match="--fs"):
+        open_recording(path)
+    found = open_recording(path, fs=FS, columns=["2"])
+    assert found.lead_names == ("2",)
+    np.testing.assert_allclose(found.read(0), signal[:, 1], atol=1e-4)
+    assert open_recording(path, fs=FS).lead_names == ("1", "2")
+
+
+def test_csv_cells_that_are_missing(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("sample,ECG\n0,0.1\n1,-\n2,\n3,nan\n4,0.5\n5,0.25\n")
+    found = open_recording(path, fs=FS)
+    assert found.lead_names == ("ECG",)
+    np.testing.assert_array_equal(
+        found.read(0), np.array([0.1, np.nan, np.nan, np.nan, 0.5, 0.25], np.float32)
+    )
+
+
+def test_csv_rate_from_rounded_times(tmp_path):
+    """PhysioNet's own tool writes 360 Hz as 0.000, 0.003, 0.006, ..."""
+    path = tmp_path / "a.csv"
+    lines = [f"{i / 360:.3f},{np.sin(i / 9):.3f}" for i in range(5000)]
+    path.write_text("time,ECG\n" + "\n".join(lines))
+    assert open_recording(path).fs == 360
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no row"),
+        ("a,b\nc,d\n", "no row of numbers"),
+        ("time,x\n0,1\n0,2\n0,3\n", "do not rise"),
+        ("time,x\n2,1\n1,2\n0,3\n", "do not rise"),
+        ("time,x\n0,1\n1,abc\n2,4\n", "table of numbers"),
+        ("x" * 3_000_000, "line of more"),
+        ("time,x\n0,1\n\0\0\0", "no text"),
+        ("sample,index\n0,1\n1,2\n", "no column of a lead"),
+        (
+            ",".join("abcdefgh"[i % 8] + str(i) for i in range(600)) + "\n" + "1," * 599 + "1\n1,",
+            "leads",
+        ),
+    ],
+)
+def test_what_is_no_table_of_samples(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    fs = None if "time" in text else 100
+    with pytest.raises(RecordError, match=message):
+        open_recording(path, fs=fs)
+
+
+def test_csv_columns_that_are_not_there(tmp_path, signal):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + rows(signal, "{:.4f}"))
+    with pytest.raises(RecordError, match="'a', 'b'"):
+        open_recording(path, fs=FS, columns=["c"])
+
+
+# --------------------------------------------------------------------------------------
+# Files from strangers
+# --------------------------------------------------------------------------------------
+
+FUZZ = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+EDITS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4
+)
+
+
+def damage(content: bytes, edits, keep: float) -> bytes:
+    """Cut a file, and write over parts of it."""
+    damaged = bytearray(content[: max(1, int(len(content) * keep))])
+    for at, text in edits:
+        at %= len(damaged)
+        damaged[at : at + len(text)] = text
+    return bytes(damaged)
+
+
+def open_or_refuse(path, **options):
+    """Open a damaged recording: it says so, or is one of sane size that can be read."""
+    try:
+        found = open_recording(path, **options)
+        for lead in range(len(found.lead_names)):
+            assert found.read(lead, 0, min(found.n_samples, 5000)).dtype == np.float32
+    except RecordError:
+        return
+    assert 1 <= len(found.lead_names) <= MAX_LEADS
+    assert 2 <= found.n_samples <= MAX_DURATION_S * found.fs
+
+
+@pytest.mark.parametrize("part", ["hea", "atr", "dat"])
+@FUZZ
+@given(edits=EDITS, keep=st.floats(0.1, 1))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy, on numbers out of bounds
+def test_damaged_wfdb(tmp_path_factory, signal, part, edits, keep):
+    folder = tmp_path_factory.mktemp("fuzz")
+    write_wfdb(folder, "r", signal)
+    wfdb.wrann("r", "atr", np.arange(50, N, 80), ["N"] * 19, write_dir=str(folder))
+    path = folder / f"r.{part}"
+    path.write_bytes(damage(path.read_bytes(), edits, keep))
+    open_or_refuse(folder / "r.hea")
+
+
+@FUZZ
+@given(edits=EDITS, keep=st.floats(0.02, 1))
+def test_damaged_segments(tmp_path_factory, signal, edits, keep):
+    folder = tmp_path_factory.mktemp("fuzz")
+    write_wfdb(folder, "s1", signal[:600])
+    path = folder / "m.hea"
+    header = f"m/3 2 {FS} 1400\ns1 600\n~ 200\ns1 600\n".encode()
+    path.write_bytes(damage(header, edits, keep))
+    open_or_refuse(path)
+
+
+@FUZZ
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 1100), st.binary(min_size=1, max_size=8)), max_size=4),
+    keep=st.floats(0.02, 1),
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_damaged_edf(tmp_path_factory, signal, edits, keep):
+    path = tmp_path_factory.mktemp("fuzz") / "a.edf"
+    write_edf(path, signal)
+    path.write_bytes(damage(path.read_bytes(), edits, keep))
+    open_or_refuse(path)
+
+
+@FUZZ
+@given(edits=EDITS, keep=st.floats(0.02, 1))
+def test_damaged_csv(tmp_path_factory, signal, edits, keep):
+    path = tmp_path_factory.mktemp("fuzz") / "a.csv"
+    text = "time,MLII,V1\n" + rows(signal[:300], "{:.3f}", time=lambda i: f"{i / FS:.3f}")
+    path.write_bytes(damage(text.encode(), edits, keep))
+    open_or_refuse(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".edf", ".hea"])
+@FUZZ
+@given(content=st.binary(min_size=1, max_size=2000))
+def test_random_bytes(tmp_path_factory, suffix, content):
+    path = (tmp_path_factory.mktemp("fuzz") / "a").with_suffix(suffix)
+    path.write_bytes(content)
+    open_or_refuse(path)
+
+
+# --------------------------------------------------------------------------------------
+# The lead
+# --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "lead", "expected"),
+    [
+        (("V1", "MLII"), None, 1),
+        (("ECG1", "ECG2"), None, 0),
+        (("I", "II", "V1"), None, 1),
+        (("EEG Fpz", "EOG", "ECG II"), None, 2),
+        (("EEG Fpz", "ECG", "resp"), None, 1),
+        (("A", "B"), None, 0),
+        (("V1", "MLII"), "v1", 0),
+        (("V1", "MLII"), "0", 0),
+        (("V1", "MLII"), 1, 1),
+    ],
+)
+def test_the_lead_that_is_analysed(names, lead, expected):
+    assert choose_recording_lead(names, lead, "MLII") == expected
+
+
+def test_the_lead_is_that_of_training(physionet):
+    """On the databases that training reads, both rules choose alike."""
+    for db in ("mitdb", "svdb"):
+        for path in sorted((physionet / db).glob("*.hea")):
+            names = tuple(wfdb.rdheader(str(path.with_suffix(""))).sig_name)
+            assert choose_recording_lead(names, None, "MLII") == choose_lead(names, "MLII")
+
+
+def test_a_real_record(physionet):
+    found = open_recording(physionet / "mitdb" / "100")
+    expected = wfdb.rdrecord(str(physionet / "mitdb" / "100"), channels=[1]).p_signal[:, 0]
+    np.testing.assert_array_equal(found.read("V5"), expected.astype(np.float32))
+    np.testing.assert_array_equal(
+        found.read("V5", 123_457, 123_999), expected[123_457:123_999].astype(np.float32)
+    )
+    assert len(select_beats(found.reference)) == 2273

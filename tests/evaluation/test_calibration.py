@@ -1,0 +1,232 @@
+"""Calibration and operating points: hand-worked numbers, scikit-learn, and planted leaks."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, log_loss
+
+from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.evaluation.calibration import (
+    OPERATING_POINTS,
+    apply_operating_point,
+    apply_temperature,
+    calibration_by_record,
+    check_fitted_on,
+    fit_operating_points,
+    fit_temperature,
+    measure_calibration,
+)
+from cnns_spectrograms.evaluation.metrics import validate_predictions
+
+CLASSES = [*"NSVFQ"]
+COLUMNS = [f"prob_{name}" for name in CLASSES]
+
+
+def make_predictions(
+    n: int = 4000, seed: int = 0, temperature: float = 1.0, split: str = "val"
+) -> pd.DataFrame:
+    """Classes drawn from their own probabilities, which are then sharpened by a temperature."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 5)) * 1.5 + np.array([3.0, 0.5, 0.5, -1.0, 0.0])
+    probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = [CLASSES[rng.choice(5, p=row)] for row in probability]
+    shown = np.exp(logits / temperature)
+    shown /= shown.sum(1, keepdims=True)
+    patients = [f"{split}{i % 7}" for i in range(n)]
+    return pd.DataFrame(
+        {
+            "row_id": [f"{split}_{i}" for i in range(n)],
+            "split": split,
+            "db": "mitdb",
+            "record_id": patients,
+            "patient_id": patients,
+            "beat_idx": range(n),
+            "sample": range(n),
+            "aami_class": truth,
+            "predicted": np.array(CLASSES)[shown.argmax(1)],
+            **dict(zip(COLUMNS, shown.T, strict=True)),
+        }
+    )
+
+
+class TestMeasures:
+    # Four beats of N, called N with 0.9 twice (both right) and 0.6 twice (one right).
+    HAND = pd.DataFrame(
+        {
+            "db": "x",
+            "record_id": ["1", "1", "2", "2"],
+            "aami_class": [*"NNNV"],
+            "prob_N": [0.9, 0.9, 0.61, 0.61],
+            "prob_S": 0.0,
+            "prob_V": [0.1, 0.1, 0.39, 0.39],
+            "prob_F": 0.0,
+            "prob_Q": 0.0,
+        }
+    )
+
+    def test_by_hand(self) -> None:
+        found = measure_calibration(self.HAND)
+        assert found["ece"] == pytest.approx((2 * 0.1 + 2 * 0.11) / 4)
+        assert found["brier"] == pytest.approx((2 * (0.01 + 0.01) + 2 * 0.39**2 + 2 * 0.61**2) / 4)
+        assert [(b["n_beats"], b["accuracy"]) for b in found["bins"]] == [(2, 0.5), (2, 1.0)]
+
+    def test_by_record_the_worst_first(self) -> None:
+        table = calibration_by_record(self.HAND)
+        assert table["record_id"].tolist() == ["2", "1"]
+        assert table["ece"].tolist() == pytest.approx([0.11, 0.1])
+        assert table["accuracy"].tolist() == [0.5, 1.0]
+
+    def test_log_loss_is_that_of_scikit_learn(self) -> None:
+        rows = make_predictions(500)
+        expected = log_loss(rows["aami_class"], rows[sorted(COLUMNS)], labels=sorted(CLASSES))
+        assert measure_calibration(rows)["log_loss"] == pytest.approx(expected)
+
+    def test_probabilities_that_come_true_are_calibrated(self) -> None:
+        assert measure_calibration(make_predictions(8000))["ece"] < 0.015
+        assert measure_calibration(make_predictions(8000, temperature=0.3))["ece"] > 0.1
+
+    def test_certainty_that_is_right_has_no_error(self) -> None:
+        rows = self.HAND.assign(aami_class="N", prob_N=1.0, prob_V=0.0)
+        found = measure_calibration(rows)
+        assert (found["ece"], found["brier"], found["log_loss"]) == (0, 0, 0)
+
+    def test_nothing_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="no row"):
+            measure_calibration(self.HAND.iloc[:0])
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+    def test_it_undoes_a_sharpening(self, temperature: float) -> None:
+        val = make_predictions(temperature=temperature)
+        fitted = fit_temperature(val)
+        assert fitted == pytest.approx(1 / temperature, rel=0.1)
+        after = apply_temperature(val, fitted)
+        assert measure_calibration(after)["ece"] < 0.03
+
+    def test_it_changes_no_class(self) -> None:
+        val = make_predictions()
+        after = apply_temperature(val, 3.0)
+        assert after["predicted"].tolist() == val["predicted"].tolist()
+        validate_predictions(after)
+
+    def test_a_wrong_one_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="temperature is 0"):
+            apply_temperature(make_predictions(10), 0)
+
+
+class TestOperatingPoints:
+    def test_each_is_at_least_as_good_as_argmax_on_val(self) -> None:
+        val = make_predictions()
+        locked = fit_operating_points(val)
+        points = locked["points"]
+        assert set(points) == set(OPERATING_POINTS)
+        assert set(points["argmax"]["offsets"].values()) == {0.0}
+        for name in OPERATING_POINTS:
+            chosen = apply_operating_point(val, locked, name)
+            validate_predictions(chosen)
+            expected = f1_score(val["aami_class"], chosen["predicted"], average="macro")
+            assert points[name]["macro_f1"] == pytest.approx(expected), name
+            assert expected >= points["argmax"]["macro_f1"]
+        assert points["class_thresholds"]["macro_f1"] > points["argmax"]["macro_f1"] + 0.01
+
+    def test_logit_adjustment_undoes_a_prior(self) -> None:
+        """Probabilities p(k | x) times the share of k: dividing by it is the balanced rule."""
+        val = make_predictions()
+        locked = fit_operating_points(val)
+        shares = val["aami_class"].value_counts(normalize=True)
+        point = locked["points"]["logit_adjustment"]
+        for name in CLASSES:
+            expected = -point["tau"] * np.log(shares[name])
+            assert point["offsets"][name] == pytest.approx(expected, abs=1e-6)
+
+    def test_logit_adjustment_gives_a_prior_back(self) -> None:
+        """Probabilities of balanced training, p(k | x) over the share of k, want a tau below 0."""
+        val = make_predictions(4000)
+        shares = val["aami_class"].value_counts(normalize=True)
+        columns = [f"prob_{name}" for name in CLASSES]
+        balanced = val[columns].to_numpy() / shares[CLASSES].to_numpy() ** 2
+        val[columns] = balanced / balanced.sum(axis=1, keepdims=True)
+        point = fit_operating_points(val)["points"]["logit_adjustment"]
+        assert point["tau"] < -0.5
+
+    def test_a_class_that_val_lacks_keeps_its_place(self) -> None:
+        val = make_predictions()
+        val = val[val["aami_class"] != "F"]
+        locked = fit_operating_points(val)
+        for name in OPERATING_POINTS:
+            assert locked["points"][name]["offsets"]["F"] == 0
+
+    def test_one_class_alone_is_no_trouble(self) -> None:
+        val = make_predictions(50).assign(aami_class="N")
+        locked = fit_operating_points(val)
+        assert np.isfinite(locked["temperature"])
+        assert 0 < locked["points"]["class_thresholds"]["macro_f1"] <= 1
+
+    @settings(deadline=None, max_examples=10)
+    @given(st.integers(0, 1000))
+    def test_it_does_not_depend_on_the_order_of_rows(self, seed: int) -> None:
+        val = make_predictions(200, seed=seed)
+        shuffled = val.sample(frac=1, random_state=seed)
+        one, other = fit_operating_points(val), fit_operating_points(shuffled)
+        assert one["points"]["class_thresholds"] == other["points"]["class_thresholds"]
+        assert one["fitted_on"] == other["fitted_on"]
+
+
+class TestLeaks:
+    """What the issue calls a deliberate leak: test rows on their way into a fit."""
+
+    @pytest.mark.parametrize("fit", [fit_temperature, fit_operating_points])
+    def test_a_test_row_among_val_is_refused(self, fit) -> None:
+        val, test = make_predictions(100), make_predictions(5, split="test")
+        fit(val)
+        with pytest.raises(LeakError, match="5 of 105 rows are of test"):
+            fit(pd.concat([val, test], ignore_index=True))
+        with pytest.raises(LeakError, match="fitted on val alone"):
+            fit(test)
+        with pytest.raises(LeakError):
+            fit(make_predictions(5, split="train"))
+
+    def test_test_rows_called_val_are_found_when_test_is_scored(self) -> None:
+        test = make_predictions(100, split="test")
+        locked = fit_operating_points(test.assign(split="val"))
+        with pytest.raises(LeakError, match="test0"):
+            apply_operating_point(test, locked, "argmax")
+
+    def test_what_was_locked_cannot_be_changed(self) -> None:
+        test = make_predictions(100, split="test")
+        locked = fit_operating_points(make_predictions(100))
+        apply_operating_point(test, locked, "class_thresholds")
+        edits = [
+            ("temperature", 2.0),
+            ("fitted_on", {**locked["fitted_on"], "patients": []}),
+            ("classes", CLASSES[::-1]),
+        ]
+        for key, value in edits:
+            with pytest.raises(ValueError, match="digest"):
+                apply_operating_point(test, {**locked, key: value}, "argmax")
+        edited = copy.deepcopy(locked)
+        edited["points"]["class_thresholds"]["offsets"]["S"] += 0.5
+        with pytest.raises(ValueError, match="digest"):
+            apply_operating_point(test, edited, "class_thresholds")
+
+    def test_points_of_other_predictions_are_found(self) -> None:
+        val = make_predictions(100)
+        locked = fit_operating_points(val)
+        check_fitted_on(locked, val.sample(frac=1, random_state=0))
+        other_truth = val.assign(aami_class=[*val["aami_class"][1:], "N"])
+        other_model = apply_temperature(val, 1.01)
+        for changed in (other_truth, other_model, val.iloc[1:]):
+            with pytest.raises(ValueError, match="locked on other predictions of val"):
+                check_fitted_on(locked, changed)
+
+    def test_an_unknown_point_is_refused(self) -> None:
+        locked = fit_operating_points(make_predictions(100))
+        with pytest.raises(ValueError, match="no operating point 'best'"):
+            apply_operating_point(make_predictions(5), locked, "best")

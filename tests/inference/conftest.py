@@ -1,0 +1,39 @@
+"""Recordings and models that the tests of inference share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cnns_spectrograms.ecg.recordings import Recording, open_recording
+from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.inference.model import BeatModel
+from inference.models import KINDS, save_model
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three simulated records of 60 s at 360 Hz."""
+    folder = tmp_path_factory.mktemp("simulated")
+    simulate_database(folder, "mitdb", 3, 60, 0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recording(simulated: Path) -> Recording:
+    """One of these."""
+    return open_recording(simulated / "101")
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BeatModel:
+    """A grey model without RR intervals, and one of three views with them."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    return BeatModel.load(save_model(path, request.param))
+
+
+@pytest.fixture(scope="session")
+def views_model(tmp_path_factory: pytest.TempPathFactory) -> BeatModel:
+    """The model of three views."""
+    return BeatModel.load(save_model(tmp_path_factory.mktemp("model") / "model.safetensors"))

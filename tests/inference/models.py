@@ -1,0 +1,43 @@
+"""Small networks with random weights, one of each kind, as a training would have saved them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters
+from cnns_spectrograms.training.networks import build_network, save_classifier
+
+KINDS = ("grey", "views")
+FS, N_SAMPLES = 360, 900
+
+VIEWS = (
+    {"of": "beat", "window_s": 8, "nperseg": 128, "noverlap": 64, "max_frequency_hz": 40},
+    {"of": "typical_beat", "window_s": 0.7, "nperseg": 64, "noverlap": 56, "max_frequency_hz": 60},
+)
+
+
+def save_model(path: Path, kind: str = "views", image_size: int = 32, **more: Any) -> Path:
+    """Write a network that tells classes apart by chance, but by much: its head is large."""
+    views = kind == "views"
+    params = ModelParameters(
+        timm_name="mobilenetv3_small_050", pretrained=False, rr_intervals=views
+    )
+    spectrogram = SpectrogramParameters(image_size=image_size, extra_views=VIEWS if views else ())
+    classifier = build_network(params).eval()
+    head = classifier.head if views else classifier.backbone.classifier
+    with torch.no_grad():  # else all beats get nearly one probability
+        head.weight.mul_(300)
+    description = {
+        "spectrogram": spectrogram.model_dump(mode="json"),
+        "fs": FS,
+        "n_samples": N_SAMPLES,
+        "fingerprint": "f" * 64,
+        "best_epoch": 0,
+        "best_val_macro_f1": 0.5,
+        **more,
+    }
+    save_classifier(classifier, path, description)
+    return path

@@ -1,0 +1,268 @@
+"""An analysis: the beats of training, whatever the file format or the length of its pieces."""
+
+from __future__ import annotations
+
+import edfio
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.recordings import Recording, open_recording
+from cnns_spectrograms.ecg.records import RecordError, read_record
+from cnns_spectrograms.ecg.wfdb_files import select_beats
+from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beat
+from cnns_spectrograms.inference import signals
+from cnns_spectrograms.inference.analysis import (
+    analyse,
+    find_runs,
+    find_typical_beat,
+)
+from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.training.images import DrawnImages
+from cnns_spectrograms.training.prediction import predict_table
+from inference.models import N_SAMPLES
+
+PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
+
+
+def predict_as_training(folder, record_id, model):
+    """Return the predictions of the training pipeline's own functions for a record."""
+    from cnns_spectrograms.ecg.records import describe_record
+
+    record = read_record(folder, "db", record_id)
+    records = pd.DataFrame([describe_record(record)])
+    windows = make_beat_windows(record.beats, records, WindowParameters(window_s=2.5))
+    windows["path"] = "none"
+    n_typical = model.spectrogram.typical_beat_length(model.fs)
+    key = f"db/{record_id}"
+    typical = {}
+    if n_typical:
+        samples = record.beats["sample"].to_numpy()
+        typical[key] = make_typical_beat(record.signal, samples, n_typical)
+    images = DrawnImages({key: record.signal}, typical, model.fs, model.spectrogram)
+    return predict_table(model.classifier, windows, images.open(windows), 64, 0, "32-true")
+
+
+def test_beats_are_those_of_training(simulated, model):
+    """The whole way, from the file to the probabilities, against the training's own."""
+    recording = open_recording(simulated / "101")
+    found = analyse(recording, model, peaks=select_beats(recording.reference)).beats
+    expected = predict_as_training(simulated, "101", model)
+    np.testing.assert_array_equal(found["sample"], expected["sample"])
+    np.testing.assert_allclose(found[PROBABILITIES], expected[PROBABILITIES], atol=1e-5)
+    assert found[PROBABILITIES].to_numpy().std() > 0.01
+
+
+def test_beats_of_another_rate_are_those_of_training(physionet, views_model):
+    """svdb is at 128 Hz: signal, beats and intervals are brought to 360 Hz as in ingestion."""
+    recording = open_recording(physionet / "svdb" / "800")
+    found = analyse(recording, views_model, peaks=select_beats(recording.reference)).beats
+    expected = predict_as_training(physionet / "svdb", "800", views_model)
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found["time_s"] * 360, expected["sample"], atol=0.51)
+    np.testing.assert_allclose(found[PROBABILITIES], expected[PROBABILITIES], atol=1e-4)
+
+
+def test_pieces_make_no_difference(recording, model, monkeypatch):
+    """Read, typical beat and classification by small pieces: the same beats."""
+    from cnns_spectrograms.inference import analysis
+
+    whole = analyse(recording, model)
+    for module, name, value in (
+        (signals, "CHUNK_SAMPLES", 1000),
+        (analysis, "_BLOCK_BEATS", 7),
+        (analysis, "_TYPICAL_COLUMNS", 100),
+    ):
+        monkeypatch.setattr(module, name, value)
+    pieces = analyse(recording, model)
+    pd.testing.assert_frame_equal(whole.beats, pieces.beats, check_exact=False, atol=1e-5)
+    assert whole.summary == pieces.summary
+    assert len(whole.beats) > 50
+
+
+@pytest.mark.parametrize("most", [1, 60, 10**9])
+def test_typical_beat(recording, monkeypatch, most):
+    from cnns_spectrograms.inference import analysis
+
+    monkeypatch.setattr(analysis, "_TYPICAL_COLUMNS", most)
+    samples = recording.reference["sample"].to_numpy()
+    signal = recording.read(0)
+    np.testing.assert_array_equal(
+        find_typical_beat(signal, samples, 251), make_typical_beat(signal, samples, 251)
+    )
+
+
+def write_csv(folder, recording):
+    time_s = np.arange(recording.n_samples) / recording.fs
+    table = pd.DataFrame({"time (s)": time_s.round(4), "MLII (mV)": recording.read(0)})
+    table.to_csv(folder / "copy.csv", index=False)
+    return folder / "copy.csv"
+
+
+def write_edf(folder, recording):
+    signal = recording.read(0).astype(float)
+    n = int(recording.n_samples // recording.fs * recording.fs)
+    lead = edfio.EdfSignal(
+        signal[:n],
+        recording.fs,
+        label="MLII",
+        physical_dimension="mV",
+        physical_range=(-10.24, 10.235),
+    )
+    edfio.Edf([lead]).write(folder / "copy.edf")
+    return folder / "copy.edf"
+
+
+@pytest.mark.parametrize("write", [write_csv, write_edf])
+def test_a_copy_of_a_real_record_in_another_format(physionet, tmp_path, views_model, write):
+    """100 of mitdb as CSV and EDF: the same beats of the same classes."""
+    recording = open_recording(physionet / "mitdb" / "100")
+    copy = open_recording(write(tmp_path, recording))
+    assert copy.fs == recording.fs
+    expected, found = (analyse(each, views_model, lead="MLII") for each in (recording, copy))
+    whole = expected.beats[expected.beats["sample"] < copy.n_samples]
+    assert len(found.beats) == len(whole) > 2000
+    # An EDF holds whole seconds: the last window is reflected elsewhere.
+    same = slice(0, len(whole) - 12)
+    np.testing.assert_array_equal(found.beats["sample"][same], whole["sample"][same])
+    assert (found.beats["aami_class"][same] == whole["aami_class"][same]).mean() > 0.999
+
+
+def test_detected_beats_are_near_the_reference(physionet, views_model):
+    recording = open_recording(physionet / "mitdb" / "100")
+    found = analyse(recording, views_model).beats["sample"].to_numpy()
+    assert len(found) == 2273
+    assert np.abs(found - select_beats(recording.reference)).max() <= 0.05 * 360
+
+
+def test_sliding_windows(recording, model):
+    found = analyse(recording, model, sliding=True)
+    assert found.sliding
+    assert found.beats["sample"].iloc[0] == N_SAMPLES // 2
+    assert set(np.diff(found.beats["sample"])) == {180}
+    assert found.beats["sample"].iloc[-1] <= recording.n_samples - N_SAMPLES // 2
+    assert found.beats["rr_s"].isna().all()
+    assert found.summary["n_windows"] == len(found.beats)
+    # A window that stands on a beat is that beat's window.
+    peaks = found.beats["sample"].to_numpy()[10:11]
+    beat = analyse(recording, model, peaks=peaks)
+    if not model.rr_intervals:
+        np.testing.assert_allclose(
+            beat.beats[PROBABILITIES], found.beats[PROBABILITIES].iloc[10:11], atol=1e-5
+        )
+
+
+def test_no_beat_at_all(recording, model):
+    found = analyse(recording, model, peaks=[])
+    assert found.beats.empty
+    assert found.summary["n_beats"] == 0
+    assert found.summary["burden"] == dict.fromkeys(AAMI_CLASSES)
+    assert found.summary["heart_rate"]["mean_bpm"] is None
+
+
+def test_beats_in_a_gap_are_left_out(recording, model):
+    signal = recording.read(0)
+    first, stop = 20 * 360, 30 * 360
+    signal[first:stop] = np.nan
+    broken = Recording("r", 360, ("MLII",), len(signal), None, lambda lead, a, b: signal[a:b])
+    found = analyse(broken, model).beats["sample"].to_numpy()
+    assert not ((found >= first) & (found < stop)).any()
+    assert (found < first).sum() > 10
+    assert (found >= stop).sum() > 10
+
+
+@pytest.mark.parametrize(
+    ("peaks", "message"),
+    [([5, 3], "descend"), ([-1, 3], "another recording"), ([10**9], "another"), ([0.5], "whole")],
+)
+def test_peaks_that_are_none(recording, model, peaks, message):
+    with pytest.raises(ValueError, match=message):
+        analyse(recording, model, peaks=peaks)
+
+
+def test_too_short_a_recording(recording, views_model):
+    short = Recording("r", 360, ("a",), 2000, None, lambda lead, a, b: recording.read(0)[a:b])
+    with pytest.raises(RecordError, match="at least the 8 s"):
+        analyse(short, views_model)
+
+
+def test_progress_is_told(recording, model):
+    told = []
+    analyse(recording, model, progress=lambda stage, share: told.append((stage, share)))
+    for stage in ("read", "detect", "classify"):
+        shares = [share for each, share in told if each == stage]
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
+        assert min(shares) > 0
+
+
+# --------------------------------------------------------------------------------------
+# What beats amount to, by hand
+# --------------------------------------------------------------------------------------
+
+
+def table(classes, gap_s=0.8):
+    time_s = np.arange(len(classes)) * gap_s
+    return pd.DataFrame({"time_s": time_s, "aami_class": list(classes)})
+
+
+def test_runs():
+    found = find_runs(table("NNVVVNSQQ"))
+    assert found["aami_class"].tolist() == ["N", "V", "N", "S", "Q"]
+    assert found["n_beats"].tolist() == [2, 3, 1, 1, 2]
+    assert found["first"].tolist() == [0, 2, 5, 6, 7]
+    np.testing.assert_allclose(found["start_s"], [0, 1.6, 4, 4.8, 5.6])
+    np.testing.assert_allclose(found["duration_s"], [0.8, 1.6, 0, 0, 0.8])
+    np.testing.assert_allclose(found["rate_bpm"], [75, 75, np.nan, np.nan, 75])
+    assert find_runs(table("")).empty
+    assert len(find_runs(table("N"))) == 1
+
+
+def test_summary(recording, model):
+    """Every figure of the summary, worked out again from the table of beats."""
+    found = analyse(recording, model)
+    beats, told = found.beats, found.summary
+    assert told["n_beats"] == len(beats)
+    assert sum(told["counts"].values()) == len(beats)
+    assert told["burden"]["N"] == pytest.approx((beats["aami_class"] == "N").mean())
+    gaps = beats["time_s"].diff().dropna()
+    assert told["heart_rate"]["mean_bpm"] == pytest.approx(60 / gaps.mean(), abs=0.06)
+    assert beats["rr_s"].iloc[1:].tolist() == pytest.approx(gaps.tolist())
+    for name in "SVFQ":
+        runs = "".join("x" if c == name else " " for c in beats["aami_class"]).split()
+        longest = told["longest_runs"][name]
+        assert (longest["n_beats"] if longest else 0) == max(map(len, runs), default=0)
+        assert told["runs"][name] == sum(len(run) >= 3 for run in runs)
+    assert told["model"]["sha256"] == model.sha256
+    assert told["recording"]["lead"] == found.lead == "MLII"
+    assert "Not a medical device" in told["disclaimer"]
+
+
+@pytest.mark.slow
+def test_a_day_in_little_memory(recording, tmp_path):
+    """24 h: memory does not grow with length but for the table of beats, and no beat is lost."""
+    import tracemalloc
+
+    from cnns_spectrograms.inference.model import BeatModel
+    from inference.models import save_model
+
+    model = BeatModel.load(save_model(tmp_path / "m.safetensors", "grey", image_size=16))
+    minute = recording.read(0)
+    minutes = 24 * 60
+    n = len(minute) * minutes
+
+    def read(lead, start, stop):  # the same minute over and over
+        return minute[np.arange(start, stop) % len(minute)]
+
+    day = Recording("day", 360, ("MLII",), n, None, read)
+    tracemalloc.start()
+    found = analyse(day, model).beats
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 250e6 < n * 4 * 3  # the signal alone is 124 MB, in float64 248 MB
+    by_minute = np.bincount(found["sample"] // len(minute), minlength=minutes)
+    assert set(by_minute[1:-1]) == {by_minute[1]}
+    places = found["sample"].to_numpy() % len(minute)
+    inside = (found["sample"] // len(minute) > 0) & (found["sample"] // len(minute) < minutes - 1)
+    assert len(np.unique(places[inside])) == by_minute[1]

@@ -1,0 +1,81 @@
+"""Many recordings: what is taken for one, and that one that is broken stops no other."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+
+from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.inference.analysis import analyse
+from cnns_spectrograms.inference.batch import (
+    PredictOptions,
+    expand_recordings,
+    predict_recordings,
+    read_peaks,
+)
+
+
+@pytest.fixture
+def folder(simulated, tmp_path):
+    """A copy of the simulated records, one of them broken."""
+    copy = tmp_path / "records"
+    shutil.copytree(simulated, copy)
+    (copy / "102.dat").write_bytes(b"x")
+    return copy
+
+
+def test_a_folder_fans_out_and_a_broken_record_is_named(folder, tmp_path, views_model):
+    options = PredictOptions(model=views_model.path)
+    table = predict_recordings([folder], tmp_path / "out", options, n_jobs=2)
+    assert [p.rsplit("/", 1)[-1] for p in table["recording"]] == ["100.hea", "101.hea", "102.hea"]
+    assert table["error"].str.contains("truncated").tolist() == [False, False, True]
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.cnn")) == ["100", "101"]
+    # As in this process.
+    expected = analyse(open_recording(folder / "101"), views_model).beats
+    found = pd.read_csv(tmp_path / "out" / "101.csv")
+    np.testing.assert_array_equal(found["sample"], expected["sample"])
+    assert found["aami_class"].tolist() == expected["aami_class"].tolist()
+    counted = table.set_index("recording").loc[str(folder / "101.hea")]
+    assert counted["n_beats"] == len(expected)
+    assert counted["V"] == (expected["aami_class"] == "V").sum()
+
+
+def test_reference_beats_by_extension(folder, tmp_path, views_model):
+    options = PredictOptions(model=views_model.path, peaks="atr")
+    predict_recordings([folder / "100.hea"], tmp_path / "out", options)
+    found = wfdb.rdann(str(tmp_path / "out" / "100"), "cnn")
+    np.testing.assert_array_equal(found.sample, wfdb.rdann(str(folder / "100"), "atr").sample)
+
+
+def test_peaks_from_files(folder, tmp_path):
+    recording = open_recording(folder / "100")
+    expected = recording.reference["sample"].to_numpy()
+    np.testing.assert_array_equal(read_peaks(str(folder / "100.atr"), recording), expected)
+    pd.DataFrame({"sample": expected[::-1]}).to_csv(tmp_path / "p.csv")
+    np.testing.assert_array_equal(read_peaks(str(tmp_path / "p.csv"), recording), expected)
+    pd.DataFrame({"at": expected}).to_csv(tmp_path / "q.csv")
+    for name in ("nix", str(tmp_path / "none.csv"), str(tmp_path / "q.csv")):
+        with pytest.raises(RecordError, match="found"):
+            read_peaks(name, recording)
+
+
+def test_two_recordings_of_one_name(folder, tmp_path):
+    (tmp_path / "100.csv").touch()
+    with pytest.raises(ValueError, match="written as 100"):
+        expand_recordings([folder, tmp_path / "100.csv"])
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(ValueError, match="no recording"):
+        expand_recordings([tmp_path])
+
+
+def test_a_model_that_is_not_there(folder, tmp_path):
+    with pytest.raises(ValueError, match="no classifier at"):
+        predict_recordings([folder], tmp_path / "out", PredictOptions(model=tmp_path / "x"))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,77 @@
+"""The command `cnns-spectrograms`, as a user gives it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from cnns_spectrograms.command_line import main
+from cnns_spectrograms.ecg.simulation import simulate_database
+from inference.models import save_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A simulated record and a model."""
+    folder = tmp_path_factory.mktemp("command")
+    simulate_database(folder / "db", "mitdb", 1, 30, 0)
+    save_model(folder / "model.safetensors")
+    return folder
+
+
+def test_predict(folder, tmp_path, capsys):
+    model = str(folder / "model.safetensors")
+    status = main(
+        ["predict", str(folder / "db" / "100"), "-o", str(tmp_path), "--model", model, "--report"]
+    )
+    assert status == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"100.cnn", "100.csv", "100.json", "100.html"}
+    out = capsys.readouterr().out
+    assert "MLII" in out
+    summary = json.loads((tmp_path / "100.json").read_text())
+    assert str(summary["n_beats"]) in out
+
+
+def test_predict_an_archive(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in (folder / "db").glob("100.*"):
+            archive.write(path, f"x/{path.name}")
+    model = str(folder / "model.safetensors")
+    out = tmp_path / "out"
+    assert main(["predict", str(tmp_path / "a.zip"), "-o", str(out), "--model", model]) == 0
+    assert (out / "100.cnn").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "nowhere.safetensors"], "there is no model nowhere"),
+        (["--lead", "V9"], "0: MLII"),
+        (["--peaks", "xyz"], "no annotation file"),
+        (["--jobs", "0"], "--jobs is 0"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options, message):
+    model = [] if "--model" in options else ["--model", str(folder / "model.safetensors")]
+    record = str(folder / "db" / "100")
+    assert main(["predict", record, "-o", str(tmp_path), *model, *options]) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_help_is_light():
+    """`--help` answers without torch, Kedro and MLflow."""
+    code = (
+        "import sys; from cnns_spectrograms.command_line import main\n"
+        "try: main(['predict', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'kedro', 'mlflow', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert "--sliding" in done.stdout

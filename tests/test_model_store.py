@@ -1,0 +1,116 @@
+"""Models in MLflow: found by URI and run, and served over HTTP with the answers of here."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import requests
+
+from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.model_store import log_model, make_example, resolve_model
+from inference.models import save_model
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with one registered model: its run's id, its weights, and the store's address."""
+    folder = tmp_path_factory.mktemp("store")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    weights = save_model(folder / "model.safetensors")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    experiment = mlflow.create_experiment("e", (folder / "artifacts").as_uri())
+    with mlflow.start_run(experiment_id=experiment) as run:
+        mlflow.log_artifact(str(weights))
+        log_model(weights, "net", "registered")
+    yield run.info.run_id, weights, uri
+    mlflow.set_tracking_uri(before)
+
+
+def test_model_by_run_by_uri_and_by_path(store, tmp_path):
+    run_id, weights, _ = store
+    digest = BeatModel.load(weights).sha256
+    for i, words in enumerate(
+        (run_id, f"runs:/{run_id}/model.safetensors", "models:/registered/1", str(weights))
+    ):
+        found = resolve_model(words, tmp_path / str(i))
+        assert BeatModel.load(found).sha256 == digest
+    assert resolve_model(None, tmp_path) is None
+
+
+def test_no_such_model(store, tmp_path):
+    for words in ("0" * 32, "models:/nix/1", "nowhere"):
+        with pytest.raises(ValueError, match=r"no model (0{32}|models:/nix/1|nowhere)"):
+            resolve_model(words, tmp_path)
+
+
+def test_the_logged_model_holds_no_pickle(store):
+    found = Path(mlflow.artifacts.download_artifacts("models:/registered/1"))
+    names = {p.name for p in found.rglob("*") if p.is_file()}
+    assert "model.safetensors" in names
+    assert "serving.py" in names
+    assert not {n for n in names if n.endswith((".pkl", ".pth", ".pt"))}
+
+
+def test_it_has_a_signature_and_an_example(store):
+    info = mlflow.models.get_model_info("models:/registered/1")
+    assert {each.name for each in info.signature.inputs} == {"windows", "rr_s"}
+    assert [each.name for each in info.signature.outputs] == [f"prob_{c}" for c in "NSVFQ"]
+    assert info.saved_input_example_info is not None
+
+
+@pytest.mark.slow
+def test_served_over_http(store):
+    """`mlflow models serve` answers as the model does here, unknown intervals included."""
+    _, weights, uri = store
+    model = BeatModel.load(weights)
+    example = make_example(model)
+    example["windows"][1] *= np.linspace(0, 2, model.width, dtype=np.float32)
+    example["rr_s"][0, 1] = 0.45
+    expected = model.predict(example["windows"], example["rr_s"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri"]
+    command += ["models:/registered/1", "--env-manager", "local", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--host", "127.0.0.1"],
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/ping", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                pass
+            assert server.poll() is None, server.stdout.read()
+            assert time.monotonic() < deadline, "the server did not come up"
+            time.sleep(0.5)
+        body = json.dumps({"inputs": {name: value.tolist() for name, value in example.items()}})
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/invocations",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            timeout=60,
+        )
+        assert answer.ok, answer.text
+        rows = answer.json()["predictions"]
+        found = np.array([[row[f"prob_{name}"] for name in "NSVFQ"] for row in rows])
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    finally:
+        server.terminate()
+        server.wait(30)
