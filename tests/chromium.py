@@ -157,8 +157,9 @@ class Browser:
     def settle(self) -> None:
         """Wait until the server has nothing to do for this page and charts are drawn."""
         script = "return !document.querySelector('[data-test-script-state=\"running\"]')"
-        self.wait(lambda: self.driver.execute_script(script), "the page to settle")
-        time.sleep(0.4)
+        for _ in range(2):  # a chart may report its width, which makes another run
+            time.sleep(0.4)
+            self.wait(lambda: self.driver.execute_script(script), "the page to settle")
 
     def save(self, path: Path, full: bool = False) -> None:
         """Write what is shown as a PNG of few colours, or with `full` the whole page."""

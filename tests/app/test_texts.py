@@ -14,7 +14,12 @@ from cnns_spectrograms.app.findings import CALLS
 from cnns_spectrograms.app.reports import ENVIRONMENTS
 from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Translator, choose_language
 
-SOURCES = sorted(Path(cnns_spectrograms.app.__file__).parent.glob("*.py"))
+# The command line speaks English, as all commands of the project do.
+SOURCES = [
+    path
+    for path in sorted(Path(cnns_spectrograms.app.__file__).parent.glob("*.py"))
+    if path.name != "launch.py"
+]
 # Keys that are put together from a beginning and a value.
 COMPOSED = {
     "call_": CALLS,

@@ -60,7 +60,7 @@ def test_report_shows_every_abnormal_beat(analysis, recording, tmp_path):
     page = Page()
     page.feed(written["html"].read_text())
     assert page.fetched == []
-    strips = [label for label in page.labels if " to " in label]
+    strips = [label for label in page.labels if " – " in label]
     told = sum(
         int(part.split()[0])
         for label in strips

@@ -741,9 +741,10 @@ def _show_downloads(study: Study, t: Translator) -> None:
     }
     with st.container(horizontal=True):
         for kind, (mime, icon) in kinds.items():
-            if kind not in study.outputs:
+            output = f"html_{t.language}" if kind == "html" else kind
+            if output not in study.outputs:
                 continue
-            name, content = study.outputs[kind]
+            name, content = study.outputs[output]
             st.download_button(
                 t("download_" + kind),
                 content,

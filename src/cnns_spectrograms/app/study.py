@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cnns_spectrograms.app.texts import LANGUAGES
 from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS_UNMAPPED, map_symbols
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Study:
             temporary file that goes with the session.
         fs: rate of `signal`, Hz.
         analysis: the classified beats, and what they amount to.
-        outputs: name -> contents of the files that can be downloaded, by kind.
+        outputs: kind -> name and contents of a file that can be downloaded; the report in each
+            language.
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
@@ -146,6 +148,7 @@ def conduct(
     """
     from cnns_spectrograms.inference.analysis import analyse, find_typical_beat
     from cnns_spectrograms.inference.outputs import write_outputs
+    from cnns_spectrograms.inference.report import draw_strips, render_report
     from cnns_spectrograms.inference.signals import prepare_signal
 
     reference = read_reference(recording)
@@ -159,8 +162,12 @@ def conduct(
     if n_typical and len(analysis.beats):
         typical = find_typical_beat(signal, _at_rate(analysis.beats, model.fs), n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
-        written = write_outputs(analysis, recording, Path(folder), report=True)
+        written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
+    strips = draw_strips(analysis, recording)
+    for language in LANGUAGES:
+        page = render_report(analysis, recording, language, strips)
+        outputs[f"html_{language}"] = (f"{recording.name}.html", page.encode())
     return Study(
         contents=describe(recording, model.preferred_lead),
         lead=lead,

@@ -269,7 +269,7 @@ TEXTS: dict[str, Text] = {
     "download_annotations": Text("Annotations (WFDB)", "Anotaciones (WFDB)"),
     "download_csv": Text("Beats (CSV)", "Latidos (CSV)"),
     "download_json": Text("Summary (JSON)", "Resumen (JSON)"),
-    "download_html": Text("Report (HTML)", "Informe (HTML, en inglés)"),
+    "download_html": Text("Report (HTML)", "Informe (HTML)"),
     "downloads_help": Text(
         "They hold the most probable class of every beat, whatever the threshold above.",
         "Contienen la clase más probable de cada latido, sea cual sea el umbral de arriba.",

@@ -1,13 +1,14 @@
 """The HTML report of an analysis: one page that needs nothing else, with strips on ECG paper.
 
-Drawings are SVG in millimetres: on paper 25 mm are 1 s and 10 mm are 1 mV.
+It speaks English or Spanish; the strips speak neither. Drawings are SVG in millimetres: on paper
+25 mm are 1 s and 10 mm are 1 mV.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,66 @@ _POINTS_PER_S = 180  # of the drawn line; more is finer than a printer
 _TACHOGRAM_MM = (250.0, 50.0)
 _TACHOGRAM_COLUMNS = 1000
 
-_NAMES = {
-    "N": "normal",
-    "S": "supraventricular",
-    "V": "ventricular",
-    "F": "fusion",
-    "Q": "paced or unclassifiable",
+ReportLanguage = Literal["en", "es"]
+
+_WORDS: dict[str, dict[ReportLanguage, str]] = {
+    "title": {"en": "ECG {name}, lead {lead}", "es": "ECG {name}, derivación {lead}"},
+    "disclaimer": {
+        "en": DISCLAIMER,
+        "es": "Software de investigación. No es un dispositivo médico: no apto para diagnóstico "
+        "ni para uso clínico.",
+    },
+    "N": {"en": "normal", "es": "normal"},
+    "S": {"en": "supraventricular", "es": "supraventricular"},
+    "V": {"en": "ventricular", "es": "ventricular"},
+    "F": {"en": "fusion", "es": "fusión"},
+    "Q": {"en": "paced or unclassifiable", "es": "estimulado o inclasificable"},
+    "rr": {"en": "RR intervals", "es": "Intervalos RR"},
+    "rr_caption": {
+        "en": "Each point is a beat, coloured by class.",
+        "es": "Cada punto es un latido, con el color de su clase.",
+    },
+    "episodes": {"en": "Abnormal episodes", "es": "Episodios anormales"},
+    "beginning": {"en": "Beginning", "es": "Comienzo"},
+    "none_abnormal": {
+        "en": "No beat was called abnormal. The recording begins like this.",
+        "es": "Ningún latido se clasificó como anormal. El registro comienza así.",
+    },
+    "left_out": {
+        "en": "The first {n} strips; {more} more are left out. The table of beats (CSV) holds all.",
+        "es": "Las primeras {n} tiras; se omiten otras {more}. La tabla de latidos (CSV) los "
+        "contiene todos.",
+    },
+    "length": {"en": "Length", "es": "Duración"},
+    "length_value": {"en": "{time} at {fs:g} Hz", "es": "{time} a {fs:g} Hz"},
+    "leads": {"en": "Leads", "es": "Derivaciones"},
+    "leads_value": {"en": "{leads}; analysed: {lead}", "es": "{leads}; analizada: {lead}"},
+    "signal": {"en": "Signal", "es": "Señal"},
+    "signal_value": {
+        "en": "{clean:.0%} clean, {flat:.0%} flat, {missing:g} s missing",
+        "es": "{clean:.0%} limpia, {flat:.0%} plana, faltan {missing:g} s",
+    },
+    "model": {"en": "Model", "es": "Modelo"},
+    "model_value": {
+        "en": "{name}, {file}, sha256 {sha256}, training {fingerprint}",
+        "es": "{name}, {file}, sha256 {sha256}, entrenamiento {fingerprint}",
+    },
+    "software": {"en": "Software", "es": "Software"},
+    "beats": {"en": "Beats", "es": "Latidos"},
+    "beats_detected": {"en": "{n:,}, R peaks detected", "es": "{n:,}, picos R detectados"},
+    "beats_given": {"en": "{n:,}, R peaks given", "es": "{n:,}, picos R dados"},
+    "rate": {"en": "Heart rate", "es": "Frecuencia cardíaca"},
+    "rate_value": {
+        "en": "mean {mean:g}/min, lowest {lowest:g}, highest {highest:g} (medians of 8 intervals)",
+        "es": "media {mean:g}/min, mínima {lowest:g}, máxima {highest:g} (medianas de 8 "
+        "intervalos)",
+    },
+    "windows": {"en": "Windows", "es": "Ventanas"},
+    "class": {"en": "Class", "es": "Clase"},
+    "burden": {"en": "Burden", "es": "Carga"},
+    "runs": {"en": "Runs of 3 and more", "es": "Rachas de 3 o más"},
+    "longest": {"en": "Longest run", "es": "Racha más larga"},
+    "longest_value": {"en": "{n} beats at {time}", "es": "{n} latidos en {time}"},
 }
 # Okabe and Ito's palette, which colour-blind eyes tell apart; letters say the same.
 _COLOURS = {"N": "#333333", "S": "#0072B2", "V": "#D55E00", "F": "#CC79A7", "Q": "#009E73"}
@@ -66,78 +121,104 @@ _PAPER = """
 """
 
 
-def render_report(analysis: Analysis, recording: Recording) -> str:
+def render_report(
+    analysis: Analysis,
+    recording: Recording,
+    language: ReportLanguage = "en",
+    strips: str | None = None,
+) -> str:
     """Return the page: what was found, the heart rate over time, and every abnormal episode.
 
     Args:
         analysis: of the recording.
         recording: gives the signal of the strips.
+        language: of the page.
+        strips: what `draw_strips` returned, if it was called before.
     """
     summary = analysis.summary
-    title = f"ECG {summary['recording']['name']}, lead {analysis.lead}"
-    strips, n_more = _plan_strips(analysis.beats, recording.duration_s)
+
+    def say(key: str, **values: Any) -> str:
+        return _WORDS[key][language].format(**values)
+
+    title = html.escape(say("title", name=summary["recording"]["name"], lead=analysis.lead))
+    planned, n_more = _plan_strips(analysis.beats, recording.duration_s)
     parts = [
-        "<!doctype html><html lang=en><head><meta charset=utf-8>",
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<!doctype html><html lang={language}><head><meta charset=utf-8>",
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         _PAPER,
-        f"<h1>{html.escape(title)}</h1>",
-        f"<p class=warning><strong>{DISCLAIMER}</strong></p>",
-        _tabulate_facts(summary),
-        _tabulate_classes(summary),
+        f"<h1>{title}</h1>",
+        f"<p class=warning><strong>{say('disclaimer')}</strong></p>",
+        _tabulate_facts(summary, say),
+        _tabulate_classes(summary, say),
     ]
     if not analysis.sliding and len(analysis.beats) > 1:
-        parts.append("<h2>RR intervals</h2>" + _draw_tachogram(analysis.beats))
+        parts.append(f"<h2>{say('rr')}</h2>" + _draw_tachogram(analysis.beats, say))
     abnormal = (analysis.beats["aami_class"] != "N").any()
-    parts.append("<h2>Abnormal episodes</h2>" if abnormal else "<h2>Beginning</h2>")
+    parts.append(f"<h2>{say('episodes' if abnormal else 'beginning')}</h2>")
     if not abnormal:
-        parts.append("<p>No beat was called abnormal. The recording begins like this.</p>")
+        parts.append(f"<p>{say('none_abnormal')}</p>")
     if n_more:
-        parts.append(
-            f"<p>The first {len(strips)} strips; {n_more} more are left out. The table of beats "
-            f"(CSV) holds all.</p>"
-        )
-    parts += [_draw_strip(analysis, recording, start, stop) for start, stop in strips]
+        parts.append(f"<p>{say('left_out', n=len(planned), more=n_more)}</p>")
+    parts.append(draw_strips(analysis, recording) if strips is None else strips)
     parts.append("</body></html>\n")
     return "\n".join(parts)
 
 
-def _tabulate_facts(summary: dict[str, Any]) -> str:
+def draw_strips(analysis: Analysis, recording: Recording) -> str:
+    """Return the drawings of every abnormal episode, the same in every language."""
+    strips, _ = _plan_strips(analysis.beats, recording.duration_s)
+    return "\n".join(_draw_strip(analysis, recording, start, stop) for start, stop in strips)
+
+
+def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
     of, quality, model = summary["recording"], summary["signal_quality"], summary["model"]
     facts = {
-        "Length": f"{_tell_time(of['duration_s'])} at {of['fs']:g} Hz",
-        "Leads": f"{', '.join(of['leads'])}; analysed: {of['lead']}",
-        "Signal": f"{quality['clean_share']:.0%} clean, {quality['flat_share']:.0%} flat, "
-        f"{quality['missing_s']:g} s missing",
-        "Model": f"{model['name']}, {model['file']}, sha256 {model['sha256'][:16]}, training "
-        f"{model['fingerprint'][:16]}",
-        "Software": summary["software"],
+        "length": say("length_value", time=_tell_time(of["duration_s"]), fs=of["fs"]),
+        "leads": say("leads_value", leads=", ".join(of["leads"]), lead=of["lead"]),
+        "signal": say(
+            "signal_value",
+            clean=quality["clean_share"],
+            flat=quality["flat_share"],
+            missing=quality["missing_s"],
+        ),
+        "model": say(
+            "model_value",
+            name=model["name"],
+            file=model["file"],
+            sha256=model["sha256"][:16],
+            fingerprint=model["fingerprint"][:16],
+        ),
+        "software": summary["software"],
     }
     if "n_beats" in summary:
         rates = summary["heart_rate"]
-        facts["Beats"] = f"{summary['n_beats']:,}, R peaks {summary['peaks']}"
+        facts["beats"] = say(f"beats_{summary['peaks']}", n=summary["n_beats"])
         if rates["mean_bpm"] is not None:
-            facts["Heart rate"] = (
-                f"mean {rates['mean_bpm']:g}/min, lowest {rates['lowest_bpm']:g}, highest "
-                f"{rates['highest_bpm']:g} (medians of 8 intervals)"
+            facts["rate"] = say(
+                "rate_value",
+                mean=rates["mean_bpm"],
+                lowest=rates["lowest_bpm"],
+                highest=rates["highest_bpm"],
             )
     else:
-        facts["Windows"] = f"{summary['n_windows']:,}"
+        facts["windows"] = f"{summary['n_windows']:,}"
     rows = (
-        f"<tr><th scope=row>{name}</th><td style='text-align:left'>{html.escape(said)}</td></tr>"
+        f"<tr><th scope=row>{say(name)}</th>"
+        f"<td style='text-align:left'>{html.escape(said)}</td></tr>"
         for name, said in facts.items()
     )
     return f"<table>{''.join(rows)}</table>"
 
 
-def _tabulate_classes(summary: dict[str, Any]) -> str:
+def _tabulate_classes(summary: dict[str, Any], say: Callable[..., str]) -> str:
     unit = "beats" if "n_beats" in summary else "windows"
-    head = f"<tr><th>Class</th><th>{unit}</th><th>burden</th>"
-    head += "<th>runs of 3 and more</th><th>longest run</th></tr>" if unit == "beats" else "</tr>"
+    heads = ["class", unit, "burden", *(["runs", "longest"] if unit == "beats" else [])]
+    head = "".join(f"<th>{say(each)}</th>" for each in heads)
     rows = []
     for name in AAMI_CLASSES:
         share = summary["burden"][name]
         cells = [
-            f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {_NAMES[name]}",
+            f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {say(name)}",
             f"{summary['counts'][name]:,}",
             "-" if share is None else f"{share:.2%}",
         ]
@@ -145,13 +226,13 @@ def _tabulate_classes(summary: dict[str, Any]) -> str:
             longest = summary["longest_runs"].get(name)
             cells.append(str(summary["runs"].get(name, "")))
             cells.append(
-                f"{longest['n_beats']} beats at {_tell_time(longest['start_s'])}"
+                say("longest_value", n=longest["n_beats"], time=_tell_time(longest["start_s"]))
                 + (f", {longest['rate_bpm']:g}/min" if longest["rate_bpm"] else "")
                 if longest
                 else "-"
             )
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f"<table>{head}{''.join(rows)}</table>"
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def _plan_strips(beats: pd.DataFrame, duration_s: float) -> tuple[list[tuple[float, float]], int]:
@@ -186,14 +267,14 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     )
     counts = shown["aami_class"].value_counts()
     told = ", ".join(f"{counts[name]} {name}" for name in AAMI_CLASSES if name in counts)
-    caption = f"{_tell_time(first / fs)} to {_tell_time(last / fs)}: {told or 'no beat'}"
+    caption = f"{_tell_time(first / fs)} – {_tell_time(last / fs)}: {told or '-'}"
     return (
         f'<figure><svg role="img" aria-label="{caption}" width="{width:.1f}mm" '
         f'height="{_HEIGHT_MM}mm" viewBox="0 0 {width:.1f} {_HEIGHT_MM}">'
         f'<rect width="100%" height="100%" fill="url(#paper)"/>'
         f'<g fill="none" stroke="#111" stroke-width=".3" stroke-linejoin="round">{lines}</g>'
         f'<g font-size="4" font-weight="bold" text-anchor="middle">{labels}</g></svg>'
-        f"<figcaption>{caption}. 25 mm/s, 10 mm/mV.</figcaption></figure>"
+        f"<figcaption>{caption} · 25 mm/s, 10 mm/mV</figcaption></figure>"
     )
 
 
@@ -221,7 +302,7 @@ def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
     return "".join(paths)
 
 
-def _draw_tachogram(beats: pd.DataFrame) -> str:
+def _draw_tachogram(beats: pd.DataFrame, say: Callable[..., str]) -> str:
     """Return the RR intervals over the whole recording, at most some thousand of each class."""
     width, height = _TACHOGRAM_MM
     end = float(beats["time_s"].iloc[-1]) or 1.0
@@ -240,10 +321,9 @@ def _draw_tachogram(beats: pd.DataFrame) -> str:
         for s in (0.5, 1.0, 1.5)
     )
     return (
-        f'<figure><svg role="img" aria-label="RR intervals over time" width="{width}mm" '
+        f'<figure><svg role="img" aria-label="{say("rr")}" width="{width}mm" '
         f'height="{height}mm" viewBox="0 0 {width} {height}">{grid}{"".join(marks)}</svg>'
-        f"<figcaption>0 to {_tell_time(end)}; each point is a beat, coloured by class.</figcaption>"
-        f"</figure>"
+        f"<figcaption>0 – {_tell_time(end)}. {say('rr_caption')}</figcaption></figure>"
     )
 
 

@@ -1,0 +1,127 @@
+"""How long a person waits for the app: a record on screen, and each step through it.
+
+    python benchmarks/app.py --record FOLDER/mitdb/208 [--model FILE]
+
+Drives the app in a headless Chromium, on this machine, as the browser tests do. Each step is timed
+from the click until the new beat's heading, its strip and its spectrogram are drawn. Prints a table
+and one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests")]
+
+from chromium import Browser, served  # noqa: E402
+
+LIMIT_RECORD_S, LIMIT_MOVE_MS = 15.0, 300.0
+
+# Counts how often Plotly has drawn the strip and the beat.
+_COUNT = """
+window.drawn = {strip: 0, beat: 0};
+for (const name of ['strip', 'beat']) {
+  document.querySelector(`.st-key-${name} .js-plotly-plot`)
+    .on('plotly_afterplot', () => { window.drawn[name] += 1; });
+}
+"""
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", type=Path, required=True, help="a record of mitdb")
+    parser.add_argument("--model", help="weights file; default: the shipped weights")
+    parser.add_argument("--steps", type=int, default=20)
+    given = parser.parse_args()
+    options = ["--physionet", str(given.record.parents[1])]
+    if given.model:
+        options += ["--model", given.model]
+    with tempfile.TemporaryDirectory() as scratch, served(options, Path(scratch) / "log") as url:
+        browser = Browser(Path(scratch))
+        try:
+            rows = _measure(browser, url, given.record.name, given.steps)
+        finally:
+            browser.close()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    for name, value in rows.items():
+        print(f"{name:<44}{value:>10.2f}")
+    print(
+        json.dumps(
+            {
+                **{name: round(value, 3) for name, value in rows.items()},
+                "limits": {"record_s": LIMIT_RECORD_S, "move_ms": LIMIT_MOVE_MS},
+                "cores": os.cpu_count(),
+                "load": load,
+                "python": platform.python_version(),
+            }
+        )
+    )
+
+
+def _measure(browser: Browser, url: str, record: str, n_steps: int) -> dict[str, float]:
+    start = time.perf_counter()
+    browser.driver.get(f"{url}/?lang=en")
+    browser.one(".st-key-analyse button")
+    browser.settle()
+    rows = {"first page, s": time.perf_counter() - start}
+    if record not in browser.one(".st-key-record_mitdb").text:
+        browser.click(".st-key-record_mitdb input")
+        browser.one(".st-key-record_mitdb input").send_keys(record)
+        browser.one("[role=option]").click()
+        browser.settle()
+    start = time.perf_counter()
+    browser.click(".st-key-analyse button")
+    browser.one(".st-key-strip .js-plotly-plot")
+    browser.one(".st-key-beat .js-plotly-plot")
+    rows["from Analyse to the record on screen, s"] = time.perf_counter() - start
+    browser.settle()
+    time.sleep(2)
+    browser.driver.execute_script(_COUNT)
+    steps = {
+        "next abnormal beat": (".st-key-next_abnormal button", ("strip", "beat")),
+        "forward": (".st-key-forward button", ("strip",)),
+        "zoom": (".st-key-zoom_out button", ("strip",)),
+    }
+    for name, (css, charts) in steps.items():
+        n = n_steps if name != "zoom" else 4
+        took = [_time(browser, css, charts) for _ in range(n)]
+        rows[f"{name}, median, ms"] = 1000 * statistics.median(took)
+        rows[f"{name}, slowest, ms"] = 1000 * max(took)
+    return rows
+
+
+def _time(browser: Browser, css: str, charts: tuple[str, ...]) -> float:
+    """Return the seconds from a click until the charts were drawn anew, as the browser sees it."""
+    browser.driver.execute_script(
+        """
+        window.drawn = {strip: 0, beat: 0}; window.ended = null;
+        const started = performance.now();
+        document.querySelector(arguments[0]).click();
+        const timer = setInterval(() => {
+          if (arguments[1].every(name => window.drawn[name] > 0)) {
+            window.ended = performance.now() - started; clearInterval(timer);
+          }
+        }, 5);
+        """,
+        css,
+        list(charts),
+    )
+    done: Callable[[], float] = lambda: browser.driver.execute_script("return window.ended")  # noqa: E731
+    took = browser.wait(done, f"{css} to be drawn")
+    time.sleep(0.3)
+    return took / 1000
+
+
+if __name__ == "__main__":
+    main()
