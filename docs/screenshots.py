@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from chromium import Browser, served  # noqa: E402
-from cnns_spectrograms.app.texts import Language, Translator  # noqa: E402
+from cnns_spectrograms.app.texts import LANGUAGE_NAMES, Language, Translator  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Shot:
 
 
 SHOTS = (
-    Shot("choose_en", "en", height=720, analysed=False),
     Shot("choose_es", "es", height=720, analysed=False),
+    Shot("choose_en", "en", height=720, analysed=False),
+    Shot("screen_en", "en", height=720),
     Shot("clinical_en", "en"),
     Shot("clinical_es", "es"),
-    Shot("screen_en", "en", height=720),
     Shot("dark_es", "es", dark=True),
     Shot("phone_es", "es", width=390),
     Shot("technical_en", "en", page="technical"),
@@ -55,7 +55,6 @@ def main() -> None:
     parser.add_argument("--data", default="data", help="data folder; default: %(default)s")
     parser.add_argument("--record", default="mitdb/208", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "app")
-    parser.add_argument("--only", nargs="*", help="names of the pictures to take; default: all")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     options = ["--data", given.data]
@@ -65,39 +64,55 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with served(options, folder / "log.txt") as url:
-            for shot in SHOTS:
-                if not given.only or shot.name in given.only:
-                    _take(shot, url, folder, given.output, given.record.split("/"))
+            browser = Browser(folder)
+            try:
+                _walk(browser, url, given.output, given.record.split("/"))
+            finally:
+                browser.close()
 
 
-def _take(shot: Shot, url: str, scratch: Path, output: Path, record: Sequence[str]) -> None:
-    t = Translator(shot.language)
-    browser = Browser(scratch, shot.width, shot.height or 900, shot.dark)
-    try:
-        path = "" if shot.page == "clinical" else "technical"
-        browser.driver.get(f"{url}/{path}?lang={shot.language}")
-        if shot.page == "clinical":
-            browser.one(".st-key-analyse button")
+def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> None:
+    """Go through the app in one session, and take each picture on the way."""
+    browser.driver.get(f"{url}/?lang={SHOTS[0].language}")
+    browser.one(".st-key-analyse button")
+    browser.settle()
+    t = Translator(SHOTS[0].language)
+    _choose(browser, ".st-key-group", t("group_" + record[0]))
+    _choose(browser, f".st-key-record_{record[0]}", record[1])
+    analysed = False
+    for shot in SHOTS:
+        t = Translator(shot.language)
+        browser.resize(1280, 900)
+        _press(browser, ".st-key-language button", LANGUAGE_NAMES[shot.language])
+        _press(browser, "[data-testid=stTopNavLink]", t(f"page_{shot.page}"))
+        if shot.analysed and not analysed:
+            analysed = True
+            browser.click(".st-key-analyse button")
+            browser.one(".st-key-beat .js-plotly-plot")
             browser.settle()
-            _choose(browser, ".st-key-group", t("group_" + record[0]))
-            _choose(browser, f".st-key-record_{record[0]}", record[1])
-            if shot.analysed:
-                browser.click(".st-key-analyse button")
-                browser.one(".st-key-beat .js-plotly-plot")
+            for _ in range(3):
+                browser.click(".st-key-next_abnormal button")
                 browser.settle()
-                for _ in range(3):
-                    browser.click(".st-key-next_abnormal button")
-                    browser.settle()
-                browser.click(".st-key-gradcam label")
-                browser.settle()
-        else:
-            browser.wait(lambda: t("limits_title") in browser.text(), "the whole page")
+            browser.click(".st-key-gradcam label")
+        browser.resize(shot.width, shot.height or 900, shot.dark)
+        browser.settle()
+        if shot.page == "technical":
+            browser.wait(lambda t=t: t("limits_title") in browser.text(), "the whole page")
+        browser.driver.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+        browser.settle()
+        path = output / f"{shot.name}.webp"
+        browser.save(path, full=shot.height is None)
+        print(path, path.stat().st_size, flush=True)
+
+
+def _press(browser: Browser, css: str, label: str) -> None:
+    """Click the element of a selector that has this label."""
+    for each in browser.wait(lambda: browser.all(css), css):
+        if label in each.text:
+            each.click()
             browser.settle()
-        browser.driver.execute_script("document.activeElement.blur()")
-        browser.save(output / f"{shot.name}.png", full=shot.height is None)
-        print(output / f"{shot.name}.png", (output / f"{shot.name}.png").stat().st_size)
-    finally:
-        browser.close()
+            return
+    raise SystemExit(f"{css} has none that says {label!r}")
 
 
 def _choose(browser: Browser, css: str, option: str) -> None:

@@ -99,10 +99,11 @@ class Browser:
         # No driver may be looked for in the network.
         os.environ.setdefault("SE_OFFLINE", "true")
         self.driver = webdriver.Chrome(options=options, service=Service(found[1]))
-        self._width, self._dark = width, dark
-        self._resize(width, height, dark)
+        self.resize(width, height, dark)
 
-    def _resize(self, width: int, height: int, dark: bool) -> None:
+    def resize(self, width: int, height: int, dark: bool = False) -> None:
+        """Make the window of another size, or of the dark theme; below 600 px it is a phone's."""
+        self._width, self._dark = width, dark
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
@@ -162,15 +163,14 @@ class Browser:
             self.wait(lambda: self.driver.execute_script(script), "the page to settle")
 
     def save(self, path: Path, full: bool = False) -> None:
-        """Write what is shown as a PNG of few colours, or with `full` the whole page."""
+        """Write what is shown as a small WebP picture, or with `full` the whole page."""
         from PIL import Image
 
         if full:
             script = (
                 "return document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
             )
-            self._resize(self._width, int(self.driver.execute_script(script)) + 20, self._dark)
+            self.resize(self._width, int(self.driver.execute_script(script)) + 20, self._dark)
             self.settle()
         with Image.open(io.BytesIO(self.driver.get_screenshot_as_png())) as image:
-            few = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
-            few.save(path, optimize=True)
+            image.convert("RGB").save(path, quality=70, method=6)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from cnns_spectrograms.app import clinical, technical
 from cnns_spectrograms.app.style import apply_style
-from cnns_spectrograms.app.texts import LANGUAGES, Translator, choose_language
+from cnns_spectrograms.app.texts import LANGUAGE_NAMES, LANGUAGES, Translator, choose_language
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     st.segmented_control(
         t("language"),
         LANGUAGES,
-        format_func=lambda each: {"es": "Español", "en": "English"}[each],
+        format_func=lambda each: LANGUAGE_NAMES[each],
         key="language",
         required=True,
         label_visibility="collapsed",

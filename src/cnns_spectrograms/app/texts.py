@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 Language = Literal["es", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+LANGUAGE_NAMES: dict[Language, str] = {"es": "Español", "en": "English"}
 
 _SEPARATORS = {"en": (",", "."), "es": ("\u202f", ",")}  # of thousands and of decimals
 
