@@ -22,14 +22,12 @@ VIEWS = (
 def save_model(path: Path, kind: str = "views", image_size: int = 32, **more: Any) -> Path:
     """Write a network that tells classes apart by chance, but by much: its head is large."""
     views = kind == "views"
-    params = ModelParameters(
-        timm_name="mobilenetv3_small_050", pretrained=False, rr_intervals=views
-    )
+    params = ModelParameters(timm_name="test_efficientnet", pretrained=False, rr_intervals=views)
     spectrogram = SpectrogramParameters(image_size=image_size, extra_views=VIEWS if views else ())
     classifier = build_network(params).eval()
     head = classifier.head if views else classifier.backbone.classifier
     with torch.no_grad():  # else all beats get nearly one probability
-        head.weight.mul_(300)
+        head.weight.mul_(100)
     description = {
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": FS,

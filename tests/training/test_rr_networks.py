@@ -28,6 +28,13 @@ def test_both_inputs_move_the_logits_of_the_three_networks(name: str) -> None:
         assert not torch.allclose(network(1 - images, rr), logits)
 
 
+def test_the_seed_decides_every_weight() -> None:
+    one, same, other = (build_network(SMALL, seed).state_dict() for seed in (1, 1, 2))
+    for name, tensor in one.items():
+        assert torch.equal(tensor, same[name]), name
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
 def test_without_rr_features_it_says_what_it_needs() -> None:
     with pytest.raises(ValueError, match="takes RR features beside the images"):
         build_network(SMALL)(torch.rand(2, 1, 32, 32))

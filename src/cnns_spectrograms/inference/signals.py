@@ -98,7 +98,7 @@ def prepare_signal(
         file.flush()
         signal = np.memmap(file, np.float32, "r", shape=(written,))
     quality.finish()
-    if quality.low == quality.high:
+    if not quality.low < quality.high:
         found = "no sample" if not np.isfinite(quality.low) else f"{quality.low:g} mV throughout"
         raise RecordError(
             f"{name}: found a flat lead {recording.lead_names[lead]} ({found}); expected an ECG; "

@@ -125,8 +125,8 @@ def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
             backbone = _create(params)
             if isinstance(params.pretrained, Path):
                 _load_weights_file(backbone, params.pretrained, params.timm_name)
-    config = resolve_data_config({}, model=backbone)
-    return BeatClassifier(backbone, params, config["mean"], config["std"])
+        config = resolve_data_config({}, model=backbone)
+        return BeatClassifier(backbone, params, config["mean"], config["std"])
 
 
 def check_network(params: ModelParameters) -> None:
