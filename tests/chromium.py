@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -19,7 +20,7 @@ from selenium.common.exceptions import StaleElementReferenceException, WebDriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-WAIT_S = 90.0
+WAIT_S = 240.0
 T = TypeVar("T")
 
 
@@ -98,6 +99,7 @@ class Browser:
         # No driver may be looked for in the network.
         os.environ.setdefault("SE_OFFLINE", "true")
         self.driver = webdriver.Chrome(options=options, service=Service(found[1]))
+        self._width, self._dark = width, dark
         self._resize(width, height, dark)
 
     def _resize(self, width: int, height: int, dark: bool) -> None:
@@ -158,9 +160,16 @@ class Browser:
         self.wait(lambda: self.driver.execute_script(script), "the page to settle")
         time.sleep(0.4)
 
-    def full_height(self) -> int:
-        """Return the height of the page's contents, px."""
-        script = (
-            "return document.querySelector('[data-testid=\"stMainBlockContainer\"]').scrollHeight"
-        )
-        return int(self.driver.execute_script(script))
+    def save(self, path: Path, full: bool = False) -> None:
+        """Write what is shown as a PNG of few colours, or with `full` the whole page."""
+        from PIL import Image
+
+        if full:
+            script = (
+                "return document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
+            )
+            self._resize(self._width, int(self.driver.execute_script(script)) + 20, self._dark)
+            self.settle()
+        with Image.open(io.BytesIO(self.driver.get_screenshot_as_png())) as image:
+            few = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+            few.save(path, optimize=True)

@@ -87,7 +87,9 @@ def test_paper_is_25_mm_a_second_and_10_mm_a_millivolt() -> None:
     inner = layout.height - layout.margin.t - layout.margin.b
     assert inner / 3 == pytest.approx(10 * PX_PER_MM, abs=0.5)  # px a millivolt
     assert layout.height == strip_height_px((-1.5, 1.5))
-    assert (layout.xaxis.dtick, layout.xaxis.minor.dtick) == (0.2, 0.04)
+    np.testing.assert_allclose(np.diff(layout.xaxis.tickvals), 0.2)
+    assert [each for each in layout.xaxis.ticktext if each][:3] == ["0:00", "0:01", "0:02"]
+    assert layout.xaxis.minor.dtick == 0.04
     assert (layout.yaxis.dtick, layout.yaxis.minor.dtick) == (0.5, 0.1)
     assert tuple(layout.xaxis.range) == (0, span)
     assert layout.margin.l == layout.margin.r == 0  # or the scale would not hold
@@ -137,7 +139,7 @@ def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
     beats = _beats(5000)
     called = np.array(["N"] * 5000, dtype=object)
     called[4321] = "V"
-    overview = draw_overview(beats, called, 4100.0, LIGHT, T, shown=(10, 20))
+    overview = draw_overview(beats, called, 4100.0, LIGHT, T)
     lane = next(trace for trace in overview.data if trace.name == "V")
     assert list(lane.x) == [beats["time_s"][4321]]
 

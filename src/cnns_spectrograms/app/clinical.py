@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app import findings, resources, sources
 from cnns_spectrograms.app.drawing import (
+    OVERVIEW_LEFT_PX,
+    OVERVIEW_RIGHT_PX,
     View,
     choose_range_mv,
     draw_beat,
@@ -26,7 +28,7 @@ from cnns_spectrograms.app.drawing import (
     span_of_speed,
 )
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
-from cnns_spectrograms.app.palette import choose_theme
+from cnns_spectrograms.app.palette import Theme, choose_theme
 from cnns_spectrograms.app.plot_events import listen
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
 from cnns_spectrograms.app.texts import Translator
@@ -246,6 +248,7 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     called = findings.call_beats(study.beats, threshold)
     with left:
         _show_numbers(study, called, t)
+    _show_overview(study, called, t)
     _show_viewer(study, model, called, threshold, t)
     left, right = st.columns(2, gap="large")
     with left:
@@ -279,6 +282,37 @@ def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> N
             st.metric(label, value, width="content", border=True)
 
 
+def _show_overview(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+    """Show the whole recording; it stays as it is while the viewer moves."""
+    st.markdown("##### " + t("whole_recording"))
+    st.plotly_chart(
+        draw_overview(
+            study.beats,
+            called,
+            study.contents.duration_s,
+            choose_theme(st.context.theme.type),
+            t,
+        ),
+        key="overview",
+        on_select=_Viewer(study, called).go_to_overview,
+        selection_mode=("points", "box"),
+        config=_PLOT,
+        theme=None,
+        alt=t("overview_alt"),
+    )
+
+
+def _show_position(view: View, duration_s: float, theme: Theme) -> None:
+    """Show, below the time axis of the overview, which part of it the strip is."""
+    left, width = 100 * view.start_s / duration_s, 100 * view.span_s / duration_s
+    st.html(
+        f'<div style="margin:-14px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
+        f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'
+        f"border-radius:3px;background:{theme.classes['N']};margin-left:{left:.3f}%;"
+        f'width:{width:.3f}%;min-width:4px"></div></div>'
+    )
+
+
 @st.fragment
 def _show_viewer(
     study: Study,
@@ -290,23 +324,7 @@ def _show_viewer(
     """Show the recording and the chosen beat; moving about runs this part of the page alone."""
     theme = choose_theme(st.context.theme.type)
     viewer = _Viewer(study, called)
-    st.markdown("##### " + t("whole_recording"))
-    st.plotly_chart(
-        draw_overview(
-            study.beats,
-            called,
-            study.contents.duration_s,
-            theme,
-            t,
-            shown=(viewer.view.start_s, viewer.view.stop_s),
-        ),
-        key="overview",
-        on_select=viewer.go_to_overview,
-        selection_mode=("points", "box"),
-        config=_PLOT,
-        theme=None,
-        alt=t("overview_alt"),
-    )
+    _show_position(viewer.view, study.contents.duration_s, theme)
     _show_legend(called, t)
     _show_controls(viewer, t)
     st.plotly_chart(

@@ -27,6 +27,9 @@ PX_PER_MM = 96 / 25.4
 
 GAIN_MM_PER_MV = 10
 
+OVERVIEW_LEFT_PX, OVERVIEW_RIGHT_PX = 46, 6
+"""What lies beside the time axis of the overview, px."""
+
 _POINTS_PER_SCREEN = 2400  # two, the least and the greatest, for each pixel of a wide screen
 _MARKERS = 800  # beats that a strip marks one by one
 _BINS = 1200  # of the whole recording, where single beats no longer part
@@ -299,56 +302,47 @@ def _write_reference(
 def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], theme: Theme) -> None:
     px_per_s = view.width_px / view.span_s
     wide = [step for step in _NICE_STEPS_S if step >= 1 and step * px_per_s >= 70]
-    step = wide[0] if wide else _NICE_STEPS_S[-1]
-    begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
-    ticks = np.arange(max(0.0, math.floor(begin / step) * step), end, step)
-    squares = px_per_s * 0.2 >= 3
-    figure.update_xaxes(
-        range=[view.start_s, view.stop_s],
-        tickmode="array" if not squares else "linear",
-        tickvals=None if squares else ticks,
-        tick0=0,
-        dtick=0.2 if squares else None,
-        showticklabels=False,
-        gridcolor=theme.major_grid,
-        gridwidth=1,
-        zeroline=False,
-        minor={
-            "dtick": 0.04,
-            "tick0": 0,
-            "showgrid": px_per_s * 0.04 >= 3,
-            "gridcolor": theme.minor_grid,
-            "gridwidth": 1,
-        },
-    )
-    figure.update_yaxes(
-        range=list(range_mv),
-        fixedrange=True,
-        dtick=0.5,
-        tick0=0,
-        showticklabels=False,
-        gridcolor=theme.major_grid,
-        zeroline=False,
-        minor={"dtick": 0.1, "showgrid": True, "gridcolor": theme.minor_grid},
-    )
-    for tick in ticks:
-        figure.add_annotation(
-            x=tick,
-            y=0,
-            yref="paper",
-            yanchor="top",
-            text=format_clock(float(tick)),
-            showarrow=False,
-            font={"size": 12, "color": theme.text},
-        )
-    lay_out(figure, theme, strip_height_px(range_mv))
+    label_s = wide[0] if wide else _NICE_STEPS_S[-1]
+    grid_s = 0.2 if px_per_s * 0.2 >= 3 else label_s
+    begin, end = max(0.0, view.start_s - view.span_s), view.stop_s + view.span_s
+    per_label = round(label_s / grid_s)
+    ticks = np.arange(math.ceil(begin / grid_s), math.floor(end / grid_s) + 1)
     figure.update_layout(
-        plot_bgcolor=theme.paper,
+        height=strip_height_px(range_mv),
+        xaxis={
+            "range": [view.start_s, view.stop_s],
+            "tickvals": ticks * grid_s,
+            "ticktext": [
+                format_clock(float(tick * grid_s)) if tick % per_label == 0 else ""
+                for tick in ticks
+            ],
+            "tickangle": 0,
+            "gridcolor": theme.major_grid,
+            "zeroline": False,
+            "minor": {
+                "dtick": 0.04,
+                "tick0": 0,
+                "showgrid": px_per_s * 0.04 >= 3,
+                "gridcolor": theme.minor_grid,
+            },
+        },
+        yaxis={
+            "range": list(range_mv),
+            "fixedrange": True,
+            "dtick": 0.5,
+            "tick0": 0,
+            "showticklabels": False,
+            "gridcolor": theme.major_grid,
+            "zeroline": False,
+            "minor": {"dtick": 0.1, "showgrid": True, "gridcolor": theme.minor_grid},
+        },
         margin={"l": 0, "r": 0, "t": _TOP_PX, "b": _BOTTOM_PX},
         dragmode="pan",
         clickmode="event+select",
         hovermode="closest",
     )
+    lay_out(figure, theme, strip_height_px(range_mv))
+    figure.update_layout(plot_bgcolor=theme.paper)
 
 
 def lay_out(figure: go.Figure, theme: Theme, height_px: int) -> None:
@@ -373,8 +367,6 @@ def draw_overview(
     duration_s: float,
     theme: Theme,
     t: Translator,
-    *,
-    shown: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Draw the tachogram of the whole recording, and below it a lane of beats for each class.
 
@@ -384,7 +376,6 @@ def draw_overview(
         duration_s: of the recording, s.
         theme: colours.
         t: words.
-        shown: what the strip shows, s, highlighted.
     """
     from plotly.subplots import make_subplots
 
@@ -436,21 +427,9 @@ def draw_overview(
         fixedrange=True,
     )
     figure.update_xaxes(showticklabels=False, row=1, col=1)
-    if shown is not None:
-        # At least two pixels wide, or a strip of a day would not be seen.
-        half = max((shown[1] - shown[0]) / 2, duration_s / _BINS)
-        middle = (shown[0] + shown[1]) / 2
-        figure.add_vrect(
-            middle - half,
-            middle + half,
-            fillcolor=theme.highlight,
-            line={"color": theme.classes["N"], "width": 1},
-            row="all",
-            col=1,
-        )
     lay_out(figure, theme, 220)
     figure.update_layout(
-        margin={"l": 46, "r": 6, "t": 6, "b": 24},
+        margin={"l": OVERVIEW_LEFT_PX, "r": OVERVIEW_RIGHT_PX, "t": 6, "b": 24},
         dragmode="select",
         selectdirection="h",
         clickmode="event+select",
@@ -476,9 +455,8 @@ def _draw_tachogram(
     figure.add_scatter(
         x=at_s[known],
         y=rates[known],
-        mode="lines+markers",
-        line={"color": theme.classes[UNSURE], "width": 0.6},
-        marker={"size": 2.5, "color": theme.trace},
+        mode="lines",
+        line={"color": theme.trace, "width": 0.8},
         hovertemplate="%{y:.0f} " + t("per_minute") + "<extra></extra>",
         name="rate",
         row=1,

@@ -15,6 +15,7 @@ _QUIET_MS = 120  # after the last movement: a drag is one event
 _JS = """
 export default function ({ data, setTriggerValue }) {
   let timer = null;
+  let chart = null;
   let detach = () => {};
 
   const report = (moved) => {
@@ -22,12 +23,12 @@ export default function ({ data, setTriggerValue }) {
     timer = setTimeout(() => setTriggerValue('moved', moved), data.quiet_ms);
   };
 
+  // Streamlit may put another chart in the place of the first.
   const attach = () => {
-    const chart = document.querySelector(`.st-key-${data.chart} .js-plotly-plot`);
-    if (!chart || !chart.on) {
-      timer = setTimeout(attach, 100);
-      return;
-    }
+    const found = document.querySelector(`.st-key-${data.chart} .js-plotly-plot`);
+    if (!found || !found.on || found === chart) return;
+    detach();
+    chart = found;
     const width = () => chart.getBoundingClientRect().width;
     const onRelayout = (change) => {
       const range = change['xaxis.range'] ??
@@ -60,8 +61,10 @@ export default function ({ data, setTriggerValue }) {
     };
   };
   attach();
+  const watch = setInterval(attach, 200);
 
   return () => {
+    clearInterval(watch);
     clearTimeout(timer);
     detach();
   };
