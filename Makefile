@@ -1,4 +1,4 @@
-# Set-up, the demonstration run, the tests and the checks. Needs Python 3.10-3.13 and make.
+# Set-up, the demonstration run, the tests and the checks. Needs Python 3.11-3.13 and make.
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
@@ -7,13 +7,16 @@ BIN := .venv/bin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run app test lint lock clean
 
 help:  ## show what can be made
 	@$(PYTHON) -c "import re; print('\n'.join(f'make {t:<7}{d}' for t, d in re.findall(r'^(\w+):.*## (.*)', open('Makefile').read(), re.M)))"
 
 run: .venv/run.stamp  ## set up, then the whole job on simulated recordings
 	$(BIN)/kedro run --env=demo
+
+app: .venv/app.stamp  ## set up, then the app in the browser, at http://127.0.0.1:8501
+	$(BIN)/cnns-spectrograms app $(APP_ARGS)
 
 test: .venv/test.stamp  ## set up, then the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -25,7 +28,7 @@ lint: .venv/test.stamp  ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 lock: .venv/test.stamp  ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --universal --python-version 3.10 --all-extras --upgrade --no-header \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade --no-header \
 		--no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean:  ## remove what the demonstration run made
@@ -40,6 +43,10 @@ clean:  ## remove what the demonstration run made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
 	$(BIN)/python -c "open('$@', 'w').close()"
 
+.venv/app.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[app]"
+	$(BIN)/python -c "open('$@', 'w').close()"
+
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[dev,dask,ray]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[app,dev,dask,ray]"
 	$(BIN)/python -c "open('$@', 'w').close()"

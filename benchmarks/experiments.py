@@ -56,14 +56,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             "model.timm_name": "mobilenetv3_large_100",
             "model.pretrained": False,
             "training.max_epochs": 4,
-            "training.samples_per_epoch": 16_000,
-            "training.val_stride": 4,
+            "training.samples_per_epoch": 8_000,
+            "training.val_stride": 8,
             "training.restart_epochs": 4,
             "training.learning_rate": 1e-3,
             "training.ema_decay": 0.99,
             "training.images": "memory",
             "training.num_workers": 0,
             "spectrogram.image_size": 64,
+            "spectrogram.noverlap": 64,
+            "spectrogram.extra_views": [],
+            "model.rr_intervals": False,
+            "training.focal_gamma": 2.0,
+            "balancing.class_weight_beta": 1.0,
         },
     ),
     "rr": Experiment("RR intervals beside the image", "source", {"model.rr_intervals": True}),
@@ -78,9 +83,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"spectrogram.extra_views": VIEWS},
     ),
     "beat_views": Experiment(
-        "channels: 2.5 s, 1.25 s fine in time, the record's typical beat likewise",
+        "channels: 2.5 s, the beat in 1.25 s, the record's typical beat likewise; all fine in time "
+        "(the recipe of `base`)",
         "cross_entropy",
-        {"spectrogram.extra_views": BEAT_VIEWS},
+        {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
     ),
     "fine": Experiment(
         "one grey image, finer in time (hop 8 samples instead of 64)",
@@ -95,15 +101,25 @@ EXPERIMENTS: dict[str, Experiment] = {
         "records of a class drawn more evenly", "beat_views", {"balancing.record_balance": 0.5}
     ),
     "masks": Experiment(
-        "SpecAugment masks, a tenth of the image",
+        "SpecAugment masks, up to 0.15 of the image",
         "beat_views",
         {
-            "training.augmentation.time_mask": 0.1,
-            "training.augmentation.frequency_mask": 0.1,
+            "training.augmentation.time_mask": 0.15,
+            "training.augmentation.frequency_mask": 0.15,
         },
     ),
     "mixup": Experiment(
-        "mixup, alpha 0.2", "beat_views", {"training.augmentation.mixup_alpha": 0.2}
+        "mixup, alpha 0.3", "beat_views", {"training.augmentation.mixup_alpha": 0.3}
+    ),
+    "masks_mixup_balance": Experiment(
+        "masks, mixup and record balance together",
+        "beat_views",
+        {
+            "training.augmentation.time_mask": 0.15,
+            "training.augmentation.frequency_mask": 0.15,
+            "training.augmentation.mixup_alpha": 0.3,
+            "balancing.record_balance": 0.5,
+        },
     ),
     "boost_3": Experiment(
         "minority beats drawn 3 times as often, not 6",

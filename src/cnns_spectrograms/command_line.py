@@ -1,4 +1,4 @@
-"""The command `cnns-spectrograms`: predict on recordings of one's own."""
+"""The command `cnns-spectrograms`: predict on recordings of one's own, and the app."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from cnns_spectrograms.app import launch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
+    launch.add_command(commands)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     status: int = options.run(options)

@@ -131,8 +131,8 @@ def make_items(predictions: pd.DataFrame) -> dict:
         },
         "calibration": {
             "temperature": locked["temperature"],
-            "before": measure_calibration(test),
-            "after": measure_calibration(test),
+            "before_temperature": measure_calibration(test),
+            "after_temperature": measure_calibration(test),
             "by_record": calibration_by_record(test).to_dict("records"),
             "operating_points": points,
         },

@@ -225,7 +225,7 @@ class TestOperatingPoints:
         locked = choose_operating_points(predictions)
         assert locked["fitted_on"]["patients"] == ["1"]
         calibration, figure = evaluate_calibration(predictions, locked, MODEL, SPLIT, REPORTING)
-        assert calibration["before"]["n_beats"] == 40
+        assert calibration["before_temperature"]["n_beats"] == 40
         assert set(calibration["operating_points"]) == set(locked["points"])
         assert figure.get_suptitle().startswith("synthetic data")
 

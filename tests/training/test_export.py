@@ -51,6 +51,14 @@ SCORES = {
 }
 
 
+AT_POINT = {
+    "macro_f1_val": 0.555,
+    "macro_f1": 0.444,
+    "accuracy": 0.333,
+    "f1": {"N": 0.222, "Q": None},
+}
+
+
 def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Path) -> None:
     listed = pd.DataFrame({"db": "mitdb", "record_id": list(SPLITS), "fault": ""})
     made, beats, records = read_records(
@@ -119,7 +127,14 @@ def test_a_weight_beyond_half_precision_is_refused() -> None:
 def test_the_card_says_what_it_is(tmp_path: Path) -> None:
     small = halve_weights(build_network(MODEL))
     card = write_model_card(
-        small, DESCRIPTION, SCORES, "base", ["mitdb", "svdb"], False, datetime.date(2025, 3, 9)
+        small,
+        DESCRIPTION,
+        SCORES,
+        AT_POINT,
+        "base",
+        ["mitdb", "svdb"],
+        False,
+        datetime.date(2025, 3, 9),
     )
     save_classifier(small, tmp_path / "model.safetensors", DESCRIPTION)
     content = (tmp_path / "model.safetensors").read_bytes()
@@ -134,10 +149,11 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         "Macro F1 0.625, accuracy 0.900.",
         "| N | 0.910 | 0.812 | 0.625 | 1234 |",
         "| Q | - | - | - | 0 |",
+        "On test they give macro F1 0.444, accuracy 0.333, F1 N 0.222, Q -.",
     ):
         assert said in card, said
     assert "simulated" not in card
     synthetic = write_model_card(
-        small, DESCRIPTION, SCORES, "demo", ["mitdb"], True, datetime.date(2025, 3, 9)
+        small, DESCRIPTION, SCORES, AT_POINT, "demo", ["mitdb"], True, datetime.date(2025, 3, 9)
     )
     assert "simulated recordings" in synthetic

@@ -190,6 +190,67 @@ def read_annotations(
     )
 
 
+def match_beats(
+    reference: ArrayLike, test: ArrayLike, window: float, start: float = 0
+) -> NDArray[np.int64]:
+    """Pair the beats of two lists, each with at most one of the other, as `bxb` does.
+
+    Beats pair when they are no further apart than the window, a beat with the nearest of two
+    candidates (with the rule of November 2002 for two pairs inside one window).
+
+    A learning period ends as in `bxb`: the last test beat before its end may pair with the first
+    reference beat after it, and a test beat less than a window after its end that pairs with
+    nothing is dropped, since its partner may stand before.
+
+    Args:
+        reference: times of the reference beats, ascending, (n,), any unit.
+        test: times of the test beats, ascending, (m,), the same unit.
+        window: largest distance of a pair, the same unit.
+        start: end of the learning period, the same unit; 0: there is none.
+
+    Returns:
+        (k, 2) positions in `reference` and `test`, -1 where a beat has no partner, in time order.
+
+    Raises:
+        ValueError: a list descends.
+    """
+    lists = {"reference": np.asarray(reference), "test": np.asarray(test)}
+    for name, times in lists.items():
+        if (np.diff(times) < 0).any():
+            at = int(np.argmax(np.diff(times) < 0)) + 1
+            raise ValueError(f"{name} beat {at} lies before the one before it; sort them by time")
+    n_ref, n_test = len(lists["reference"]), len(lists["test"])
+    ref_at = [*lists["reference"].tolist(), _FAR, _FAR]
+    test_at = [*lists["test"].tolist(), _FAR, _FAR]
+    pairs: list[tuple[int, int]] = []
+    i = int(np.searchsorted(lists["reference"], start)) if start > 0 else 0
+    j = int(np.searchsorted(lists["test"], start)) if start > 0 else 0
+    if start > 0 and i < n_ref:
+        first = ref_at[i]
+        before = test_at[j - 1] if j > 0 else -_FAR
+        if first - before <= window and first - before < abs(first - test_at[j]):
+            pairs.append((i, j - 1))
+            i += 1
+        elif test_at[j] - start <= window and abs(first - test_at[j + 1]) < abs(first - test_at[j]):
+            j += 1
+    while i < n_ref or j < n_test:
+        here_ref, next_ref = ref_at[i], ref_at[i + 1]
+        here_test, next_test = test_at[j], test_at[j + 1]
+        apart = abs(here_ref - here_test)
+        # The rival of a pair is the earlier beat's other candidate, which is the later side's next.
+        rival = abs(here_ref - next_test) if here_test < here_ref else abs(here_test - next_ref)
+        if apart <= window and (apart < rival or abs(next_ref - next_test) < rival):
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif here_test < here_ref:
+            pairs.append((-1, j))
+            j += 1
+        else:
+            pairs.append((i, -1))
+            i += 1
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
 def compare_annotations(
     reference: Annotations,
     test: Annotations,
@@ -200,15 +261,9 @@ def compare_annotations(
 ) -> NDArray[np.int64]:
     """Pair the beats of two annotators and count the pairs.
 
-    Beats pair when they are no further apart than the match window, a beat with the nearest of two
-    candidates (with the rule of November 2002 for two pairs inside one window). A reference beat
-    without a partner is counted in column O (X while the test annotator is shut down), a test beat
-    without one in row O (X while the reference is); a test beat inside an episode of fibrillation
-    of the reference is not counted.
-
-    A learning period ends as in `bxb`: the last test beat before its end may pair with the first
-    reference beat after it, and a test beat less than a match window after its end that pairs
-    with nothing is dropped, since its partner may stand before.
+    Beats pair as `match_beats` says. A reference beat without a partner is counted in column O (X
+    while the test annotator is shut down), a test beat without one in row O (X while the reference
+    is); a test beat inside an episode of fibrillation of the reference is not counted.
 
     Args:
         reference: beats of the reference annotator, at `fs`.
@@ -229,42 +284,22 @@ def compare_annotations(
             f"{learning_period_s} s; expected a positive rate and no negative duration"
         )
     window = _window_samples(match_window_s, fs)
-    start = round(learning_period_s * fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
-    ref_at = [*reference.sample.tolist(), _FAR, _FAR]
-    test_at = [*test.sample.tolist(), _FAR, _FAR]
     ref_label = [index[name] for name in reference.label.tolist()]
     test_label = [index[name] for name in test.label.tolist()]
-    n_ref, n_test = len(ref_label), len(test_label)
     matrix = np.zeros((len(EC57_LABELS), len(EC57_LABELS)), dtype=np.int64)
-    i = int(np.searchsorted(reference.sample, start))
-    j = int(np.searchsorted(test.sample, start))
-    if start > 0 and i < n_ref:
-        first = ref_at[i]
-        before = test_at[j - 1] if j > 0 else -_FAR
-        if first - before <= window and first - before < abs(first - test_at[j]):
-            matrix[ref_label[i], test_label[j - 1]] += 1
-            i += 1
-        elif test_at[j] - start <= window and abs(first - test_at[j + 1]) < abs(first - test_at[j]):
-            j += 1
-    while i < n_ref or j < n_test:
-        here_ref, next_ref = ref_at[i], ref_at[i + 1]
-        here_test, next_test = test_at[j], test_at[j + 1]
-        apart = abs(here_ref - here_test)
-        # The rival of a pair is the earlier beat's other candidate, which is the later side's next.
-        rival = abs(here_ref - next_test) if here_test < here_ref else abs(here_test - next_ref)
-        if apart <= window and (apart < rival or abs(next_ref - next_test) < rival):
-            matrix[ref_label[i], test_label[j]] += 1
-            i, j = i + 1, j + 1
-        elif here_test < here_ref:
-            if not _inside(here_test, reference.vf):
-                row = "X" if _inside(here_test, reference.shutdown) else "O"
+    start = round(learning_period_s * fs)
+    for i, j in match_beats(reference.sample, test.sample, window, start).tolist():
+        if i < 0:
+            at = int(test.sample[j])
+            if not _inside(at, reference.vf):
+                row = "X" if _inside(at, reference.shutdown) else "O"
                 matrix[index[row], test_label[j]] += 1
-            j += 1
-        else:
-            column = "X" if _inside(here_ref, test.shutdown) else "O"
+        elif j < 0:
+            column = "X" if _inside(int(reference.sample[i]), test.shutdown) else "O"
             matrix[ref_label[i], index[column]] += 1
-            i += 1
+        else:
+            matrix[ref_label[i], test_label[j]] += 1
     return matrix
 
 

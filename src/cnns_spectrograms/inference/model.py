@@ -124,7 +124,17 @@ class BeatModel:
     @property
     def temperature(self) -> float:
         """What the logits are divided by (Guo et al. 2017, section 4.2); 1 leaves them."""
-        return float(self.description.get("temperature") or 1.0)
+        return float(self._operating_point.get("temperature", 1.0))
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """What is added to the logits of the classes before that, (5,): chosen on val, or zeros."""
+        offsets = self._operating_point.get("offsets", {})
+        return np.array([float(offsets.get(name, 0.0)) for name in AAMI_CLASSES])
+
+    @property
+    def _operating_point(self) -> dict[str, Any]:
+        return self.description.get("operating_point") or {}
 
     @property
     def view_lengths(self) -> list[tuple[str, int]]:
@@ -180,10 +190,8 @@ class BeatModel:
             if features is not None:
                 inputs["rr_features"] = features[rows]
             (logits[rows],) = self._session.run(None, inputs)
-        probabilities: NDArray[np.float32] = softmax(logits / self.temperature, axis=1).astype(
-            np.float32
-        )
-        return probabilities
+        probabilities = softmax((logits + self.offsets) / self.temperature, axis=1)
+        return probabilities.astype(np.float32)
 
     @functools.cached_property
     def _session(self) -> Any:

@@ -115,13 +115,15 @@ class _RawClassifier(nn.Module):
         super().__init__()
         self._fs, self._spectrogram = model.fs, model.spectrogram
         self._temperature = model.temperature
+        self._offsets: Tensor
+        self.register_buffer("_offsets", torch.from_numpy(model.offsets).float(), persistent=False)
         self.classifier = model.classifier
 
     def forward(self, windows_NS: Tensor, rr_s_NR: Tensor | None = None) -> Tensor:
         images_NCHW = draw_float_images(windows_NS, self._fs, self._spectrogram)
         rr = () if rr_s_NR is None else (_describe_rhythm(rr_s_NR),)
         logits: Tensor = self.classifier(images_NCHW, *rr)
-        return (logits / self._temperature).softmax(dim=1)
+        return ((logits + self._offsets) / self._temperature).softmax(dim=1)
 
 
 def _describe_rhythm(rr_s_NR: Tensor) -> Tensor:

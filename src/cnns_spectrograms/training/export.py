@@ -40,6 +40,7 @@ def write_model_card(
     classifier: BeatClassifier,
     description: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, Any]],
+    at_operating_point: Mapping[str, Any],
     protocol: str,
     databases: Sequence[str],
     synthetic_data: bool,
@@ -51,7 +52,9 @@ def write_model_card(
         classifier: as `halve_weights` gives it.
         description: that of its training.
         scores: "val" and "test" -> macro_f1, accuracy, and per_class: class -> precision,
-            recall, f1 (None where undefined) and support.
+            recall, f1 (None where undefined) and support, of the most probable class.
+        at_operating_point: macro_f1_val, and macro_f1, accuracy and f1 (class -> value) on test, at
+            the operating point that travels with the weights.
         protocol: name of the split.
         databases: names of the databases.
         synthetic_data: whether the recordings are simulated.
@@ -82,6 +85,7 @@ def write_model_card(
             "\n| | |\n| --- | --- |",
             *(f"| {name} | {said} |" for name, said in facts.items()),
             *(line for name in ("val", "test") for line in _tell_scores(name, scores[name])),
+            *_tell_operating_point(at_operating_point),
             "\n## Limits\n",
             "* The scores are those of the full-precision network, on beats at their reference "
             "annotations; a detector's errors are not in them.",
@@ -107,6 +111,18 @@ def _tell_scores(split: str, scores: Mapping[str, Any]) -> list[str]:
         f"| class | {' | '.join(_COLUMNS)} | beats |",
         "| --- | --- | --- | --- | --- |",
         *rows,
+    ]
+
+
+def _tell_operating_point(at: Mapping[str, Any]) -> list[str]:
+    by_class = ", ".join(f"{name} {_format(value)}" for name, value in at["f1"].items())
+    return [
+        "\n## At the operating point\n",
+        "The tables above take the most probable class of the network itself. With the weights "
+        "travel a temperature and an offset for each class, chosen on val for macro F1 "
+        f"({_format(at['macro_f1_val'])} there), which are used on recordings of your own. On test "
+        f"they give macro F1 {_format(at['macro_f1'])}, accuracy {_format(at['accuracy'])}, F1 "
+        f"{by_class}.",
     ]
 
 

@@ -267,8 +267,8 @@ def evaluate_calibration(
     )
     return {
         "temperature": temperature,
-        "before": before,
-        "after": after,
+        "before_temperature": before,
+        "after_temperature": after,
         "by_record": calibration_by_record(calibrated).to_dict("records"),
         "operating_points": by_point,
     }, figure

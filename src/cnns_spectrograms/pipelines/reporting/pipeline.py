@@ -128,7 +128,7 @@ def _create_template(robustness: bool) -> Pipeline:
         ),
         Node(
             ship,
-            inputs=["model", "metrics", "params:split"],
+            inputs=["model", "metrics", "operating_points", "calibration", "params:split"],
             outputs=["small_model", "model_card"],
             name="ship",
         ),

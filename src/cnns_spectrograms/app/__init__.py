@@ -1,0 +1,1 @@
+"""The Streamlit app: a clinical and a technical report, in Spanish and English."""

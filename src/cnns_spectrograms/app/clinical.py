@@ -1,0 +1,774 @@
+"""The clinical report: choose a recording, see its beats, look into one, take the results along."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from cnns_spectrograms.app import findings, resources, sources
+from cnns_spectrograms.app.drawing import (
+    OVERVIEW_LEFT_PX,
+    OVERVIEW_RIGHT_PX,
+    View,
+    choose_range_mv,
+    draw_beat,
+    draw_overview,
+    draw_probabilities,
+    draw_strip,
+    format_clock,
+    marker_beat,
+    span_of_speed,
+)
+from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
+from cnns_spectrograms.app.palette import Theme, choose_theme
+from cnns_spectrograms.app.plot_events import listen
+from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
+from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.records import RecordError
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.ecg.recordings import Recording
+    from cnns_spectrograms.inference.model import BeatModel
+
+logger = logging.getLogger(__name__)
+
+_SPEEDS = (50.0, 25.0, 12.5)  # mm/s
+_SPANS_S = (60.0, 600.0)
+_SHORTEST_S = 1.0
+_PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
+_GLYPHS = dict(zip(findings.CALLS, "●▲■◆★○", strict=True))
+_RUNS_SHOWN = 200
+
+
+def show(t: Translator) -> None:
+    """Show the page."""
+    study: Study | None = st.session_state.get("study")
+    st.title(t("clinical_title") if study is None else _name_study(study, t), anchor=False)
+    st.caption(t("disclaimer"))
+    try:
+        model = resources.load_model()
+    except ValueError as error:
+        st.error(t("no_weights"))
+        st.code(str(error), language=None, wrap_lines=True)
+        return
+    with st.expander(t("choose_recording"), expanded=study is None):
+        _choose(model, t)
+    if study is None:
+        st.info(t("nothing_chosen"))
+        return
+    _show_study(study, model, t)
+
+
+# --------------------------------------------------------------------------------------
+# Choosing a recording
+# --------------------------------------------------------------------------------------
+
+
+def _choose(model: BeatModel, t: Translator) -> None:
+    source = st.segmented_control(
+        t("source"),
+        ["sample", "upload"],
+        format_func=lambda each: t("source_" + each),
+        default="sample",
+        required=True,
+        key="source",
+    )
+    if source == "upload":
+        _choose_upload(model, t)
+    else:
+        _choose_sample(model, t)
+
+
+def _choose_sample(model: BeatModel, t: Translator) -> None:
+    samples = resources.list_samples()
+    groups = list(dict.fromkeys(each.group for each in samples))
+    left, right = st.columns(2)
+    group = left.selectbox(
+        t("database"), groups, format_func=lambda each: t("group_" + each), key="group"
+    )
+    here = {each.name: each for each in samples if each.group == group}
+    name = right.selectbox(t("record"), list(here), key=f"record_{group}")
+    if name is None:
+        return
+    sample = here[name]
+    with _told_plainly(t):
+        recording = _open(sample.path)
+        contents = describe(recording, model.preferred_lead)
+        lead, at_reference, start = _confirm(contents, f"{group}/{name}", t)
+        if start:
+            _run(recording, model, lead, at_reference, group == sources.SYNTHETIC, t)
+
+
+def _choose_upload(model: BeatModel, t: Translator) -> None:
+    files = st.file_uploader(
+        t("upload_label"),
+        type=[suffix[1:] for suffix in sources.SUFFIXES],
+        accept_multiple_files=True,
+        key="upload",
+        help=t("upload_help", limit=MAX_UPLOAD_MB),
+    )
+    st.caption(t("upload_privacy"))
+    if not files:
+        return
+    fs = None
+    if any(each.name.lower().endswith(".csv") for each in files):
+        fs = st.number_input(
+            t("csv_rate"), min_value=1.0, max_value=10_000.0, value=None, step=1.0, key="csv_fs"
+        )
+    # An upload is unpacked to be described, and again to be analysed; in between no file is kept.
+    key = ("+".join(each.file_id for each in files), fs)
+    if st.session_state.get("described", (None, None))[0] != key:
+        st.session_state.pop("described", None)
+        with _told_plainly(t), sources.stored(files) as paths:
+            found = [describe(_open(path, fs), model.preferred_lead) for path in paths]
+            st.session_state["described"] = (key, found)
+    if "described" not in st.session_state:
+        return
+    found = st.session_state["described"][1]
+    which = 0
+    if len(found) > 1:
+        which = st.selectbox(
+            t("record"), range(len(found)), format_func=lambda each: found[each].name, key="which"
+        )
+    lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
+    if start:
+        with _told_plainly(t), sources.stored(files) as paths:
+            _run(_open(paths[which], fs), model, lead, at_reference, False, t)
+
+
+def _open(path: Path, fs: float | None = None) -> Recording:
+    from cnns_spectrograms.ecg.recordings import open_recording
+
+    return open_recording(path, fs if path.suffix.lower() == ".csv" else None)
+
+
+@contextmanager
+def _told_plainly(t: Translator) -> Iterator[None]:
+    """Turn an error about the recording into a sentence, its detail below."""
+    try:
+        yield
+    except (RecordError, ValueError) as error:
+        logger.info("a recording was refused: %s", error)
+        st.error(t("bad_recording"), icon=":material/error:")
+        st.markdown(t("error_detail"))
+        st.code(str(error), language=None, wrap_lines=True)
+
+
+def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bool]:
+    """Show what a recording holds; return the lead, whether at the reference, and whether to go."""
+    st.markdown(
+        t(
+            "recording_facts",
+            name=contents.name,
+            fs=t.number(contents.fs, 0 if contents.fs == round(contents.fs) else 2),
+            duration=format_clock(contents.duration_s),
+            leads=", ".join(contents.lead_names),
+        )
+    )
+    left, right = st.columns(2, vertical_alignment="bottom")
+    lead = left.selectbox(
+        t("lead"),
+        range(len(contents.lead_names)),
+        index=contents.suggested_lead,
+        format_func=lambda each: contents.lead_names[each],
+        key=f"lead_{key}",
+        help=t("lead_help"),
+    )
+    at_reference = False
+    if contents.n_reference:
+        at_reference = right.toggle(
+            t("at_reference", n=t.number(contents.n_reference)),
+            key=f"peaks_{key}",
+            help=t("at_reference_help"),
+        )
+    start = st.button(t("analyse"), type="primary", icon=":material/play_arrow:", key="analyse")
+    return int(lead or 0), at_reference, start
+
+
+def _run(
+    recording: Recording,
+    model: BeatModel,
+    lead: int,
+    at_reference: bool,
+    synthetic: bool,
+    t: Translator,
+) -> None:
+    """Analyse with a progress bar, keep the study, and start the page anew."""
+    shares = {"read": (0.0, 0.1), "detect": (0.1, 0.1), "classify": (0.2, 0.8)}
+    bar = st.progress(0.0, t("stage_read"))
+
+    def tell(stage: str, share: float) -> None:
+        begin, length = shares[stage]
+        bar.progress(min(1.0, begin + length * share), t("stage_" + stage))
+
+    study = conduct(
+        recording, model, lead, at_reference=at_reference, synthetic=synthetic, progress=tell
+    )
+    bar.empty()
+    for name in ("cursor", "selected", "scale"):
+        st.session_state.pop(name, None)
+    st.session_state["study"] = study
+    st.rerun()
+
+
+# --------------------------------------------------------------------------------------
+# The report
+# --------------------------------------------------------------------------------------
+
+
+def _name_study(study: Study, t: Translator) -> str:
+    return t(
+        "study_title",
+        name=study.contents.name,
+        lead=study.contents.lead_names[study.lead],
+        duration=format_clock(study.contents.duration_s),
+    )
+
+
+def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
+    if study.synthetic:
+        st.warning(t("synthetic_recording"), icon=":material/science:")
+    if model.description.get("synthetic_data"):
+        st.warning(t("synthetic_model"), icon=":material/science:")
+    if not len(study.beats):
+        st.warning(t("no_beats"))
+        return
+    left, right = st.columns([5, 2], vertical_alignment="center", gap="medium")
+    with right:
+        threshold = _ask_threshold(t)
+    called = findings.call_beats(study.beats, threshold)
+    with left:
+        _show_numbers(study, called, t)
+    _show_overview(study, called, t)
+    _show_viewer(study, model, called, threshold, t)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_burden(called, t)
+    with right:
+        _show_runs(study, called, t)
+    _show_downloads(study, t)
+    _show_provenance(study, model, t)
+
+
+def _ask_threshold(t: Translator) -> float:
+    percent = st.slider(
+        t("threshold"), 0, 95, 50, 5, format="%d %%", key="threshold", help=t("threshold_help")
+    )
+    return percent / 100
+
+
+def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+    rate = findings.heart_rate_bpm(study.beats["rr_s"])
+    burden = findings.measure_burden(called)
+    share = dict(zip(burden["call"], burden["share"].to_numpy(np.float64), strict=True))
+    facts = [
+        (t("beats"), t.number(len(called))),
+        (t("heart_rate"), f"{t.number(rate)} {t('per_minute')}"),
+        (t("burden_of", name="S"), t.percent(share["S"])),
+        (t("burden_of", name="V"), t.percent(share["V"])),
+        (t("unsure"), t.percent(share[findings.UNSURE])),
+    ]
+    with st.container(horizontal=True):
+        for label, value in facts:
+            st.metric(label, value, width="content", border=True)
+
+
+def _show_overview(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+    """Show the whole recording; it stays as it is while the viewer moves."""
+    st.markdown("##### " + t("whole_recording"))
+    st.plotly_chart(
+        draw_overview(
+            study.beats,
+            called,
+            study.contents.duration_s,
+            choose_theme(st.context.theme.type),
+            t,
+        ),
+        key="overview",
+        on_select=_Viewer(study, called).go_to_overview,
+        selection_mode=("points", "box"),
+        config=_PLOT,
+        theme=None,
+        alt=t("overview_alt"),
+    )
+
+
+def _show_position(view: View, duration_s: float, theme: Theme) -> None:
+    """Show, below the time axis of the overview, which part of it the strip is."""
+    left, width = 100 * view.start_s / duration_s, 100 * view.span_s / duration_s
+    st.html(
+        f'<div style="margin:-14px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
+        f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'
+        f"border-radius:3px;background:{theme.classes['N']};margin-left:{left:.3f}%;"
+        f'width:{width:.3f}%;min-width:4px"></div></div>'
+    )
+
+
+@st.fragment
+def _show_viewer(
+    study: Study,
+    model: BeatModel,
+    called: NDArray[np.object_],
+    threshold: float,
+    t: Translator,
+) -> None:
+    """Show the recording and the chosen beat; moving about runs this part of the page alone."""
+    theme = choose_theme(st.context.theme.type)
+    viewer = _Viewer(study, called)
+    _show_position(viewer.view, study.contents.duration_s, theme)
+    _show_legend(called, t)
+    _show_controls(viewer, t)
+    st.plotly_chart(
+        draw_strip(
+            study.signal,
+            study.fs,
+            study.beats,
+            called,
+            viewer.view,
+            choose_range_mv(study.signal),
+            theme,
+            t,
+            reference=_seconds(study),
+            selected=viewer.selected,
+            window_s=model.n_samples / model.fs,
+        ),
+        key="strip",
+        on_select=viewer.select_marker,
+        selection_mode="points",
+        config=_PLOT,
+        theme=None,
+        alt=t("strip_alt"),
+    )
+    st.caption(_tell_scale(viewer.view, viewer.has_reference, t))
+    listen("strip", viewer.view.width_px, "strip_events", viewer.follow)
+    _show_beat_panel(study, model, viewer, called, threshold, t)
+
+
+def _seconds(study: Study) -> pd.DataFrame | None:
+    """Return the reference with samples at the rate of the study's signal."""
+    if study.reference is None:
+        return None
+    scaled = study.reference["sample"] * (study.fs / study.contents.fs)
+    return study.reference.assign(sample=scaled)
+
+
+class _Viewer:
+    """Where the viewer stands; lives in the session, moved by buttons, keys and clicks."""
+
+    def __init__(self, study: Study, called: NDArray[np.object_]) -> None:
+        self._duration_s = study.contents.duration_s
+        self._times_s = study.beats["time_s"].to_numpy(np.float64)
+        self._called = called
+        self._study = study
+        state = st.session_state
+        state.setdefault("width_px", 1200)
+        state.setdefault("scale", 25.0)
+        if "cursor" not in state:
+            state["cursor"] = (0.0, self._span_of(25.0))
+            state["selected"] = None
+            first = findings.step(self._abnormal(), -1.0, True)
+            if first is not None:
+                self.look_at(int(self._abnormal_beats()[first]))
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the recording came with annotations."""
+        return self._study.reference is not None
+
+    @property
+    def view(self) -> View:
+        """What the strip shows."""
+        start, span = st.session_state["cursor"]
+        return View(start, span, st.session_state["width_px"])
+
+    @property
+    def selected(self) -> int | None:
+        """Position of the chosen beat."""
+        chosen: int | None = st.session_state["selected"]
+        return chosen
+
+    def _span_of(self, scale: float | str) -> float:
+        """Return the seconds on screen of a scale: mm/s, or "60.0s", or the whole."""
+        if isinstance(scale, str):
+            return self._duration_s if scale == "all" else float(scale)
+        return span_of_speed(scale, st.session_state["width_px"])
+
+    def _place(self, start_s: float, span_s: float) -> None:
+        span = min(max(span_s, _SHORTEST_S), max(self._duration_s, _SHORTEST_S))
+        start = max(0.0, min(start_s, self._duration_s - span))
+        st.session_state["cursor"] = (start, span)
+
+    def _centre(self, time_s: float) -> None:
+        span = self.view.span_s
+        self._place(time_s - span / 2, span)
+
+    def _abnormal_beats(self) -> NDArray[np.int64]:
+        return np.flatnonzero(~np.isin(self._called, ["N", findings.UNSURE]))
+
+    def _abnormal(self) -> NDArray[np.float64]:
+        return self._times_s[self._abnormal_beats()]
+
+    def _now_s(self) -> float:
+        if self.selected is not None:
+            return float(self._times_s[self.selected])
+        return self.view.start_s + self.view.span_s / 2
+
+    def look_at(self, beat: int) -> None:
+        """Choose a beat and bring it into view."""
+        st.session_state["selected"] = beat
+        self._centre(float(self._times_s[beat]))
+
+    def step_abnormal(self, forwards: bool) -> None:
+        """Choose the next or previous beat that is not normal."""
+        at = findings.step(self._abnormal(), self._now_s(), forwards)
+        if at is None:
+            st.session_state["at_end"] = True
+        else:
+            self.look_at(int(self._abnormal_beats()[at]))
+
+    def step_beat(self, forwards: bool) -> None:
+        """Choose the next or previous beat."""
+        at = findings.step(self._times_s, self._now_s(), forwards)
+        if at is not None:
+            self.look_at(at)
+
+    def step_disagreement(self) -> None:
+        """Go to the next place where the reference says otherwise, and choose the beat there."""
+        table = self.disagreements()
+        at = findings.step(table["time_s"].to_numpy(), self._now_s(), True)
+        if at is None:
+            st.session_state["at_end"] = True
+            return
+        time_s = float(table["time_s"][at])
+        nearest = int(np.argmin(np.abs(self._times_s - time_s)))
+        st.session_state["selected"] = nearest
+        self._centre(time_s)
+
+    def disagreements(self) -> pd.DataFrame:
+        """Return where the reference says otherwise."""
+        reference = self._study.reference
+        assert reference is not None
+        return findings.find_disagreements(
+            self._study.beats, self._called, reference, self._study.contents.fs
+        )
+
+    def pan(self, screens: float) -> None:
+        """Move by a share of the screen."""
+        view = self.view
+        self._place(view.start_s + screens * view.span_s, view.span_s)
+
+    def zoom(self, factor: float) -> None:
+        """Show a factor more or less, about the chosen beat if it is on screen."""
+        view = self.view
+        centre = self._now_s()
+        if not view.start_s <= centre <= view.stop_s:
+            centre = (view.start_s + view.stop_s) / 2
+        span = min(max(view.span_s * factor, _SHORTEST_S), self._duration_s)
+        self._place(centre - (centre - view.start_s) / view.span_s * span, span)
+        st.session_state["scale"] = None
+
+    def set_scale(self) -> None:
+        """Take the scale that was picked."""
+        scale = st.session_state["scale"]
+        if scale is None:
+            return
+        view = self.view
+        centre = self._now_s()
+        if not view.start_s <= centre <= view.stop_s:
+            centre = (view.start_s + view.stop_s) / 2
+        span = self._span_of(scale)
+        self._place(centre - span / 2, span)
+
+    def go_to_overview(self) -> None:
+        """Go where the overview was clicked, or show the stretch that was drawn over it."""
+        selection = st.session_state["overview"]["selection"]
+        boxes, points = selection["box"], selection["points"]
+        if boxes:
+            first, last = sorted(float(each) for each in boxes[0]["x"])
+            self._place(first, last - first)
+            st.session_state["scale"] = None
+        elif points:
+            self._centre(float(points[0]["x"]))
+
+    def select_marker(self) -> None:
+        """Choose the beat whose symbol was clicked."""
+        for point in st.session_state["strip"]["selection"]["points"]:
+            beat = marker_beat(point)
+            if beat is not None:
+                st.session_state["selected"] = beat
+
+    def follow(self, moved: dict[str, float]) -> None:
+        """Take over where the strip was dragged to, and its width."""
+        width = round(moved.get("width") or st.session_state["width_px"])
+        if abs(width - st.session_state["width_px"]) > 8:
+            centre = self.view.start_s + self.view.span_s / 2
+            st.session_state["width_px"] = width
+            scale = st.session_state["scale"]
+            span = self.view.span_s if scale is None else self._span_of(scale)
+            self._place(centre - span / 2, span)
+        if "start" in moved:
+            self._place(moved["start"], moved["stop"] - moved["start"])
+
+
+def _show_legend(called: NDArray[np.object_], t: Translator) -> None:
+    theme = choose_theme(st.context.theme.type)
+    present = [name for name in findings.CALLS if (called == name).any()]
+    entries = " &nbsp; ".join(
+        f'<span style="white-space:nowrap"><span style="color:{theme.classes[name]}">'
+        f"{_GLYPHS[name]} <b>{name}</b></span> {t('call_' + name)}</span>"
+        for name in present
+    )
+    st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
+
+
+def _show_controls(viewer: _Viewer, t: Translator) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _button(t, "previous_abnormal", "skip_previous", "p", viewer.step_abnormal, False)
+        _button(t, "next_abnormal", "skip_next", "n", viewer.step_abnormal, True)
+        if viewer.has_reference:
+            _button(t, "next_disagreement", "difference", "d", viewer.step_disagreement)
+        _button(t, "back", "chevron_left", "j", viewer.pan, -0.75)
+        _button(t, "forward", "chevron_right", "l", viewer.pan, 0.75)
+        _button(t, "zoom_in", "zoom_in", "i", viewer.zoom, 0.5)
+        _button(t, "zoom_out", "zoom_out", "o", viewer.zoom, 2.0)
+        st.segmented_control(
+            t("scale"),
+            [*_SPEEDS, *(str(span) for span in _SPANS_S), "all"],
+            format_func=lambda each: _name_scale(each, t),
+            key="scale",
+            on_change=viewer.set_scale,
+            label_visibility="collapsed",
+        )
+    if st.session_state.pop("at_end", False):
+        st.toast(t("no_further"))
+
+
+def _tell_scale(view: View, has_reference: bool, t: Translator) -> str:
+    scale = t(
+        "strip_scale",
+        start=format_clock(max(0.0, view.start_s), 1),
+        stop=format_clock(view.stop_s, 1),
+        speed=t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2),
+    )
+    return f"{scale} {t('reference_line')}" if has_reference else scale
+
+
+_LABELLED = ("previous_abnormal", "next_abnormal", "next_disagreement")
+
+
+def _button(
+    t: Translator, name: str, icon: str, shortcut: str, action: Any, *args: bool | float
+) -> None:
+    label = t(name + "_label") if name in _LABELLED else ""
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        icon_position="right" if label and args == (True,) else "left",
+        key=name,
+        on_click=action,
+        args=args,
+        type="primary" if name == "next_abnormal" else "secondary",
+        help=t("shortcut_help", what=t(name), key=shortcut.upper()),
+        shortcut=shortcut,
+    )
+
+
+def _name_scale(scale: float | str, t: Translator) -> str:
+    if scale == "all":
+        return t("scale_all")
+    if isinstance(scale, str):
+        return t("scale_minutes", n=t.number(float(scale) / 60))
+    return t("scale_speed", speed=t.number(scale, 0 if scale == round(scale) else 1))
+
+
+# --------------------------------------------------------------------------------------
+# One beat
+# --------------------------------------------------------------------------------------
+
+
+def _show_beat_panel(
+    study: Study,
+    model: BeatModel,
+    viewer: _Viewer,
+    called: NDArray[np.object_],
+    threshold: float,
+    t: Translator,
+) -> None:
+    from cnns_spectrograms.app.explanation import explain
+    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+
+    if viewer.selected is None:
+        st.info(t("choose_beat"))
+        return
+    theme = choose_theme(st.context.theme.type)
+    beat = study.beats.iloc[viewer.selected]
+    call = str(called[viewer.selected])
+    st.markdown(
+        "##### "
+        + t(
+            "beat_title",
+            n=t.number(viewer.selected + 1),
+            time=format_clock(float(beat["time_s"]), 2),
+        )
+    )
+    left, right = st.columns([3, 2], gap="large")
+    with right:
+        st.markdown(
+            f":gray-badge[{_GLYPHS[call]} {call}] **{t('call_' + call)}**"
+            + ("  \n" + t("unsure_beat") if call == findings.UNSURE else "")
+        )
+        st.plotly_chart(
+            draw_probabilities(
+                beat[list(findings.PROBABILITIES)].to_numpy(np.float64), threshold, theme, t
+            ),
+            key="probabilities",
+            config=_PLOT | {"staticPlot": True},
+            theme=None,
+            alt=t("probabilities_alt"),
+        )
+        rr = float(beat["rr_s"])
+        st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t("first_beat"))
+        with st.container(horizontal=True):
+            _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
+            _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
+    with left:
+        seen = show_beat(study, model, viewer.selected)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            wanted = st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help"))
+            target = AAMI_CLASSES.index(str(beat["aami_class"]))
+            if wanted:
+                target = st.selectbox(
+                    t("gradcam_class"),
+                    range(len(AAMI_CLASSES)),
+                    index=target,
+                    format_func=lambda each: (
+                        f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}"
+                    ),
+                    key=f"target_{viewer.selected}",
+                    width=260,
+                )
+        cam = None
+        if wanted:
+            cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
+        image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
+        st.plotly_chart(
+            draw_beat(
+                seen.window,
+                model.fs,
+                image,
+                spectrogram_axes(model.n_samples, model.fs, model.spectrogram),
+                theme,
+                t,
+                cam=cam,
+            ),
+            key="beat",
+            config=_PLOT,
+            theme=None,
+            alt=t("beat_alt"),
+        )
+        if cam is not None:
+            st.caption(t("gradcam_caption") if cam.any() else t("gradcam_empty"))
+
+
+# --------------------------------------------------------------------------------------
+# Tables, downloads, provenance
+# --------------------------------------------------------------------------------------
+
+
+def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
+    st.markdown("##### " + t("burden"))
+    table = findings.measure_burden(called)
+    st.table(
+        pd.DataFrame(
+            {
+                t("class"): [
+                    f"{_GLYPHS[name]} {name} – {t('call_' + name)}" for name in table["call"]
+                ],
+                t("beats"): [t.number(n) for n in table["beats"]],
+                t("share"): [t.percent(share, 2) for share in table["share"]],
+            }
+        ).set_index(t("class"))
+    )
+
+
+def _show_runs(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+    st.markdown("##### " + t("runs"))
+    runs = findings.find_runs(study.beats["time_s"], called)
+    if runs.empty:
+        st.write(t("no_runs"))
+        return
+    shown = runs.head(_RUNS_SHOWN)
+    event = st.dataframe(
+        pd.DataFrame(
+            {
+                t("start"): [format_clock(each) for each in shown["start_s"]],
+                t("class"): shown["call"],
+                t("beats"): shown["beats"],
+                t("rate"): [t.number(each) for each in shown["rate_bpm"]],
+            }
+        ),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="runs",
+        height=270,
+        alt=t("runs"),
+    )
+    st.caption(t("runs_help"))
+    rows = event["selection"]["rows"]
+    if rows and st.session_state.get("run_shown") != rows[0]:
+        st.session_state["run_shown"] = rows[0]
+        _Viewer(study, called).look_at(int(shown["first"][rows[0]]))
+        st.rerun()
+
+
+def _show_downloads(study: Study, t: Translator) -> None:
+    st.markdown("##### " + t("downloads"))
+    kinds = {
+        "annotations": ("application/octet-stream", "monitor_heart"),
+        "csv": ("text/csv", "table"),
+        "json": ("application/json", "data_object"),
+        "html": ("text/html", "description"),
+    }
+    with st.container(horizontal=True):
+        for kind, (mime, icon) in kinds.items():
+            if kind not in study.outputs:
+                continue
+            name, content = study.outputs[kind]
+            st.download_button(
+                t("download_" + kind),
+                content,
+                file_name=name,
+                mime=mime,
+                icon=f":material/{icon}:",
+                key=f"download_{kind}",
+                on_click="ignore",
+            )
+    st.caption(t("downloads_help"))
+
+
+def _show_provenance(study: Study, model: BeatModel, t: Translator) -> None:
+    from cnns_spectrograms import __version__
+
+    st.divider()
+    st.caption(
+        t(
+            "provenance",
+            model=model.name,
+            fingerprint=model.fingerprint[:12] or "–",
+            sha256=model.sha256[:12],
+            version=__version__,
+            peaks=t("peaks_reference" if study.at_reference else "peaks_detected"),
+        )
+        + "  \n"
+        + t("disclaimer")
+    )

@@ -1,0 +1,95 @@
+"""Grad-CAM: which pixels of a beat's spectrogram speak for a class.
+
+Selvaraju et al. (2017, doi:10.1109/ICCV.2017.74), as captum implements it. It tells where in the
+image the network found evidence, coarsely, and not whether the evidence is good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cnns_spectrograms.training.networks import BeatClassifier
+
+_LEAST_COLUMNS = 4  # of a layer's map: below that it tells no time within a beat
+
+
+def explain(
+    network: BeatClassifier,
+    image: NDArray[np.uint8],
+    target: int,
+    rr_features: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Return Grad-CAM of one spectrogram for one class.
+
+    The layer is the deepest stage of the network whose map is at least 4 pixels wide: with 224 px
+    images the last one, 7 wide. The map is interpolated to the image (bilinear) and scaled to its
+    greatest value.
+
+    Args:
+        network: in evaluation mode.
+        image: uint8, (H, W) or (H, W, 3), as `imaging.spectrogram.compute_spectrograms` gives it.
+        target: position of the class in AAMI_CLASSES.
+        rr_features: float32 (6,), for a network that takes them.
+
+    Returns:
+        float32 (H, W), 0 to 1; zeros where nothing speaks for the class.
+
+    Raises:
+        ValueError: timm does not tell the stages of this network.
+    """
+    import torch
+    from captum.attr import LayerAttribution, LayerGradCam
+
+    layer = choose_layer(network, image.shape[0])
+    channels = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
+    images = torch.from_numpy(np.ascontiguousarray(channels))[None].float() / 255
+    rhythm = None if rr_features is None else torch.from_numpy(rr_features)[None]
+    with torch.enable_grad(), _one_thread():
+        coarse = LayerGradCam(network, layer).attribute(
+            images.requires_grad_(),
+            target=target,
+            additional_forward_args=rhythm,
+            relu_attributions=True,
+        )
+    fine = LayerAttribution.interpolate(coarse.detach(), tuple(image.shape[:2]), "bilinear")
+    cam: NDArray[np.float32] = fine[0, 0].clamp_min(0).numpy()
+    greatest = float(cam.max())
+    return cam / greatest if greatest > 0 else cam
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: as fast for one image, much faster where cores are shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose_layer(network: BeatClassifier, image_size: int) -> nn.Module:
+    """Return the stage of the backbone whose map `explain` looks at.
+
+    Raises:
+        ValueError: timm does not tell the stages of this network.
+    """
+    stages = getattr(network.backbone, "feature_info", None)
+    if not stages:
+        raise ValueError(
+            f"timm tells no stages of '{network.params.timm_name}', so Grad-CAM has no layer to "
+            f"look at; use a convolutional network"
+        )
+    wide = [each for each in stages if image_size // each["reduction"] >= _LEAST_COLUMNS]
+    chosen = (wide or stages)[-1]
+    return network.backbone.get_submodule(chosen["module"])

@@ -1,0 +1,159 @@
+"""What the clinical report tells about classified beats: burden, runs, and where to look next.
+
+The beats of a recording are a table with one row a beat, ascending in time: sample, time_s, rr_s
+(NaN for the first), aami_class, and prob_N ... prob_Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
+
+UNSURE = "?"
+"""Called instead of a class where no probability reaches the threshold."""
+
+CALLS: tuple[str, ...] = (*AAMI_CLASSES, UNSURE)
+
+PROBABILITIES: tuple[str, ...] = tuple(f"prob_{name}" for name in AAMI_CLASSES)
+
+Disagreement = Literal["class", "extra", "missed"]
+
+
+def call_beats(beats: pd.DataFrame, threshold: float) -> NDArray[np.object_]:
+    """Return what each beat is called: its class, or UNSURE below the threshold.
+
+    Args:
+        beats: with aami_class and the probabilities.
+        threshold: least probability of the most probable class, 0 to 1; 0 calls every beat.
+
+    Returns:
+        One of CALLS a beat, (n_beats,).
+    """
+    highest = beats[list(PROBABILITIES)].to_numpy(dtype=np.float64).max(axis=1, initial=0.0)
+    classes = beats["aami_class"].to_numpy(dtype=object)
+    called: NDArray[np.object_] = np.where(highest >= threshold, classes, UNSURE)
+    return called
+
+
+def measure_burden(called: ArrayLike) -> pd.DataFrame:
+    """Count the beats of each call.
+
+    Returns:
+        One row each of CALLS, in that order: call, beats, share (of all beats, 0 to 1; NaN without
+        a beat).
+    """
+    counts = pd.Series(np.asarray(called, dtype=object)).value_counts()
+    beats = np.array([int(counts.get(name, 0)) for name in CALLS])
+    total = beats.sum()
+    return pd.DataFrame(
+        {
+            "call": CALLS,
+            "beats": beats,
+            "share": beats / total if total else np.full(len(CALLS), np.nan),
+        }
+    )
+
+
+def find_runs(times_s: ArrayLike, called: ArrayLike) -> pd.DataFrame:
+    """Find the runs of S and of V: two or more beats of that class one after another.
+
+    Two are a couplet; three or more are a run, as EC57 counts them.
+
+    Args:
+        times_s: of the beats, s, ascending, (n_beats,).
+        called: one of CALLS a beat, (n_beats,).
+
+    Returns:
+        One row a run, longest first, then by time: start_s, call, beats, rate_bpm (from the
+        mean RR interval within the run), first (position of its first beat).
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    names = np.asarray(called, dtype=object)
+    borders = np.flatnonzero(names[1:] != names[:-1]) + 1
+    starts = np.concatenate([[0], borders]).astype(np.int64)
+    ends = np.concatenate([borders, [len(names)]]).astype(np.int64)
+    keep = [
+        (int(a), int(b))
+        for a, b in zip(starts, ends, strict=True)
+        if b - a >= 2 and names[a] in ("S", "V")
+    ]
+    runs = pd.DataFrame(
+        [
+            {
+                "start_s": times[a],
+                "call": names[a],
+                "beats": b - a,
+                "rate_bpm": 60 * (b - a - 1) / (times[b - 1] - times[a])
+                if times[b - 1] > times[a]
+                else np.nan,
+                "first": a,
+            }
+            for a, b in keep
+        ],
+        columns=["start_s", "call", "beats", "rate_bpm", "first"],
+    )
+    return runs.sort_values(["beats", "start_s"], ascending=[False, True], ignore_index=True)
+
+
+def find_disagreements(
+    beats: pd.DataFrame, called: ArrayLike, reference: pd.DataFrame, fs: float
+) -> pd.DataFrame:
+    """Compare with a reference, beat by beat, matched within 150 ms as EC57 does.
+
+    A beat that is called UNSURE disagrees with no class.
+
+    Args:
+        beats: the classified beats.
+        called: one of CALLS a beat.
+        reference: sample, ascending, and aami_class; beats whose class is None match any.
+        fs: sampling rate of both, Hz.
+
+    Returns:
+        One row a disagreement, in time order: time_s, kind ("class"; "extra", no beat in the
+        reference; "missed", no beat was found), reference, called (None where there is none).
+    """
+    names = np.asarray(called, dtype=object)
+    truth = reference["aami_class"].to_numpy(dtype=object)
+    truth_at, found_at = (table["sample"].to_numpy(np.int64) for table in (reference, beats))
+    rows = []
+    for i, j in match_beats(truth_at, found_at, MATCH_WINDOW_S * fs):
+        if j < 0:
+            rows.append((truth_at[i] / fs, "missed", truth[i], None))
+        elif i < 0:
+            rows.append((found_at[j] / fs, "extra", None, names[j]))
+        elif isinstance(truth[i], str) and names[j] not in (truth[i], UNSURE):
+            rows.append((found_at[j] / fs, "class", truth[i], names[j]))
+    table = pd.DataFrame(rows, columns=["time_s", "kind", "reference", "called"])
+    return table.sort_values("time_s", ignore_index=True, kind="stable")
+
+
+def step(
+    times_s: Sequence[float] | NDArray[np.float64], now_s: float, forwards: bool
+) -> int | None:
+    """Return the position of the next (or previous) time after (before) now; None at the end.
+
+    Args:
+        times_s: ascending, s.
+        now_s: where we are, s; a time within 1 ms of it counts as here.
+        forwards: next, else previous.
+    """
+    times = np.asarray(times_s, dtype=np.float64)
+    if forwards:
+        at = int(np.searchsorted(times, now_s + 1e-3, side="right"))
+        return at if at < len(times) else None
+    at = int(np.searchsorted(times, now_s - 1e-3, side="left")) - 1
+    return at if at >= 0 else None
+
+
+def heart_rate_bpm(rr_s: ArrayLike) -> float | None:
+    """Return 60 over the median RR interval, beats a minute; None without an interval."""
+    intervals = np.asarray(rr_s, dtype=np.float64)
+    intervals = intervals[np.isfinite(intervals) & (intervals > 0)]
+    return float(60 / np.median(intervals)) if len(intervals) else None

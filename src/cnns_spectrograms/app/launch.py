@@ -1,0 +1,117 @@
+"""Starts the app: Streamlit on loopback, without telemetry, with a limit on uploads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+_VARIABLE = "CNNS_SPECTROGRAMS_APP"
+
+MAX_UPLOAD_MB = 256
+"""Largest file that can be uploaded, MB: a day of three leads at 250 Hz and 16 bits is 130."""
+
+MAIN = Path(__file__).with_name("main.py")
+
+
+class AppSettings(BaseModel):
+    """What whoever starts the app decides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    physionet: Path | None = None
+    """Folder that holds mitdb and svdb."""
+
+    data: Path = Path("data")
+    """Data folder of the project, for the technical report."""
+
+    model: Path | None = None
+    """Weights; None takes those that come with the package."""
+
+
+def read_settings() -> AppSettings:
+    """Return what `launch` was given, within the app's own process."""
+    return AppSettings.model_validate_json(os.environ.get(_VARIABLE, "{}"))
+
+
+def make_options(address: str, port: int) -> dict[str, str]:
+    """Return the options of Streamlit, name -> value."""
+    return {
+        "server.address": address,
+        "server.port": str(port),
+        "server.headless": "true",  # opens no browser, asks for no e-mail address
+        "server.maxUploadSize": str(MAX_UPLOAD_MB),
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",  # no menu of Streamlit's own, which has one language
+        "client.showErrorDetails": "none",  # of an unforeseen error; it stands in the log
+        "theme.light.primaryColor": "#0072B2",
+        "theme.dark.primaryColor": "#56B4E9",
+    }
+
+
+def launch(settings: AppSettings, address: str = "127.0.0.1", port: int = 8501) -> None:
+    """Run the app until it is interrupted.
+
+    Args:
+        settings: what the app shows.
+        address: to listen on; the default reaches this machine alone.
+        port: to listen on.
+
+    Raises:
+        ModuleNotFoundError: the extra `app` is not installed.
+    """
+    try:
+        from streamlit.web import cli
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the app needs Streamlit; install it with `pip install 'cnns_spectrograms[app]'`"
+        ) from error
+    os.environ[_VARIABLE] = settings.model_dump_json()
+    # OpenMP's threads wait asleep. Awake, they take the cores from each other wherever other
+    # sessions or programs run, and classifying takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options = [f"--{name}={value}" for name, value in make_options(address, port).items()]
+    cli.main(["run", str(MAIN), *options], standalone_mode=False)
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand `app` to a command line."""
+    parser = commands.add_parser(
+        "app",
+        help="start the app: clinical and technical report in the browser",
+        description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
+    )
+    add = parser.add_argument
+    add("--model", type=Path, help="weights file; default: the shipped weights")
+    add(
+        "--physionet",
+        type=Path,
+        default=Path("data/01_raw/physionet"),
+        help="folder of mitdb and svdb, for samples; default: %(default)s",
+    )
+    add(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        help="data folder of the project, for the technical report; default: %(default)s",
+    )
+    add(
+        "--address",
+        default="127.0.0.1",
+        help="to listen on; default: %(default)s, which this machine alone reaches",
+    )
+    add("--port", type=int, default=8501, help="to listen on; default: %(default)s")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = AppSettings(
+        physionet=options.physionet.resolve(),
+        data=options.data.resolve(),
+        model=options.model and options.model.resolve(),
+    )
+    launch(settings, options.address, options.port)
+    return 0

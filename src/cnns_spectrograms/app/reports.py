@@ -1,0 +1,179 @@
+"""Finds what the runs of this project wrote, for the technical report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ENVIRONMENTS: tuple[str, ...] = ("base", "source", "quick", "demo")
+"""Kedro environments that keep reports, the most serious first."""
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelReport:
+    """What was measured of one model.
+
+    Attributes:
+        name: of the model, as in the parameters.
+        metrics: contents of its metrics.json.
+        intervals: score ("macro_f1", "accuracy", "f1_S") -> 95 % interval on test.
+        calibration: temperature, and before and after it ece, brier and bins; None without.
+        robustness: one row a condition; None without.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    intervals: dict[str, Interval]
+    calibration: dict[str, Any] | None
+    robustness: pd.DataFrame | None
+
+
+@dataclass(frozen=True, eq=False)
+class RunReports:
+    """What the latest run of one environment left behind.
+
+    Attributes:
+        environment: name.
+        version: time of the run, as Kedro writes it.
+        models: best macro F1 on test first.
+        records: records table of ingestion; None without.
+        beats: reference beats, by database and class; None without.
+        html: the run's own report page; None without.
+    """
+
+    environment: str
+    version: str
+    models: list[ModelReport] = field(default_factory=list)
+    records: pd.DataFrame | None = None
+    beats: pd.DataFrame | None = None
+    html: Path | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its recordings are simulated."""
+        return any(model.metrics.get("synthetic_data") for model in self.models)
+
+
+def find_reports(data: Path) -> list[RunReports]:
+    """Return what each environment's latest run left below the data folder; none where it did not.
+
+    Args:
+        data: data folder of the project; `base` lies in it, the others in folders of their names.
+    """
+    found = []
+    for environment in ENVIRONMENTS:
+        folder = data if environment == "base" else data / environment
+        reporting = folder / "08_reporting"
+        models, versions = [], []
+        for each in sorted(reporting.glob("*/metrics.json")):
+            path = latest(each)
+            if path is not None:
+                models.append(_read_model(each.parent, path))
+                versions.append(path.parent.name)
+        if models:
+            models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
+            found.append(
+                RunReports(
+                    environment,
+                    max(versions),
+                    models,
+                    _read_parquet(folder / "03_primary" / "records.parquet"),
+                    _count_beats(folder / "03_primary" / "beats.parquet"),
+                    latest(reporting / "report.html"),
+                )
+            )
+    return found
+
+
+def latest(versioned: Path) -> Path | None:
+    """Return the newest version of a versioned dataset of Kedro; None where there is none."""
+    versions = sorted(versioned.glob(f"*/{versioned.name}"))
+    return versions[-1] if versions else None
+
+
+def _read_model(folder: Path, metrics_path: Path) -> ModelReport:
+    metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
+    table = latest(folder / "robustness.csv")
+    return ModelReport(
+        name=folder.name,
+        metrics=metrics,
+        intervals=_read_intervals(metrics, _read_json(folder / "intervals.json")),
+        calibration=_read_json(folder / "calibration.json"),
+        robustness=None if table is None else pd.read_csv(table),
+    )
+
+
+def _read_json(versioned: Path) -> dict[str, Any] | None:
+    path = latest(versioned)
+    if path is None:
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _read_intervals(metrics: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Interval]:
+    """Return the intervals of test, from a file of their own or beside the scores."""
+    if own is not None:
+        scores = own["test"]["scores"]
+        return {
+            name: (each["low"], each["high"])
+            for name, each in scores.items()
+            if each["low"] is not None
+        }
+    beside = metrics["test"].get("intervals", {})
+    named = {name: beside[name] for name in ("macro_f1", "accuracy") if beside.get(name)}
+    by_class = {f"f1_{name}": each for name, each in beside.get("f1", {}).items() if each}
+    return {name: (each[0], each[1]) for name, each in {**named, **by_class}.items()}
+
+
+def _read_parquet(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def _count_beats(path: Path) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    beats = pd.read_parquet(path, columns=["db", "aami_class"])
+    return pd.crosstab(beats["db"], beats["aami_class"])
+
+
+def list_tracked_runs(store: Path) -> pd.DataFrame:
+    """List the models that were tracked in the project's MLflow store, newest first.
+
+    Args:
+        store: the SQLite file.
+
+    Returns:
+        One row a model that was trained: started, environment, model, status, macro_f1_val,
+        macro_f1_test and accuracy_test (NaN where not reached). Empty without the file.
+    """
+    columns = ["started", "environment", "model", "status"]
+    scores = {
+        "macro_f1_val": "val.macro_f1",
+        "macro_f1_test": "test.macro_f1",
+        "accuracy_test": "test.accuracy",
+    }
+    if not store.is_file():
+        return pd.DataFrame(columns=[*columns, *scores])
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{store.resolve()}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    rows = [
+        {
+            "started": pd.Timestamp(run.info.start_time, unit="ms"),
+            "environment": run.data.tags.get("kedro.env", ""),
+            "model": run.data.tags["model"],
+            "status": run.info.status,
+            **{name: run.data.metrics.get(key, float("nan")) for name, key in scores.items()},
+        }
+        for run in client.search_runs(experiments, max_results=200)
+        if "model" in run.data.tags
+    ]
+    return pd.DataFrame(rows, columns=[*columns, *scores])

@@ -1,0 +1,44 @@
+"""What all sessions share: the model, and the recordings that the app offers."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from cnns_spectrograms.app.launch import read_settings
+from cnns_spectrograms.app.sources import (
+    Sample,
+    list_database_samples,
+    make_synthetic_samples,
+)
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.model import BeatModel
+
+
+@st.cache_resource(show_spinner=False)
+def load_model() -> BeatModel:
+    """Return the model that the app was started with.
+
+    Raises:
+        ValueError: there are no weights, or not of this project.
+    """
+    from cnns_spectrograms.inference.model import BeatModel
+
+    return BeatModel.load(read_settings().model)
+
+
+@st.cache_resource(show_spinner=False)
+def _simulate() -> tuple[tempfile.TemporaryDirectory[str], list[Sample]]:
+    # The folder goes when the process ends.
+    folder = tempfile.TemporaryDirectory(prefix="ecg-samples-")
+    return folder, make_synthetic_samples(Path(folder.name))
+
+
+def list_samples() -> list[Sample]:
+    """Return the recordings that the app offers, real ones first."""
+    _, synthetic = _simulate()
+    return [*list_database_samples(read_settings().physionet), *synthetic]

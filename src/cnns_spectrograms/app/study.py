@@ -1,0 +1,216 @@
+"""A recording that has been analysed, as a session keeps it while its files are gone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS_UNMAPPED, map_symbols
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.ecg.recordings import Recording
+    from cnns_spectrograms.inference.analysis import Analysis
+    from cnns_spectrograms.inference.model import BeatModel
+
+Progress = Callable[[str, float], None]
+"""Is told the stage of `inference.analysis.analyse`, and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a recording says of itself, before it is analysed."""
+
+    name: str
+    fs: float
+    lead_names: tuple[str, ...]
+    n_samples: int
+    n_reference: int
+    suggested_lead: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length, s."""
+        return self.n_samples / self.fs
+
+
+@dataclass(frozen=True, eq=False)
+class BeatInput:
+    """What the model saw of one beat.
+
+    Attributes:
+        window: float32 (n_samples,), mV, at the model's rate.
+        image: uint8 (H, W) or (H, W, 3).
+        rr_features: float32 (6,), or None where the network takes none.
+    """
+
+    window: NDArray[np.float32]
+    image: NDArray[np.uint8]
+    rr_features: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """An analysed recording, and what the pages need to show it.
+
+    Attributes:
+        contents: what the recording says of itself.
+        lead: position of the analysed lead.
+        signal: that lead at the model's rate, as the model sees it, float32 mV; a map of a
+            temporary file that goes with the session.
+        fs: rate of `signal`, Hz.
+        analysis: the classified beats, and what they amount to.
+        outputs: name -> contents of the files that can be downloaded, by kind.
+        reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
+            each reference beat; None where the recording came without annotations.
+        at_reference: whether the reference's R peaks were taken in place of detected ones.
+        typical_beat: median of all beats, float32 mV, where the model looks at it.
+        synthetic: whether the recording is simulated.
+    """
+
+    contents: Contents
+    lead: int
+    signal: NDArray[np.float32]
+    fs: float
+    analysis: Analysis
+    outputs: dict[str, tuple[str, bytes]]
+    reference: pd.DataFrame | None
+    at_reference: bool
+    typical_beat: NDArray[np.float32] | None
+    synthetic: bool
+
+    @property
+    def beats(self) -> pd.DataFrame:
+        """One row a beat, see `findings`."""
+        return self.analysis.beats
+
+
+def describe(recording: Recording, preferred_lead: str | None) -> Contents:
+    """Return what a recording says of itself, and the lead that suits a model best."""
+    from cnns_spectrograms.ecg.recordings import choose_recording_lead
+
+    reference = read_reference(recording)
+    return Contents(
+        name=recording.name,
+        fs=recording.fs,
+        lead_names=tuple(recording.lead_names),
+        n_samples=recording.n_samples,
+        n_reference=0 if reference is None else len(reference),
+        suggested_lead=choose_recording_lead(recording.lead_names, None, preferred_lead),
+    )
+
+
+def read_reference(recording: Recording) -> pd.DataFrame | None:
+    """Return the reference beats that came with a recording; None without any."""
+    if recording.reference is None:
+        return None
+    symbols = recording.reference["symbol"]
+    beats = pd.DataFrame(
+        {
+            "sample": recording.reference["sample"].to_numpy(np.int64),
+            "aami_class": pd.Series(map_symbols(symbols), dtype=object),
+        }
+    )
+    is_beat = beats["aami_class"].notna() | symbols.isin(BEAT_SYMBOLS_UNMAPPED).to_numpy()
+    kept = beats[is_beat].reset_index(drop=True)
+    return kept if len(kept) else None
+
+
+def conduct(
+    recording: Recording,
+    model: BeatModel,
+    lead: int,
+    *,
+    at_reference: bool = False,
+    synthetic: bool = False,
+    progress: Progress | None = None,
+) -> Study:
+    """Analyse a recording and keep what the pages show, so that its files are needed no more.
+
+    Args:
+        recording: open.
+        model: classifies.
+        lead: position of the lead.
+        at_reference: take the reference's R peaks, where there are any, not detected ones.
+        synthetic: whether it is simulated.
+        progress: is told how far it is.
+
+    Raises:
+        RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
+    """
+    from cnns_spectrograms.inference.analysis import analyse, find_typical_beat
+    from cnns_spectrograms.inference.outputs import write_outputs
+    from cnns_spectrograms.inference.signals import prepare_signal
+
+    reference = read_reference(recording)
+    peaks = None
+    if at_reference and reference is not None:
+        peaks = reference["sample"].to_numpy(np.int64)
+    analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
+    signal = prepare_signal(recording, lead, model.fs).signal
+    n_typical = model.spectrogram.typical_beat_length(model.fs)
+    typical = None
+    if n_typical and len(analysis.beats):
+        typical = find_typical_beat(signal, _at_rate(analysis.beats, model.fs), n_typical)
+    with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
+        written = write_outputs(analysis, recording, Path(folder), report=True)
+        outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
+    return Study(
+        contents=describe(recording, model.preferred_lead),
+        lead=lead,
+        signal=signal,
+        fs=model.fs,
+        analysis=analysis,
+        outputs=outputs,
+        reference=reference,
+        at_reference=peaks is not None,
+        typical_beat=typical,
+        synthetic=synthetic,
+    )
+
+
+def _at_rate(beats: pd.DataFrame, fs: float) -> NDArray[np.int64]:
+    """Return the R peaks as samples at another rate."""
+    samples: NDArray[np.int64] = np.rint(beats["time_s"].to_numpy() * fs).astype(np.int64)
+    return samples
+
+
+def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
+    """Return what the model saw of one beat of a study.
+
+    Args:
+        study: the analysed recording.
+        model: that analysed it.
+        beat: position of the beat.
+    """
+    from cnns_spectrograms.ecg.rhythm import make_rr_features, measure_rr_intervals
+    from cnns_spectrograms.ecg.windows import WindowReader
+
+    peaks = _at_rate(study.beats, model.fs)
+    row = pd.DataFrame(
+        {
+            "db": ["own"],
+            "record_id": ["recording"],
+            "start": [peaks[beat] - model.n_samples // 2],
+            "n_samples": [model.n_samples],
+            "synthetic": [False],
+        }
+    )
+    typical = {} if study.typical_beat is None else {"own/recording": study.typical_beat}
+    read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
+    wide = read(row)
+    image = model.draw(wide)[0].permute(1, 2, 0).numpy()
+    rr_features = None
+    if model.rr_intervals:
+        rr_features = make_rr_features(measure_rr_intervals(peaks, model.fs))[beat]
+    return BeatInput(
+        window=wide[0, : model.n_samples],
+        image=image[..., 0] if image.shape[-1] == 1 else image,
+        rr_features=rr_features,
+    )

@@ -1,0 +1,46 @@
+"""Small changes to Streamlit's own look, and its uploader's words in the app's language."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
+from cnns_spectrograms.app.texts import Translator
+
+# Streamlit's widgets have a few words of their own, in English. They are hidden, and the app's
+# shown in their place.
+_CSS = """
+<style>
+.stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
+.st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
+h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
+h5 {{ padding: 0.3rem 0 0.4rem 0 !important; }}
+[data-testid="stMetric"] {{ padding: 0.35rem 0.8rem; }}
+[data-testid="stMetricValue"] {{ font-size: 1.35rem; }}
+[data-testid="stFileUploaderDropzone"] button p,
+[data-testid="stFileUploaderDropzone"] button > div > span,
+[data-testid="stFileUploaderDropzoneInstructions"] span {{ font-size: 0 !important; }}
+[data-testid="stFileUploaderDropzone"] button p::after {{
+  content: {browse}; font-size: 1rem;
+}}
+[data-testid="stFileUploaderDropzoneInstructions"] span:first-of-type::after {{
+  content: {drop}; font-size: 0.9rem;
+}}
+@media (max-width: 640px) {{
+  .stMainBlockContainer {{ padding-left: 0.7rem; padding-right: 0.7rem; }}
+  h1 {{ font-size: 1.3rem !important; }}
+}}
+</style>
+"""
+
+
+def apply_style(t: Translator) -> None:
+    """Write the style sheet into the page."""
+    st.html(
+        _CSS.format(
+            browse=json.dumps(t("upload_browse"), ensure_ascii=False),
+            drop=json.dumps(t("upload_drop", limit=MAX_UPLOAD_MB), ensure_ascii=False),
+        )
+    )

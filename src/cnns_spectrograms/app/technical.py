@@ -1,0 +1,319 @@
+"""The technical report: data, method, and what the runs of this project measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from cnns_spectrograms.app import resources
+from cnns_spectrograms.app.launch import read_settings
+from cnns_spectrograms.app.palette import choose_theme
+from cnns_spectrograms.app.reports import (
+    ModelReport,
+    RunReports,
+    find_reports,
+    list_tracked_runs,
+)
+from cnns_spectrograms.app.result_figures import (
+    draw_class_counts,
+    draw_confusion,
+    draw_intervals,
+    draw_reliability,
+    draw_robustness,
+)
+from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.model import BeatModel
+
+_STATIC = {"displayModeBar": False, "staticPlot": False, "scrollZoom": False}
+
+
+def show(t: Translator) -> None:
+    """Show the page."""
+    st.title(t("page_technical"), anchor=False)
+    st.caption(t("disclaimer"))
+    reports = find_reports(read_settings().data)
+    run = _choose_run(reports, t)
+    _show_model(t)
+    _show_data(run, t)
+    _show_method(t)
+    _show_results(run, t)
+    _show_tracked(t)
+    _show_experiments(t)
+    st.header(t("limits_title"), anchor=False)
+    st.markdown(t("limits"))
+
+
+def _choose_run(reports: list[RunReports], t: Translator) -> RunReports | None:
+    if not reports:
+        return None
+    if len(reports) == 1:
+        run = reports[0]
+    else:
+        by_name = {each.environment: each for each in reports}
+        name = st.segmented_control(
+            t("environment"),
+            list(by_name),
+            default=next(iter(by_name)),
+            required=True,
+            key="environment",
+            format_func=lambda each: t("environment_" + each),
+        )
+        run = by_name[str(name)]
+    if run.synthetic:
+        st.warning(t("synthetic_run"), icon=":material/science:")
+    return run
+
+
+def _show_model(t: Translator) -> None:
+    st.header(t("model_in_use"), anchor=False)
+    try:
+        model = resources.load_model()
+    except ValueError as error:
+        st.error(t("no_weights"))
+        st.code(str(error), language=None, wrap_lines=True)
+        return
+    st.table(_describe_model(model, t))
+    card = _find_card(model.path)
+    if card is not None:
+        with st.expander(t("model_card")):
+            st.markdown(card.read_text(encoding="utf-8").replace("# ", "#### ", 1))
+
+
+def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
+    spectrogram = model.spectrogram
+    facts = {
+        t("fact_network"): model.name,
+        t("fact_parameters"): t.number(sum(each.numel() for each in model.classifier.parameters())),
+        t("fact_image"): f"{spectrogram.image_size} × {spectrogram.image_size} px, "
+        + t("channels", n=spectrogram.n_channels),
+        t("fact_window"): t(
+            "window_value", s=t.number(model.n_samples / model.fs, 1), fs=t.number(model.fs)
+        ),
+        t("fact_stft"): t(
+            "stft_value",
+            nperseg=spectrogram.nperseg,
+            noverlap=spectrogram.noverlap,
+            limit=t.number(spectrogram.max_frequency_hz),
+        ),
+        t("fact_rr"): t("yes") if model.rr_intervals else t("no"),
+        t("fact_val"): t.number(model.description.get("best_val_macro_f1"), 3),
+        t("fact_fingerprint"): model.fingerprint[:16] or "–",
+        t("fact_sha256"): model.sha256[:16],
+    }
+    return pd.DataFrame({t("fact"): list(facts), t("value"): list(facts.values())}).set_index(
+        t("fact")
+    )
+
+
+def _find_card(weights: Path) -> Path | None:
+    """Return the model card that lies beside the weights."""
+    for name in (f"{weights.stem}.md", "model_card.md"):
+        if (weights.parent / name).is_file():
+            return weights.parent / name
+    return None
+
+
+def _show_data(run: RunReports | None, t: Translator) -> None:
+    st.header(t("data_title"), anchor=False)
+    st.markdown(t("data_text"))
+    if run is None:
+        st.info(t("no_reports"))
+        return
+    if run.beats is not None:
+        st.plotly_chart(
+            draw_class_counts(run.beats, choose_theme(st.context.theme.type), t),
+            key="class_counts",
+            config=_STATIC,
+            theme=None,
+            alt=t("class_counts"),
+        )
+        st.caption(t("class_counts"))
+    rows = []
+    for split in ("val", "test"):
+        scores = run.models[0].metrics[split]
+        rows.append(
+            {
+                t("split"): split,
+                t("records"): t.number(scores["n_records"]),
+                t("beats"): t.number(scores["n_beats"]),
+                **{
+                    name: t.number(scores["per_class"][name]["support"])
+                    for name in AAMI_CLASSES
+                    if name in scores["per_class"]
+                },
+            }
+        )
+    st.table(pd.DataFrame(rows).set_index(t("split")))
+    st.caption(t("split_caption", protocol=run.models[0].metrics["protocol"]))
+
+
+def _show_method(t: Translator) -> None:
+    st.header(t("method_title"), anchor=False)
+    st.markdown(t("method"))
+
+
+def _show_results(run: RunReports | None, t: Translator) -> None:
+    st.header(t("results_title"), anchor=False)
+    if run is None:
+        st.info(t("no_reports"))
+        return
+    st.caption(
+        t("results_caption", environment=t("environment_" + run.environment), version=run.version)
+    )
+    st.table(_compare(run.models, t))
+    theme = choose_theme(st.context.theme.type)
+    st.plotly_chart(
+        draw_intervals(run.models, theme, t),
+        key="intervals",
+        config=_STATIC,
+        theme=None,
+        alt=t("intervals_caption"),
+    )
+    st.caption(t("intervals_caption"))
+    names = [model.name for model in run.models]
+    name = st.segmented_control(
+        t("model"), names, default=names[0], required=True, key=f"model_{run.environment}"
+    )
+    model = run.models[names.index(str(name))]
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader(t("confusion_title"), anchor=False)
+        st.plotly_chart(
+            draw_confusion(model.metrics["test"], theme, t),
+            key="confusion",
+            config=_STATIC,
+            theme=None,
+            alt=t("confusion_caption"),
+        )
+        st.caption(t("confusion_caption"))
+    with right:
+        st.subheader(t("by_class_title"), anchor=False)
+        st.table(_by_class(model, t))
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader(t("calibration_title"), anchor=False)
+        _show_calibration(model, t)
+    with right:
+        st.subheader(t("robustness_title"), anchor=False)
+        _show_robustness(run.models, t)
+
+
+def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
+    rows = []
+    for model in models:
+        test = model.metrics["test"]
+        rows.append(
+            {
+                t("model"): model.name,
+                t("macro_f1"): _with_interval(test["macro_f1"], model.intervals.get("macro_f1"), t),
+                t("accuracy"): _with_interval(test["accuracy"], model.intervals.get("accuracy"), t),
+                **{
+                    f"F1 {name}": t.number(test["per_class"][name]["f1"], 3)
+                    for name in test["per_class"]
+                },
+            }
+        )
+    return pd.DataFrame(rows).set_index(t("model"))
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None, t: Translator) -> str:
+    if interval is None:
+        return t.number(value, 3)
+    low, high = (t.number(each, 2) for each in interval)
+    return f"{t.number(value, 3)} ({low} – {high})"
+
+
+def _by_class(model: ModelReport, t: Translator) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            t("class"): name,
+            t("precision"): t.number(each["precision"], 3),
+            t("recall"): t.number(each["recall"], 3),
+            "F1": t.number(each["f1"], 3),
+            t("roc_auc"): t.number(each.get("roc_auc"), 3),
+            t("beats"): t.number(each["support"]),
+        }
+        for name, each in model.metrics["test"]["per_class"].items()
+    ]
+    return pd.DataFrame(rows).set_index(t("class"))
+
+
+def _show_calibration(model: ModelReport, t: Translator) -> None:
+    if model.calibration is None:
+        st.info(t("no_calibration"))
+        return
+    st.plotly_chart(
+        draw_reliability(model.calibration, choose_theme(st.context.theme.type), t),
+        key="reliability",
+        config=_STATIC,
+        theme=None,
+        alt=t("calibration_title"),
+    )
+    before, after = model.calibration["before"], model.calibration["after"]
+    st.caption(
+        t(
+            "calibration_caption",
+            temperature=t.number(model.calibration["temperature"], 2),
+            before=t.number(before["ece"], 3),
+            after=t.number(after["ece"], 3),
+        )
+    )
+
+
+def _show_robustness(models: list[ModelReport], t: Translator) -> None:
+    tables = {each.name: each.robustness for each in models if each.robustness is not None}
+    if not tables:
+        st.info(t("no_robustness"))
+        return
+    st.plotly_chart(
+        draw_robustness(tables, choose_theme(st.context.theme.type), t),
+        key="robustness",
+        config=_STATIC,
+        theme=None,
+        alt=t("robustness_title"),
+    )
+    st.caption(t("robustness_caption"))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _list_tracked(store: str) -> pd.DataFrame:
+    return list_tracked_runs(Path(store))
+
+
+def _show_tracked(t: Translator) -> None:
+    st.header(t("tracked_title"), anchor=False)
+    runs = _list_tracked(str(read_settings().data.resolve().parent / "mlflow.db"))
+    if runs.empty:
+        st.info(t("no_tracked"))
+        return
+    st.dataframe(
+        pd.DataFrame(
+            {
+                t("started"): runs["started"].dt.strftime("%Y-%m-%d %H:%M"),
+                t("environment"): runs["environment"],
+                t("model"): runs["model"],
+                t("status"): [t("status_" + each) for each in runs["status"]],
+                t("macro_f1_val"): [t.number(each, 3) for each in runs["macro_f1_val"]],
+                t("macro_f1_test"): [t.number(each, 3) for each in runs["macro_f1_test"]],
+                t("accuracy"): [t.number(each, 3) for each in runs["accuracy_test"]],
+            }
+        ),
+        hide_index=True,
+        key="tracked",
+        alt=t("tracked_title"),
+    )
+    st.caption(t("tracked_caption"))
+
+
+def _show_experiments(t: Translator) -> None:
+    path = read_settings().data.resolve().parent / "docs" / "experiments.md"
+    if not path.is_file():
+        return
+    with st.expander(t("experiments_title")):
+        st.markdown(path.read_text(encoding="utf-8").replace("# Experiments", "", 1))

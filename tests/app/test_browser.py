@@ -1,0 +1,232 @@
+"""The app in a real Chromium: what a person does with it, from choosing a record to a download."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+
+pytest.importorskip("selenium")
+
+from chromium import Browser, find_chromium, served
+from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.ecg.simulation import simulate_database
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_chromium() is None,
+        reason="no Chromium with its driver (Debian: apt-get install chromium chromium-driver)",
+    ),
+]
+
+T = Translator("en")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> Path:
+    """Simulated records of half a minute, to upload."""
+    simulate_database(folder / "records", "mitdb", 3, 30.0, seed=5)
+    return folder / "records"
+
+
+@pytest.fixture(scope="module")
+def url(weights: Path, folder: Path) -> Iterator[str]:
+    options = ["--model", str(weights), "--data", str(folder / "data")]
+    with served(options, folder / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium(folder: Path) -> Iterator[Browser]:
+    (folder / "downloads").mkdir()
+    browser = Browser(folder / "downloads")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, url: str) -> Browser:
+    """The clinical report, in a session of its own."""
+    chromium.driver.get(f"{url}/?lang=en")
+    chromium.one(".st-key-analyse button")
+    return chromium
+
+
+def _analyse(page: Browser) -> None:
+    page.click(".st-key-analyse button")
+    page.one(".st-key-strip .js-plotly-plot")
+    page.one(".st-key-beat .js-plotly-plot")
+    page.settle()
+
+
+def _upload(page: Browser, *paths: Path) -> None:
+    for label in page.wait(lambda: page.all(".st-key-source button"), "the sources"):
+        if label.text == T("source_upload"):
+            label.click()
+    page.wait(
+        lambda: page.driver.find_elements("css selector", ".st-key-upload input[type=file]"),
+        "the uploader",
+    )[0].send_keys("\n".join(map(str, paths)))
+
+
+def _beat(page: Browser) -> str:
+    """Return the heading of the chosen beat."""
+    headings = [e.text for e in page.all("h5") if e.text.startswith("Beat ")]
+    return headings[0] if headings else ""
+
+
+def test_a_sample_is_analysed_and_looked_into(page: Browser) -> None:
+    _analyse(page)
+    assert T("disclaimer") in page.text()
+    assert T("synthetic_recording") in page.text()
+    assert "mm/s, 10 mm/mV" in page.text()
+
+    first = page.wait(lambda: _beat(page))
+    page.click(".st-key-next_abnormal button")
+    second = page.wait(lambda: _beat(page) != first and _beat(page))
+    page.driver.switch_to.active_element.send_keys("n")  # the key of the same button
+    third = page.wait(lambda: _beat(page) not in (first, second) and _beat(page))
+    assert int(third.split()[1].rstrip(",").replace(",", "")) > int(
+        second.split()[1].rstrip(",").replace(",", "")
+    )
+
+    plots = "return document.querySelector('.st-key-beat .js-plotly-plot').data.map(d => d.name)"
+    assert "gradcam" not in page.driver.execute_script(plots)
+    page.click(".st-key-gradcam label")
+    page.wait(lambda: "gradcam" in page.driver.execute_script(plots), "Grad-CAM")
+    captions = (T("gradcam_caption")[:40], T("gradcam_empty"))
+    page.wait(lambda: any(each in page.text() for each in captions), "the caption")
+    axes = page.driver.execute_script(
+        "const l = document.querySelector('.st-key-beat .js-plotly-plot')._fullLayout;"
+        "return ['xaxis', 'xaxis2', 'xaxis3'].map(a => [l[a].range, l[a]._offset, l[a]._length])"
+    )
+    assert axes[0] == axes[1] == axes[2]
+
+
+def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
+    _analyse(page)
+    scale = (
+        "const l = document.querySelector('.st-key-strip .js-plotly-plot')._fullLayout;"
+        "return [l.xaxis._length / (l.xaxis.range[1] - l.xaxis.range[0]),"
+        "l.yaxis._length / (l.yaxis.range[1] - l.yaxis.range[0]), ...l.xaxis.range]"
+    )
+    px_per_mm = 96 / 25.4
+
+    def true_to_scale() -> bool:
+        found = page.driver.execute_script(scale)
+        return bool(np.allclose(found[:2], [25 * px_per_mm, 10 * px_per_mm], rtol=0.02))
+
+    page.wait(true_to_scale, "25 mm/s and 10 mm/mV")
+    page.click(".st-key-forward button")
+    page.settle()
+    before = page.driver.execute_script(scale)[2:]
+    from selenium.webdriver import ActionChains
+
+    plot = page.one(".st-key-strip .nsewdrag")
+    ActionChains(page.driver).move_to_element(plot).click_and_hold().move_by_offset(
+        -200, 0
+    ).release().perform()
+    shift_s = 200 / (25 * px_per_mm)
+    page.wait(
+        lambda: abs(page.driver.execute_script(scale)[2] - before[0] - shift_s) < 0.1,
+        "the strip to be dragged",
+    )
+    # The server has taken it over: its own words say where the strip stands.
+    start = page.driver.execute_script(scale)[2]
+    page.wait(lambda: f"0:{start:04.1f} to" in page.text(), "the server to follow")
+
+
+def test_a_wfdb_archive_is_uploaded_and_its_annotations_are_downloaded(
+    page: Browser, records: Path, folder: Path
+) -> None:
+    archive = folder / "mine.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in records.glob("100.*"):
+            packed.write(path, path.name)
+    _upload(page, archive)
+    page.wait(lambda: "100 · 0:30 · 360 Hz" in page.text(), "what the archive holds")
+    _analyse(page)
+    page.click(".st-key-download_annotations button")
+    got = folder / "downloads" / "100.cnn"
+    page.wait(lambda: got.is_file() and got.stat().st_size > 0, "the download")
+    read = wfdb.rdann(str(got.with_suffix("")), "cnn")
+    reference = wfdb.rdann(str(records / "100"), "atr")
+    assert set(read.symbol) <= set("NSVFQ")
+    distance = np.abs(reference.sample[:, None] - read.sample).min(axis=1)
+    assert (distance < 0.15 * 360).mean() > 0.9
+
+
+def test_a_csv_is_uploaded(page: Browser, records: Path, folder: Path) -> None:
+    record = wfdb.rdrecord(str(records / "101"))
+    table = pd.DataFrame(record.p_signal, columns=record.sig_name)
+    table.insert(0, "time", np.arange(len(table)) / record.fs)
+    table.to_csv(folder / "heart.csv", index=False, float_format="%.5f")
+    _upload(page, folder / "heart.csv")
+    page.wait(lambda: "heart · 0:30 · 360 Hz" in page.text(), "what the table holds")
+    _analyse(page)
+    assert "heart" in page.one("h1").text
+
+
+def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) -> None:
+    broken = folder / "broken.zip"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("100.hea", "100 1 360 1000\n")
+    broken.write_bytes(packed.getvalue()[:-20])
+    _upload(page, broken)
+    page.wait(lambda: T("bad_recording") in page.text(), "the error")
+    assert "Traceback" not in page.text()
+    assert not page.all(".st-key-analyse button")
+
+
+def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> None:
+    from cnns_spectrograms.app.texts import TEXTS
+
+    _analyse(page)
+    for button in page.all(".st-key-language button"):
+        if button.text == "Español":
+            button.click()
+    spanish = Translator("es")
+    page.wait(lambda: spanish("burden") in page.text(), "Spanish")
+    page.settle()
+    lines = {line.strip() for line in page.text().splitlines()}
+    own = {text.es for text in TEXTS.values()}
+    assert sorted(lines & ({text.en for text in TEXTS.values()} - own)) == []
+    assert "lang=es" in page.driver.current_url
+    page.driver.get(page.driver.current_url.replace("/?", "/technical?"))
+    page.wait(lambda: spanish("limits_title") in page.text(), "the technical report")
+    assert spanish("no_reports").split("`")[0] in page.text()
+
+
+def test_moving_about_is_quick_and_sessions_are_apart(
+    page: Browser, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _analyse(page)
+    seconds = []
+    for _ in range(5):
+        before = _beat(page)
+        start = time.perf_counter()
+        page.click(".st-key-next_abnormal button")
+        page.wait(lambda before=before: _beat(page) not in ("", before))
+        seconds.append(time.perf_counter() - start)
+    with capsys.disabled():
+        print(f" [next abnormal beat: median {1000 * float(np.median(seconds)):.0f} ms]", end="")
+    # A new session knows nothing of the other's recording.
+    page.driver.switch_to.new_window("tab")
+    page.driver.get(f"{url}/?lang=en")
+    page.wait(lambda: T("nothing_chosen") in page.text(), "a fresh session")
+    page.driver.close()
+    page.driver.switch_to.window(page.driver.window_handles[0])

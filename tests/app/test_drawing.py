@@ -1,0 +1,185 @@
+"""The figures: true to scale, bounded in size, aligned in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnns_spectrograms.app.drawing import (
+    PX_PER_MM,
+    View,
+    choose_range_mv,
+    decimate,
+    draw_beat,
+    draw_overview,
+    draw_probabilities,
+    draw_strip,
+    format_clock,
+    span_of_speed,
+    strip_height_px,
+)
+from cnns_spectrograms.app.findings import PROBABILITIES, UNSURE
+from cnns_spectrograms.app.palette import DARK, LIGHT, SYMBOLS, Theme
+from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+from cnns_spectrograms.parameters import SpectrogramParameters
+
+T = Translator("en")
+
+
+def _beats(n: int, every_s: float = 0.8) -> pd.DataFrame:
+    times = 0.5 + every_s * np.arange(n)
+    return pd.DataFrame(
+        {
+            "sample": np.rint(times * 360).astype(int),
+            "time_s": times,
+            "rr_s": np.r_[np.nan, np.diff(times)],
+            "aami_class": ["N"] * n,
+            **dict.fromkeys(PROBABILITIES, 0.2),
+        }
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(1, 20_000),
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 40),
+    st.floats(0.1, 60),
+    st.integers(10, 400),
+)
+def test_decimation_keeps_the_extremes_in_a_bounded_number_of_points(
+    n: int, seed: int, start_s: float, span_s: float, n_points: int
+) -> None:
+    signal = np.random.default_rng(seed).normal(size=n).astype(np.float32)
+    times, values = decimate(signal, 360, start_s, start_s + span_s, n_points)
+    assert len(times) == len(values) <= n_points
+    assert (np.diff(times) > 0).all()
+    inside = np.arange(n) / 360
+    part = signal[(inside >= start_s) & (inside <= start_s + span_s)]
+    if len(part):
+        assert values.max() >= part.max()
+        assert values.min() <= part.min()
+    for time, value in zip(times, values, strict=True):
+        assert signal[round(time * 360)] == value
+
+
+def test_a_spike_of_one_sample_in_a_day_is_still_seen() -> None:
+    signal = np.zeros(24 * 3600 * 100, dtype=np.float32)
+    signal[1_234_567] = 3.0
+    times, values = decimate(signal, 100, 0, 24 * 3600, 2000)
+    assert len(times) <= 2000
+    assert times[values.argmax()] == pytest.approx(12345.67)
+
+
+def test_paper_is_25_mm_a_second_and_10_mm_a_millivolt() -> None:
+    span = span_of_speed(25, 945)
+    assert View(0, span, 945).speed_mm_per_s == pytest.approx(25)
+    assert 945 / span == pytest.approx(25 * 96 / 25.4)  # px a second
+    figure = draw_strip(
+        np.zeros(36_000, np.float32), 360, _beats(50), np.array(["N"] * 50, dtype=object),
+        View(0, span, 945), (-1.5, 1.5), LIGHT, T,
+    )  # fmt: skip
+    layout = figure.layout
+    inner = layout.height - layout.margin.t - layout.margin.b
+    assert inner / 3 == pytest.approx(10 * PX_PER_MM, abs=0.5)  # px a millivolt
+    assert layout.height == strip_height_px((-1.5, 1.5))
+    np.testing.assert_allclose(np.diff(layout.xaxis.tickvals), 0.2)
+    assert [each for each in layout.xaxis.ticktext if each][:3] == ["0:00", "0:01", "0:02"]
+    assert layout.xaxis.minor.dtick == 0.04
+    assert (layout.yaxis.dtick, layout.yaxis.minor.dtick) == (0.5, 0.1)
+    assert tuple(layout.xaxis.range) == (0, span)
+    assert layout.margin.l == layout.margin.r == 0  # or the scale would not hold
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme) -> None:
+    beats = _beats(10)
+    called = np.array(list("NNVNS?FQNN"), dtype=object)
+    reference = beats.assign(aami_class=list("NNVNNNNNNN"))
+    figure = draw_strip(
+        np.zeros(3600, np.float32), 360, beats, called, View(0, 10, 1000), (-1, 1), theme, T,
+        reference=reference, selected=2,
+    )  # fmt: skip
+    traces = {trace.name: trace for trace in figure.data if trace.name}
+    for name in "NSVFQ?":
+        expected = beats["time_s"][called == name].tolist()
+        assert list(traces[name].x) == pytest.approx(expected)
+        assert traces[name].marker.symbol == SYMBOLS[name]
+        assert traces[name].marker.color == theme.classes[name]
+        assert [row[0] for row in traces[name].customdata] == np.flatnonzero(
+            called == name
+        ).tolist()
+    assert list(traces["reference"].text) == list("NNVNNNNNNN")
+    window = figure.layout.shapes[0]
+    assert (window.x0, window.x1) == pytest.approx((2.1 - 1.25, 2.1 + 1.25))
+
+
+def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
+    n = 100_000
+    beats = _beats(n, 0.86)
+    rng = np.random.default_rng(0)
+    called = rng.choice(np.array(["N", "S", "V", "F", "Q", UNSURE], dtype=object), n)
+    beats["rr_s"] = rng.uniform(0.5, 1.2, n)
+    day = float(beats["time_s"].iloc[-1])
+    signal = rng.normal(size=int(day * 100)).astype(np.float32)
+    strip = draw_strip(signal, 100, beats, called, View(0, day, 1200), (-1, 1), LIGHT, T)
+    overview = draw_overview(beats, called, day, LIGHT, T)
+    for figure in (strip, overview):
+        assert sum(len(trace.x) for trace in figure.data) < 20_000
+        assert len(figure.layout.annotations) < 50
+    lanes = {trace.name: trace for trace in overview.data}
+    assert len(lanes["V"].x) > 1000  # every stretch of the day has V beats
+
+
+def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
+    beats = _beats(5000)
+    called = np.array(["N"] * 5000, dtype=object)
+    called[4321] = "V"
+    overview = draw_overview(beats, called, 4100.0, LIGHT, T)
+    lane = next(trace for trace in overview.data if trace.name == "V")
+    assert list(lane.x) == [beats["time_s"][4321]]
+
+
+def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
+    params = SpectrogramParameters(image_size=64)
+    axes = spectrogram_axes(900, 360, params)
+    image = np.zeros((64, 64), np.uint8)
+    cam = np.zeros((64, 64), np.float32)
+    cam[:, 40] = 1
+    figure = draw_beat(np.zeros(900, np.float32), 360, image, axes, LIGHT, T, cam=cam)
+    traces = {trace.name: trace for trace in figure.data if trace.name}
+    peak = traces["ECG"].x[450]  # where the R peak stands in the window
+    assert peak == 0
+    expected = axes[0][40] - 1.25
+    assert traces["spectrogram"].x[40] == traces["gradcam"].x[40] == pytest.approx(expected)
+    ranges = {tuple(figure.layout[name].range) for name in ("xaxis", "xaxis2", "xaxis3")}
+    assert ranges == {(-1.25, 1.25)}
+    shade = next(trace for trace in figure.data if trace.type == "heatmap" and not trace.name)
+    assert shade.z[0].argmax() == 40
+
+
+def test_probabilities_show_the_band_in_which_nothing_is_called() -> None:
+    figure = draw_probabilities(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, LIGHT, T)
+    band = figure.layout.shapes[0]
+    assert (band.x0, band.x1) == (0, 0.5)
+    assert figure.data[0].text[2] == "40.0 %"
+    assert not draw_probabilities(np.full(5, 0.2), 0.0, LIGHT, T).layout.shapes
+
+
+def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
+    signal = np.sin(np.arange(100_000) / 50).astype(np.float32)
+    signal[777] = 80.0
+    low, high = choose_range_mv(signal)
+    assert (low, high) == (-1.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "decimals", "text"),
+    [(0, 0, "0:00"), (59.96, 1, "1:00.0"), (61.25, 2, "1:01.25"), (3661, 0, "1:01:01")],
+)
+def test_clock(seconds: float, decimals: int, text: str) -> None:
+    assert format_clock(seconds, decimals) == text

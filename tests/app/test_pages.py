@@ -1,0 +1,112 @@
+"""The pages' logic, run by Streamlit's own test harness, in both languages."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cnns_spectrograms.app.launch import MAIN, AppSettings
+from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator
+
+pytestmark = pytest.mark.usefixtures("app_settings")
+
+
+def _start(language: Language) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=120)
+    app.query_params["lang"] = language
+    return app.run()
+
+
+def _texts(app: AppTest) -> list[str]:
+    kinds = ("title", "header", "subheader", "caption", "markdown", "info", "warning", "error")
+    texts = [str(each.value) for kind in kinds for each in getattr(app, kind)]
+    widgets = [*app.button, *app.selectbox, *app.toggle, *app.slider]
+    return texts + [each.label for each in widgets]
+
+
+def _foreign(app: AppTest, language: Language) -> list[str]:
+    """Return what the page shows of the other language's catalogue."""
+    other = {"es": "en", "en": "es"}[language]
+    own = {getattr(text, language) for text in TEXTS.values()}
+    theirs = {getattr(text, other) for text in TEXTS.values()} - own
+    return [each for each in _texts(app) if each in theirs]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_sample_is_analysed_and_its_abnormal_beats_are_stepped_through(
+    language: Language,
+) -> None:
+    t = Translator(language)
+    app = _start(language)
+    assert not app.exception
+    assert app.title[0].value == t("clinical_title")
+    assert app.selectbox(key="group").options == [t("group_synthetic")]
+    app.button(key="analyse").click().run()
+    assert not app.exception
+    assert _foreign(app, language) == []
+    assert t("disclaimer") in _texts(app)
+    assert t("synthetic_recording") in _texts(app)
+    study = app.session_state["study"]
+    classes = study.beats["aami_class"].tolist()
+    first = app.session_state["selected"]
+    assert classes[first] != "N"
+    app.button(key="next_abnormal").click().run()
+    second = app.session_state["selected"]
+    assert second > first
+    assert classes[second] != "N"
+    start, span = app.session_state["cursor"]
+    assert start <= study.beats["time_s"][second] <= start + span
+    app.button(key="previous_abnormal").click().run()
+    assert app.session_state["selected"] == first
+    assert not app.exception
+
+
+def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    called = [app.metric[4].value]
+    app.slider(key="threshold").set_value(95).run()
+    called.append(app.metric[4].value)
+    app.slider(key="threshold").set_value(0).run()
+    assert app.metric[4].value == "0.0 %"
+    assert float(called[1].split()[0]) > float(called[0].split()[0])
+    assert not app.exception
+
+
+def test_zooming_and_moving_stay_within_the_recording() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    duration = app.session_state["study"].contents.duration_s
+    for key in ["zoom_out"] * 9 + ["forward", "zoom_in", "forward", "back", "back"]:
+        app.button(key=key).click().run()
+        start, span = app.session_state["cursor"]
+        assert 0 <= start <= start + span <= duration + 1e-9
+    assert span == pytest.approx(duration / 2)
+    assert not app.exception
+
+
+def test_without_weights_the_page_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, app_settings: AppSettings
+) -> None:
+    missing = app_settings.model_copy(update={"model": app_settings.data / "none.safetensors"})
+    monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", missing.model_dump_json())
+    app = _start("es")
+    assert not app.exception
+    assert Translator("es")("no_weights") in [each.value for each in app.error]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_technical_report_says_how_to_make_what_is_absent(language: Language) -> None:
+    t = Translator(language)
+    app = AppTest.from_function(_show_technical, args=(language,), default_timeout=120).run()
+    assert not app.exception
+    shown = [each.value for each in app.info]
+    assert shown == [t("no_reports"), t("no_reports"), t("no_tracked")]
+    assert _foreign(app, language) == []
+
+
+def _show_technical(language: str) -> None:
+    from cnns_spectrograms.app import technical
+    from cnns_spectrograms.app.texts import Translator
+
+    technical.show(Translator(language))  # type: ignore[arg-type]

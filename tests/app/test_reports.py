@@ -1,0 +1,84 @@
+"""What runs left behind is found: the newest version, of the right environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cnns_spectrograms.app.reports import find_reports, latest, list_tracked_runs
+
+
+def _metrics(macro_f1: float, **test: object) -> dict[str, object]:
+    scores = {
+        "n_beats": 10, "n_records": 2, "classes": list("NSVFQ"), "macro_f1": macro_f1,
+        "accuracy": 0.9, "per_class": {"N": {"f1": 0.9}}, "confusion_matrix": [], **test,
+    }  # fmt: skip
+    return {"protocol": "p", "synthetic_data": False, "val": scores, "test": scores}
+
+
+def _write(folder: Path, name: str, version: str, content: object) -> None:
+    path = folder / name / version / name
+    path.parent.mkdir(parents=True)
+    text = content.to_csv(index=False) if isinstance(content, pd.DataFrame) else json.dumps(content)
+    path.write_text(text)
+
+
+def test_nothing_is_found_where_nothing_ran(tmp_path: Path) -> None:
+    assert find_reports(tmp_path) == []
+    assert list_tracked_runs(tmp_path / "mlflow.db").empty
+
+
+def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
+    base, quick = tmp_path / "08_reporting", tmp_path / "quick" / "08_reporting"
+    _write(base / "a", "metrics.json", "2026-01-01T00.00.00.000Z", _metrics(0.1))
+    _write(base / "a", "metrics.json", "2026-01-02T00.00.00.000Z", _metrics(0.4))
+    _write(base / "b", "metrics.json", "2026-01-02T00.00.00.000Z", _metrics(0.6))
+    _write(quick / "a", "metrics.json", "2026-01-03T00.00.00.000Z", _metrics(0.2))
+    found = find_reports(tmp_path)
+    assert [run.environment for run in found] == ["base", "quick"]
+    assert found[0].version == "2026-01-02T00.00.00.000Z"
+    assert [(m.name, m.metrics["test"]["macro_f1"]) for m in found[0].models] == [
+        ("b", 0.6),
+        ("a", 0.4),
+    ]
+    assert latest(base / "a" / "nothing.json") is None
+
+
+def test_intervals_calibration_and_robustness_are_read_where_they_are(tmp_path: Path) -> None:
+    model = tmp_path / "08_reporting" / "a"
+    version = "2026-01-01T00.00.00.000Z"
+    _write(model, "metrics.json", version, _metrics(0.4))
+    score = {"estimate": 0.4, "low": 0.3, "high": 0.5}
+    undefined = {"estimate": None, "low": None, "high": None}
+    _write(model, "intervals.json", version,
+           {"test": {"scores": {"macro_f1": score, "f1_F": undefined}}})  # fmt: skip
+    _write(model, "calibration.json", version, {"temperature": 1.5})
+    _write(model, "robustness.csv", version,
+           pd.DataFrame({"condition": ["clean"], "snr_db": [None], "macro_f1": [0.4]}))  # fmt: skip
+    (report,) = find_reports(tmp_path)[0].models
+    assert report.intervals == {"macro_f1": (0.3, 0.5)}
+    assert report.calibration == {"temperature": 1.5}
+    assert report.robustness is not None
+    assert report.robustness["macro_f1"].tolist() == [0.4]
+
+
+def test_tracked_trainings_are_listed_with_their_scores(tmp_path: Path) -> None:
+    import mlflow
+
+    store = tmp_path / "mlflow.db"
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{store}")
+    experiment = client.create_experiment("e", artifact_location=str(tmp_path / "artifacts"))
+    parent = client.create_run(experiment, tags={"kedro.env": "quick"})
+    run = client.create_run(experiment, tags={"kedro.env": "quick", "model": "resnet50"})
+    client.log_metric(run.info.run_id, "test.macro_f1", 0.61)
+    client.set_terminated(run.info.run_id)
+    client.set_terminated(parent.info.run_id)
+    runs = list_tracked_runs(store)
+    assert runs[["environment", "model", "status"]].values.tolist() == [
+        ["quick", "resnet50", "FINISHED"]
+    ]
+    assert runs["macro_f1_test"].tolist() == pytest.approx([0.61])
+    assert runs["macro_f1_val"].isna().all()

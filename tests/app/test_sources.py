@@ -1,0 +1,114 @@
+"""Samples are offered where they are; uploads lie on the disk only while they are read."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cnns_spectrograms.app.sources import (
+    SYNTHETIC,
+    list_database_samples,
+    make_synthetic_samples,
+    stored,
+)
+from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.records import RecordError
+
+
+class _Upload(io.BytesIO):
+    """A file as Streamlit hands it over."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    samples = make_synthetic_samples(folder)
+    assert [each.name for each in samples] == ["100", "101", "102"]
+    assert {each.group for each in samples} == {SYNTHETIC}
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go, so that what is left behind is seen."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def _zip(folder: Path, name: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(folder.glob(f"{name}.*")):
+            archive.write(path, f"some/folder/{path.name}")
+    return packed.getvalue()
+
+
+def test_a_zip_is_read_and_removed(synthetic: Path, scratch: Path) -> None:
+    with stored([_Upload("mine.zip", _zip(synthetic, "100"))]) as paths:
+        recording = open_recording(paths[0])
+        assert (recording.name, recording.fs, recording.n_samples) == ("100", 360, 216_000)
+        assert recording.reference is not None
+        assert any(scratch.iterdir())
+    assert not any(scratch.iterdir())
+
+
+def test_the_files_of_a_record_are_read_together(synthetic: Path, scratch: Path) -> None:
+    files = [_Upload(path.name, path.read_bytes()) for path in sorted(synthetic.glob("101.*"))]
+    with stored(files) as paths:
+        assert [path.name for path in paths] == ["101.hea"]
+        assert open_recording(paths[0]).lead_names == ("MLII", "V1")
+    assert not any(scratch.iterdir())
+
+
+def test_several_recordings_are_all_found(synthetic: Path) -> None:
+    files = [_Upload(f"{name}.zip", _zip(synthetic, name)) for name in ("100", "102")]
+    with stored(files) as paths:
+        assert [path.stem for path in paths] == ["100", "102"]
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ([_Upload("a.zip", b"no archive")], "corrupt ZIP"),
+        ([_Upload("a.exe", b"MZ")], "none of"),
+        ([_Upload("../../a.csv", b"1,2\n")], "leads outside"),
+        ([_Upload("a.dat", b"\0" * 30)], "no recording"),
+        ([_Upload("a.csv", b"1\n2\n"), _Upload("a.csv", b"1\n2\n")], "two files"),
+    ],
+)
+def test_a_bad_upload_is_refused_and_leaves_nothing(
+    files: list[_Upload], complaint: str, scratch: Path
+) -> None:
+    with pytest.raises(RecordError, match=complaint), stored(files):
+        pass
+    assert not any(scratch.iterdir())
+
+
+def test_an_archive_that_leads_outside_is_refused(scratch: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("../../evil.hea", "evil 1 360 10\n")
+    with (
+        pytest.raises(RecordError, match="leads outside"),
+        stored([_Upload("a.zip", packed.getvalue())]),
+    ):
+        pass
+    assert not list(scratch.rglob("*"))
+    assert not (scratch.parent / "evil.hea").exists()
+
+
+def test_real_records_are_offered_where_they_are(physionet: Path, tmp_path: Path) -> None:
+    samples = list_database_samples(physionet)
+    assert sum(each.group == "mitdb" for each in samples) == 48
+    assert sum(each.group == "svdb" for each in samples) == 78
+    assert list_database_samples(tmp_path) == list_database_samples(None) == []

@@ -1,0 +1,79 @@
+"""A study keeps what the pages need, and shows a beat as the model saw it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+from cnns_spectrograms.app.study import Study, conduct, describe, read_reference, show_beat
+from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.inference.model import BeatModel
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> BeatModel:
+    return BeatModel.load(weights)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic")
+    simulate_database(folder, "mitdb", 2, 60.0, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path, model: BeatModel) -> Study:
+    told: list[tuple[str, float]] = []
+    made = conduct(
+        open_recording(folder / "100"),
+        model,
+        0,
+        synthetic=True,
+        progress=lambda stage, share: told.append((stage, share)),
+    )
+    assert [stage for stage, _ in told] == sorted(
+        (stage for stage, _ in told), key=["read", "detect", "classify"].index
+    )
+    assert told[-1] == ("classify", 1.0)
+    return made
+
+
+def test_contents_are_those_of_the_header(folder: Path) -> None:
+    contents = describe(open_recording(folder / "100"), "V1")
+    assert (contents.name, contents.fs, contents.duration_s) == ("100", 360, 60)
+    assert contents.lead_names[contents.suggested_lead] == "V1"
+    symbols = wfdb.rdann(str(folder / "100"), "atr").symbol
+    assert contents.n_reference == sum(symbol in "NSAVF/Q" for symbol in symbols) > 50
+
+
+def test_the_reference_is_taken_where_it_is_asked_for(folder: Path, model: BeatModel) -> None:
+    recording = open_recording(folder / "101")
+    made = conduct(recording, model, 0, at_reference=True)
+    reference = read_reference(recording)
+    assert reference is not None
+    assert made.at_reference
+    np.testing.assert_array_equal(made.beats["sample"], reference["sample"])
+
+
+def test_the_annotations_to_download_are_the_beats(study: Study, tmp_path: Path) -> None:
+    name, content = study.outputs["annotations"]
+    (tmp_path / name).write_bytes(content)
+    read = wfdb.rdann(str(tmp_path / "100"), name.rsplit(".", 1)[1])
+    np.testing.assert_array_equal(read.sample, study.beats["sample"])
+    assert read.symbol == study.beats["aami_class"].tolist()
+    assert read.fs == 360
+
+
+@pytest.mark.parametrize("beat", [0, 17, -1])
+def test_a_beat_is_shown_as_the_model_saw_it(study: Study, model: BeatModel, beat: int) -> None:
+    position = range(len(study.beats))[beat]
+    seen = show_beat(study, model, position)
+    again = model.predict(seen.window[None])[0]
+    kept = study.beats.iloc[position][[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
+    np.testing.assert_allclose(again, kept, atol=1e-5)
+    np.testing.assert_array_equal(seen.image, model.draw(seen.window[None])[0, 0].numpy())
