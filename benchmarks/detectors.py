@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.detection import detect_r_peaks
 from cnns_spectrograms.ecg.recordings import choose_recording_lead, open_recording
 from cnns_spectrograms.ecg.wfdb_files import select_beats
-from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
+from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
 
 Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
 
@@ -76,18 +76,22 @@ def main() -> None:
                 warnings.simplefilter("ignore")
                 found = np.unique(detect(signal, recording.fs))
             seconds = time.perf_counter() - begin
-            pairs = match_beats(reference, found, MATCH_WINDOW_S * recording.fs)
-            both = (pairs >= 0).all(axis=1)
-            offset = found[pairs[both, 1]] - reference[pairs[both, 0]]
+            both = [make_annotations(each, ["N"] * len(each)) for each in (reference, found)]
+            matrix = compare_annotations(*both, fs=recording.fs, learning_period_s=0)
+            tp = int(matrix[0, 0])
+            near = np.clip(np.searchsorted(reference, found), 1, len(reference) - 1)
+            offset = np.minimum(
+                np.abs(reference[near] - found), np.abs(reference[near - 1] - found)
+            )
             rows.append(
                 {
                     "detector": label,
                     "record": name,
-                    "tp": int(both.sum()),
-                    "fn": len(reference) - int(both.sum()),
-                    "fp": len(found) - int(both.sum()),
+                    "tp": tp,
+                    "fn": len(reference) - tp,
+                    "fp": len(found) - tp,
                     "seconds": seconds,
-                    "offset_ms": float(np.median(np.abs(offset))) / recording.fs * 1000,
+                    "offset_ms": float(np.median(offset)) / recording.fs * 1000,
                 }
             )
     table = pd.DataFrame(rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -21,8 +20,9 @@ import pandas as pd
 from cnns_spectrograms.evaluation.ec57 import (
     EC57_LABELS,
     LEARNING_PERIOD_S,
-    compare_annotation_files,
-    tabulate_records,
+    compare_annotations,
+    read_annotations,
+    tabulate_ec57,
 )
 from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
 from cnns_spectrograms.inference.model import BeatModel
@@ -35,16 +35,13 @@ RECORDS = (
     *(212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234),
 )
 
-COLUMNS = {
-    "qrs_sensitivity": "QRS Se",
-    "qrs_positive_predictivity": "QRS +P",
-    "veb_sensitivity": "VEB Se",
-    "veb_positive_predictivity": "VEB +P",
-    "veb_false_positive_rate": "VEB FPR",
-    "sveb_sensitivity": "SVEB Se",
-    "sveb_positive_predictivity": "SVEB +P",
-    "sveb_false_positive_rate": "SVEB FPR",
-}
+FS = 360  # of mitdb, Hz
+
+COLUMNS = [
+    *("QRS Se", "QRS +P"),
+    *("VEB Se", "VEB +P", "VEB FPR"),
+    *("SVEB Se", "SVEB +P", "SVEB FPR"),
+]
 
 
 def compare(physionet: Path, peaks: str | None, model: Path | None, start_s: float) -> tuple:
@@ -57,13 +54,13 @@ def compare(physionet: Path, peaks: str | None, model: Path | None, start_s: flo
             sys.exit(table.loc[table["error"] != "", "error"].to_string())
         matrices = {}
         for path in paths:
-            for suffix in (".hea", ".atr"):
-                shutil.copy(path.with_suffix(suffix), folder)
-            matrices[path.stem] = compare_annotation_files(
-                folder / path.stem, ANNOTATOR, start_s=start_s
+            reference = read_annotations(path.with_suffix(""), "atr", fs=FS)
+            found = read_annotations(folder / path.stem, ANNOTATOR, fs=FS)
+            matrices[path.stem] = compare_annotations(
+                reference, found, fs=FS, learning_period_s=start_s
             )
     total = sum(matrices.values())
-    return tabulate_records(matrices), pd.DataFrame(total, EC57_LABELS, EC57_LABELS)
+    return tabulate_ec57(matrices), pd.DataFrame(total, EC57_LABELS, EC57_LABELS)
 
 
 def main() -> None:
@@ -82,7 +79,7 @@ def main() -> None:
             begin = time.perf_counter()
             table, matrix = compare(options.physionet, peaks, model, start_s)
             seconds = time.perf_counter() - begin
-            shown = table.set_index("record")[list(COLUMNS)].rename(columns=COLUMNS)
+            shown = table.set_index("record")[COLUMNS]
             print(f"\n{label}: {len(RECORDS)} records in {seconds:.0f} s\n")
             print((100 * shown).to_string(float_format="{:.2f}".format, na_rep="-"))
             print(f"\nbeats, rows the reference, columns the prediction:\n{matrix.to_string()}")

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from cnns_spectrograms.ecg.recordings import Recording, open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
 from inference.models import KINDS, save_model
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from threads, and lose much where tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import edfio
 import numpy as np
 import pandas as pd
@@ -93,6 +95,12 @@ def test_typical_beat(recording, monkeypatch, most):
     )
 
 
+def begin(recording, seconds):
+    """Return the beginning of a recording."""
+    n = round(seconds * recording.fs)
+    return dataclasses.replace(recording, n_samples=n)
+
+
 def write_csv(folder, recording):
     time_s = np.arange(recording.n_samples) / recording.fs
     table = pd.DataFrame({"time (s)": time_s.round(4), "MLII (mV)": recording.read(0)})
@@ -116,17 +124,17 @@ def write_edf(folder, recording):
 
 @pytest.mark.parametrize("write", [write_csv, write_edf])
 def test_a_copy_of_a_real_record_in_another_format(physionet, tmp_path, views_model, write):
-    """100 of mitdb as CSV and EDF: the same beats of the same classes."""
-    recording = open_recording(physionet / "mitdb" / "100")
+    """The first five minutes of 100 of mitdb as CSV and EDF: the same beats, the same classes."""
+    recording = begin(open_recording(physionet / "mitdb" / "100"), 300)
     copy = open_recording(write(tmp_path, recording))
     assert copy.fs == recording.fs
     expected, found = (analyse(each, views_model, lead="MLII") for each in (recording, copy))
     whole = expected.beats[expected.beats["sample"] < copy.n_samples]
-    assert len(found.beats) == len(whole) > 2000
-    # An EDF holds whole seconds: the last window is reflected elsewhere.
-    same = slice(0, len(whole) - 12)
-    np.testing.assert_array_equal(found.beats["sample"][same], whole["sample"][same])
-    assert (found.beats["aami_class"][same] == whole["aami_class"][same]).mean() > 0.999
+    assert len(found.beats) == len(whole) > 360
+    np.testing.assert_array_equal(found.beats["sample"], whole["sample"])
+    # Both formats round the signal, by at most a quarter of the converter's step.
+    assert (found.beats["aami_class"] == whole["aami_class"]).mean() > 0.99
+    np.testing.assert_allclose(found.beats[PROBABILITIES], whole[PROBABILITIES], atol=0.05)
 
 
 def test_detected_beats_are_near_the_reference(physionet, views_model):

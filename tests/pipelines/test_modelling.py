@@ -17,6 +17,7 @@ from cnns_spectrograms.imaging.cache import CachePlan, build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     ExecutionParameters,
+    IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -98,6 +99,7 @@ def data(tmp_path: Path) -> dict:
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
         "execution": ExecutionParameters(),
+        "ingestion": IngestionParameters(databases={}, preferred_lead="V1"),
         "checkpoints": tmp_path / "checkpoints",
     }
 
@@ -117,6 +119,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert history["epoch"].tolist() == [0, 1]
     assert description["best_epoch"] == history["val_macro_f1"].idxmax()
     assert description["n_samples"] == 900
+    assert description["preferred_lead"] == "V1"
     # Until the whole run has ended, the same command can use the checkpoints.
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     again, history_again = fit(data)

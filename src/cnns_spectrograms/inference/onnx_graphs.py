@@ -60,6 +60,8 @@ def start_network(classifier: BeatClassifier, image_size: int, n_channels: int) 
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Threads that wait by spinning take a core from whatever else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(
         content.getvalue(), options, providers=["CPUExecutionProvider"]

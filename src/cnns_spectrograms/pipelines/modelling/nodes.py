@@ -11,6 +11,7 @@ import pandas as pd
 
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
+    IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -77,6 +78,7 @@ def train(
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
     execution: ExecutionParameters,
+    ingestion: IngestionParameters,
     checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
@@ -142,6 +144,7 @@ def train(
         "fingerprint": fingerprint(described),
         "fs": int(records["fs"].iloc[0]),
         "n_samples": int(windows["n_samples"].iloc[0]),
+        "preferred_lead": ingestion.preferred_lead,
         "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,

@@ -45,6 +45,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
                     "params:training",
                     "params:spectrogram",
                     "params:execution",
+                    "params:ingestion",
                     "checkpoints",
                 ],
                 outputs=["model", "history"],
@@ -75,6 +76,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
                     "params:training": "params:training",
                     "params:spectrogram": "params:spectrogram",
                     "params:execution": "params:execution",
+                    "params:ingestion": "params:ingestion",
                 },
             )
             for model in models
