@@ -98,7 +98,10 @@ def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> No
         browser.settle()
         if shot.page == "technical":
             browser.wait(lambda t=t: t("limits_title") in browser.text(), "the whole page")
-        browser.driver.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+        browser.driver.execute_script(
+            "document.activeElement.blur();"
+            "document.querySelector('[data-testid=stMain]').scrollTo(0, 0)"
+        )
         browser.settle()
         path = output / f"{shot.name}.webp"
         browser.save(path, full=shot.height is None)

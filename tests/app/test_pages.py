@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from cnns_spectrograms.app.findings import call_beats, find_disagreements
 from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator
 
@@ -58,6 +59,22 @@ def test_a_sample_is_analysed_and_its_abnormal_beats_are_stepped_through(
     assert start <= study.beats["time_s"][second] <= start + span
     app.button(key="previous_abnormal").click().run()
     assert app.session_state["selected"] == first
+    assert not app.exception
+
+
+def test_disagreements_with_the_reference_are_stepped_through() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    study = app.session_state["study"]
+    called = call_beats(study.beats, 0.5)
+    found = find_disagreements(study.beats, called, study.reference, study.contents.fs)
+    now = study.beats["time_s"][app.session_state["selected"]]
+    later = found["time_s"][found["time_s"] > now + 1e-3].iloc[0]
+    app.button(key="next_disagreement").click().run()
+    start, span = app.session_state["cursor"]
+    assert start <= later <= start + span
+    nearest = (study.beats["time_s"] - later).abs().idxmin()
+    assert app.session_state["selected"] == nearest
     assert not app.exception
 
 
