@@ -82,8 +82,11 @@ def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> No
     analysed = False
     for shot in SHOTS:
         t = Translator(shot.language)
-        browser.resize(1280, 900)
+        browser.resize(1280, 900, shot.dark)
         _press(browser, ".st-key-language button", LANGUAGE_NAMES[shot.language])
+        if shot.dark:  # the server hears of another theme with the next run: go there and back
+            other = "technical" if shot.page == "clinical" else "clinical"
+            _press(browser, "[data-testid=stTopNavLink]", t(f"page_{other}"))
         _press(browser, "[data-testid=stTopNavLink]", t(f"page_{shot.page}"))
         if shot.analysed and not analysed:
             analysed = True
@@ -93,7 +96,11 @@ def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> No
             for _ in range(3):
                 browser.click(".st-key-next_abnormal button")
                 browser.settle()
-            browser.click(".st-key-gradcam label")
+        if shot.analysed and shot.page == "clinical":
+            browser.one(".st-key-beat .js-plotly-plot")
+            if not browser.driver.find_elements("css selector", ".st-key-gradcam input:checked"):
+                browser.click(".st-key-gradcam label")
+                browser.settle()
         browser.resize(shot.width, shot.height or 900, shot.dark)
         browser.settle()
         if shot.page == "technical":

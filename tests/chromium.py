@@ -54,6 +54,9 @@ def served(options: list[str], log: Path) -> Iterator[str]:
                     raise RuntimeError(f"the app did not start:\n{log.read_text()}")
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
+        except BaseException:
+            print(log.read_text())
+            raise
         finally:
             process.terminate()
             process.wait(20)

@@ -47,6 +47,7 @@ def make_options(address: str, port: int) -> dict[str, str]:
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",  # no menu of Streamlit's own, which has one language
         "client.showErrorDetails": "none",  # of an unforeseen error; it stands in the log
+        "client.showErrorLinks": "false",  # to search engines
         "theme.light.primaryColor": "#0072B2",
         "theme.dark.primaryColor": "#56B4E9",
     }
