@@ -23,7 +23,7 @@ class ModelReport:
         name: of the model, as in the parameters.
         metrics: contents of its metrics.json.
         intervals: score ("macro_f1", "accuracy", "f1_S") -> 95 % interval on test.
-        calibration: temperature, and before and after it ece, brier and bins; None without.
+        calibration: contents of its calibration.json; None without.
         robustness: one row a condition; None without.
     """
 

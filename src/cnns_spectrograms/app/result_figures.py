@@ -166,7 +166,7 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
     """Draw a reliability diagram: the share that came true against the probability given.
 
     Args:
-        calibration: before and after temperature scaling, each with bins.
+        calibration: contents of calibration.json.
         theme: colours.
         t: words.
     """
@@ -182,7 +182,7 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
         showlegend=False,
     )
     for position, stage in enumerate(("before", "after")):
-        bins = calibration[stage]["bins"]
+        bins = calibration[f"{stage}_temperature"]["bins"]
         figure.add_scatter(
             x=[each["confidence"] for each in bins],
             y=[each["accuracy"] for each in bins],

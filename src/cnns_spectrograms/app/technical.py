@@ -255,7 +255,7 @@ def _show_calibration(model: ModelReport, t: Translator) -> None:
         theme=None,
         alt=t("calibration_title"),
     )
-    before, after = model.calibration["before"], model.calibration["after"]
+    before, after = model.calibration["before_temperature"], model.calibration["after_temperature"]
     st.caption(
         t(
             "calibration_caption",
