@@ -82,9 +82,11 @@ def test_served_over_http(store):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri"]
     command += ["models:/registered/1", "--env-manager", "local", "--port", str(port)]
+    # As in an environment that is activated: MLflow starts its web server by name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     server = subprocess.Popen(
         [*command, "--host", "127.0.0.1"],
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

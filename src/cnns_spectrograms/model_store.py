@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,23 +81,26 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
         name: of the logged model.
         registered_name: registers it as a new version of this model.
     """
-    import mlflow
-    from mlflow.models import infer_signature
+    with warnings.catch_warnings():
+        # MLflow warns of the types in classes of its own, as it reads them.
+        warnings.filterwarnings("ignore", r".*type hint", UserWarning)
+        import mlflow
+        from mlflow.models import infer_signature
 
-    from cnns_spectrograms.inference.model import BeatModel, tabulate_probabilities
+        from cnns_spectrograms.inference.model import BeatModel, tabulate_probabilities
 
-    model = BeatModel.load(weights)
-    example = make_example(model)
-    answer = tabulate_probabilities(model.predict(example["windows"], example.get("rr_s")))
-    return mlflow.pyfunc.log_model(
-        name=name,
-        python_model=str(Path(__file__).with_name("serving.py")),
-        artifacts={"weights": str(weights)},
-        signature=infer_signature(example, answer),
-        input_example=example,
-        pip_requirements=[f"cnns_spectrograms=={__version__}"],
-        registered_model_name=registered_name,
-    )
+        model = BeatModel.load(weights)
+        example = make_example(model)
+        answer = tabulate_probabilities(model.predict(example["windows"], example.get("rr_s")))
+        return mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={"weights": str(weights)},
+            signature=infer_signature(example, answer),
+            input_example=example,
+            pip_requirements=[f"cnns_spectrograms=={__version__}"],
+            registered_model_name=registered_name,
+        )
 
 
 def make_example(model: BeatModel) -> dict[str, NDArray[np.float32]]:
