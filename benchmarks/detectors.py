@@ -38,19 +38,17 @@ def detect_xqrs(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
     return np.asarray(xqrs.qrs_inds, dtype=np.int64)
 
 
-def detect_neurokit(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
-    """Run NeuroKit2's own method, with its own cleaning."""
-    import neurokit2
+def detect_sleepecg(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
+    """Run sleepecg's detector, after Pan and Tompkins."""
+    from sleepecg import detect_heartbeats
 
-    clean = neurokit2.ecg_clean(signal, sampling_rate=round(fs), method="neurokit")
-    _, found = neurokit2.ecg_peaks(clean, sampling_rate=round(fs), method="neurokit")
-    return np.asarray(found["ECG_R_Peaks"], dtype=np.int64)
+    return np.asarray(detect_heartbeats(signal, fs), dtype=np.int64)
 
 
 DETECTORS: dict[str, tuple[str, Detector]] = {
-    "sleepecg (used here)": ("sleepecg", detect_r_peaks),
+    "neurokit2 (used here)": ("neurokit2", detect_r_peaks),
+    "sleepecg": ("sleepecg", detect_sleepecg),
     "wfdb XQRS": ("wfdb", detect_xqrs),
-    "neurokit2": ("neurokit2", detect_neurokit),
 }
 
 

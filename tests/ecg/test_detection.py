@@ -58,7 +58,9 @@ def test_blocks_make_no_difference(ecg):
     assert max(read) <= (45 + 60) * 360
 
 
-@pytest.mark.parametrize("signal", [np.zeros(0), np.zeros(5), np.full(9000, 0.3)])
+@pytest.mark.parametrize(
+    "signal", [np.zeros(0), np.zeros(5), np.full(9000, 0.3), np.arange(9000) / 9000]
+)
 def test_where_there_is_no_beat(signal):
     assert detect_r_peaks(signal, 360).size == 0
     assert detect_r_peaks(signal, 360).dtype == np.int64
@@ -67,12 +69,12 @@ def test_where_there_is_no_beat(signal):
 def test_what_cannot_be_searched():
     with pytest.raises(ValueError, match="one lead"):
         detect_r_peaks(np.zeros((2, 9)), 360)
-    with pytest.raises(ValueError, match="60"):
+    with pytest.raises(ValueError, match="100"):
         detect_r_peaks(np.zeros(900), 50)
 
 
 # A floor that a change may not lower; `benchmarks/detectors.py` measures all records.
-@pytest.mark.parametrize(("record", "floor"), [("100", 0.999), ("119", 0.99), ("208", 0.97)])
+@pytest.mark.parametrize(("record", "floor"), [("100", 0.999), ("119", 0.999), ("208", 0.99)])
 def test_floor_on_real_records(physionet, record, floor):
     recording = open_recording(physionet / "mitdb" / record)
     found = detect_r_peaks(recording.read(0), recording.fs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,10 +12,10 @@ BLOCK_S = 600.0
 """Stretch of signal that is searched at once, s."""
 
 MARGIN_S = 30.0
-"""What the detector sees before and after a block to settle its thresholds, s."""
+"""What the detector sees before and after a block, s: its filter and thresholds reach 3 s."""
 
-MIN_FS_HZ = 60.5
-"""Lowest sampling rate, Hz: the detector's filter passes up to 30 Hz."""
+MIN_FS_HZ = 100.0
+"""Lowest sampling rate, Hz: below it a QRS complex has too few samples."""
 
 _REFRACTORY_S = 0.2  # Pan and Tompkins 1985 (doi:10.1109/TBME.1985.325532), section III-D
 
@@ -24,8 +25,9 @@ ReadSignal = Callable[[int, int], NDArray[np.floating]]
 def detect_r_peaks(signal_mv: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
     """Find the R peaks of one lead.
 
-    The detector is sleepecg's, after Pan and Tompkins (1985, doi:10.1109/TBME.1985.325532);
-    ``benchmarks/detectors.py`` compares it with others.
+    The detector is NeuroKit2's own: a QRS complex is where the steepness passes its mean over
+    0.75 s, and its R peak the most prominent maximum (Makowski et al. 2021,
+    doi:10.3758/s13428-020-01516-y). ``benchmarks/detectors.py`` compares it with others.
 
     Args:
         signal_mv: `(n_samples,)`, mV, finite.
@@ -81,9 +83,16 @@ def detect_by_block(
 
 
 def _detect(signal: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
-    from sleepecg.heartbeats import detect_heartbeats
+    with warnings.catch_warnings():
+        # It imports scipy.misc, which is empty and to go.
+        warnings.filterwarnings("ignore", "scipy.misc is deprecated", DeprecationWarning)
+        from neurokit2.ecg import ecg_clean, ecg_findpeaks
 
     signal = np.asarray(signal, dtype=np.float64)
-    if len(signal) < fs or np.ptp(signal) == 0:
+    if len(signal) < 3 * fs or np.ptp(signal) == 0:  # shorter than its filter needs
         return np.empty(0, np.int64)
-    return np.asarray(detect_heartbeats(signal, fs), dtype=np.int64)
+    clean = ecg_clean(signal, sampling_rate=fs, method="neurokit")
+    if np.ptp(clean) == 0:
+        return np.empty(0, np.int64)
+    found = ecg_findpeaks(clean, sampling_rate=fs, method="neurokit")["ECG_R_Peaks"]
+    return np.asarray(found, dtype=np.int64)
