@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--physionet", help="folder of mitdb and svdb")
     parser.add_argument("--data", default="data", help="data folder; default: %(default)s")
     parser.add_argument("--record", default="mitdb/208", help="default: %(default)s")
+    parser.add_argument("--page", choices=["clinical", "technical"], help="default: both")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "app")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -66,12 +67,15 @@ def main() -> None:
         with served(options, folder / "log.txt") as url:
             browser = Browser(folder)
             try:
-                _walk(browser, url, given.output, given.record.split("/"))
+                shots = [each for each in SHOTS if given.page in (None, each.page)]
+                _walk(browser, url, shots, given.output, given.record.split("/"))
             finally:
                 browser.close()
 
 
-def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> None:
+def _walk(
+    browser: Browser, url: str, shots: Sequence[Shot], output: Path, record: Sequence[str]
+) -> None:
     """Go through the app in one session, and take each picture on the way."""
     browser.driver.get(f"{url}/?lang={SHOTS[0].language}")
     browser.one(".st-key-analyse button")
@@ -80,7 +84,7 @@ def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> No
     _choose(browser, ".st-key-group", t("group_" + record[0]))
     _choose(browser, f".st-key-record_{record[0]}", record[1])
     analysed = False
-    for shot in SHOTS:
+    for shot in shots:
         t = Translator(shot.language)
         browser.resize(1280, 900, shot.dark)
         _press(browser, ".st-key-language button", LANGUAGE_NAMES[shot.language])
@@ -88,7 +92,7 @@ def _walk(browser: Browser, url: str, output: Path, record: Sequence[str]) -> No
             other = "technical" if shot.page == "clinical" else "clinical"
             _press(browser, "[data-testid=stTopNavLink]", t(f"page_{other}"))
         _press(browser, "[data-testid=stTopNavLink]", t(f"page_{shot.page}"))
-        if shot.analysed and not analysed:
+        if shot.page == "clinical" and shot.analysed and not analysed:
             analysed = True
             browser.click(".st-key-analyse button")
             browser.one(".st-key-beat .js-plotly-plot")

@@ -277,14 +277,13 @@ def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> N
         (t("burden_of", name="V"), t.percent(share["V"])),
         (t("unsure"), t.percent(share[findings.UNSURE])),
     ]
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, gap="large"):
         for label, value in facts:
-            st.metric(label, value, width="content", border=True)
+            st.metric(label, value, width="content")
 
 
 def _show_overview(study: Study, called: NDArray[np.object_], t: Translator) -> None:
     """Show the whole recording; it stays as it is while the viewer moves."""
-    st.markdown("##### " + t("whole_recording"))
     st.plotly_chart(
         draw_overview(
             study.beats,

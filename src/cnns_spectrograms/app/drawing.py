@@ -427,7 +427,7 @@ def draw_overview(
         fixedrange=True,
     )
     figure.update_xaxes(showticklabels=False, row=1, col=1)
-    lay_out(figure, theme, 220)
+    lay_out(figure, theme, 190)
     figure.update_layout(
         margin={"l": OVERVIEW_LEFT_PX, "r": OVERVIEW_RIGHT_PX, "t": 6, "b": 24},
         dragmode="select",

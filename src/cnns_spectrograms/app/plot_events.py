@@ -87,9 +87,9 @@ def listen(
     """
 
     def call() -> None:
-        moved = st.session_state[key].get("moved")
-        if moved is not None:
-            on_moved(moved)
+        state = st.session_state.get(key)  # gone, if the page was left meanwhile
+        if state is not None and state.get("moved") is not None:
+            on_moved(state["moved"])
 
     _component(
         key=key,

@@ -19,7 +19,6 @@ h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
 h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.2rem 0 !important; }}
 h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 !important; }}
 h5 {{ padding: 0.3rem 0 0.4rem 0 !important; }}
-[data-testid="stMetric"] {{ padding: 0.35rem 0.8rem; }}
 [data-testid="stMetricValue"] {{ font-size: 1.35rem; }}
 [data-testid="stFileUploaderDropzone"] button p,
 [data-testid="stFileUploaderDropzone"] button > div > span,

@@ -174,7 +174,6 @@ TEXTS: dict[str, Text] = {
     "burden_of": Text("Burden {name}", "Carga {name}"),
     "unsure": Text("Not called", "Sin clase"),
     # The viewer
-    "whole_recording": Text("Whole recording", "Registro completo"),
     "overview_alt": Text(
         "Heart rate over the whole recording, and one lane of beats for each class",
         "Frecuencia cardíaca de todo el registro y una franja de latidos por clase",
