@@ -22,7 +22,7 @@ from cnns_spectrograms.app.findings import (
     step,
 )
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.ec57 import compare_beats
+from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
 
 
 def _beats(classes: str, top: list[float], samples: list[int] | None = None) -> pd.DataFrame:
@@ -93,7 +93,8 @@ def test_disagreements_are_what_ec57_counts_off_the_diagonal(
     beats = pd.DataFrame({"sample": at[1], "time_s": at[1] / 360})
     reference = pd.DataFrame({"sample": at[0], "aami_class": pd.Series(names[0], dtype=object)})
     found = find_disagreements(beats, np.array(names[1], dtype=object), reference, 360)
-    matrix = compare_beats(at[0], names[0], at[1], names[1], 360)
+    sides = [make_annotations(*side) for side in zip(at, names, strict=True)]
+    matrix = compare_annotations(*sides, fs=360, learning_period_s=0)
     assert len(found) == matrix.sum() - np.trace(matrix)
     assert (found["kind"] == "missed").sum() == matrix[:5, 5].sum()
     assert (found["kind"] == "extra").sum() == matrix[5, :5].sum()
