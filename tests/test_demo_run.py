@@ -256,7 +256,7 @@ class TestNotebook:
             notebook, timeout=300, resources={"metadata": {"path": str(demo / "notebooks")}}
         ).execute()
         outputs = [cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code"]
-        assert sum("image/png" in o.get("data", {}) for cell in outputs for o in cell) == 2
+        assert sum("image/png" in o.get("data", {}) for cell in outputs for o in cell) == 3
 
 
 class TestRefusals:

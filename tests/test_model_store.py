@@ -115,4 +115,4 @@ def test_served_over_http(store):
         np.testing.assert_allclose(found, expected, atol=1e-6)
     finally:
         server.terminate()
-        server.wait(30)
+        server.communicate(timeout=30)  # closes its pipe too

@@ -165,7 +165,7 @@ def test_killed_build_resumes_to_the_same_bytes(
 def test_concurrent_builds_wait_for_each_other(
     tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
-    first = start_build(tmp_path, 1, delay_s=0.5)
+    first = start_build(tmp_path, 1, delay_s=1.5)  # longer than the second takes to start
     wait_until(lambda: len(find_shards(tmp_path)) >= 1, first)
     second = start_build(tmp_path, 1, delay_s=0)
     errors = [child.communicate(timeout=60)[1] for child in (first, second)]

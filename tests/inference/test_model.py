@@ -58,14 +58,16 @@ def test_probabilities_are_those_of_the_network(model, beats):
     assert np.ptp(found, axis=0).max() > 0.05  # or this test would see nothing
 
 
-def test_temperature_divides_the_logits(tmp_path, recording):
-    plain, warm = (
-        BeatModel.load(save_model(tmp_path / f"{t}.safetensors", temperature=t)) for t in (1, 2)
+def test_the_operating_point_shifts_and_divides_the_logits(tmp_path, recording):
+    offsets = {"N": -0.5, "V": 1.0}
+    plain, moved = (
+        BeatModel.load(save_model(tmp_path / f"{name}.safetensors", operating_point=point))
+        for name, point in (("plain", None), ("moved", {"temperature": 2, "offsets": offsets}))
     )
     windows, rr_s = cut(plain, recording.read(0), recording.reference["sample"].to_numpy()[:9])
-    expected = np.sqrt(plain.predict(windows, rr_s))
+    expected = np.sqrt(plain.predict(windows, rr_s) * np.exp([-0.5, 0, 1, 0, 0]))
     expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(warm.predict(windows, rr_s), expected, atol=1e-5)
+    np.testing.assert_allclose(moved.predict(windows, rr_s), expected, atol=1e-5)
 
 
 def test_no_window(model):
