@@ -158,7 +158,7 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
 def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:
     fit(data)  # its run has not ended: the checkpoints are there
     model = MODEL.model_copy(update={"dropout": 0.1})
-    training = TRAINING.model_copy(update={"learning_rate": 1e-3, "num_workers": 1})
+    training = TRAINING.model_copy(update={"learning_rate": 1e-3, "tta_views": 2})
     index = data["train_index"].assign(sampling_weight=1.0)
     changes = {"model": model, "training": training, "train_index": index}
     with pytest.raises(ValueError, match="unfinished training") as refusal:
