@@ -27,13 +27,26 @@ from chromium import Browser, served  # noqa: E402
 
 LIMIT_RECORD_S, LIMIT_MOVE_MS = 15.0, 300.0
 
-# Counts how often Plotly has drawn the strip and the beat.
-_COUNT = """
-window.drawn = {strip: 0, beat: 0};
-for (const name of ['strip', 'beat']) {
-  document.querySelector(`.st-key-${name} .js-plotly-plot`)
-    .on('plotly_afterplot', () => { window.drawn[name] += 1; });
-}
+# Clicks, and waits until Plotly has drawn the charts anew. Streamlit may put another element in a
+# chart's place, which then has been drawn once it holds Plotly's picture.
+_CLICK = """
+const [css, names] = arguments;
+const chart = name => document.querySelector(`.st-key-${name} .js-plotly-plot`);
+const drawn = new Set(), before = {};
+const listen = name => chart(name)?.on?.('plotly_afterplot', () => drawn.add(name));
+window.ended = null;
+for (const name of names) { before[name] = chart(name); listen(name); }
+const started = performance.now();
+document.querySelector(css).click();
+const timer = setInterval(() => {
+  for (const name of names) {
+    const now = chart(name);
+    if (now && now !== before[name] && now.querySelector('.main-svg')) drawn.add(name);
+  }
+  if (names.every(name => drawn.has(name))) {
+    window.ended = performance.now() - started; clearInterval(timer);
+  }
+}, 5);
 """
 
 
@@ -87,7 +100,6 @@ def _measure(browser: Browser, url: str, record: str, n_steps: int) -> dict[str,
     rows["from Analyse to the record on screen, s"] = time.perf_counter() - start
     browser.settle()
     time.sleep(2)
-    browser.driver.execute_script(_COUNT)
     steps = {
         "next abnormal beat": (".st-key-next_abnormal button", ("strip", "beat")),
         "forward": (".st-key-forward button", ("strip",)),
@@ -103,20 +115,7 @@ def _measure(browser: Browser, url: str, record: str, n_steps: int) -> dict[str,
 
 def _time(browser: Browser, css: str, charts: tuple[str, ...]) -> float:
     """Return the seconds from a click until the charts were drawn anew, as the browser sees it."""
-    browser.driver.execute_script(
-        """
-        window.drawn = {strip: 0, beat: 0}; window.ended = null;
-        const started = performance.now();
-        document.querySelector(arguments[0]).click();
-        const timer = setInterval(() => {
-          if (arguments[1].every(name => window.drawn[name] > 0)) {
-            window.ended = performance.now() - started; clearInterval(timer);
-          }
-        }, 5);
-        """,
-        css,
-        list(charts),
-    )
+    browser.driver.execute_script(_CLICK, css, list(charts))
     done: Callable[[], float] = lambda: browser.driver.execute_script("return window.ended")  # noqa: E731
     took = browser.wait(done, f"{css} to be drawn")
     time.sleep(0.3)

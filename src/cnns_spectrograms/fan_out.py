@@ -43,6 +43,22 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
 
 
 @contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch to one thread, and restore the caller's number.
+
+    For work that has a process a core, and for single images, which more threads do not speed up.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def _fresh_workers() -> Iterator[None]:
     """Let work begin and end without the idle workers that joblib keeps for its next call.
 

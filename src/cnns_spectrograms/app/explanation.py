@@ -6,12 +6,12 @@ image the network found evidence, coarsely, and not whether the evidence is good
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cnns_spectrograms.fan_out import one_torch_thread
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ def explain(
     channels = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
     images = torch.from_numpy(np.ascontiguousarray(channels))[None].float() / 255
     rhythm = None if rr_features is None else torch.from_numpy(rr_features)[None]
-    with torch.enable_grad(), _one_thread():
+    with torch.enable_grad(), one_torch_thread():
         coarse = LayerGradCam(network, layer).attribute(
             images.requires_grad_(),
             target=target,
@@ -63,19 +63,6 @@ def explain(
     cam: NDArray[np.float32] = fine[0, 0].clamp_min(0).numpy()
     greatest = float(cam.max())
     return cam / greatest if greatest > 0 else cam
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: as fast for one image, much faster where cores are shared."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def choose_layer(network: BeatClassifier, image_size: int) -> nn.Module:

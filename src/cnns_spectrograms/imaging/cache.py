@@ -15,7 +15,6 @@ a folder, or a URL that fsspec reaches (``storage``).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
@@ -40,7 +39,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cnns_spectrograms.fan_out import joblib_backend
+from cnns_spectrograms.fan_out import joblib_backend, one_torch_thread
 from cnns_spectrograms.imaging.png import decode_png, encode_png
 from cnns_spectrograms.imaging.storage import LocalStorage, open_storage
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
@@ -608,7 +607,7 @@ def _write_record(
                 f"expected float32 {expected}"
             )
         try:
-            with _one_torch_thread():
+            with one_torch_thread():
                 images = compute_spectrograms(windows, fs, parameters).numpy()
         except ValueError as error:
             raise ValueError(f"record {record.key}: {error}") from error
@@ -658,19 +657,6 @@ def _end_with(owner: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Keep torch to one thread, and restore the caller's number (n_jobs=1 runs in place)."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # --------------------------------------------------------------------------------------
