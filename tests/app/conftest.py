@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from cnns_spectrograms.ecg.simulation import simulate_record
 from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters
 
 FS, N_SAMPLES = 360, 900
+
+
+@pytest.fixture(autouse=True)
+def _main_module_is_kept() -> Iterator[None]:
+    """Streamlit's AppTest leaves its script as ``__main__``, which every process started by
+    spawning afterwards would run first."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

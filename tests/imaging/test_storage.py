@@ -127,6 +127,34 @@ def test_worker_processes_write_to_a_server(server: str, local: dict[str, bytes]
     assert read_url(server) == local
 
 
+def test_a_folder_that_another_worker_makes_meanwhile_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy(fsspec.AbstractFileSystem):  # type: ignore[misc]
+        """Real folders, each made by another worker just before this one makes it."""
+
+        protocol = "memory"
+        made: set[str] = set()  # noqa: RUF012
+        files: dict[str, bytes] = {}  # noqa: RUF012
+
+        def pipe_file(self, path: str, value: bytes, **_: object) -> None:
+            if path.rsplit("/", 1)[0] not in self.made:
+                raise FileNotFoundError(path)
+            self.files[path] = value
+
+        def makedirs(self, path: str, exist_ok: bool = False) -> None:
+            parts = path.split("/")
+            for depth in range(1, len(parts) + 1):
+                parent = "/".join(parts[:depth])
+                if parent not in self.made:
+                    self.made.add(parent)
+                    raise RuntimeError("550 File exists.")
+
+    monkeypatch.setattr(RemoteStorage, "_filesystem", Busy())
+    RemoteStorage("memory://root").write("train/mitdb/100_0.png", b"whole")
+    assert list(Busy.files.values()) == [b"whole"]
+
+
 def test_at_a_url_damage_is_found_and_mended(memory: str, local: dict[str, bytes]) -> None:
     cache = build_cache(make_plan(), memory)
     filesystem = fsspec.filesystem("memory")

@@ -218,8 +218,19 @@ class RemoteStorage(Storage):
         try:
             filesystem.pipe_file(url, content)
         except Exception:  # places with real folders want them made; FTP's is no OSError
-            filesystem.makedirs(url.rsplit("/", 1)[0], exist_ok=True)
+            self._make_folder(url.rsplit("/", 1)[0])
             filesystem.pipe_file(url, content)
+
+    def _make_folder(self, url: str) -> None:
+        """Make a folder and its parents, which another worker may be making at the same time."""
+        filesystem = self._filesystem
+        for _ in PurePosixPath(url).parts:  # each failure at least one level further down
+            try:
+                filesystem.makedirs(url, exist_ok=True)
+                return
+            except Exception:
+                filesystem.invalidate_cache()
+        filesystem.makedirs(url, exist_ok=True)
 
     @override
     def exists(self, path: str) -> bool:
