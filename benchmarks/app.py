@@ -27,26 +27,33 @@ from chromium import Browser, served  # noqa: E402
 
 LIMIT_RECORD_S, LIMIT_MOVE_MS = 15.0, 300.0
 
-# Clicks, and waits until Plotly has drawn the charts anew. Streamlit may put another element in a
-# chart's place, which then has been drawn once it holds Plotly's picture.
+# Clicks, and waits until Plotly has drawn the charts anew, with other data than before, and, where
+# another beat is chosen, its heading is there.
 _CLICK = """
 const [css, names] = arguments;
 const chart = name => document.querySelector(`.st-key-${name} .js-plotly-plot`);
-const drawn = new Set(), before = {};
-const listen = name => chart(name)?.on?.('plotly_afterplot', () => drawn.add(name));
+const shown = name => JSON.stringify(name === 'beat' ? chart(name).data[0].y
+  : [chart(name).layout.xaxis.range, chart(name).layout.shapes]);
+const heading = () => document.querySelector('h5').textContent;
+const before = Object.fromEntries(names.map(name => [name, shown(name)])), title = heading();
+const drawn = new Set();
 window.ended = null;
-for (const name of names) { before[name] = chart(name); listen(name); }
 const started = performance.now();
+const look = () => {
+  const told = !names.includes('beat') || heading() !== title;
+  if (window.ended === null && told && names.every(name => drawn.has(name))) {
+    window.ended = performance.now() - started;
+  }
+};
+for (const name of names) {
+  chart(name).removeAllListeners('plotly_afterplot');
+  chart(name).on('plotly_afterplot', () => {
+    if (shown(name) !== before[name]) { drawn.add(name); look(); }
+  });
+}
+const all = { subtree: true, childList: true, characterData: true };
+new MutationObserver(look).observe(document.body, all);
 document.querySelector(css).click();
-const timer = setInterval(() => {
-  for (const name of names) {
-    const now = chart(name);
-    if (now && now !== before[name] && now.querySelector('.main-svg')) drawn.add(name);
-  }
-  if (names.every(name => drawn.has(name))) {
-    window.ended = performance.now() - started; clearInterval(timer);
-  }
-}, 5);
 """
 
 

@@ -24,12 +24,11 @@ from cnns_spectrograms.app.drawing import (
     draw_probabilities,
     draw_strip,
     format_clock,
-    marker_beat,
     span_of_speed,
 )
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
+from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.palette import Theme, choose_theme
-from cnns_spectrograms.app.plot_events import listen
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
 from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -326,7 +325,7 @@ def _show_viewer(
     _show_position(viewer.view, study.contents.duration_s, theme)
     _show_legend(called, t)
     _show_controls(viewer, t)
-    st.plotly_chart(
+    show_figure(
         draw_strip(
             study.signal,
             study.fs,
@@ -340,15 +339,13 @@ def _show_viewer(
             selected=viewer.selected,
             window_s=model.n_samples / model.fs,
         ),
-        key="strip",
-        on_select=viewer.select_marker,
-        selection_mode="points",
-        config=_PLOT,
-        theme=None,
-        alt=t("strip_alt"),
+        "strip",
+        t("strip_alt"),
+        width_px=viewer.view.width_px,
+        on_moved=viewer.follow,
+        on_chosen=viewer.choose,
     )
     st.caption(_tell_scale(viewer.view, viewer.has_reference, t))
-    listen("strip", viewer.view.width_px, "strip_events", viewer.follow)
     _show_beat_panel(study, model, viewer, called, threshold, t)
 
 
@@ -498,12 +495,9 @@ class _Viewer:
         elif points:
             self._centre(float(points[0]["x"]))
 
-    def select_marker(self) -> None:
-        """Choose the beat whose symbol was clicked."""
-        for point in st.session_state["strip"]["selection"]["points"]:
-            beat = marker_beat(point)
-            if beat is not None:
-                st.session_state["selected"] = beat
+    def choose(self, beat: int) -> None:
+        """Choose the beat whose symbol was clicked, where it stands."""
+        st.session_state["selected"] = beat
 
     def follow(self, moved: dict[str, float]) -> None:
         """Take over where the strip was dragged to, and its width."""
@@ -625,14 +619,12 @@ def _show_beat_panel(
             f":gray-badge[{_GLYPHS[call]} {call}] **{t('call_' + call)}**"
             + ("  \n" + t("unsure_beat") if call == findings.UNSURE else "")
         )
-        st.plotly_chart(
+        show_figure(
             draw_probabilities(
                 beat[list(findings.PROBABILITIES)].to_numpy(np.float64), threshold, theme, t
             ),
-            key="probabilities",
-            config=_PLOT | {"staticPlot": True},
-            theme=None,
-            alt=t("probabilities_alt"),
+            "probabilities",
+            t("probabilities_alt"),
         )
         rr = float(beat["rr_s"])
         st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t("first_beat"))
@@ -659,7 +651,7 @@ def _show_beat_panel(
         if wanted:
             cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
         image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
-        st.plotly_chart(
+        show_figure(
             draw_beat(
                 seen.window,
                 model.fs,
@@ -669,10 +661,8 @@ def _show_beat_panel(
                 t,
                 cam=cam,
             ),
-            key="beat",
-            config=_PLOT,
-            theme=None,
-            alt=t("beat_alt"),
+            "beat",
+            t("beat_alt"),
         )
         if cam is not None:
             st.caption(t("gradcam_caption") if cam.any() else t("gradcam_empty"))
