@@ -88,9 +88,6 @@ def _walk(
         t = Translator(shot.language)
         browser.resize(1280, 900, shot.dark)
         _press(browser, ".st-key-language button", LANGUAGE_NAMES[shot.language])
-        if shot.dark:  # the server hears of another theme with the next run: go there and back
-            other = "technical" if shot.page == "clinical" else "clinical"
-            _press(browser, "[data-testid=stTopNavLink]", t(f"page_{other}"))
         _press(browser, "[data-testid=stTopNavLink]", t(f"page_{shot.page}"))
         if shot.page == "clinical" and shot.analysed and not analysed:
             analysed = True

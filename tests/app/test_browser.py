@@ -16,6 +16,7 @@ import wfdb
 pytest.importorskip("selenium")
 
 from chromium import Browser, find_chromium, served
+from cnns_spectrograms.app.palette import DARK, LIGHT
 from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.simulation import simulate_database
 
@@ -147,6 +148,19 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
     # The server has taken it over: its own words say where the strip stands.
     start = page.driver.execute_script(scale)[2]
     page.wait(lambda: f"0:{start:04.1f} to" in page.text(), "the server to follow")
+
+
+def test_figures_follow_the_theme_by_themselves(page: Browser) -> None:
+    _analyse(page)
+    paper = (
+        "return document.querySelector('.st-key-strip .js-plotly-plot')._fullLayout.plot_bgcolor"
+    )
+    assert page.driver.execute_script(paper) == LIGHT.paper
+    for dark, theme in ((True, DARK), (False, LIGHT)):
+        page.resize(1280, 720, dark)
+        page.wait(
+            lambda theme=theme: page.driver.execute_script(paper) == theme.paper, "another paper"
+        )
 
 
 def test_a_wfdb_archive_is_uploaded_and_its_annotations_are_downloaded(

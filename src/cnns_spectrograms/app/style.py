@@ -1,4 +1,4 @@
-"""Small changes to Streamlit's own look, and its uploader's words in the app's language."""
+"""Small changes to Streamlit's look and words, and figures that follow its theme."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cnns_spectrograms.app.texts import Translator
 _CSS = """
 <style>
 .stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
+.st-key-theme_watch {{ position: absolute; }}
 .st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
 h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
 h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.2rem 0 !important; }}
@@ -44,4 +45,33 @@ def apply_style(t: Translator) -> None:
             browse=json.dumps(t("upload_browse"), ensure_ascii=False),
             drop=json.dumps(t("upload_drop", limit=MAX_UPLOAD_MB), ensure_ascii=False),
         )
+    )
+
+
+# Streamlit calls this anew when the theme changes.
+_WATCH_JS = """
+export default function ({ data, parentElement, setTriggerValue }) {
+  const probe = document.createElement('div');
+  probe.style.backgroundColor = 'var(--st-background-color)';
+  parentElement.appendChild(probe);
+  const parts = getComputedStyle(probe).backgroundColor.match(/[\\d.]+/g).slice(0, 3);
+  probe.remove();
+  const kind = parts.reduce((sum, part) => sum + Number(part), 0) < 3 * 128 ? 'dark' : 'light';
+  if (kind === data.kind || kind === parentElement.told) return;
+  parentElement.told = kind;
+  setTriggerValue('changed', kind);
+}
+"""
+
+_watch = st.components.v2.component(
+    "cnns_spectrograms_theme_watch", js=_WATCH_JS, isolate_styles=False
+)
+
+
+def follow_theme() -> None:
+    """Run the page again when its theme becomes light or dark, so that figures do too."""
+    _watch(
+        key="theme_watch",
+        data={"kind": st.context.theme.type},
+        on_changed_change=lambda: None,
     )
