@@ -440,7 +440,7 @@ def draw_overview(
                 "yaxis": "y2",
             }
         )
-    upper, lower = _stack([0.52, 0.48], 0.04)
+    upper, lower = _stack([0.46, 0.54], 0.04)
     wide = [step for step in _NICE_STEPS_S if duration_s / step <= 8]
     ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
     time_axis = {
@@ -452,7 +452,7 @@ def draw_overview(
         "fixedrange": True,
     }
     layout = {
-        **lay_out(theme, 190),
+        **lay_out(theme, 196),
         "xaxis": {**time_axis, "anchor": "y", "matches": "x2", "showticklabels": False},
         "xaxis2": {**time_axis, "anchor": "y2"},
         "yaxis": {
@@ -469,6 +469,7 @@ def draw_overview(
             "anchor": "x2",
             "tickvals": [-lane for lane in range(len(names))],
             "ticktext": [f"<b>{name}</b>" for name in names],
+            "tickfont": {"size": 11},
             "range": [0.6 - len(names), 0.6],
             "showgrid": False,
             "zeroline": False,
@@ -593,6 +594,7 @@ def draw_beat(
             "zeroline": False,
             "fixedrange": True,
             "showticklabels": last,
+            "ticks": "",
             "title": {"text": t("axis_time") if last else "", "font": {"size": 12}, "standoff": 4},
         }
         layout[f"yaxis{suffix}"] = {
@@ -602,6 +604,7 @@ def draw_beat(
             "gridcolor": theme.faint,
             "zeroline": False,
             "nticks": 5,
+            "ticks": "",
             "fixedrange": True,
             **({} if row == 1 else {"range": [0, float(frequencies.max())]}),
         }

@@ -94,8 +94,9 @@ def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> go
                 showarrow=False,
                 font={"size": 12, "color": "#111111" if shares[i][j] > 0.55 else "#FFFFFF"},
             )
-    figure.update_yaxes(autorange="reversed", title=t("axis_true"), fixedrange=True)
-    figure.update_xaxes(title=t("axis_called"), fixedrange=True)
+    plain = {"fixedrange": True, "showgrid": False, "ticks": ""}
+    figure.update_yaxes(autorange="reversed", title=t("axis_true"), **plain)
+    figure.update_xaxes(title=t("axis_called"), **plain)
     figure.update_layout(**lay_out(theme, 380), margin={"l": 50, "r": 8, "t": 8, "b": 44})
     return figure
 
@@ -151,12 +152,13 @@ def draw_intervals(models: Sequence[ModelReport], theme: Theme, t: Translator) -
         fixedrange=True,
         showgrid=False,
         zeroline=False,
+        automargin=True,
     )
-    figure.update_yaxes(range=[0, 1.02], gridcolor=theme.faint, fixedrange=True, zeroline=False)
+    figure.update_yaxes(range=[-0.02, 1.02], gridcolor=theme.faint, fixedrange=True, zeroline=False)
     figure.update_layout(
         **lay_out(theme, 320, legend=True),
         margin={"l": 40, "r": 8, "t": 36, "b": 30},
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
 
@@ -201,7 +203,7 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
     figure.update_layout(
         **lay_out(theme, 340, legend=True),
         margin={"l": 50, "r": 8, "t": 30, "b": 44},
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
 
@@ -244,7 +246,7 @@ def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Transla
     figure.update_layout(
         **lay_out(theme, 340, legend=True),
         margin={"l": 50, "r": 8, "t": 46, "b": 44},
-        legend={"orientation": "h", "y": 1.2, "x": 0, "font": {"size": 11}},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
     )
     return figure
 

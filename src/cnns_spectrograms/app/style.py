@@ -16,6 +16,7 @@ _CSS = """
 .stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
 .st-key-theme_watch {{ position: absolute; }}
 .st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
+.stMainBlockContainer .stVerticalBlock {{ gap: 0.65rem; }}
 h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
 h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.2rem 0 !important; }}
 h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 !important; }}

@@ -117,6 +117,11 @@ class Viewer:
             return float(self._times_s[self.selected])
         return self.view.start_s + self.view.span_s / 2
 
+    def _focus_s(self) -> float:
+        """Return what stays in view: the chosen beat if it is on screen, else the middle."""
+        view, now = self.view, self._now_s()
+        return now if view.start_s <= now <= view.stop_s else view.start_s + view.span_s / 2
+
     def look_at(self, beat: int) -> None:
         """Choose a beat and bring it into view."""
         st.session_state["selected"] = beat
@@ -157,9 +162,7 @@ class Viewer:
     def zoom(self, factor: float) -> None:
         """Show a factor more or less, about the chosen beat if it is on screen."""
         view = self.view
-        centre = self._now_s()
-        if not view.start_s <= centre <= view.stop_s:
-            centre = (view.start_s + view.stop_s) / 2
+        centre = self._focus_s()
         span = min(max(view.span_s * factor, SHORTEST_S), self._duration_s)
         self._place(centre - (centre - view.start_s) / view.span_s * span, span)
         st.session_state["scale"] = None
@@ -169,11 +172,7 @@ class Viewer:
         scale = st.session_state["scale"]
         if scale is None:
             return
-        view = self.view
-        centre = self._now_s()
-        if not view.start_s <= centre <= view.stop_s:
-            centre = (view.start_s + view.stop_s) / 2
-        span = self._span_of(scale)
+        centre, span = self._focus_s(), self._span_of(scale)
         self._place(centre - span / 2, span)
 
     def go_to_overview(self) -> None:
@@ -195,7 +194,7 @@ class Viewer:
         """Take over where the strip was dragged to, and its width."""
         width = round(moved.get("width") or st.session_state["width_px"])
         if abs(width - st.session_state["width_px"]) > 8:
-            centre = self.view.start_s + self.view.span_s / 2
+            centre = self._focus_s()
             st.session_state["width_px"] = width
             scale = st.session_state["scale"]
             span = self.view.span_s if scale is None else self._span_of(scale)
