@@ -16,11 +16,11 @@ _CSS = """
 .stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
 .st-key-theme_watch {{ position: absolute; }}
 .st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
-.stMainBlockContainer .stVerticalBlock {{ gap: 0.65rem; }}
-h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
-h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.2rem 0 !important; }}
-h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 !important; }}
-h5 {{ padding: 0.3rem 0 0.4rem 0 !important; }}
+.stMainBlockContainer .stVerticalBlock {{ gap: 0.75rem; }}
+h1 {{ font-size: 1.6rem !important; padding: 0 0 0.3rem 0 !important; }}
+h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.5rem 0 !important; }}
+h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 0.6rem 0 !important; }}
+h5 {{ padding: 0.3rem 0 0.6rem 0 !important; }}
 [data-testid="stMetricValue"] {{ font-size: 1.35rem; }}
 [data-testid="stFileUploaderDropzone"] button p,
 [data-testid="stFileUploaderDropzone"] button > div > span,
