@@ -38,6 +38,11 @@ BEAT_VIEWS = [
     {"of": "beat", "window_s": 1.25, "nperseg": 64, "noverlap": 60, "max_frequency_hz": 60.0},
     VIEWS[1],
 ]
+DIFFERENCE_VIEWS = [BEAT_VIEWS[0], {**BEAT_VIEWS[0], "of": "difference"}]
+TWO_DIFFERENCES = [
+    DIFFERENCE_VIEWS[1],
+    {**DIFFERENCE_VIEWS[1], "window_s": 2.5, "nperseg": 128, "noverlap": 120},
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,16 @@ EXPERIMENTS: dict[str, Experiment] = {
         "(the recipe of `base`)",
         "cross_entropy",
         {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
+    ),
+    "difference": Experiment(
+        "the third channel: the beat less the record's typical beat",
+        "beat_views",
+        {"spectrogram.extra_views": DIFFERENCE_VIEWS},
+    ),
+    "two_differences": Experiment(
+        "channels: 2.5 s, and the beat less the typical beat in 1.25 s and in 2.5 s",
+        "difference",
+        {"spectrogram.extra_views": TWO_DIFFERENCES},
     ),
     "fine": Experiment(
         "one grey image, finer in time (hop 8 samples instead of 64)",

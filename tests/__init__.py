@@ -1,1 +1,1 @@
-"""The tests; a package, as NeuroKit2 installs another of this name."""
+"""The tests."""

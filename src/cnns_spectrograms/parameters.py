@@ -136,8 +136,9 @@ class SplitParameters(Parameters):
 class ViewParameters(Parameters):
     """A further channel of an image: another stretch of signal, at another resolution."""
 
-    of: Literal["beat", "typical_beat"] = Field(
-        description="the signal around the beat, or the median of all beats of its record"
+    of: Literal["beat", "typical_beat", "difference"] = Field(
+        description="the signal around the beat, the median of all beats of its record, or the "
+        "first less the second"
     )
     window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
     nperseg: int = Field(ge=8, description="STFT segment, samples")
@@ -184,7 +185,7 @@ class SpectrogramParameters(Parameters):
         return 1 + len(self.extra_views)
 
     def view_lengths(self, fs: float, n_samples: int) -> list[tuple[str, int]]:
-        """Return what each channel is drawn from: ("beat" or "typical_beat", samples).
+        """Return what each channel is drawn from: (`ViewParameters.of`, samples).
 
         A window that is drawn holds these stretches of signal one after another.
 
@@ -196,8 +197,8 @@ class SpectrogramParameters(Parameters):
         return [("beat", n_samples), *extra]
 
     def typical_beat_length(self, fs: float) -> int:
-        """Return the length of the longest stretch of the typical beat that is drawn, samples."""
-        return max((n for of, n in self.view_lengths(fs, 0) if of == "typical_beat"), default=0)
+        """Return the length of the longest stretch of the typical beat that is used, samples."""
+        return max((n for of, n in self.view_lengths(fs, 0) if of != "beat"), default=0)
 
 
 class BalancingParameters(Parameters):

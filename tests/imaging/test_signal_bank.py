@@ -25,6 +25,14 @@ COLOUR = SpectrogramParameters(
         ViewParameters(of="typical_beat", window_s=1.25, **ZOOM),
     ),
 )
+DIFFERENCE = COLOUR.model_copy(
+    update={
+        "extra_views": (
+            ViewParameters(of="difference", window_s=1.0, **ZOOM),
+            ViewParameters(of="typical_beat", window_s=1.25, **ZOOM),
+        )
+    }
+)
 
 
 def make_rows(record_id: str, samples: list[int], synthetic: bool = False) -> pd.DataFrame:
@@ -39,7 +47,7 @@ def make_rows(record_id: str, samples: list[int], synthetic: bool = False) -> pd
     )
 
 
-@pytest.mark.parametrize("parameters", [GREY, COLOUR])
+@pytest.mark.parametrize("parameters", [GREY, COLOUR, DIFFERENCE])
 def test_it_draws_what_the_reader_and_the_imaging_give(parameters: SpectrogramParameters) -> None:
     rng = np.random.default_rng(0)
     signals = {f"mitdb/{k}": rng.normal(size=5000).astype(np.float32) for k in "12"}
@@ -63,6 +71,22 @@ def test_it_draws_what_the_reader_and_the_imaging_give(parameters: SpectrogramPa
         images = images[..., None]
     assert bank(index).shape == (6, parameters.n_channels, 32, 32)
     assert torch.equal(bank(index), images.permute(0, 3, 1, 2))
+
+
+def test_a_difference_is_the_beat_less_the_typical_beat() -> None:
+    beat = np.hanning(450).astype(np.float32)
+    signal = np.zeros(5000, np.float32)
+    for peak in (1000, 2000, 3000):  # R peak at the window's middle
+        signal[peak - 225 : peak + 225] += beat
+    signal[3040] += 1  # what the third beat has beside
+    typical = {"mitdb/1": make_typical_beat(signal, [1000, 2000, 3000], 450)}
+    np.testing.assert_array_equal(typical["mitdb/1"], beat)
+    rows = make_rows("1", [1000 - 450, 3000 - 450])
+    bank = SignalBank(rows, {"mitdb/1": signal}, FS, DIFFERENCE, typical)
+    difference = bank.read_windows(torch.arange(2)).numpy()[:, 900 : 900 + FS]
+    expected = np.zeros((2, FS), np.float32)
+    expected[1, FS // 2 + 40] = 1
+    np.testing.assert_allclose(difference, expected, atol=1e-6)
 
 
 def test_checkpoints_do_not_carry_the_signals() -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_S = 600.0
+BLOCK_S = 3600.0
 """Stretch of signal that is searched at once, s."""
 
 MARGIN_S = 30.0
-"""What the detector sees before and after a block, s: its filter and thresholds reach 3 s."""
+"""What the detector sees before and after a block, s, where its thresholds settle."""
 
 MIN_FS_HZ = 100.0
 """Lowest sampling rate, Hz: below it a QRS complex has too few samples."""
 
-_REFRACTORY_S = 0.2  # Pan and Tompkins 1985 (doi:10.1109/TBME.1985.325532), section III-D
+_REFRACTORY_S = 0.2  # Pan and Tompkins 1985, section III-D
+_SHORTEST_S = 3.0  # it learns its thresholds from the first two seconds
 
 ReadSignal = Callable[[int, int], NDArray[np.floating]]
 
@@ -25,9 +25,9 @@ ReadSignal = Callable[[int, int], NDArray[np.floating]]
 def detect_r_peaks(signal_mv: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
     """Find the R peaks of one lead.
 
-    The detector is NeuroKit2's own: a QRS complex is where the steepness passes its mean over
-    0.75 s, and its R peak the most prominent maximum (Makowski et al. 2021,
-    doi:10.3758/s13428-020-01516-y). ``benchmarks/detectors.py`` compares it with others.
+    The detector is sleepecg's: Pan and Tompkins' (1985, doi:10.1109/TBME.1985.325532) with filters
+    run both ways and a search back through lower thresholds. ``benchmarks/detectors.py`` compares
+    it with others.
 
     Args:
         signal_mv: `(n_samples,)`, mV, finite.
@@ -83,16 +83,9 @@ def detect_by_block(
 
 
 def _detect(signal: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
-    with warnings.catch_warnings():
-        # It imports scipy.misc, which is empty and to go.
-        warnings.filterwarnings("ignore", "scipy.misc is deprecated", DeprecationWarning)
-        from neurokit2.ecg import ecg_clean, ecg_findpeaks
+    from sleepecg.heartbeats import detect_heartbeats
 
     signal = np.asarray(signal, dtype=np.float64)
-    if len(signal) < 3 * fs or np.ptp(signal) == 0:  # shorter than its filter needs
+    if len(signal) < _SHORTEST_S * fs or np.ptp(signal) == 0:
         return np.empty(0, np.int64)
-    clean = ecg_clean(signal, sampling_rate=fs, method="neurokit")
-    if np.ptp(clean) == 0:
-        return np.empty(0, np.int64)
-    found = ecg_findpeaks(clean, sampling_rate=fs, method="neurokit")["ECG_R_Peaks"]
-    return np.asarray(found, dtype=np.int64)
+    return np.unique(np.asarray(detect_heartbeats(signal, fs), dtype=np.int64))

@@ -221,7 +221,7 @@ class WindowReader:
         spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
         fs: sampling rate, Hz, needed for these.
         typical_beats: by ``db/record_id``, `(typical_beat_length,)` float32, mV, needed where a
-            view is of the typical beat.
+            view shows the typical beat or the difference from it.
     """
 
     def __init__(
@@ -257,10 +257,14 @@ class WindowReader:
         for of, n in parts:
             if of == "beat":
                 cut.append(cut_windows(signal, centres - n // 2, n))
+                continue
+            typical = self._typical_beats[key]
+            middle = len(typical) // 2 - n // 2
+            typical = typical[middle : middle + n]
+            if of == "typical_beat":
+                cut.append(np.tile(typical, (len(rows), 1)))
             else:
-                typical = self._typical_beats[key]
-                middle = len(typical) // 2 - n // 2
-                cut.append(np.tile(typical[middle : middle + n], (len(rows), 1)))
+                cut.append(cut_windows(signal, centres - n // 2, n) - typical)
         return np.concatenate(cut, axis=1)
 
 

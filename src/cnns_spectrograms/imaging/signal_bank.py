@@ -28,7 +28,8 @@ class SignalBank(nn.Module):
         signals: "db/record_id" -> float32 (n_samples,), mV, of every record of ``rows``.
         fs: sampling rate, Hz.
         spectrogram: what shapes the pixels.
-        typical_beats: the same for the records' typical beats, needed where a view shows them.
+        typical_beats: the same for the records' typical beats, needed where a view shows them or
+            the difference from them.
 
     Raises:
         ValueError: a record of ``rows`` has no signal or no typical beat, or is shorter than half
@@ -37,6 +38,7 @@ class SignalBank(nn.Module):
 
     _samples: Tensor
     _offsets: Tensor
+    _taken_off: Tensor
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class SignalBank(nn.Module):
         starts = rows["start"].to_numpy(dtype=np.int64)
         synthetic = rows["synthetic"].to_numpy(dtype=bool)
         offsets = np.empty((len(rows), len(lengths)), dtype=np.int64)
+        taken_off = np.full_like(offsets, -1)  # where what is subtracted begins; -1: nothing is
         for key in pd.unique(keys):
             mine = np.flatnonzero(keys == key)
             signal = _get(signals, key, "signal")
@@ -82,18 +85,21 @@ class SignalBank(nn.Module):
             first = add(np.pad(signal, margin, mode="reflect")) + margin
             centres = starts[mine] + n_samples // 2
             for part, (of, n) in enumerate(self._parts):
-                if of == "beat":
+                if of != "typical_beat":
                     offsets[mine, part] = first + centres - n // 2
-            if any(of == "typical_beat" for of, _ in self._parts):
+            if any(of != "beat" for of, _ in self._parts):
                 typical = _get(typical_beats or {}, key, "typical beat")
                 first = add(typical) + len(typical) // 2
                 for part, (of, n) in enumerate(self._parts):
                     if of == "typical_beat":
                         offsets[mine, part] = first - n // 2
+                    elif of == "difference":
+                        taken_off[mine, part] = first - n // 2
         # Not persistent: no checkpoint is to carry the signals.
         samples = torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.float32))
         self.register_buffer("_samples", samples, persistent=False)
         self.register_buffer("_offsets", torch.from_numpy(offsets), persistent=False)
+        self.register_buffer("_taken_off", torch.from_numpy(taken_off), persistent=False)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -104,11 +110,17 @@ class SignalBank(nn.Module):
         Args:
             index: positions of rows, int64 (n,).
         """
-        offsets = self._offsets[index.to(self._offsets.device)]
-        stretches = [
-            self._samples[offsets[:, part, None] + torch.arange(n, device=self._samples.device)]
-            for part, (_, n) in enumerate(self._parts)
-        ]
+        index = index.to(self._offsets.device)
+        offsets, taken_off = self._offsets[index], self._taken_off[index]
+        stretches = []
+        for part, (of, n) in enumerate(self._parts):
+            steps = torch.arange(n, device=self._samples.device)
+            stretch = self._samples[offsets[:, part, None] + steps]
+            if of == "difference":
+                first = taken_off[:, part, None]
+                typical = self._samples[first.clamp_min(0) + steps]
+                stretch = torch.where(first < 0, stretch, stretch - typical)
+            stretches.append(stretch)
         return torch.cat(stretches, dim=1)
 
     def forward(self, index: Tensor) -> Tensor:
