@@ -81,7 +81,7 @@ def _walk(
     browser.one(".st-key-analyse button")
     browser.settle()
     t = Translator(SHOTS[0].language)
-    _choose(browser, ".st-key-group", t("group_" + record[0]))
+    _choose(browser, f".st-key-group_{t.language}", t("group_" + record[0]))
     _choose(browser, f".st-key-record_{record[0]}", record[1])
     analysed = False
     for shot in shots:

@@ -210,13 +210,23 @@ def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> Non
     from cnns_spectrograms.app.texts import TEXTS
 
     _analyse(page)
+    page.click(".st-key-gradcam label")
+    page.one("[class*=st-key-target] input")
+    page.click("summary")  # the choice of a recording
+    page.one(".st-key-group_en input")
+    page.settle()
     for button in page.all(".st-key-language button"):
         if button.text == "Español":
             button.click()
     spanish = Translator("es")
     page.wait(lambda: spanish("burden") in page.text(), "Spanish")
     page.settle()
-    lines = {line.strip() for line in page.text().splitlines()}
+    fields = page.driver.execute_script(
+        "return [...document.querySelectorAll('input')].map(each => each.value)"
+    )
+    assert any(spanish("group_synthetic") in each for each in fields)
+    lines = {line.strip() for line in [*page.text().splitlines(), *fields]}
+    lines |= {line[2:] for line in lines}  # without a class's letter
     own = {text.es for text in TEXTS.values()}
     assert sorted(lines & ({text.en for text in TEXTS.values()} - own)) == []
     assert "lang=es" in page.driver.current_url

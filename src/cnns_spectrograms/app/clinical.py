@@ -89,9 +89,16 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
     samples = resources.list_samples()
     groups = list(dict.fromkeys(each.group for each in samples))
     left, right = st.columns(2)
+    # A select box keeps the words of its choice for as long as its key: one a language.
+    chosen = st.session_state.get("group")
     group = left.selectbox(
-        t("database"), groups, format_func=lambda each: t("group_" + each), key="group"
+        t("database"),
+        groups,
+        index=groups.index(chosen) if chosen in groups else 0,
+        format_func=lambda each: t("group_" + each),
+        key=f"group_{t.language}",
     )
+    st.session_state["group"] = group
     here = {each.name: each for each in samples if each.group == group}
     name = right.selectbox(t("record"), list(here), key=f"record_{group}")
     if name is None:
@@ -467,7 +474,7 @@ def _show_beat_panel(
                     format_func=lambda each: (
                         f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}"
                     ),
-                    key=f"target_{viewer.selected}",
+                    key=f"target_{viewer.selected}_{t.language}",
                     width=260,
                 )
         cam = None
