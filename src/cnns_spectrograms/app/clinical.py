@@ -214,10 +214,12 @@ def _run(
         begin, length = shares[stage]
         bar.progress(min(1.0, begin + length * share), t("stage_" + stage))
 
-    study = conduct(
-        recording, model, lead, at_reference=at_reference, synthetic=synthetic, progress=tell
-    )
-    bar.empty()
+    try:
+        study = conduct(
+            recording, model, lead, at_reference=at_reference, synthetic=synthetic, progress=tell
+        )
+    finally:
+        bar.empty()
     for name in ("cursor", "selected", "scale"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study

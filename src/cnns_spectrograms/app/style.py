@@ -31,6 +31,12 @@ h5 {{ padding: 0.3rem 0 0.6rem 0 !important; }}
 [data-testid="stFileUploaderDropzoneInstructions"] span:first-of-type::after {{
   content: {drop}; font-size: 0.9rem;
 }}
+.stFileChip [role="alert"], [data-testid="stTooltipErrorContent"],
+[data-testid="stElementToolbar"], [data-testid="stDataFrameColumnMenu"],
+[data-testid="InputInstructions"], [data-testid="stHeaderActionElements"] {{
+  display: none !important;
+}}
+.stFileChip[aria-invalid="true"]::after {{ content: {refused}; font-size: 0.9rem; }}
 @media (max-width: 640px) {{
   .stMainBlockContainer {{ padding-left: 0.7rem; padding-right: 0.7rem; }}
   h1 {{ font-size: 1.3rem !important; }}
@@ -44,6 +50,7 @@ def apply_style(t: Translator) -> None:
     st.html(
         _CSS.format(
             browse=json.dumps(t("upload_browse"), ensure_ascii=False),
+            refused=json.dumps(t("upload_refused", limit=MAX_UPLOAD_MB), ensure_ascii=False),
             drop=json.dumps(t("upload_drop", limit=MAX_UPLOAD_MB), ensure_ascii=False),
         )
     )

@@ -95,6 +95,10 @@ TEXTS: dict[str, Text] = {
         "At most {limit} MB a file. A ZIP holds one recording.",
         "Como máximo {limit} MB por archivo. Un ZIP contiene un registro.",
     ),
+    "upload_refused": Text(
+        "Not accepted: only WFDB, EDF or CSV files of up to {limit} MB are.",
+        "No se admite: solo archivos WFDB, EDF o CSV de hasta {limit} MB.",
+    ),
     "upload_browse": Text("Choose files", "Elegir archivos"),
     "upload_drop": Text(
         "or drop them here. At most {limit} MB each: ZIP, HEA + DAT (+ ATR), EDF, CSV",
