@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--model", help="weights file; default: the shipped weights")
     parser.add_argument("--physionet", help="folder of mitdb and svdb")
     parser.add_argument("--data", default="data", help="data folder; default: %(default)s")
-    parser.add_argument("--record", default="mitdb/208", help="default: %(default)s")
+    parser.add_argument(
+        "--record", default="mitdb/233", help="default: %(default)s, of a test patient"
+    )
     parser.add_argument("--page", choices=["clinical", "technical"], help="default: both")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "app")
     given = parser.parse_args()
