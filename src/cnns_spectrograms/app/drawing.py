@@ -347,6 +347,7 @@ def _lay_paper(view: View, range_mv: tuple[float, float], theme: Theme) -> dict[
                 for tick in ticks
             ],
             "tickangle": 0,
+            "ticklabeloverflow": "allow",  # or Plotly measures every label, at every step
             "gridcolor": theme.major_grid,
             "zeroline": False,
             "minor": {
@@ -595,6 +596,7 @@ def draw_beat(
             "fixedrange": True,
             "showticklabels": last,
             "ticks": "",
+            "ticklabeloverflow": "allow",
             "title": {"text": t("axis_time") if last else "", "font": {"size": 12}, "standoff": 4},
         }
         layout[f"yaxis{suffix}"] = {
@@ -605,6 +607,7 @@ def draw_beat(
             "zeroline": False,
             "nticks": 5,
             "ticks": "",
+            "ticklabeloverflow": "allow",
             "fixedrange": True,
             **({} if row == 1 else {"range": [0, float(frequencies.max())]}),
         }
@@ -661,6 +664,7 @@ def draw_probabilities(
             "range": [0, 1.18],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "tickformat": ".0%",
+            "ticklabeloverflow": "allow",
             "gridcolor": theme.faint,
             "zeroline": False,
             "fixedrange": True,
