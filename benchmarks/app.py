@@ -1,24 +1,31 @@
 """How long a person waits for the app: a record on screen, and each step through it.
 
     python benchmarks/app.py --record FOLDER/mitdb/208 [--model FILE]
+    python benchmarks/app.py --record FOLDER/mitdb/208 --hours 24   # 208 over and over
 
 Drives the app in a headless Chromium, on this machine, as the browser tests do. Each step is timed
-from the click until the new beat's heading, its strip and its spectrogram are drawn. Prints a table
-and one JSON line.
+from the click until the new beat's heading, its strip and its spectrogram are drawn; the longest
+task is the longest time in which the page could not answer meanwhile. Prints a table and one JSON
+line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+import wfdb
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
@@ -27,26 +34,41 @@ from chromium import Browser, served  # noqa: E402
 
 LIMIT_RECORD_S, LIMIT_MOVE_MS = 15.0, 300.0
 
-# Clicks, and waits until Plotly has drawn the charts anew. Streamlit may put another element in a
-# chart's place, which then has been drawn once it holds Plotly's picture.
+# Clicks, and waits until Plotly has drawn the charts anew, with other data than before, and, where
+# another beat is chosen, its heading is there.
 _CLICK = """
 const [css, names] = arguments;
 const chart = name => document.querySelector(`.st-key-${name} .js-plotly-plot`);
-const drawn = new Set(), before = {};
-const listen = name => chart(name)?.on?.('plotly_afterplot', () => drawn.add(name));
+const shown = name => JSON.stringify(name === 'beat' ? chart(name).data[0].y
+  : [chart(name).layout.xaxis.range, chart(name).layout.shapes]);
+const heading = () => document.querySelector('h5').textContent;
+const before = Object.fromEntries(names.map(name => [name, shown(name)])), title = heading();
+const drawn = new Set();
 window.ended = null;
-for (const name of names) { before[name] = chart(name); listen(name); }
 const started = performance.now();
+const look = () => {
+  const told = !names.includes('beat') || heading() !== title;
+  if (told && names.every(name => drawn.has(name))) {
+    window.ended = performance.now() - started;
+    observer.disconnect();
+  }
+};
+for (const name of names) {
+  chart(name).removeAllListeners('plotly_afterplot');
+  chart(name).on('plotly_afterplot', () => {
+    if (shown(name) !== before[name]) { drawn.add(name); look(); }
+  });
+}
+const observer = new MutationObserver(look);
+observer.observe(document.body, { subtree: true, childList: true, characterData: true });
 document.querySelector(css).click();
-const timer = setInterval(() => {
-  for (const name of names) {
-    const now = chart(name);
-    if (now && now !== before[name] && now.querySelector('.main-svg')) drawn.add(name);
-  }
-  if (names.every(name => drawn.has(name))) {
-    window.ended = performance.now() - started; clearInterval(timer);
-  }
-}, 5);
+"""
+
+_WATCH = """
+window.longest = 0;
+new PerformanceObserver(list => {
+  for (const each of list.getEntries()) window.longest = Math.max(window.longest, each.duration);
+}).observe({ entryTypes: ['longtask'] });
 """
 
 
@@ -55,17 +77,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", type=Path, required=True, help="a record of mitdb")
     parser.add_argument("--model", help="weights file; default: the shipped weights")
+    parser.add_argument("--hours", type=float, help="repeat the record for so long")
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
-    options = ["--physionet", str(given.record.parents[1])]
-    if given.model:
-        options += ["--model", given.model]
-    with tempfile.TemporaryDirectory() as scratch, served(options, Path(scratch) / "log") as url:
-        browser = Browser(Path(scratch))
-        try:
-            rows = _measure(browser, url, given.record.name, given.steps)
-        finally:
-            browser.close()
+    with tempfile.TemporaryDirectory() as scratch:
+        record = given.record
+        if given.hours:
+            record = _repeat(record, given.hours, Path(scratch) / "physionet" / "mitdb")
+        options = ["--physionet", str(record.parents[1])]
+        if given.model:
+            options += ["--model", given.model]
+        with served(options, Path(scratch) / "log") as url:
+            browser = Browser(Path(scratch))
+            try:
+                rows = _measure(browser, url, record.name, given.steps)
+            finally:
+                browser.close()
+    # The largest of the processes that were started here and have ended is the app's.
+    rows["memory of the app at most, MiB"] = (
+        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     for name, value in rows.items():
         print(f"{name:<44}{value:>10.2f}")
@@ -80,6 +111,33 @@ def main() -> None:
             }
         )
     )
+
+
+def _repeat(record: Path, hours: float, folder: Path) -> Path:
+    """Write a record of some hours, with its annotations, that is the first lead over and over."""
+    read = wfdb.rdrecord(str(record), channels=[0], physical=False)
+    beats = wfdb.rdann(str(record), "atr")
+    times = math.ceil(hours * 3600 * read.fs / read.sig_len)
+    n_samples = round(hours * 3600 * read.fs)
+    samples = np.concatenate([beats.sample + i * read.sig_len for i in range(times)])
+    symbols = np.tile(beats.symbol, times)
+    within = samples < n_samples
+    folder.mkdir(parents=True)
+    name = f"{record.name}x"
+    wfdb.wrsamp(
+        name,
+        fs=read.fs,
+        units=read.units,
+        sig_name=read.sig_name,
+        d_signal=np.tile(read.d_signal, (times, 1))[:n_samples],
+        fmt=["16"],
+        adc_gain=read.adc_gain,
+        baseline=read.baseline,
+        write_dir=str(folder),
+    )
+    wfdb.wrann(name, "atr", samples[within], symbols[within].tolist(), write_dir=str(folder))
+    (folder / "RECORDS").write_text(f"{name}\n")
+    return folder / name
 
 
 def _measure(browser: Browser, url: str, record: str, n_steps: int) -> dict[str, float]:
@@ -100,16 +158,19 @@ def _measure(browser: Browser, url: str, record: str, n_steps: int) -> dict[str,
     rows["from Analyse to the record on screen, s"] = time.perf_counter() - start
     browser.settle()
     time.sleep(2)
+    browser.driver.execute_script(_WATCH)
     steps = {
         "next abnormal beat": (".st-key-next_abnormal button", ("strip", "beat")),
         "forward": (".st-key-forward button", ("strip",)),
         "zoom": (".st-key-zoom_out button", ("strip",)),
+        "whole recording": (".st-key-scale button:last-of-type", ("strip",)),
     }
     for name, (css, charts) in steps.items():
-        n = n_steps if name != "zoom" else 4
+        n = {"zoom": 4, "whole recording": 1}.get(name, n_steps)
         took = [_time(browser, css, charts) for _ in range(n)]
         rows[f"{name}, median, ms"] = 1000 * statistics.median(took)
         rows[f"{name}, slowest, ms"] = 1000 * max(took)
+    rows["longest task of the page, ms"] = browser.driver.execute_script("return window.longest")
     return rows
 
 

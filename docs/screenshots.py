@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--model", help="weights file; default: the shipped weights")
     parser.add_argument("--physionet", help="folder of mitdb and svdb")
     parser.add_argument("--data", default="data", help="data folder; default: %(default)s")
-    parser.add_argument("--record", default="mitdb/208", help="default: %(default)s")
+    parser.add_argument(
+        "--record", default="mitdb/233", help="default: %(default)s, of a test patient"
+    )
     parser.add_argument("--page", choices=["clinical", "technical"], help="default: both")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "app")
     given = parser.parse_args()
@@ -81,16 +83,13 @@ def _walk(
     browser.one(".st-key-analyse button")
     browser.settle()
     t = Translator(SHOTS[0].language)
-    _choose(browser, ".st-key-group", t("group_" + record[0]))
+    _choose(browser, f".st-key-group_{t.language}", t("group_" + record[0]))
     _choose(browser, f".st-key-record_{record[0]}", record[1])
     analysed = False
     for shot in shots:
         t = Translator(shot.language)
         browser.resize(1280, 900, shot.dark)
         _press(browser, ".st-key-language button", LANGUAGE_NAMES[shot.language])
-        if shot.dark:  # the server hears of another theme with the next run: go there and back
-            other = "technical" if shot.page == "clinical" else "clinical"
-            _press(browser, "[data-testid=stTopNavLink]", t(f"page_{other}"))
         _press(browser, "[data-testid=stTopNavLink]", t(f"page_{shot.page}"))
         if shot.page == "clinical" and shot.analysed and not analysed:
             analysed = True

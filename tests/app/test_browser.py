@@ -16,6 +16,8 @@ import wfdb
 pytest.importorskip("selenium")
 
 from chromium import Browser, find_chromium, served
+from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
+from cnns_spectrograms.app.palette import DARK, LIGHT
 from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.simulation import simulate_database
 
@@ -45,8 +47,11 @@ def records(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def url(weights: Path, folder: Path) -> Iterator[str]:
     options = ["--model", str(weights), "--data", str(folder / "data")]
-    with served(options, folder / "log.txt") as address:
-        yield address
+    (folder / "tmp").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder / "tmp"))
+        with served(options, folder / "log.txt") as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,37 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
     # The server has taken it over: its own words say where the strip stands.
     start = page.driver.execute_script(scale)[2]
     page.wait(lambda: f"0:{start:04.1f} to" in page.text(), "the server to follow")
+    page.settle()
+    # A beat's symbol chooses it, where it stands.
+    before = page.driver.execute_script(scale)
+    beats = (
+        "const chart = document.querySelector('.st-key-strip .js-plotly-plot');"
+        "const axis = chart._fullLayout.xaxis;"
+        "return chart.data.filter(each => each.customdata).flatMap(each => each.x.map((x, i) => "
+        "[each.customdata[i], axis._offset + axis.l2p(x), axis._length, each.y[i]]))"
+    )
+    inside = [each for each in page.driver.execute_script(beats) if 0.6 < each[1] / each[2] < 0.9]
+    beat, x, width, _ = inside[0]
+    strip = page.one(".st-key-strip .js-plotly-plot")
+    top = round(26 + 0.12 * 10 * px_per_mm)  # where the symbols stand
+    ActionChains(page.driver).move_to_element_with_offset(
+        strip, round(x - width / 2), top - strip.size["height"] // 2
+    ).pause(0.2).click().perform()
+    page.wait(lambda: f"Beat {beat + 1}," in _beat(page), "the beat that was clicked")
+    assert page.driver.execute_script(scale) == before
+
+
+def test_figures_follow_the_theme_by_themselves(page: Browser) -> None:
+    _analyse(page)
+    paper = (
+        "return document.querySelector('.st-key-strip .js-plotly-plot')._fullLayout.plot_bgcolor"
+    )
+    assert page.driver.execute_script(paper) == LIGHT.paper
+    for dark, theme in ((True, DARK), (False, LIGHT)):
+        page.resize(1280, 720, dark)
+        page.wait(
+            lambda theme=theme: page.driver.execute_script(paper) == theme.paper, "another paper"
+        )
 
 
 def test_a_wfdb_archive_is_uploaded_and_its_annotations_are_downloaded(
@@ -167,6 +203,7 @@ def test_a_wfdb_archive_is_uploaded_and_its_annotations_are_downloaded(
     assert set(read.symbol) <= set("NSVFQ")
     distance = np.abs(reference.sample[:, None] - read.sample).min(axis=1)
     assert (distance < 0.15 * 360).mean() > 0.9
+    assert [path.name for path in (folder / "tmp").iterdir() if "upload" in path.name] == []
 
 
 def test_a_csv_is_uploaded(page: Browser, records: Path, folder: Path) -> None:
@@ -192,17 +229,58 @@ def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) 
     assert not page.all(".st-key-analyse button")
 
 
+def test_a_flat_signal_is_refused_in_a_sentence(page: Browser, folder: Path) -> None:
+    (folder / "flat.csv").write_text("MLII\n" + "0\n" * 36_000)
+    _upload(page, folder / "flat.csv")
+    page.one(".st-key-csv_fs input").send_keys("360\n")
+    page.wait(lambda: "flat · 1:40 · 360 Hz" in page.text(), "what the table holds")
+    page.click(".st-key-analyse button")
+    page.wait(lambda: T("bad_recording") in page.text(), "the error")
+    page.settle()
+    assert T("stage_read") not in page.text()
+    assert [path.name for path in (folder / "tmp").iterdir() if "upload" in path.name] == []
+
+
+def test_another_kind_of_file_is_refused_in_the_language_of_the_page(
+    page: Browser, url: str, folder: Path
+) -> None:
+    spanish = Translator("es")
+    page.driver.get(f"{url}/?lang=es")
+    (folder / "letter.pdf").write_bytes(b"%PDF")
+    page.wait(lambda: page.all(".st-key-source button"), "the sources")[1].click()
+    page.wait(
+        lambda: page.driver.find_elements("css selector", ".st-key-upload input[type=file]"),
+        "the uploader",
+    )[0].send_keys(str(folder / "letter.pdf"))
+    page.one(".stFileChip")
+    said = page.driver.execute_script(
+        "return getComputedStyle(document.querySelector('.stFileChip'), '::after').content"
+    )
+    assert said.strip('"') == spanish("upload_refused", limit=MAX_UPLOAD_MB)
+    assert "not allowed" not in page.text()  # Streamlit's own words
+
+
 def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> None:
     from cnns_spectrograms.app.texts import TEXTS
 
     _analyse(page)
+    page.click(".st-key-gradcam label")
+    page.one("[class*=st-key-target] input")
+    page.click("summary")  # the choice of a recording
+    page.one(".st-key-group_en input")
+    page.settle()
     for button in page.all(".st-key-language button"):
         if button.text == "Español":
             button.click()
     spanish = Translator("es")
     page.wait(lambda: spanish("burden") in page.text(), "Spanish")
     page.settle()
-    lines = {line.strip() for line in page.text().splitlines()}
+    fields = page.driver.execute_script(
+        "return [...document.querySelectorAll('input')].map(each => each.value)"
+    )
+    assert any(spanish("group_synthetic") in each for each in fields)
+    lines = {line.strip() for line in [*page.text().splitlines(), *fields]}
+    lines |= {line[2:] for line in lines}  # without a class's letter
     own = {text.es for text in TEXTS.values()}
     assert sorted(lines & ({text.en for text in TEXTS.values()} - own)) == []
     assert "lang=es" in page.driver.current_url

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +32,11 @@ from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 
 T = Translator("en")
+
+
+def _checked(draw: Callable[..., dict[str, Any]]) -> Callable[..., go.Figure]:
+    """Let plotly.py check every property of the figure that a function draws."""
+    return lambda *args, **options: go.Figure(draw(*args, **options))
 
 
 def _beats(n: int, every_s: float = 0.8) -> pd.DataFrame:
@@ -79,7 +88,7 @@ def test_paper_is_25_mm_a_second_and_10_mm_a_millivolt() -> None:
     span = span_of_speed(25, 945)
     assert View(0, span, 945).speed_mm_per_s == pytest.approx(25)
     assert 945 / span == pytest.approx(25 * 96 / 25.4)  # px a second
-    figure = draw_strip(
+    figure = _checked(draw_strip)(
         np.zeros(36_000, np.float32), 360, _beats(50), np.array(["N"] * 50, dtype=object),
         View(0, span, 945), (-1.5, 1.5), LIGHT, T,
     )  # fmt: skip
@@ -100,7 +109,7 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
     beats = _beats(10)
     called = np.array(list("NNVNS?FQNN"), dtype=object)
     reference = beats.assign(aami_class=list("NNVNNNNNNN"))
-    figure = draw_strip(
+    figure = _checked(draw_strip)(
         np.zeros(3600, np.float32), 360, beats, called, View(0, 10, 1000), (-1, 1), theme, T,
         reference=reference, selected=2,
     )  # fmt: skip
@@ -110,12 +119,28 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
         assert list(traces[name].x) == pytest.approx(expected)
         assert traces[name].marker.symbol == SYMBOLS[name]
         assert traces[name].marker.color == theme.classes[name]
-        assert [row[0] for row in traces[name].customdata] == np.flatnonzero(
-            called == name
-        ).tolist()
+        assert list(traces[name].customdata) == np.flatnonzero(called == name).tolist()
     assert list(traces["reference"].text) == list("NNVNNNNNNN")
     window = figure.layout.shapes[0]
     assert (window.x0, window.x1) == pytest.approx((2.1 - 1.25, 2.1 + 1.25))
+
+
+def test_an_abnormal_beat_alone_is_drawn_in_its_colour() -> None:
+    signal = np.arange(770, dtype=np.float32) / 770
+    called = np.array(list("NNVVNNNNNN"), dtype=object)
+    figure = _checked(draw_strip)(
+        signal, 77, _beats(10), called, View(0, 10, 1000), (-1, 1), LIGHT, T
+    )
+    [trace] = [each for each in figure.data if each.mode == "lines" and each.name is None]
+    assert trace.line.color == LIGHT.classes["V"]
+    x, y = np.array(trace.x), np.array(trace.y)
+    drawn = np.isfinite(y)
+    expected = [  # 0.2 s before to 0.35 s after the R peaks at 2.1 and 2.9 s
+        at / 77 for at in range(770) if any(-0.2 <= at / 77 - peak <= 0.35 for peak in (2.1, 2.9))
+    ]
+    np.testing.assert_allclose(x[drawn], expected, atol=1e-4)
+    np.testing.assert_allclose(y[drawn], x[drawn] / 10, atol=1e-4)
+    assert (~drawn).sum() == 2  # a gap after each
 
 
 def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
@@ -126,8 +151,8 @@ def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
     beats["rr_s"] = rng.uniform(0.5, 1.2, n)
     day = float(beats["time_s"].iloc[-1])
     signal = rng.normal(size=int(day * 100)).astype(np.float32)
-    strip = draw_strip(signal, 100, beats, called, View(0, day, 1200), (-1, 1), LIGHT, T)
-    overview = draw_overview(beats, called, day, LIGHT, T)
+    strip = _checked(draw_strip)(signal, 100, beats, called, View(0, day, 1200), (-1, 1), LIGHT, T)
+    overview = _checked(draw_overview)(beats, called, day, LIGHT, T)
     for figure in (strip, overview):
         assert sum(len(trace.x) for trace in figure.data) < 20_000
         assert len(figure.layout.annotations) < 50
@@ -139,7 +164,7 @@ def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
     beats = _beats(5000)
     called = np.array(["N"] * 5000, dtype=object)
     called[4321] = "V"
-    overview = draw_overview(beats, called, 4100.0, LIGHT, T)
+    overview = _checked(draw_overview)(beats, called, 4100.0, LIGHT, T)
     lane = next(trace for trace in overview.data if trace.name == "V")
     assert list(lane.x) == [beats["time_s"][4321]]
 
@@ -150,7 +175,7 @@ def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
     image = np.zeros((64, 64), np.uint8)
     cam = np.zeros((64, 64), np.float32)
     cam[:, 40] = 1
-    figure = draw_beat(np.zeros(900, np.float32), 360, image, axes, LIGHT, T, cam=cam)
+    figure = _checked(draw_beat)(np.zeros(900, np.float32), 360, image, axes, LIGHT, T, cam=cam)
     traces = {trace.name: trace for trace in figure.data if trace.name}
     peak = traces["ECG"].x[450]  # where the R peak stands in the window
     assert peak == 0
@@ -163,11 +188,11 @@ def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
 
 
 def test_probabilities_show_the_band_in_which_nothing_is_called() -> None:
-    figure = draw_probabilities(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, LIGHT, T)
+    figure = _checked(draw_probabilities)(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, LIGHT, T)
     band = figure.layout.shapes[0]
     assert (band.x0, band.x1) == (0, 0.5)
     assert figure.data[0].text[2] == "40.0 %"
-    assert not draw_probabilities(np.full(5, 0.2), 0.0, LIGHT, T).layout.shapes
+    assert not _checked(draw_probabilities)(np.full(5, 0.2), 0.0, LIGHT, T).layout.shapes
 
 
 def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:

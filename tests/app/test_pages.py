@@ -41,7 +41,7 @@ def test_a_sample_is_analysed_and_its_abnormal_beats_are_stepped_through(
     app = _start(language)
     assert not app.exception
     assert app.title[0].value == t("clinical_title")
-    assert app.selectbox(key="group").options == [t("group_synthetic")]
+    assert app.selectbox(key=f"group_{language}").options == [t("group_synthetic")]
     app.button(key="analyse").click().run()
     assert not app.exception
     assert _foreign(app, language) == []

@@ -94,6 +94,17 @@ def test_a_bad_upload_is_refused_and_leaves_nothing(
     assert not any(scratch.iterdir())
 
 
+def test_an_error_does_not_tell_where_an_upload_lay(synthetic: Path, scratch: Path) -> None:
+    header = _Upload("100.hea", (synthetic / "100.hea").read_bytes())
+    with (
+        pytest.raises(RecordError, match=r"no signal file 100\.dat") as told,
+        stored([header]) as at,
+    ):
+        open_recording(at[0])
+    assert str(scratch) not in str(told.value)
+    assert not any(scratch.iterdir())
+
+
 def test_an_archive_that_leads_outside_is_refused(scratch: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

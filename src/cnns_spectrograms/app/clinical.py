@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +18,18 @@ from cnns_spectrograms.app.drawing import (
     OVERVIEW_LEFT_PX,
     OVERVIEW_RIGHT_PX,
     View,
-    choose_range_mv,
     draw_beat,
     draw_overview,
     draw_probabilities,
     draw_strip,
     format_clock,
-    marker_beat,
-    span_of_speed,
 )
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
+from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.palette import Theme, choose_theme
-from cnns_spectrograms.app.plot_events import listen
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
 from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import RecordError
 
@@ -43,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s
 _SPANS_S = (60.0, 600.0)
-_SHORTEST_S = 1.0
 _PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 _GLYPHS = dict(zip(findings.CALLS, "●▲■◆★○", strict=True))
 _RUNS_SHOWN = 200
@@ -92,9 +89,16 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
     samples = resources.list_samples()
     groups = list(dict.fromkeys(each.group for each in samples))
     left, right = st.columns(2)
+    # A select box keeps the words of its choice for as long as its key: one a language.
+    chosen = st.session_state.get("group")
     group = left.selectbox(
-        t("database"), groups, format_func=lambda each: t("group_" + each), key="group"
+        t("database"),
+        groups,
+        index=groups.index(chosen) if chosen in groups else 0,
+        format_func=lambda each: t("group_" + each),
+        key=f"group_{t.language}",
     )
+    st.session_state["group"] = group
     here = {each.name: each for each in samples if each.group == group}
     name = right.selectbox(t("record"), list(here), key=f"record_{group}")
     if name is None:
@@ -210,10 +214,12 @@ def _run(
         begin, length = shares[stage]
         bar.progress(min(1.0, begin + length * share), t("stage_" + stage))
 
-    study = conduct(
-        recording, model, lead, at_reference=at_reference, synthetic=synthetic, progress=tell
-    )
-    bar.empty()
+    try:
+        study = conduct(
+            recording, model, lead, at_reference=at_reference, synthetic=synthetic, progress=tell
+        )
+    finally:
+        bar.empty()
     for name in ("cursor", "selected", "scale"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
@@ -245,16 +251,16 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     left, right = st.columns([5, 2], vertical_alignment="center", gap="medium")
     with right:
         threshold = _ask_threshold(t)
-    called = findings.call_beats(study.beats, threshold)
+    reading = read(study, threshold)
     with left:
-        _show_numbers(study, called, t)
-    _show_overview(study, called, t)
-    _show_viewer(study, model, called, threshold, t)
+        _show_numbers(study, reading.called, t)
+    _show_overview(reading, t)
+    _show_viewer(reading, model, t)
     left, right = st.columns(2, gap="large")
     with left:
-        _show_burden(called, t)
+        _show_burden(reading.called, t)
     with right:
-        _show_runs(study, called, t)
+        _show_runs(reading, t)
     _show_downloads(study, t)
     _show_provenance(study, model, t)
 
@@ -282,18 +288,18 @@ def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> N
             st.metric(label, value, width="content")
 
 
-def _show_overview(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+def _show_overview(reading: Reading, t: Translator) -> None:
     """Show the whole recording; it stays as it is while the viewer moves."""
     st.plotly_chart(
         draw_overview(
-            study.beats,
-            called,
-            study.contents.duration_s,
+            reading.study.beats,
+            reading.called,
+            reading.study.contents.duration_s,
             choose_theme(st.context.theme.type),
             t,
         ),
         key="overview",
-        on_select=_Viewer(study, called).go_to_overview,
+        on_select=Viewer(reading).go_to_overview,
         selection_mode=("points", "box"),
         config=_PLOT,
         theme=None,
@@ -305,7 +311,7 @@ def _show_position(view: View, duration_s: float, theme: Theme) -> None:
     """Show, below the time axis of the overview, which part of it the strip is."""
     left, width = 100 * view.start_s / duration_s, 100 * view.span_s / duration_s
     st.html(
-        f'<div style="margin:-14px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
+        f'<div style="margin:-8px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
         f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'
         f"border-radius:3px;background:{theme.classes['N']};margin-left:{left:.3f}%;"
         f'width:{width:.3f}%;min-width:4px"></div></div>'
@@ -313,214 +319,39 @@ def _show_position(view: View, duration_s: float, theme: Theme) -> None:
 
 
 @st.fragment
-def _show_viewer(
-    study: Study,
-    model: BeatModel,
-    called: NDArray[np.object_],
-    threshold: float,
-    t: Translator,
-) -> None:
+def _show_viewer(reading: Reading, model: BeatModel, t: Translator) -> None:
     """Show the recording and the chosen beat; moving about runs this part of the page alone."""
     theme = choose_theme(st.context.theme.type)
-    viewer = _Viewer(study, called)
+    study = reading.study
+    viewer = Viewer(reading)
     _show_position(viewer.view, study.contents.duration_s, theme)
-    _show_legend(called, t)
+    _show_legend(reading.present, theme, t)
     _show_controls(viewer, t)
-    st.plotly_chart(
+    show_figure(
         draw_strip(
             study.signal,
             study.fs,
             study.beats,
-            called,
+            reading.called,
             viewer.view,
-            choose_range_mv(study.signal),
+            reading.range_mv,
             theme,
             t,
-            reference=_seconds(study),
+            reference=reading.reference,
             selected=viewer.selected,
             window_s=model.n_samples / model.fs,
         ),
-        key="strip",
-        on_select=viewer.select_marker,
-        selection_mode="points",
-        config=_PLOT,
-        theme=None,
-        alt=t("strip_alt"),
+        "strip",
+        t("strip_alt"),
+        width_px=viewer.view.width_px,
+        on_moved=viewer.follow,
+        on_chosen=viewer.choose,
     )
     st.caption(_tell_scale(viewer.view, viewer.has_reference, t))
-    listen("strip", viewer.view.width_px, "strip_events", viewer.follow)
-    _show_beat_panel(study, model, viewer, called, threshold, t)
+    _show_beat_panel(reading, model, viewer, theme, t)
 
 
-def _seconds(study: Study) -> pd.DataFrame | None:
-    """Return the reference with samples at the rate of the study's signal."""
-    if study.reference is None:
-        return None
-    scaled = study.reference["sample"] * (study.fs / study.contents.fs)
-    return study.reference.assign(sample=scaled)
-
-
-class _Viewer:
-    """Where the viewer stands; lives in the session, moved by buttons, keys and clicks."""
-
-    def __init__(self, study: Study, called: NDArray[np.object_]) -> None:
-        self._duration_s = study.contents.duration_s
-        self._times_s = study.beats["time_s"].to_numpy(np.float64)
-        self._called = called
-        self._study = study
-        state = st.session_state
-        state.setdefault("width_px", 1200)
-        state.setdefault("scale", 25.0)
-        if "cursor" not in state:
-            state["cursor"] = (0.0, self._span_of(25.0))
-            state["selected"] = None
-            first = findings.step(self._abnormal(), -1.0, True)
-            if first is not None:
-                self.look_at(int(self._abnormal_beats()[first]))
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether the recording came with annotations."""
-        return self._study.reference is not None
-
-    @property
-    def view(self) -> View:
-        """What the strip shows."""
-        start, span = st.session_state["cursor"]
-        return View(start, span, st.session_state["width_px"])
-
-    @property
-    def selected(self) -> int | None:
-        """Position of the chosen beat."""
-        chosen: int | None = st.session_state["selected"]
-        return chosen
-
-    def _span_of(self, scale: float | str) -> float:
-        """Return the seconds on screen of a scale: mm/s, or "60.0s", or the whole."""
-        if isinstance(scale, str):
-            return self._duration_s if scale == "all" else float(scale)
-        return span_of_speed(scale, st.session_state["width_px"])
-
-    def _place(self, start_s: float, span_s: float) -> None:
-        span = min(max(span_s, _SHORTEST_S), max(self._duration_s, _SHORTEST_S))
-        start = max(0.0, min(start_s, self._duration_s - span))
-        st.session_state["cursor"] = (start, span)
-
-    def _centre(self, time_s: float) -> None:
-        span = self.view.span_s
-        self._place(time_s - span / 2, span)
-
-    def _abnormal_beats(self) -> NDArray[np.int64]:
-        return np.flatnonzero(~np.isin(self._called, ["N", findings.UNSURE]))
-
-    def _abnormal(self) -> NDArray[np.float64]:
-        return self._times_s[self._abnormal_beats()]
-
-    def _now_s(self) -> float:
-        if self.selected is not None:
-            return float(self._times_s[self.selected])
-        return self.view.start_s + self.view.span_s / 2
-
-    def look_at(self, beat: int) -> None:
-        """Choose a beat and bring it into view."""
-        st.session_state["selected"] = beat
-        self._centre(float(self._times_s[beat]))
-
-    def step_abnormal(self, forwards: bool) -> None:
-        """Choose the next or previous beat that is not normal."""
-        at = findings.step(self._abnormal(), self._now_s(), forwards)
-        if at is None:
-            st.session_state["at_end"] = True
-        else:
-            self.look_at(int(self._abnormal_beats()[at]))
-
-    def step_beat(self, forwards: bool) -> None:
-        """Choose the next or previous beat."""
-        at = findings.step(self._times_s, self._now_s(), forwards)
-        if at is not None:
-            self.look_at(at)
-
-    def step_disagreement(self) -> None:
-        """Go to the next place where the reference says otherwise, and choose the beat there."""
-        table = self.disagreements()
-        at = findings.step(table["time_s"].to_numpy(), self._now_s(), True)
-        if at is None:
-            st.session_state["at_end"] = True
-            return
-        time_s = float(table["time_s"][at])
-        nearest = int(np.argmin(np.abs(self._times_s - time_s)))
-        st.session_state["selected"] = nearest
-        self._centre(time_s)
-
-    def disagreements(self) -> pd.DataFrame:
-        """Return where the reference says otherwise."""
-        reference = self._study.reference
-        assert reference is not None
-        return findings.find_disagreements(
-            self._study.beats, self._called, reference, self._study.contents.fs
-        )
-
-    def pan(self, screens: float) -> None:
-        """Move by a share of the screen."""
-        view = self.view
-        self._place(view.start_s + screens * view.span_s, view.span_s)
-
-    def zoom(self, factor: float) -> None:
-        """Show a factor more or less, about the chosen beat if it is on screen."""
-        view = self.view
-        centre = self._now_s()
-        if not view.start_s <= centre <= view.stop_s:
-            centre = (view.start_s + view.stop_s) / 2
-        span = min(max(view.span_s * factor, _SHORTEST_S), self._duration_s)
-        self._place(centre - (centre - view.start_s) / view.span_s * span, span)
-        st.session_state["scale"] = None
-
-    def set_scale(self) -> None:
-        """Take the scale that was picked."""
-        scale = st.session_state["scale"]
-        if scale is None:
-            return
-        view = self.view
-        centre = self._now_s()
-        if not view.start_s <= centre <= view.stop_s:
-            centre = (view.start_s + view.stop_s) / 2
-        span = self._span_of(scale)
-        self._place(centre - span / 2, span)
-
-    def go_to_overview(self) -> None:
-        """Go where the overview was clicked, or show the stretch that was drawn over it."""
-        selection = st.session_state["overview"]["selection"]
-        boxes, points = selection["box"], selection["points"]
-        if boxes:
-            first, last = sorted(float(each) for each in boxes[0]["x"])
-            self._place(first, last - first)
-            st.session_state["scale"] = None
-        elif points:
-            self._centre(float(points[0]["x"]))
-
-    def select_marker(self) -> None:
-        """Choose the beat whose symbol was clicked."""
-        for point in st.session_state["strip"]["selection"]["points"]:
-            beat = marker_beat(point)
-            if beat is not None:
-                st.session_state["selected"] = beat
-
-    def follow(self, moved: dict[str, float]) -> None:
-        """Take over where the strip was dragged to, and its width."""
-        width = round(moved.get("width") or st.session_state["width_px"])
-        if abs(width - st.session_state["width_px"]) > 8:
-            centre = self.view.start_s + self.view.span_s / 2
-            st.session_state["width_px"] = width
-            scale = st.session_state["scale"]
-            span = self.view.span_s if scale is None else self._span_of(scale)
-            self._place(centre - span / 2, span)
-        if "start" in moved:
-            self._place(moved["start"], moved["stop"] - moved["start"])
-
-
-def _show_legend(called: NDArray[np.object_], t: Translator) -> None:
-    theme = choose_theme(st.context.theme.type)
-    present = [name for name in findings.CALLS if (called == name).any()]
+def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
     entries = " &nbsp; ".join(
         f'<span style="white-space:nowrap"><span style="color:{theme.classes[name]}">'
         f"{_GLYPHS[name]} <b>{name}</b></span> {t('call_' + name)}</span>"
@@ -529,7 +360,7 @@ def _show_legend(called: NDArray[np.object_], t: Translator) -> None:
     st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
 
 
-def _show_controls(viewer: _Viewer, t: Translator) -> None:
+def _show_controls(viewer: Viewer, t: Translator) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _button(t, "previous_abnormal", "skip_previous", "p", viewer.step_abnormal, False)
         _button(t, "next_abnormal", "skip_next", "n", viewer.step_abnormal, True)
@@ -595,12 +426,7 @@ def _name_scale(scale: float | str, t: Translator) -> str:
 
 
 def _show_beat_panel(
-    study: Study,
-    model: BeatModel,
-    viewer: _Viewer,
-    called: NDArray[np.object_],
-    threshold: float,
-    t: Translator,
+    reading: Reading, model: BeatModel, viewer: Viewer, theme: Theme, t: Translator
 ) -> None:
     from cnns_spectrograms.app.explanation import explain
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
@@ -608,9 +434,9 @@ def _show_beat_panel(
     if viewer.selected is None:
         st.info(t("choose_beat"))
         return
-    theme = choose_theme(st.context.theme.type)
+    study = reading.study
     beat = study.beats.iloc[viewer.selected]
-    call = str(called[viewer.selected])
+    call = str(reading.called[viewer.selected])
     st.markdown(
         "##### "
         + t(
@@ -625,14 +451,12 @@ def _show_beat_panel(
             f":gray-badge[{_GLYPHS[call]} {call}] **{t('call_' + call)}**"
             + ("  \n" + t("unsure_beat") if call == findings.UNSURE else "")
         )
-        st.plotly_chart(
+        show_figure(
             draw_probabilities(
-                beat[list(findings.PROBABILITIES)].to_numpy(np.float64), threshold, theme, t
+                beat[list(findings.PROBABILITIES)].to_numpy(np.float64), reading.threshold, theme, t
             ),
-            key="probabilities",
-            config=_PLOT | {"staticPlot": True},
-            theme=None,
-            alt=t("probabilities_alt"),
+            "probabilities",
+            t("probabilities_alt"),
         )
         rr = float(beat["rr_s"])
         st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t("first_beat"))
@@ -652,14 +476,14 @@ def _show_beat_panel(
                     format_func=lambda each: (
                         f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}"
                     ),
-                    key=f"target_{viewer.selected}",
+                    key=f"target_{viewer.selected}_{t.language}",
                     width=260,
                 )
         cam = None
         if wanted:
             cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
         image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
-        st.plotly_chart(
+        show_figure(
             draw_beat(
                 seen.window,
                 model.fs,
@@ -669,10 +493,8 @@ def _show_beat_panel(
                 t,
                 cam=cam,
             ),
-            key="beat",
-            config=_PLOT,
-            theme=None,
-            alt=t("beat_alt"),
+            "beat",
+            t("beat_alt"),
         )
         if cam is not None:
             st.caption(t("gradcam_caption") if cam.any() else t("gradcam_empty"))
@@ -699,9 +521,9 @@ def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
     )
 
 
-def _show_runs(study: Study, called: NDArray[np.object_], t: Translator) -> None:
+def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
-    runs = findings.find_runs(study.beats["time_s"], called)
+    runs = findings.find_runs(reading.study.beats["time_s"], reading.called)
     if runs.empty:
         st.write(t("no_runs"))
         return
@@ -726,7 +548,7 @@ def _show_runs(study: Study, called: NDArray[np.object_], t: Translator) -> None
     rows = event["selection"]["rows"]
     if rows and st.session_state.get("run_shown") != rows[0]:
         st.session_state["run_shown"] = rows[0]
-        _Viewer(study, called).look_at(int(shown["first"][rows[0]]))
+        Viewer(reading).look_at(int(shown["first"][rows[0]]))
         st.rerun()
 
 

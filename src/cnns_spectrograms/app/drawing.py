@@ -1,14 +1,16 @@
 """The clinical report's figures, in Plotly: the ECG on paper, the whole recording, one beat.
 
 Positions are seconds from the start of the recording, signals millivolts. Whatever the
-recording's length, a figure holds a bounded number of points.
+recording's length, a figure holds a bounded number of points. Figures are plain dictionaries in
+Plotly's schema: each step through a recording draws three, and objects of plotly.py, which check
+every property, take ten times as long to make. The tests have plotly.py check them.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +21,8 @@ from cnns_spectrograms.app.palette import SYMBOLS, Theme
 from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+Figure = dict[str, Any]
+"""``data``, a list of traces, and ``layout``."""
 
 PX_PER_MM = 96 / 25.4
 """A millimetre as CSS defines it: 96 px to the inch."""
@@ -31,7 +33,9 @@ OVERVIEW_LEFT_PX, OVERVIEW_RIGHT_PX = 46, 6
 """What lies beside the time axis of the overview, px."""
 
 _POINTS_PER_SCREEN = 2400  # two, the least and the greatest, for each pixel of a wide screen
-_MARKERS = 800  # beats that a strip marks one by one
+_DECIMALS = 4  # of times, s: what is written out is sent to the browser
+_MARKERS = 800  # beats that a strip and its margins mark one by one
+_LETTERS = 300  # beats up to which letters have room; each is slow to set
 _BINS = 1200  # of the whole recording, where single beats no longer part
 _TOP_PX, _BOTTOM_PX = 26, 24
 _NICE_STEPS_S = (0.2, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
@@ -135,7 +139,7 @@ def draw_strip(
     reference: pd.DataFrame | None = None,
     selected: int | None = None,
     window_s: float = 2.5,
-) -> go.Figure:
+) -> Figure:
     """Draw a stretch of the recording on ECG paper, its beats by class.
 
     A screen more on either side is drawn with it, to be dragged into view. Squares are those of
@@ -154,68 +158,86 @@ def draw_strip(
         selected: position of the chosen beat, whose window is highlighted.
         window_s: length of that window, s.
     """
-    import plotly.graph_objects as go
-
     begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
-    figure = go.Figure()
     times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
-    figure.add_scatter(
-        x=times,
-        y=values,
-        mode="lines",
-        line={"color": theme.trace, "width": 1.1},
-        hoverinfo="skip",
-        showlegend=False,
-        name="ECG",
-    )
+    times = np.round(times, _DECIMALS)
+    trace = {
+        "type": "scatter",
+        "x": times,
+        "y": values,
+        "mode": "lines",
+        "line": {"color": theme.trace, "width": 1.1},
+        "hoverinfo": "skip",
+        "name": "ECG",
+    }
     at_s = beats["time_s"].to_numpy(np.float64)
-    inside = np.flatnonzero((at_s >= begin) & (at_s <= end))
+    first, last = np.searchsorted(at_s, [begin, end + 1e-9])
+    inside = np.arange(first, last)
+    data = [trace]
     if len(inside) <= _MARKERS:
-        _colour_beats(figure, signal, fs, at_s, called, inside, theme)
-    _mark_beats(figure, at_s, called, _thin(at_s, called, inside, view), range_mv, theme, t)
+        data += _colour_beats(times, values, at_s, called, inside, theme)
+    data += _mark_beats(at_s, called, _thin(at_s, called, inside, view), range_mv, theme, t)
     if reference is not None:
-        _write_reference(figure, reference, fs, (begin, end), range_mv[0], theme, t)
+        data += _write_reference(reference, fs, (begin, end), range_mv[0], theme, t)
+    layout = _lay_paper(view, range_mv, theme)
     if selected is not None:
         peak = float(at_s[selected])
-        figure.add_vrect(
-            peak - window_s / 2,
-            peak + window_s / 2,
-            fillcolor=theme.highlight,
-            line_width=0,
-            layer="below",
-        )
-    _lay_paper(figure, view, range_mv, theme)
-    return figure
+        layout["shapes"] = [_shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
+    return {"data": data, "layout": layout}
+
+
+def _shade(begin: float, end: float, color: str, opacity: float = 1.0) -> dict[str, Any]:
+    """Return a shape below the traces, from one x to another and as high as the axes."""
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "y domain",
+        "x0": begin,
+        "x1": end,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": color,
+        "opacity": opacity,
+        "line": {"width": 0},
+        "layer": "below",
+    }
+
+
+def _upright(x: float, yref: str, color: str, dash: str, width: float) -> dict[str, Any]:
+    """Return a shape, an upright line as high as these axes."""
+    line = {"color": color, "width": width, "dash": dash}
+    where = {"xref": "x", "yref": yref, "x0": x, "x1": x, "y0": 0, "y1": 1}
+    return {"type": "line", **where, "line": line}
 
 
 def _colour_beats(
-    figure: go.Figure,
-    signal: NDArray[np.float32],
-    fs: float,
+    times: NDArray[np.float64],
+    values: NDArray[np.float32],
     at_s: NDArray[np.float64],
     called: NDArray[np.object_],
     inside: NDArray[np.int64],
     theme: Theme,
-) -> None:
-    """Draw the abnormal beats over the trace, in the colour of their class."""
+) -> list[dict[str, Any]]:
+    """Draw the abnormal beats over the trace, which these points are, in their class's colour."""
+    traces = []
     for name in CALLS[1:]:
-        pieces_x: list[NDArray[np.float64]] = []
-        pieces_y: list[NDArray[np.float32]] = []
-        gap = np.array([np.nan])
-        for peak in at_s[inside[called[inside] == name]]:
-            first = max(0, round((peak - _BEAT_BEFORE_S) * fs))
-            last = min(len(signal), round((peak + _BEAT_AFTER_S) * fs))
-            pieces_x += [np.arange(first, last) / fs, gap]
-            pieces_y += [signal[first:last], gap.astype(np.float32)]
-        if pieces_x:
-            figure.add_scatter(
-                x=np.concatenate(pieces_x),
-                y=np.concatenate(pieces_y),
-                mode="lines",
-                line={"color": theme.classes[name], "width": 2},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        peaks = at_s[inside[called[inside] == name]]
+        if not len(peaks):
+            continue
+        next_peak = np.append(peaks, np.inf)[np.searchsorted(peaks, times - _BEAT_AFTER_S)]
+        covered = times >= next_peak - _BEAT_BEFORE_S
+        kept = covered | np.append(False, covered[:-1])  # and a gap after each beat
+        traces.append(
+            {
+                "type": "scatter",
+                "x": times[kept],
+                "y": np.where(covered, values, np.float32(np.nan))[kept],
+                "mode": "lines",
+                "line": {"color": theme.classes[name], "width": 2},
+                "hoverinfo": "skip",
+            }
+        )
+    return traces
 
 
 def _thin(
@@ -233,73 +255,80 @@ def _thin(
 
 
 def _mark_beats(
-    figure: go.Figure,
     at_s: NDArray[np.float64],
     called: NDArray[np.object_],
     shown: NDArray[np.int64],
     range_mv: tuple[float, float],
     theme: Theme,
     t: Translator,
-) -> None:
+) -> list[dict[str, Any]]:
     """Put each beat's symbol along the upper edge, with its letter unless it is normal."""
-    lettered = len(shown) <= _MARKERS
+    lettered = len(shown) <= _LETTERS
+    traces = []
     for name in CALLS:
         here = shown[called[shown] == name]
         if not len(here):
             continue
-        figure.add_scatter(
-            x=at_s[here],
-            y=np.full(len(here), range_mv[1] - 0.12),
-            mode="markers+text" if lettered and name not in ("N", UNSURE) else "markers",
-            marker={
+        color = theme.classes[name]
+        trace = {
+            "type": "scatter",
+            "x": at_s[here],
+            "y": np.full(len(here), range_mv[1] - 0.12),
+            "mode": "markers",
+            "marker": {
                 "symbol": SYMBOLS[name],
                 "size": 6 if name == "N" else 10,
-                "color": theme.classes[name],
-                "line": {"width": 1.5, "color": theme.classes[name]} if name == UNSURE else None,
+                "color": color,
+                "line": {"width": 1.5 if name == UNSURE else 0, "color": color},
             },
-            text=[name] * len(here),
-            textposition="top center",
-            textfont={"color": theme.classes[name], "size": 13},
-            customdata=np.stack([here, here], axis=1),
-            hovertemplate=f"{t('call_' + name)}<br>%{{meta}}<extra></extra>",
-            meta=t("beat_click"),
-            cliponaxis=False,
-            name=name,
-            showlegend=False,
-        )
+            "customdata": here,
+            "hovertemplate": f"{t('call_' + name)}<br>%{{meta}}<extra></extra>",
+            "meta": t("beat_click"),
+            "cliponaxis": False,
+            "name": name,
+        }
+        if lettered and name not in ("N", UNSURE):
+            trace |= {
+                "mode": "markers+text",
+                "text": name,
+                "textposition": "top center",
+                "textfont": {"color": color, "size": 13},
+            }
+        traces.append(trace)
+    return traces
 
 
 def _write_reference(
-    figure: go.Figure,
     reference: pd.DataFrame,
     fs: float,
     limits_s: tuple[float, float],
     low_mv: float,
     theme: Theme,
     t: Translator,
-) -> None:
+) -> list[dict[str, Any]]:
     """Write the reference's classes along the lower edge."""
-    times = reference["sample"].to_numpy(np.float64) / fs
-    inside = (times >= limits_s[0]) & (times <= limits_s[1])
-    if not 0 < inside.sum() <= _MARKERS:
-        return
-    names = [each if isinstance(each, str) else "·" for each in reference["aami_class"][inside]]
-    figure.add_scatter(
-        x=times[inside],
-        y=np.full(len(names), low_mv + 0.12),
-        mode="text",
-        text=names,
-        textfont={
+    first, last = np.searchsorted(reference["sample"], np.array(limits_s) * fs)
+    if not 0 < last - first <= _LETTERS:
+        return []
+    part = reference.iloc[first:last]
+    names = [each if isinstance(each, str) else "·" for each in part["aami_class"]]
+    trace = {
+        "type": "scatter",
+        "x": part["sample"].to_numpy(np.float64) / fs,
+        "y": np.full(len(names), low_mv + 0.12),
+        "mode": "text",
+        "text": names,
+        "textfont": {
             "size": 12,
             "color": [theme.classes.get(name, theme.text) for name in names],
         },
-        hovertemplate=t("reference_beat") + ": %{text}<extra></extra>",
-        name="reference",
-        showlegend=False,
-    )
+        "hovertemplate": t("reference_beat") + ": %{text}<extra></extra>",
+        "name": "reference",
+    }
+    return [trace]
 
 
-def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], theme: Theme) -> None:
+def _lay_paper(view: View, range_mv: tuple[float, float], theme: Theme) -> dict[str, Any]:
     px_per_s = view.width_px / view.span_s
     wide = [step for step in _NICE_STEPS_S if step >= 1 and step * px_per_s >= 70]
     label_s = wide[0] if wide else _NICE_STEPS_S[-1]
@@ -307,9 +336,10 @@ def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], the
     begin, end = max(0.0, view.start_s - view.span_s), view.stop_s + view.span_s
     per_label = round(label_s / grid_s)
     ticks = np.arange(math.ceil(begin / grid_s), math.floor(end / grid_s) + 1)
-    figure.update_layout(
-        height=strip_height_px(range_mv),
-        xaxis={
+    return {
+        **lay_out(theme, strip_height_px(range_mv)),
+        "plot_bgcolor": theme.paper,
+        "xaxis": {
             "range": [view.start_s, view.stop_s],
             "tickvals": ticks * grid_s,
             "ticktext": [
@@ -326,7 +356,7 @@ def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], the
                 "gridcolor": theme.minor_grid,
             },
         },
-        yaxis={
+        "yaxis": {
             "range": list(range_mv),
             "fixedrange": True,
             "dtick": 0.5,
@@ -336,24 +366,32 @@ def _lay_paper(figure: go.Figure, view: View, range_mv: tuple[float, float], the
             "zeroline": False,
             "minor": {"dtick": 0.1, "showgrid": True, "gridcolor": theme.minor_grid},
         },
-        margin={"l": 0, "r": 0, "t": _TOP_PX, "b": _BOTTOM_PX},
-        dragmode="pan",
-        clickmode="event+select",
-        hovermode="closest",
-    )
-    lay_out(figure, theme, strip_height_px(range_mv))
-    figure.update_layout(plot_bgcolor=theme.paper)
+        "margin": {"l": 0, "r": 0, "t": _TOP_PX, "b": _BOTTOM_PX},
+        "dragmode": "pan",
+        "clickmode": "event",
+        "hovermode": "closest",
+    }
 
 
-def lay_out(figure: go.Figure, theme: Theme, height_px: int) -> None:
-    """Give a figure its height, and the page's background and text."""
-    figure.update_layout(
-        height=height_px,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": theme.text, "size": 13},
-        showlegend=False,
-    )
+def lay_out(theme: Theme, height_px: int, legend: bool = False) -> dict[str, Any]:
+    """Return what the layouts of all figures share: height, background, text, legend or none."""
+    return {
+        "height": height_px,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": theme.text, "size": 13},
+        "showlegend": legend,
+    }
+
+
+def _stack(heights: list[float], gap: float) -> list[list[float]]:
+    """Return the domains of axes one below another, from the top: each its share of the height."""
+    free = 1 - gap * (len(heights) - 1)
+    tops = [1 - sum(heights[:row]) / sum(heights) * free - gap * row for row in range(len(heights))]
+    return [
+        [max(0.0, top - height / sum(heights) * free), top]
+        for top, height in zip(tops, heights, strict=True)
+    ]
 
 
 # --------------------------------------------------------------------------------------
@@ -367,7 +405,7 @@ def draw_overview(
     duration_s: float,
     theme: Theme,
     t: Translator,
-) -> go.Figure:
+) -> Figure:
     """Draw the tachogram of the whole recording, and below it a lane of beats for each class.
 
     Args:
@@ -377,100 +415,94 @@ def draw_overview(
         theme: colours.
         t: words.
     """
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.52, 0.48]
-    )
     at_s = beats["time_s"].to_numpy(np.float64)
     rates = 60 / beats["rr_s"].to_numpy(np.float64).clip(0.15, 4.0)
-    _draw_tachogram(figure, at_s, rates, theme, t)
+    data = [_draw_tachogram(at_s, rates, theme, t)]
     names = [name for name in CALLS if name != UNSURE or (called == UNSURE).any()]
     for lane, name in enumerate(names):
         here = at_s[called == name]
         bins = np.unique(np.floor(here / max(duration_s, 1e-9) * _BINS).astype(np.int64))
         some = (bins + 0.5) / _BINS * duration_s if len(here) > _BINS else here
-        figure.add_scatter(
-            x=some,
-            y=np.full(len(some), -lane),
-            mode="markers",
-            marker={
-                "symbol": "line-ns",
-                "size": 11,
-                "line": {"color": theme.classes[name], "width": 1.2},
-            },
-            hovertemplate=t("call_" + name) + "<extra></extra>",
-            name=name,
-            row=2,
-            col=1,
+        data.append(
+            {
+                "type": "scatter",
+                "x": some,
+                "y": np.full(len(some), -lane),
+                "mode": "markers",
+                "marker": {
+                    "symbol": "line-ns",
+                    "size": 11,
+                    "line": {"color": theme.classes[name], "width": 1.2},
+                },
+                "hovertemplate": t("call_" + name) + "<extra></extra>",
+                "name": name,
+                "xaxis": "x2",
+                "yaxis": "y2",
+            }
         )
-    figure.update_yaxes(
-        row=2,
-        col=1,
-        tickmode="array",
-        tickvals=[-lane for lane in range(len(names))],
-        ticktext=[f"<b>{name}</b>" for name in names],
-        range=[0.6 - len(names), 0.6],
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-    )
+    upper, lower = _stack([0.46, 0.54], 0.04)
     wide = [step for step in _NICE_STEPS_S if duration_s / step <= 8]
     ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
-    figure.update_xaxes(
-        range=[0, duration_s],
-        tickmode="array",
-        tickvals=ticks,
-        ticktext=[format_clock(float(tick)) for tick in ticks],
-        gridcolor=theme.faint,
-        zeroline=False,
-        fixedrange=True,
-    )
-    figure.update_xaxes(showticklabels=False, row=1, col=1)
-    lay_out(figure, theme, 190)
-    figure.update_layout(
-        margin={"l": OVERVIEW_LEFT_PX, "r": OVERVIEW_RIGHT_PX, "t": 6, "b": 24},
-        dragmode="select",
-        selectdirection="h",
-        clickmode="event+select",
-        hovermode="closest",
-        hoverdistance=-1,
-    )
-    return figure
+    time_axis = {
+        "range": [0, duration_s],
+        "tickvals": ticks,
+        "ticktext": [format_clock(float(tick)) for tick in ticks],
+        "gridcolor": theme.faint,
+        "zeroline": False,
+        "fixedrange": True,
+    }
+    layout = {
+        **lay_out(theme, 196),
+        "xaxis": {**time_axis, "anchor": "y", "matches": "x2", "showticklabels": False},
+        "xaxis2": {**time_axis, "anchor": "y2"},
+        "yaxis": {
+            "domain": upper,
+            "anchor": "x",
+            "title": {"text": t("per_minute"), "font": {"size": 12}, "standoff": 2},
+            "gridcolor": theme.faint,
+            "zeroline": False,
+            "nticks": 4,
+            "fixedrange": True,
+        },
+        "yaxis2": {
+            "domain": lower,
+            "anchor": "x2",
+            "tickvals": [-lane for lane in range(len(names))],
+            "ticktext": [f"<b>{name}</b>" for name in names],
+            "tickfont": {"size": 11},
+            "range": [0.6 - len(names), 0.6],
+            "showgrid": False,
+            "zeroline": False,
+            "fixedrange": True,
+        },
+        "margin": {"l": OVERVIEW_LEFT_PX, "r": OVERVIEW_RIGHT_PX, "t": 6, "b": 24},
+        "dragmode": "select",
+        "selectdirection": "h",
+        "clickmode": "event+select",
+        "hovermode": "closest",
+        "hoverdistance": -1,
+    }
+    return {"data": data, "layout": layout}
 
 
 def _draw_tachogram(
-    figure: go.Figure,
-    at_s: NDArray[np.float64],
-    rates: NDArray[np.float64],
-    theme: Theme,
-    t: Translator,
-) -> None:
+    at_s: NDArray[np.float64], rates: NDArray[np.float64], theme: Theme, t: Translator
+) -> dict[str, Any]:
     from tsdownsample import MinMaxDownsampler
 
     known = np.flatnonzero(np.isfinite(rates))
     if len(known) > 2 * _BINS:
         # tsdownsample skips no NaN
         known = known[MinMaxDownsampler().downsample(rates[known], n_out=2 * _BINS)]
-    figure.add_scatter(
-        x=at_s[known],
-        y=rates[known],
-        mode="lines",
-        line={"color": theme.trace, "width": 0.8},
-        hovertemplate="%{y:.0f} " + t("per_minute") + "<extra></extra>",
-        name="rate",
-        row=1,
-        col=1,
-    )
-    figure.update_yaxes(
-        row=1,
-        col=1,
-        title={"text": t("per_minute"), "font": {"size": 12}, "standoff": 2},
-        gridcolor=theme.faint,
-        zeroline=False,
-        nticks=4,
-        fixedrange=True,
-    )
+    return {
+        "type": "scatter",
+        "x": at_s[known],
+        "y": rates[known],
+        "mode": "lines",
+        "line": {"color": theme.trace, "width": 0.8},
+        "hovertemplate": "%{y:.0f} " + t("per_minute") + "<extra></extra>",
+        "name": "rate",
+    }
 
 
 # --------------------------------------------------------------------------------------
@@ -487,7 +519,7 @@ def draw_beat(
     t: Translator,
     *,
     cam: NDArray[np.float32] | None = None,
-) -> go.Figure:
+) -> Figure:
     """Draw one beat's window, its spectrogram and, if given, Grad-CAM, on one time axis.
 
     Args:
@@ -500,100 +532,109 @@ def draw_beat(
         t: words.
         cam: Grad-CAM on the same pixels, 0 to 1, (H, W).
     """
-    from plotly.subplots import make_subplots
-
-    rows = 2 if cam is None else 3
-    figure = make_subplots(
-        rows=rows,
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.05,
-        row_heights=[0.36, 0.32, 0.32][:rows],
-    )
     middle_s = len(window) / 2 / fs
-    seconds = np.arange(len(window)) / fs - middle_s
     times, frequencies = axes[0] - middle_s, axes[1]
-    figure.add_scatter(
-        x=seconds,
-        y=window,
-        mode="lines",
-        line={"color": theme.trace, "width": 1.4},
-        hovertemplate="%{y:.2f} mV<extra></extra>",
-        name="ECG",
-        row=1,
-        col=1,
-    )
-    figure.add_heatmap(
-        x=times,
-        y=frequencies,
-        z=image,
-        colorscale="Greys" if theme.trace == "#111111" else "Greys_r",
-        showscale=False,
-        hovertemplate="%{x:.2f} s, %{y:.0f} Hz<extra></extra>",
-        name="spectrogram",
-        row=2,
-        col=1,
-    )
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "x": np.arange(len(window)) / fs - middle_s,
+            "y": window,
+            "mode": "lines",
+            "line": {"color": theme.trace, "width": 1.4},
+            "hovertemplate": "%{y:.2f} mV<extra></extra>",
+            "name": "ECG",
+        },
+        {
+            "type": "heatmap",
+            "x": times,
+            "y": frequencies,
+            "z": image,
+            "colorscale": "Greys",
+            "reversescale": theme.trace == "#111111",  # dark where there is much, on a light page
+            "showscale": False,
+            "hovertemplate": "%{x:.2f} s, %{y:.0f} Hz<extra></extra>",
+            "name": "spectrogram",
+            "xaxis": "x2",
+            "yaxis": "y2",
+        },
+    ]
     if cam is not None:
-        _shade_by_time(figure, window, times, cam, theme)
-        figure.add_heatmap(
-            x=times,
-            y=frequencies,
-            z=cam,
-            zmin=0,
-            zmax=1,
-            colorscale="Cividis",  # perceptually even, made for colour-blind eyes
-            showscale=False,
-            hovertemplate="%{x:.2f} s, %{y:.0f} Hz: %{z:.2f}<extra></extra>",
-            name="gradcam",
-            row=3,
-            col=1,
-        )
-    for row, title in enumerate([t("axis_signal"), t("axis_spectrogram"), t("axis_gradcam")], 1):
-        if row <= rows:
-            figure.update_yaxes(
-                row=row, col=1, title={"text": title, "font": {"size": 12}, "standoff": 4}
-            )
-    for row in range(2, rows + 1):
-        figure.update_yaxes(row=row, col=1, range=[0, float(frequencies.max())])
-    figure.update_xaxes(range=[-middle_s, middle_s], gridcolor=theme.faint, zeroline=False)
-    figure.update_yaxes(gridcolor=theme.faint, zeroline=False, nticks=5, fixedrange=True)
-    figure.update_xaxes(
-        row=rows, col=1, title={"text": t("axis_time"), "font": {"size": 12}, "standoff": 4}
-    )
-    figure.add_vline(0, line={"color": theme.classes["N"], "width": 1, "dash": "dot"})
-    lay_out(figure, theme, 330 if cam is None else 460)
-    figure.update_layout(margin={"l": 52, "r": 8, "t": 8, "b": 44}, dragmode=False)
-    return figure
+        data += [
+            _shade_by_time(window, times, cam),
+            {
+                "type": "heatmap",
+                "x": times,
+                "y": frequencies,
+                "z": cam,
+                "zmin": 0,
+                "zmax": 1,
+                "colorscale": "Cividis",  # perceptually even, made for colour-blind eyes
+                "showscale": False,
+                "hovertemplate": "%{x:.2f} s, %{y:.0f} Hz: %{z:.2f}<extra></extra>",
+                "name": "gradcam",
+                "xaxis": "x3",
+                "yaxis": "y3",
+            },
+        ]
+    titles = [t("axis_signal"), t("axis_spectrogram"), t("axis_gradcam")]
+    heights = [0.36, 0.32, 0.32] if cam is not None else [0.36, 0.32]
+    layout = {
+        **lay_out(theme, 330 if cam is None else 460),
+        "margin": {"l": 52, "r": 8, "t": 8, "b": 44},
+        "dragmode": False,
+        "shapes": [],
+    }
+    for row, domain in enumerate(_stack(heights, 0.05), 1):
+        suffix = "" if row == 1 else str(row)
+        last = row == len(heights)
+        layout[f"xaxis{suffix}"] = {
+            "anchor": f"y{suffix}",
+            "range": [-middle_s, middle_s],
+            "gridcolor": theme.faint,
+            "zeroline": False,
+            "fixedrange": True,
+            "showticklabels": last,
+            "ticks": "",
+            "title": {"text": t("axis_time") if last else "", "font": {"size": 12}, "standoff": 4},
+        }
+        layout[f"yaxis{suffix}"] = {
+            "anchor": f"x{suffix}",
+            "domain": domain,
+            "title": {"text": titles[row - 1], "font": {"size": 12}, "standoff": 4},
+            "gridcolor": theme.faint,
+            "zeroline": False,
+            "nticks": 5,
+            "ticks": "",
+            "fixedrange": True,
+            **({} if row == 1 else {"range": [0, float(frequencies.max())]}),
+        }
+        peak = _upright(0, f"y{suffix} domain", theme.classes["N"], "dot", 1)
+        layout["shapes"].append({**peak, "xref": f"x{suffix}"})
+    return {"data": data, "layout": layout}
 
 
 def _shade_by_time(
-    figure: go.Figure,
-    window: NDArray[np.float32],
-    times: NDArray[np.float64],
-    cam: NDArray[np.float32],
-    theme: Theme,
-) -> None:
+    window: NDArray[np.float32], times: NDArray[np.float64], cam: NDArray[np.float32]
+) -> dict[str, Any]:
     """Lay Grad-CAM, averaged over frequency, behind the signal."""
     weight = cam.mean(axis=0)
     margin = 0.05 * float(np.ptp(window) or 1.0)
-    figure.add_heatmap(
-        x=times,
-        y=[float(window.min()) - margin, float(window.max()) + margin],
-        z=np.stack([weight, weight]),
-        zmin=0,
-        zmax=1,
-        colorscale=[[0, "rgba(230,159,0,0)"], [1, "rgba(230,159,0,0.75)"]],
-        showscale=False,
-        hoverinfo="skip",
-        row=1,
-        col=1,
-    )
+    return {
+        "type": "heatmap",
+        "x": times,
+        "y": [float(window.min()) - margin, float(window.max()) + margin],
+        "z": np.stack([weight, weight]),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "rgba(230,159,0,0)"], [1, "rgba(230,159,0,0.75)"]],
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
 
 
 def draw_probabilities(
     probabilities: NDArray[np.float64], threshold: float, theme: Theme, t: Translator
-) -> go.Figure:
+) -> Figure:
     """Draw the five probabilities of a beat, with the band in which no class is called.
 
     Args:
@@ -602,55 +643,47 @@ def draw_probabilities(
         theme: colours.
         t: words.
     """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    figure.add_bar(
-        x=probabilities,
-        y=list(AAMI_CLASSES),
-        orientation="h",
-        marker={"color": [theme.classes[name] for name in AAMI_CLASSES]},
-        text=[t.percent(float(p), 1) for p in probabilities],
-        textposition="outside",
-        cliponaxis=False,
-        hoverinfo="skip",
-    )
+    bars = {
+        "type": "bar",
+        "x": probabilities,
+        "y": list(AAMI_CLASSES),
+        "orientation": "h",
+        "marker": {"color": [theme.classes[name] for name in AAMI_CLASSES]},
+        "text": [t.percent(float(p), 1) for p in probabilities],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+    }
+    layout = {
+        **lay_out(theme, 220),
+        "yaxis": {"autorange": "reversed", "fixedrange": True, "tickfont": {"size": 15}},
+        "xaxis": {
+            "range": [0, 1.18],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+            "tickformat": ".0%",
+            "gridcolor": theme.faint,
+            "zeroline": False,
+            "fixedrange": True,
+        },
+        "margin": {"l": 24, "r": 8, "t": 24, "b": 24},
+        "dragmode": False,
+        "hovermode": False,
+    }
     if threshold > 0:
-        figure.add_vrect(
-            0,
-            threshold,
-            fillcolor=theme.classes[UNSURE],
-            opacity=0.15,
-            line_width=0,
-            layer="below",
-        )
-        figure.add_vline(threshold, line={"color": theme.classes[UNSURE], "dash": "dash"})
-        figure.add_annotation(
-            x=threshold,
-            y=1,
-            yref="paper",
-            yanchor="bottom",
-            text=t("abstain_band"),
-            showarrow=False,
-            font={"size": 12, "color": theme.text},
-        )
-    figure.update_yaxes(autorange="reversed", fixedrange=True, tickfont={"size": 15})
-    figure.update_xaxes(
-        range=[0, 1.18],
-        tickvals=[0, 0.25, 0.5, 0.75, 1],
-        tickformat=".0%",
-        gridcolor=theme.faint,
-        zeroline=False,
-        fixedrange=True,
-    )
-    lay_out(figure, theme, 220)
-    figure.update_layout(margin={"l": 24, "r": 8, "t": 24, "b": 24}, dragmode=False)
-    return figure
-
-
-def marker_beat(point: dict[str, Any]) -> int | None:
-    """Return the position of the beat whose marker was clicked, or None for another point."""
-    data = point.get("customdata")
-    if isinstance(data, dict):  # Streamlit hands small arrays over as {"0": ..., "1": ...}
-        data = list(data.values())
-    return int(data[0]) if data else None
+        color = theme.classes[UNSURE]
+        layout["shapes"] = [
+            _shade(0, threshold, color, 0.15),
+            _upright(threshold, "y domain", color, "dash", 2),
+        ]
+        layout["annotations"] = [
+            {
+                "x": threshold,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "text": t("abstain_band"),
+                "showarrow": False,
+                "font": {"size": 12, "color": theme.text},
+            }
+        ]
+    return {"data": [bars], "layout": layout}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cnns_spectrograms.app import clinical, technical
-from cnns_spectrograms.app.style import apply_style
+from cnns_spectrograms.app.style import apply_style, follow_theme
 from cnns_spectrograms.app.texts import LANGUAGE_NAMES, LANGUAGES, Translator, choose_language
 
 
@@ -36,6 +36,7 @@ def main() -> None:
         position="top",
     )
     apply_style(t)
+    follow_theme()
     st.segmented_control(
         t("language"),
         LANGUAGES,

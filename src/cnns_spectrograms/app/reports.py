@@ -9,7 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-ENVIRONMENTS: tuple[str, ...] = ("base", "source", "quick", "demo")
+ENVIRONMENTS: tuple[str, ...] = (
+    "base",
+    "mitdb_to_svdb",
+    "source",
+    "source_records",
+    "quick",
+    "demo",
+)
 """Kedro environments that keep reports, the most serious first."""
 
 Interval = tuple[float, float]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from cnns_spectrograms.app.launch import read_settings
@@ -14,6 +16,7 @@ from cnns_spectrograms.app.sources import (
     list_database_samples,
     make_synthetic_samples,
 )
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -28,7 +31,17 @@ def load_model() -> BeatModel:
     """
     from cnns_spectrograms.inference.model import BeatModel
 
-    return BeatModel.load(read_settings().model)
+    model = BeatModel.load(read_settings().model)
+    threading.Thread(target=_warm_up, args=(model,), name="warm-up", daemon=True).start()
+    return model
+
+
+def _warm_up(model: BeatModel) -> None:
+    """Do what the first analysis would wait for, while a recording is being chosen."""
+    from cnns_spectrograms.ecg.detection import detect_r_peaks
+
+    detect_r_peaks(np.sin(np.arange(10 * model.fs) / 20), model.fs)
+    model.predict(np.zeros((1, model.width)), np.ones((1, len(RR_COLUMNS))))
 
 
 @st.cache_resource(show_spinner=False)

@@ -49,8 +49,9 @@ def draw_class_counts(counts: pd.DataFrame, theme: Theme, t: Translator) -> go.F
         )
     figure.update_yaxes(type="log", gridcolor=theme.faint, dtick=1, fixedrange=True)
     figure.update_xaxes(fixedrange=True, tickfont={"size": 15})
-    lay_out(figure, theme, 300)
-    figure.update_layout(margin={"l": 50, "r": 8, "t": 36, "b": 30}, barmode="group")
+    figure.update_layout(
+        **lay_out(theme, 300), margin={"l": 50, "r": 8, "t": 36, "b": 30}, barmode="group"
+    )
     return figure
 
 
@@ -93,10 +94,10 @@ def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> go
                 showarrow=False,
                 font={"size": 12, "color": "#111111" if shares[i][j] > 0.55 else "#FFFFFF"},
             )
-    figure.update_yaxes(autorange="reversed", title=t("axis_true"), fixedrange=True)
-    figure.update_xaxes(title=t("axis_called"), fixedrange=True)
-    lay_out(figure, theme, 380)
-    figure.update_layout(margin={"l": 50, "r": 8, "t": 8, "b": 44})
+    plain = {"fixedrange": True, "showgrid": False, "ticks": ""}
+    figure.update_yaxes(autorange="reversed", title=t("axis_true"), **plain)
+    figure.update_xaxes(title=t("axis_called"), **plain)
+    figure.update_layout(**lay_out(theme, 380), margin={"l": 50, "r": 8, "t": 8, "b": 44})
     return figure
 
 
@@ -151,13 +152,13 @@ def draw_intervals(models: Sequence[ModelReport], theme: Theme, t: Translator) -
         fixedrange=True,
         showgrid=False,
         zeroline=False,
+        automargin=True,
     )
-    figure.update_yaxes(range=[0, 1.02], gridcolor=theme.faint, fixedrange=True, zeroline=False)
-    lay_out(figure, theme, 320)
+    figure.update_yaxes(range=[-0.02, 1.02], gridcolor=theme.faint, fixedrange=True, zeroline=False)
     figure.update_layout(
+        **lay_out(theme, 320, legend=True),
         margin={"l": 40, "r": 8, "t": 36, "b": 30},
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
 
@@ -199,11 +200,10 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
     figure.update_yaxes(
         range=[0, 1.02], title=t("axis_accuracy"), gridcolor=theme.faint, fixedrange=True
     )
-    lay_out(figure, theme, 340)
     figure.update_layout(
+        **lay_out(theme, 340, legend=True),
         margin={"l": 50, "r": 8, "t": 30, "b": 44},
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.14, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
 
@@ -243,11 +243,10 @@ def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Transla
     figure.update_yaxes(
         range=[0, 1.02], title=t("macro_f1"), gridcolor=theme.faint, fixedrange=True
     )
-    lay_out(figure, theme, 340)
     figure.update_layout(
+        **lay_out(theme, 340, legend=True),
         margin={"l": 50, "r": 8, "t": 46, "b": 44},
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.2, "x": 0, "font": {"size": 11}},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
     )
     return figure
 

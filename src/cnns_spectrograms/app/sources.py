@@ -5,6 +5,7 @@ An upload lies on the disk only while it is read: in a folder of its own, which 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -83,4 +84,7 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
         by_name[each.name] = each
     with tempfile.TemporaryDirectory(prefix="ecg-upload-") as folder:
         limits = UnpackLimits(max_bytes=MAX_BYTES, max_files=MAX_FILES)
-        yield unpack_recording(by_name, Path(folder), limits)
+        try:
+            yield unpack_recording(by_name, Path(folder), limits)
+        except RecordError as error:  # names a file as its owner does, not where it lay here
+            raise RecordError(str(error).replace(f"{folder}{os.sep}", "")) from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app.texts import LANGUAGES
 from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.fan_out import one_torch_thread
 
 if TYPE_CHECKING:
     from cnns_spectrograms.ecg.recordings import Recording
@@ -73,6 +74,7 @@ class Study:
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
         typical_beat: see `ecg.windows.make_typical_beat`, float32 mV, where the model looks at it.
+        rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
     """
 
@@ -85,6 +87,7 @@ class Study:
     reference: pd.DataFrame | None
     at_reference: bool
     typical_beat: NDArray[np.float32] | None
+    rr_features: NDArray[np.float32] | None
     synthetic: bool
 
     @property
@@ -146,6 +149,7 @@ def conduct(
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
+    from cnns_spectrograms.ecg.rhythm import make_rr_features, measure_rr_intervals
     from cnns_spectrograms.inference.analysis import analyse, find_typical_beat
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
@@ -158,9 +162,13 @@ def conduct(
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
     signal = prepare_signal(recording, lead, model.fs).signal
     n_typical = model.spectrogram.typical_beat_length(model.fs)
+    peaks_at_rate = _at_rate(analysis.beats, model.fs)
+    rhythm = None
+    if model.rr_intervals:
+        rhythm = make_rr_features(measure_rr_intervals(peaks_at_rate, model.fs))
     typical = None
     if n_typical and len(analysis.beats):
-        typical = find_typical_beat(signal, _at_rate(analysis.beats, model.fs), n_typical)
+        typical = find_typical_beat(signal, peaks_at_rate, n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -178,6 +186,7 @@ def conduct(
         reference=reference,
         at_reference=peaks is not None,
         typical_beat=typical,
+        rr_features=rhythm,
         synthetic=synthetic,
     )
 
@@ -196,15 +205,14 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
         model: that analysed it.
         beat: position of the beat.
     """
-    from cnns_spectrograms.ecg.rhythm import make_rr_features, measure_rr_intervals
     from cnns_spectrograms.ecg.windows import WindowReader
 
-    peaks = _at_rate(study.beats, model.fs)
+    peak = round(float(study.beats["time_s"].iloc[beat]) * model.fs)
     row = pd.DataFrame(
         {
             "db": ["own"],
             "record_id": ["recording"],
-            "start": [peaks[beat] - model.n_samples // 2],
+            "start": [peak - model.n_samples // 2],
             "n_samples": [model.n_samples],
             "synthetic": [False],
         }
@@ -212,12 +220,10 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
     typical = {} if study.typical_beat is None else {"own/recording": study.typical_beat}
     read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
     wide = read(row)
-    image = model.draw(wide)[0].permute(1, 2, 0).numpy()
-    rr_features = None
-    if model.rr_intervals:
-        rr_features = make_rr_features(measure_rr_intervals(peaks, model.fs))[beat]
+    with one_torch_thread():
+        image = model.draw(wide)[0].permute(1, 2, 0).numpy()
     return BeatInput(
         window=wide[0, : model.n_samples],
         image=image[..., 0] if image.shape[-1] == 1 else image,
-        rr_features=rr_features,
+        rr_features=None if study.rr_features is None else study.rr_features[beat],
     )

@@ -1,4 +1,4 @@
-"""Small changes to Streamlit's own look, and its uploader's words in the app's language."""
+"""Small changes to Streamlit's look and words, and figures that follow its theme."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from cnns_spectrograms.app.texts import Translator
 _CSS = """
 <style>
 .stMainBlockContainer {{ padding: 3.6rem 2rem 2rem 2rem; }}
+.st-key-theme_watch {{ position: absolute; }}
 .st-key-language {{ position: fixed; top: 0.55rem; right: 1rem; z-index: 999991; width: auto; }}
-h1 {{ font-size: 1.6rem !important; padding: 0 !important; }}
-h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.2rem 0 !important; }}
-h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 !important; }}
-h5 {{ padding: 0.3rem 0 0.4rem 0 !important; }}
+.stMainBlockContainer .stVerticalBlock {{ gap: 0.75rem; }}
+h1 {{ font-size: 1.6rem !important; padding: 0 0 0.3rem 0 !important; }}
+h2 {{ font-size: 1.3rem !important; padding: 0.8rem 0 0.5rem 0 !important; }}
+h3 {{ font-size: 1.1rem !important; padding: 0.3rem 0 0.6rem 0 !important; }}
+h5 {{ padding: 0.3rem 0 0.6rem 0 !important; }}
 [data-testid="stMetricValue"] {{ font-size: 1.35rem; }}
 [data-testid="stFileUploaderDropzone"] button p,
 [data-testid="stFileUploaderDropzone"] button > div > span,
@@ -29,6 +31,12 @@ h5 {{ padding: 0.3rem 0 0.4rem 0 !important; }}
 [data-testid="stFileUploaderDropzoneInstructions"] span:first-of-type::after {{
   content: {drop}; font-size: 0.9rem;
 }}
+.stFileChip [role="alert"], [data-testid="stTooltipErrorContent"],
+[data-testid="stElementToolbar"], [data-testid="stDataFrameColumnMenu"],
+[data-testid="InputInstructions"], [data-testid="stHeaderActionElements"] {{
+  display: none !important;
+}}
+.stFileChip[aria-invalid="true"]::after {{ content: {refused}; font-size: 0.9rem; }}
 @media (max-width: 640px) {{
   .stMainBlockContainer {{ padding-left: 0.7rem; padding-right: 0.7rem; }}
   h1 {{ font-size: 1.3rem !important; }}
@@ -42,6 +50,36 @@ def apply_style(t: Translator) -> None:
     st.html(
         _CSS.format(
             browse=json.dumps(t("upload_browse"), ensure_ascii=False),
+            refused=json.dumps(t("upload_refused", limit=MAX_UPLOAD_MB), ensure_ascii=False),
             drop=json.dumps(t("upload_drop", limit=MAX_UPLOAD_MB), ensure_ascii=False),
         )
+    )
+
+
+# Streamlit calls this anew when the theme changes.
+_WATCH_JS = """
+export default function ({ data, parentElement, setTriggerValue }) {
+  const probe = document.createElement('div');
+  probe.style.backgroundColor = 'var(--st-background-color)';
+  parentElement.appendChild(probe);
+  const parts = getComputedStyle(probe).backgroundColor.match(/[\\d.]+/g).slice(0, 3);
+  probe.remove();
+  const kind = parts.reduce((sum, part) => sum + Number(part), 0) < 3 * 128 ? 'dark' : 'light';
+  if (kind === data.kind || kind === parentElement.told) return;
+  parentElement.told = kind;
+  setTriggerValue('changed', kind);
+}
+"""
+
+_watch = st.components.v2.component(
+    "cnns_spectrograms_theme_watch", js=_WATCH_JS, isolate_styles=False
+)
+
+
+def follow_theme() -> None:
+    """Run the page again when its theme becomes light or dark, so that figures do too."""
+    _watch(
+        key="theme_watch",
+        data={"kind": st.context.theme.type},
+        on_changed_change=lambda: None,
     )

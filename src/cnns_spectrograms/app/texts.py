@@ -95,6 +95,10 @@ TEXTS: dict[str, Text] = {
         "At most {limit} MB a file. A ZIP holds one recording.",
         "Como máximo {limit} MB por archivo. Un ZIP contiene un registro.",
     ),
+    "upload_refused": Text(
+        "Not accepted: only WFDB, EDF or CSV files of up to {limit} MB are.",
+        "No se admite: solo archivos WFDB, EDF o CSV de hasta {limit} MB.",
+    ),
     "upload_browse": Text("Choose files", "Elegir archivos"),
     "upload_drop": Text(
         "or drop them here. At most {limit} MB each: ZIP, HEA + DAT (+ ATR), EDF, CSV",
@@ -170,7 +174,7 @@ TEXTS: dict[str, Text] = {
     ),
     "beats": Text("Beats", "Latidos"),
     "heart_rate": Text("Median heart rate", "Frecuencia cardíaca mediana"),
-    "per_minute": Text("1/min", "lpm"),
+    "per_minute": Text("bpm", "lpm"),
     "burden_of": Text("Burden {name}", "Carga {name}"),
     "unsure": Text("Not called", "Sin clase"),
     # The viewer
@@ -264,7 +268,7 @@ TEXTS: dict[str, Text] = {
         "verla.",
     ),
     "start": Text("Start", "Inicio"),
-    "rate": Text("Rate, 1/min", "Frecuencia, lpm"),
+    "rate": Text("Rate, bpm", "Frecuencia, lpm"),
     "downloads": Text("Downloads", "Descargas"),
     "download_annotations": Text("Annotations (WFDB)", "Anotaciones (WFDB)"),
     "download_csv": Text("Beats (CSV)", "Latidos (CSV)"),
@@ -285,7 +289,11 @@ TEXTS: dict[str, Text] = {
     # The technical report
     "environment": Text("Run", "Ejecución"),
     "environment_base": Text("full protocol", "protocolo completo"),
-    "environment_source": Text("records of the earlier system", "registros del sistema anterior"),
+    "environment_mitdb_to_svdb": Text("mitdb to svdb", "de mitdb a svdb"),
+    "environment_source": Text("the earlier system's recipe", "receta del sistema anterior"),
+    "environment_source_records": Text(
+        "records of the earlier system", "registros del sistema anterior"
+    ),
     "environment_quick": Text("quick run", "ejecución rápida"),
     "environment_demo": Text("simulated recordings", "registros simulados"),
     "synthetic_run": Text(
@@ -358,8 +366,8 @@ TEXTS: dict[str, Text] = {
     "method": Text(
         "1. **Signal**: one lead, MLII where a record has it, resampled to 360 Hz with a polyphase "
         "filter.\n"
-        "2. **Beats**: in training the reference's R peaks; in a new recording those of a detector "
-        "after Pan and Tompkins (1985).\n"
+        "2. **Beats**: in training the reference's R peaks; in a new recording those that a "
+        "detector finds.\n"
         "3. **Window**: 2.5 s around each R peak, reflected at the recording's ends.\n"
         "4. **Spectrogram**: logarithm of the magnitude of the short-time Fourier transform, "
         "clipped to its percentiles 1 and 99 and scaled to an image.\n"
@@ -369,8 +377,8 @@ TEXTS: dict[str, Text] = {
         "Intervals are 95 % percentile bootstraps over patients, never over beats.",
         "1. **Señal**: una derivación, MLII cuando el registro la tiene, remuestreada a 360 Hz con "
         "un filtro polifásico.\n"
-        "2. **Latidos**: al entrenar, los picos R de la referencia; en un registro nuevo, los de "
-        "un detector según Pan y Tompkins (1985).\n"
+        "2. **Latidos**: al entrenar, los picos R de la referencia; en un registro nuevo, los que "
+        "encuentra un detector.\n"
         "3. **Ventana**: 2,5 s alrededor de cada pico R, reflejada en los extremos del registro.\n"
         "4. **Espectrograma**: logaritmo de la magnitud de la transformada de Fourier de tiempo "
         "corto, recortado a sus percentiles 1 y 99 y escalado a una imagen.\n"
