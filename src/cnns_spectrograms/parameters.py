@@ -137,8 +137,8 @@ class ViewParameters(Parameters):
     """A further channel of an image: another stretch of signal, at another resolution."""
 
     of: Literal["beat", "typical_beat", "difference"] = Field(
-        description="the signal around the beat, the median of all beats of its record, or the "
-        "first less the second"
+        description="the signal around the beat, the typical beat of its record "
+        "(`ecg.windows.make_typical_beat`), or the first less the second"
     )
     window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
     nperseg: int = Field(ge=8, description="STFT segment, samples")

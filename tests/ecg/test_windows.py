@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.records import read_record
-from cnns_spectrograms.ecg.windows import cut_windows, make_beat_windows, make_sliding_windows
+from cnns_spectrograms.ecg.windows import (
+    cut_windows,
+    make_beat_windows,
+    make_sliding_windows,
+    make_typical_beat,
+    select_typical,
+)
 from cnns_spectrograms.parameters import WindowParameters
 
 COLUMNS = [
@@ -302,3 +308,29 @@ def test_real_record(physionet: Path) -> None:
     ]
     assert any(calm)
     assert set(sliding["aami_class"][:200][calm]) == {"N"}
+
+
+def test_a_typical_beat_has_no_premature_ones_even_where_they_are_the_rule() -> None:
+    # Of ten beats seven come early and look otherwise.
+    steps = np.tile([600, 600, 600, *[300] * 7], 12)
+    peaks = np.cumsum([500, *steps])
+    late = np.concatenate([[True], steps == 600])
+    signal = np.zeros(peaks[-1] + 500, np.float32)
+    for peak, is_late in zip(peaks, late, strict=True):
+        signal[peak - 20 : peak + 20] += np.hanning(40) * (1 if is_late else -2)
+    assert late.mean() < 0.35
+    chosen = select_typical(peaks)
+    assert set(chosen) <= set(peaks[late])
+    assert len(chosen) >= len(peaks) // 4
+    typical = make_typical_beat(signal, peaks, 40)
+    np.testing.assert_allclose(typical, np.hanning(40), atol=1e-6)
+    np.testing.assert_array_equal(select_typical(peaks[:7]), peaks[:7])  # too few to choose from
+    assert select_typical([]).size == 0
+
+
+def test_typical_beats_of_real_records_are_normal(physionet: Path) -> None:
+    # In 208 every second beat is ventricular or a fusion, in 232 three of four are atrial.
+    for record_id, at_least in (("208", 0.98), ("232", 0.85), ("119", 0.99)):
+        beats = read_record(physionet / "mitdb", "mitdb", record_id, fs=360).beats
+        chosen = beats[beats["sample"].isin(select_typical(beats["sample"]))]
+        assert (chosen["aami_class"] == "N").mean() > at_least, record_id

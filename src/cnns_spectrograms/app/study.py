@@ -73,7 +73,7 @@ class Study:
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
-        typical_beat: median of all beats, float32 mV, where the model looks at it.
+        typical_beat: see `ecg.windows.make_typical_beat`, float32 mV, where the model looks at it.
         rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
     """

@@ -196,20 +196,37 @@ def cut_windows(
 def make_typical_beat(
     signal: NDArray[np.floating], samples: ArrayLike, n_samples: int
 ) -> NDArray[np.float32]:
-    """Return a record's typical beat: the median, sample by sample, of the windows of its beats.
+    """Return a record's typical beat: the median, sample by sample, of windows of its beats.
 
-    Which beats are normal need not be known, since most are: a median passes over the others.
+    Of the beats that `select_typical` takes. Which of them are normal need not be known, since most
+    are: a median passes over the others.
 
     Args:
         signal: the whole record, (n,), mV.
-        samples: R peaks, (n_beats,), one or more.
+        samples: R peaks, ascending, (n_beats,), one or more.
         n_samples: length of the window, samples, its R peak at index ``n_samples // 2``.
 
     Returns:
         float32 (n_samples,), mV.
     """
-    starts = np.asarray(samples, dtype=np.int64) - n_samples // 2
+    starts = select_typical(samples) - n_samples // 2
     return np.asarray(np.median(cut_windows(signal, starts, n_samples), axis=0), dtype=np.float32)
+
+
+def select_typical(samples: ArrayLike) -> NDArray[np.int64]:
+    """Return the quarter of a record's beats that the longest RR intervals precede.
+
+    A premature beat is not among them, even where premature beats are the rule. All beats where
+    there are fewer than eight.
+
+    Args:
+        samples: R peaks, ascending, (n_beats,).
+    """
+    peaks = np.asarray(samples, dtype=np.int64)
+    if len(peaks) < 8:
+        return peaks
+    before = np.diff(peaks)
+    return peaks[1:][before >= np.quantile(before, 0.75)]
 
 
 class WindowReader:

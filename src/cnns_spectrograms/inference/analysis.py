@@ -185,8 +185,9 @@ def find_typical_beat(
         samples: R peaks, (n_beats,), one or more.
         n_samples: length of the window, samples.
     """
-    from cnns_spectrograms.ecg.windows import cut_windows
+    from cnns_spectrograms.ecg.windows import cut_windows, select_typical
 
+    samples = select_typical(samples)
     width = max(1, min(n_samples, _TYPICAL_COLUMNS // max(1, len(samples))))
     starts = samples - n_samples // 2
     parts = [

@@ -41,7 +41,7 @@ def predict_signals(
         model: A network and its description.
         windows: Rows of the `windows` table.
         signals: "db/record_id" -> `(n_samples,)` float32, mV, at the network's sampling rate.
-        beats: The `beats` table: a record's typical beat is the median of all of them.
+        beats: The `beats` table: a record's typical beat is of all its beats.
         training: How images are predicted.
 
     Returns:
