@@ -55,7 +55,9 @@ function create(parent) {
 function listen(chart) {
   chart.div.on('plotly_relayout', (change) => {
     const range = change['xaxis.range'] ?? [change['xaxis.range[0]'], change['xaxis.range[1]']];
-    if (typeof range[0] === 'number' && typeof range[1] === 'number') chart.move(...range);
+    if (typeof range[0] !== 'number' || typeof range[1] !== 'number') return;
+    clearTimeout(chart.waits); // of a figure of where it stood before
+    chart.move(...range);
   });
   chart.div.on('plotly_click', (event) => {
     const chosen = event.points.find((point) => Number.isInteger(point.customdata));
@@ -73,11 +75,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   chart.div.setAttribute('aria-label', given.alt);
   chart.div.style.height = `${figure.layout.height}px`;
   const draw = () => {
-    if (!window.Plotly) { // not loaded yet
+    if (!window.Plotly || chart.div._dragging) { // not loaded yet, or held by the mouse
       chart.waits = setTimeout(draw, 50);
       return;
     }
-    if (chart.div._dragging) return; // what is under the mouse will be reported, and drawn then
     window.Plotly.react(chart.div, figure.data, figure.layout, given.config);
     if (!chart.drawn) {
       chart.drawn = true;
