@@ -371,8 +371,9 @@ TEXTS: dict[str, Text] = {
         "3. **Window**: 2.5 s around each R peak, reflected at the recording's ends.\n"
         "4. **Spectrogram**: logarithm of the magnitude of the short-time Fourier transform, "
         "clipped to its percentiles 1 and 99 and scaled to an image.\n"
-        "5. **Network**: a convolutional network, with cross-entropy or a class-balanced focal loss; "
-        "rare classes are drawn more often, and class F has synthetic examples (SMOTE) in train alone.\n"
+        "5. **Network**: a convolutional network, with cross-entropy or a class-balanced focal "
+        "loss; rare classes are drawn more often, and class F has synthetic examples (SMOTE) in "
+        "train alone.\n"
         "6. **Explanation**: Grad-CAM (Selvaraju et al. 2017).\n\n"
         "Intervals are 95 % percentile bootstraps over patients, never over beats.",
         "1. **Señal**: una derivación, MLII cuando el registro la tiene, remuestreada a 360 Hz con "
@@ -383,7 +384,8 @@ TEXTS: dict[str, Text] = {
         "4. **Espectrograma**: logaritmo de la magnitud de la transformada de Fourier de tiempo "
         "corto, recortado a sus percentiles 1 y 99 y escalado a una imagen.\n"
         "5. **Red**: una red convolucional, con entropía cruzada o pérdida focal equilibrada por "
-        "clase; las clases raras se muestrean más, y la clase F tiene ejemplos sintéticos (SMOTE) solo en train.\n"
+        "clase; las clases raras se muestrean más, y la clase F tiene ejemplos sintéticos (SMOTE) "
+        "solo en train.\n"
         "6. **Explicación**: Grad-CAM (Selvaraju et al. 2017).\n\n"
         "Los intervalos son bootstraps percentiles al 95 % sobre pacientes, nunca sobre latidos.",
     ),
