@@ -88,13 +88,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"spectrogram.extra_views": VIEWS},
     ),
     "beat_views": Experiment(
-        "channels: 2.5 s, the beat in 1.25 s, the record's typical beat likewise; all fine in time "
-        "(the recipe of `base`)",
+        "channels: 2.5 s, the beat in 1.25 s, the record's typical beat likewise; all fine in time",
         "cross_entropy",
         {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
     ),
     "difference": Experiment(
-        "the third channel: the beat less the record's typical beat",
+        "the third channel: the beat less the record's typical beat (the recipe of `base`)",
         "beat_views",
         {"spectrogram.extra_views": DIFFERENCE_VIEWS},
     ),
@@ -108,23 +107,23 @@ EXPERIMENTS: dict[str, Experiment] = {
         "cross_entropy",
         {"spectrogram.noverlap": 120},
     ),
-    "no_smote": Experiment("without SMOTE", "beat_views", {"balancing.smote_factor": 1.0}),
+    "no_smote": Experiment("without SMOTE", "difference", {"balancing.smote_factor": 1.0}),
     "balanced_softmax": Experiment(
-        "balanced softmax", "beat_views", {"training.logit_adjustment": 1.0}
+        "balanced softmax", "difference", {"training.logit_adjustment": 1.0}
     ),
     "record_balance": Experiment(
-        "records of a class drawn more evenly", "beat_views", {"balancing.record_balance": 0.5}
+        "records of a class drawn more evenly", "difference", {"balancing.record_balance": 0.5}
     ),
     "masks": Experiment(
         "SpecAugment masks, up to 0.15 of the image",
-        "beat_views",
+        "difference",
         {
             "training.augmentation.time_mask": 0.15,
             "training.augmentation.frequency_mask": 0.15,
         },
     ),
     "mixup": Experiment(
-        "mixup, alpha 0.3", "beat_views", {"training.augmentation.mixup_alpha": 0.3}
+        "mixup, alpha 0.3", "difference", {"training.augmentation.mixup_alpha": 0.3}
     ),
     "masks_mixup_balance": Experiment(
         "masks, mixup and record balance together",
@@ -138,13 +137,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "boost_3": Experiment(
         "minority beats drawn 3 times as often, not 6",
-        "beat_views",
+        "difference",
         {"balancing.minority_boost": 3.0},
     ),
     "no_smoothing": Experiment(
-        "without label smoothing", "beat_views", {"training.label_smoothing": 0.0}
+        "without label smoothing", "difference", {"training.label_smoothing": 0.0}
     ),
-    "no_ema": Experiment("without averaged weights", "beat_views", {"training.ema_decay": 0.0}),
+    "no_ema": Experiment("without averaged weights", "difference", {"training.ema_decay": 0.0}),
 }
 
 

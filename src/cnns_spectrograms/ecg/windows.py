@@ -221,6 +221,9 @@ def select_typical(samples: ArrayLike) -> NDArray[np.int64]:
 
     Args:
         samples: R peaks, ascending, (n_beats,).
+
+    Returns:
+        int64 (n,), R peaks, ascending; more than a quarter where intervals are equal.
     """
     peaks = np.asarray(samples, dtype=np.int64)
     if len(peaks) < 8:
