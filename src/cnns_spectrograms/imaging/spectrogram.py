@@ -30,8 +30,8 @@ _FLAT_SPREAD = 1e-9
 # Grey levels. Ties (x.5, give or take rounding error) go up, on every device.
 _TIE = 1e-6
 
-# Windows whose small spectrograms are computed at once, and images that are resized at once
-# (a temporary of 6 MB at 224 px, near the CPU's cache).
+# Windows whose small spectrograms are computed at once; and images that a CPU resizes at once
+# (a temporary of 6 MB at 224 px, near its cache; on a GPU each chunk would only cost launches).
 _BLOCK = 256
 _CHUNK = 16
 
@@ -80,7 +80,8 @@ def compute_spectrograms(
         (len(windows_NS), size, size, len(views)), dtype=torch.uint8, device=windows_NS.device
     )
     # Memory that is taken once: a fresh temporary of this size costs more than its arithmetic.
-    buffer = torch.empty((_CHUNK * size, size), dtype=torch.float64, device=windows_NS.device)
+    chunk = _CHUNK if windows_NS.device.type == "cpu" else _BLOCK
+    buffer = torch.empty((chunk, size, size), dtype=torch.float64, device=windows_NS.device)
     with torch.no_grad():
         for start in range(0, len(windows_NS), _BLOCK):
             block_NS = windows_NS[start : start + _BLOCK].double()
@@ -207,11 +208,13 @@ def _resize_into(out_NHW: torch.Tensor, grey_NBF: torch.Tensor, buffer: torch.Te
     size = out_NHW.shape[1]
     rows_HB = _resize_weights(grey_NBF.shape[1], size, grey_NBF.device)
     columns_FW = _resize_weights(grey_NBF.shape[2], size, grey_NBF.device).T.contiguous()
-    for start in range(0, len(grey_NBF), _CHUNK):
-        tall = (rows_HB @ grey_NBF[start : start + _CHUNK]).flatten(0, 1)
-        pixels = torch.mm(tall, columns_FW, out=buffer[: len(tall)])
+    chunk = len(buffer)
+    for start in range(0, len(grey_NBF), chunk):
+        tall = rows_HB @ grey_NBF[start : start + chunk]
+        pixels = buffer[: len(tall)]
+        torch.mm(tall.flatten(0, 1), columns_FW, out=pixels.view(-1, size))
         # Truncates, as it turns into whole numbers.
-        out_NHW[start : start + _CHUNK].copy_(pixels.view(-1, size, size))
+        out_NHW[start : start + chunk].copy_(pixels)
 
 
 def _resize_weights(n_source: int, n_target: int, device: torch.device) -> torch.Tensor:
