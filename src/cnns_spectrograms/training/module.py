@@ -79,10 +79,11 @@ class BeatClassifierModule(LightningModule):
         """Whether the batch just trained was left out."""
         self.bad_in_row = 0
         self._batch_loss = torch.zeros(())
-        self._loss_sum, self._n_good, self._n_bad = 0.0, 0, 0
+        self._loss_sum = torch.zeros((), dtype=torch.float64)
+        self._n_good, self._n_bad = 0, 0
         self._learning_rate = params.learning_rate
         self._val_row: dict[str, float] = {}
-        self._buffers_kept: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._buffers_kept: list[tuple[list[Tensor], list[Tensor]]] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and the cosine schedule counted in batches."""
@@ -106,15 +107,21 @@ class BeatClassifierModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Make room for a copy of the network's buffers."""
-        buffers = list(self.network.buffers())
-        self._buffers_kept = (buffers, [each.detach().clone() for each in buffers])
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}  # those of one dtype are copied at once
+        for buffer in self.network.buffers():
+            by_dtype.setdefault(buffer.dtype, []).append(buffer)
+        self._buffers_kept = [
+            (buffers, [each.detach().clone() for each in buffers]) for buffers in by_dtype.values()
+        ]
 
     def on_train_epoch_start(self) -> None:
         """Fix the random numbers of dropout and augmentation for this epoch."""
         # A function of the epoch: a resumed run goes on as the uninterrupted one. Every rank
         # has its own rows, so also its own numbers.
         torch.manual_seed(epoch_seed(self.params.seed, self.current_epoch, self.global_rank))
-        self._loss_sum, self._n_good, self._n_bad = 0.0, 0, 0
+        # On the device: a step need not wait until its loss is known.
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._n_good, self._n_bad = 0, 0
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def prepare_images(self, images: Tensor) -> Tensor:
@@ -132,8 +139,8 @@ class BeatClassifierModule(LightningModule):
         images, labels, *rr = batch
         images = self.prepare_images(images)
         with torch.no_grad():
-            for source, copy in zip(*self._buffers_kept, strict=True):
-                copy.copy_(source)
+            for buffers, copies in self._buffers_kept:
+                torch._foreach_copy_(copies, buffers)
         if self.params.augmentation.mixup_alpha > 0:
             alpha = self.params.augmentation.mixup_alpha
             images, rr, partner, share = mix_up(images, rr, alpha)
@@ -170,12 +177,12 @@ class BeatClassifierModule(LightningModule):
         if not self.skipped_step:
             self.bad_in_row = 0
             self._n_good += 1
-            self._loss_sum += float(self._batch_loss)
+            self._loss_sum += self._batch_loss
             return
         optimizer.zero_grad(set_to_none=True)  # the step that follows finds nothing to do
         with torch.no_grad():
-            for source, copy in zip(*self._buffers_kept, strict=True):
-                source.copy_(copy)
+            for buffers, copies in self._buffers_kept:
+                torch._foreach_copy_(buffers, copies)
         if not self._is_scale_search():
             self._count_bad_batch()
 
@@ -232,7 +239,7 @@ class BeatClassifierModule(LightningModule):
 
         ``train_loss`` is the mean over good batches, ``learning_rate`` that of the first batch.
         """
-        mean = torch.tensor(self._loss_sum / self._n_good if self._n_good else math.nan)
+        mean = (self._loss_sum / (self._n_good or math.nan)).float()
         train_loss = self.trainer.strategy.reduce(mean.to(self.device), reduce_op="mean")
         return {
             "epoch": self.current_epoch,

@@ -524,8 +524,9 @@ class _EmaWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(kept: list[Tensor], new: list[Tensor], n_averaged: Tensor | int) -> None:
-            n = float(n_averaged)
+        def average(kept: list[Tensor], new: list[Tensor], _: Tensor | int) -> None:
+            assert self._average_model is not None
+            n = float(self._average_model.n_averaged)
             weight = 1 - min(decay, (1 + n) / (10 + n))
             if kept[0].is_floating_point():
                 # A lerp, not two products: what never changes (a network's input statistics)
@@ -535,6 +536,14 @@ class _EmaWeights(WeightAveraging):
                 torch._foreach_copy_(kept, new)
 
         super().__init__(use_buffers=True, multi_avg_fn=torch.no_grad()(average))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning would leave the average on the CPU, where the module still is at this point, and
+        # every step of a GPU would wait for all weights to be copied there.
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:  # a count that is asked for at every step
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
