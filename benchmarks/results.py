@@ -2,10 +2,12 @@
 
     python benchmarks/results.py                            # every protocol and model that has run
     python benchmarks/results.py --resamples 200            # coarser intervals, sooner
+    python benchmarks/results.py --data data data_1 data_2  # and the spread over trainings
 
 Nothing is trained. For each model: scores of the most probable class, and at the operating point
 whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
-95 % intervals over patients. The last line is one JSON object.
+95 % intervals over patients. Further data folders hold other trainings of the same recipe (another
+seed); of these, mean, lowest and highest score are told. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -63,29 +65,50 @@ def tell(value: dict[str, Any] | None) -> str:
     return f"{value['estimate']:.3f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
+def tell_spread(values: list[float]) -> str:
+    """Return the mean of several trainings' scores, the lowest and the highest."""
+    return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
 def main() -> None:
     """Print a table for each protocol that has run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--data", type=Path, nargs="+", default=[ROOT / "data"])
     parser.add_argument("--resamples", type=int, default=2000)
     args = parser.parse_args()
     result: dict[str, Any] = {}
     for title, (folder, part) in TABLES.items():
-        files = sorted((args.data / folder / "07_model_output").glob("*/predictions.parquet"))
+        files = sorted((args.data[0] / folder / "07_model_output").glob("*/predictions.parquet"))
         if not files:
             print(f"\n{title}: has not been run")
             continue
         names = [name for name in AAMI_CLASSES if part is None or name in (part.classes or ())]
         columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in names)]
-        print(f"\n{title}\n")
-        print("| model | beats called by | macro F1 | accuracy | " + " | ".join(names) + " |")
-        print("| --- | --- | " + " | ".join(["---"] * len(columns)) + " |")
+        head = "| model | beats called by | macro F1 | accuracy | " + " | ".join(names) + " |\n"
+        head += "| --- | --- | " + " | ".join(["---"] * len(columns)) + " |"
+        print(f"\n{title}\n\n{head}")
+        spread = []
         for file in files:
-            for row in score(pd.read_parquet(file), part, args.resamples):
+            others = [each / file.relative_to(args.data[0]) for each in args.data[1:]]
+            trainings = [
+                score(pd.read_parquet(each), part, args.resamples)
+                for each in (file, *others)
+                if each.exists()
+            ]
+            for number, row in enumerate(trainings[0]):
+                name = f"| {file.parent.name} | {row['point']} |"
                 values = " | ".join(tell(row.get(column)) for column in columns)
-                print(f"| {file.parent.name} | {row['point']} | {values} |", flush=True)
+                print(f"{name} {values} |", flush=True)
                 found = {c: row[c]["estimate"] for c in columns if row.get(c)}
                 result[f"{title} / {file.parent.name} / {row['point']}"] = found
+                if len(trainings) > 1:
+                    several = {
+                        c: [each[number][c]["estimate"] for each in trainings] for c in found
+                    }
+                    spread.append(f"{name} {' | '.join(map(tell_spread, several.values()))} |")
+        if spread:
+            print(f"\nMean, lowest and highest of {len(args.data)} trainings\n\n{head}")
+            print("\n".join(spread))
     print(json.dumps(result))
 
 
