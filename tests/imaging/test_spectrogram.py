@@ -86,6 +86,18 @@ def draw_with_scipy(
                 high_percentile=100,
             ),
         ),
+        (
+            "mitdb/105",
+            360,
+            900,
+            SpectrogramParameters(image_size=20, low_percentile=10, high_percentile=45),
+        ),
+        (
+            "mitdb/105",
+            360,
+            900,
+            SpectrogramParameters(image_size=20, low_percentile=55, high_percentile=90),
+        ),
     ],
 )
 def test_agrees_with_scipy_on_real_windows(
