@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -214,6 +216,31 @@ def test_a_write_that_stops_half_way_leaves_nothing(tmp_path: Path) -> None:
     storage.delete("a/b.png")
     storage.delete("a/b.png")
     assert not storage.exists("a/b.png")
+
+
+@pytest.mark.parametrize("kind", ["threads", "forked processes"])
+def test_writers_at_once_do_not_mix(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    both_wrote: Any = threading.Barrier(2) if kind == "threads" else fork.Barrier(2)
+    replace = os.replace
+
+    def wait_and_replace(source: str, target: str) -> None:
+        both_wrote.wait(20)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", wait_and_replace)
+    storage = LocalStorage(str(tmp_path), "tmp")
+    os.mkdir(tmp_path / "a")  # a folder that is missing would have a writer come twice
+    contents = {"a/short": b"1" * 1000, "a/long": b"2" * 2000}
+    make: Any = threading.Thread if kind == "threads" else fork.Process
+    writers = [make(target=storage.write, args=each) for each in contents.items()]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert {path: storage.read(path) for path in storage.find("a")} == contents
 
 
 # --- clusters ------------------------------------------------------------------------------
