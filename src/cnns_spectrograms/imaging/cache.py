@@ -175,7 +175,7 @@ def _pixel_settings(parameters: SpectrogramParameters, fs: int, n_samples: int) 
 
 def _digest_rows(rows: pd.DataFrame) -> str:
     """Return the digest of what says which samples go to which file."""
-    digest = hashlib.sha256("\n".join(rows["path"].astype(str)).encode())
+    digest = hashlib.sha256("\n".join(rows["path"].astype(str).tolist()).encode())
     for column in ("start", "n_samples"):
         digest.update(rows[column].to_numpy(dtype="<i8").tobytes())
     return digest.hexdigest()
@@ -566,7 +566,7 @@ def _begin(plan: CachePlan, files: _BuildFiles) -> str:
         # workers that a killed build may have left behind.
         storage.delete(files.manifest)
         build_id = files.start_build(len(plan._positions))
-        for path in sorted(set(files.read_claims(files.name)) - set(paths)):
+        for path in sorted(set(files.read_claims(files.name)) - set(paths.tolist())):
             storage.delete(path)
         files.write_claims(paths)
     files.delete_other_shards(set(plan._positions))
@@ -611,10 +611,11 @@ def _write_record(
                 images = compute_spectrograms(windows, fs, parameters).numpy()
         except ValueError as error:
             raise ValueError(f"record {record.key}: {error}") from error
-        for path, image in zip(rows["path"], images, strict=True):
-            png = encode_png(image)
+        # All of one kind first: by turns, each would find a core's caches full of the other's.
+        pngs = [encode_png(image) for image in images]
+        for path, png in zip(rows["path"].tolist(), pngs, strict=True):
             files.write_file(path, png, build_id)
-            sizes.append(len(png))
+        sizes += map(len, pngs)
     files.write_shard(record, sizes, build_id)
     return record.key, np.asarray(sizes, dtype=np.int64)
 
