@@ -199,6 +199,27 @@ def test_backend_can_be_chosen(tmp_path: Path) -> None:
     assert read_tree(tmp_path / "a") == read_tree(tmp_path / "b")
 
 
+def test_bar_moves_with_a_backend_that_returns_all_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[int] = []
+
+    class Bar(cache_module.tqdm):  # type: ignore[misc]
+        def update(self, n: float = 1) -> bool | None:
+            updates.append(int(n))
+            self.n += n
+            return None
+
+    monkeypatch.setattr(cache_module, "tqdm", Bar)
+    monkeypatch.setattr(cache_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(cache_module, "_return_as", lambda: "list")
+    build_cache(make_plan(4, delay_s=0.2), tmp_path)
+    moves = [n for n in updates if n]
+    assert sum(moves) == 4 * N_ROWS
+    assert len(moves) > 1
+    assert min(moves) >= N_ROWS  # whole records, and never back
+
+
 def test_build_in_place_gives_torch_its_threads_back(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -15,6 +15,7 @@ a folder, or a URL that fsspec reaches (``storage``).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -58,6 +59,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
 _RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _BATCH = 256  # windows held at once by a worker
+_LOOK_S = 2.0  # seconds between looks at what is finished, for a backend that tells it at the end
 
 
 class _StaleBuildError(RuntimeError):
@@ -520,13 +522,21 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
         tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
     ):
         n_reused = n_records - len(todo)
+
+        def show(n_done: int, n_drawn: int) -> None:
+            bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
+            bar.update(max(0, n_drawn - bar.n))
+
         bar.set_postfix_str(f"{n_reused}/{n_records} records")
-        parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=_return_as())
-        done = parallel(joblib.delayed(work)(record) for record in todo)
+        return_as = _return_as()
+        parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=return_as)
+        with _watch_shards(todo, files, show) if return_as == "list" else contextlib.nullcontext():
+            done = parallel(joblib.delayed(work)(record) for record in todo)
+        n_drawn = 0
         for n_done, (key, record_sizes) in enumerate(done, start=1):
             sizes[plan._positions[key]] = record_sizes
-            bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
-            bar.update(len(record_sizes))
+            n_drawn += len(record_sizes)
+            show(n_done, n_drawn)
 
     files.require_current(build_id)
     _write_manifest(plan, files, sizes)
@@ -644,6 +654,29 @@ def _return_as() -> str:
     """Results as they come where the joblib backend can, so that the bar moves."""
     backend, _ = joblib.parallel.get_active_backend()
     return "generator_unordered" if backend.supports_return_generator else "list"
+
+
+@contextlib.contextmanager
+def _watch_shards(
+    todo: list[_Record], files: _BuildFiles, show: Callable[[int, int], None]
+) -> Iterator[None]:
+    """Show how many records and windows are done, by the shards, while all results are awaited."""
+    n_windows = {record.key: len(record.rows) for record in todo}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            with contextlib.suppress(Exception):  # of a store that does not answer this once
+                done = n_windows.keys() & files.find_finished()
+                show(len(done), sum(n_windows[key] for key in done))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @lru_cache(maxsize=1)
@@ -776,7 +809,12 @@ class _BuildFiles:
             n_records = int(self.storage.read(self._build).split()[1])
         except FileNotFoundError:
             return None
-        return len(self.storage.find(self._shards)), n_records
+        return len(self.find_finished()), n_records
+
+    def find_finished(self) -> set[str]:
+        """Return the "db/record_id" of the records that have a shard."""
+        found = self.storage.find(self._shards)
+        return {path.removeprefix(f"{self._shards}/").removesuffix(".json") for path in found}
 
     def _shard(self, key: str) -> str:
         return f"{self._shards}/{key}.json"
