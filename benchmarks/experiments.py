@@ -74,6 +74,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             "model.rr_intervals": False,
             "training.focal_gamma": 2.0,
             "balancing.class_weight_beta": 1.0,
+            "training.augmentation.time_mask": 0.0,
+            "training.augmentation.frequency_mask": 0.0,
+            "training.augmentation.mixup_alpha": 0.0,
         },
     ),
     "rr": Experiment("RR intervals beside the image", "source", {"model.rr_intervals": True}),
@@ -93,7 +96,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
     ),
     "difference": Experiment(
-        "the third channel: the beat less the record's typical beat (the recipe of `base`)",
+        "the third channel: the beat less the record's typical beat",
         "beat_views",
         {"spectrogram.extra_views": DIFFERENCE_VIEWS},
     ),
@@ -124,6 +127,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "mixup": Experiment(
         "mixup, alpha 0.3", "difference", {"training.augmentation.mixup_alpha": 0.3}
+    ),
+    "masks_mixup": Experiment(
+        "masks and mixup together (the recipe of `base`)",
+        "masks",
+        {"training.augmentation.mixup_alpha": 0.3},
     ),
     "masks_mixup_balance": Experiment(
         "masks, mixup and record balance together",

@@ -140,10 +140,11 @@ def encode_many(images: NDArray[np.uint8], folder: Path | None, part: int) -> fl
     storage = None if folder is None else open_storage(folder, ".writing")
     began = time.perf_counter()
     for _ in range(3):
-        for number, image in enumerate(images):
-            png = encode_png(image)
+        for start in range(0, len(images), 256):
+            pngs = [encode_png(image) for image in images[start : start + 256]]
             if storage is not None:
-                storage.write(f"{part}/{number}.png", png)
+                for number, png in enumerate(pngs, start):
+                    storage.write(f"{part}/{number}.png", png)
     return (time.perf_counter() - began) / 3
 
 
