@@ -30,6 +30,7 @@ import wfdb
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
+import chromium  # noqa: E402
 from chromium import Browser, served  # noqa: E402
 
 LIMIT_RECORD_S, LIMIT_MOVE_MS = 15.0, 300.0
@@ -80,6 +81,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="repeat the record for so long")
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
+    if given.hours:
+        chromium.WAIT_S = 1800  # to classify so many beats takes minutes
     with tempfile.TemporaryDirectory() as scratch:
         record = given.record
         if given.hours:
