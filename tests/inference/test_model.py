@@ -140,7 +140,7 @@ def test_shipped_weights_need_no_pickle_and_are_small(shipped):
 
 
 def test_shipped_weights_on_real_windows(shipped, physionet, tmp_path):
-    """They tell normal from ventricular beats of a test record; and ONNX agrees to 1e-4."""
+    """They tell normal from ventricular beats of a test record; and ONNX agrees to 5e-4."""
     from cnns_spectrograms.ecg.recordings import open_recording
 
     recording = open_recording(physionet / "mitdb" / "200")
@@ -155,4 +155,4 @@ def test_shipped_weights_on_real_windows(shipped, physionet, tmp_path):
     inputs = {"windows": windows[:50]}
     if shipped.rr_intervals:
         inputs["rr_s"] = intervals[list(RR_COLUMNS)].to_numpy(np.float32)[:50]
-    np.testing.assert_allclose(session.run(None, inputs)[0], found[:50], atol=1e-4)
+    np.testing.assert_allclose(session.run(None, inputs)[0], found[:50], atol=5e-4)
