@@ -46,7 +46,9 @@ def records(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def url(weights: Path, folder: Path) -> Iterator[str]:
+    # No recordings of whoever runs the tests: the samples are the simulated ones.
     options = ["--model", str(weights), "--data", str(folder / "data")]
+    options += ["--physionet", str(folder / "none")]
     (folder / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder / "tmp"))
