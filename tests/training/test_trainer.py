@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
@@ -282,6 +284,19 @@ def test_averages_are_those_of_the_formula() -> None:
         np.testing.assert_allclose(averaged.weight.detach().numpy(), expected, rtol=1e-6)
         assert torch.equal(averaged.fixed, module.fixed)
         assert averaged.count == n + 1
+
+
+def test_the_average_is_made_where_training_will_be() -> None:
+    """The module has not moved yet when Lightning has the average made."""
+    device = torch.device("meta")
+    trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=device))
+    module = LightningModule()
+    module.layer = nn.Linear(2, 2)
+    ema = _EmaWeights(0.9)
+    ema.setup(trainer, module, "fit")
+    assert ema._average_model is not None
+    assert {each.device for each in ema._average_model.parameters()} == {device}
+    assert ema._average_model.n_averaged.device.type == "cpu"  # asked for at every step
 
 
 def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
