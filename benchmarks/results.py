@@ -90,22 +90,21 @@ def main() -> None:
         spread = []
         for file in files:
             others = [each / file.relative_to(args.data[0]) for each in args.data[1:]]
-            trainings = [
-                score(pd.read_parquet(each), part, args.resamples)
-                for each in (file, *others)
-                if each.exists()
-            ]
-            for number, row in enumerate(trainings[0]):
+            rows = score(pd.read_parquet(file), part, args.resamples)
+            repeated = others and all(each.exists() for each in others)
+            # Of these the intervals are not shown.
+            again = [score(pd.read_parquet(each), part, 1) for each in others] if repeated else []
+            for number, row in enumerate(rows):
                 name = f"| {file.parent.name} | {row['point']} |"
                 values = " | ".join(tell(row.get(column)) for column in columns)
                 print(f"{name} {values} |", flush=True)
                 found = {c: row[c]["estimate"] for c in columns if row.get(c)}
                 result[f"{title} / {file.parent.name} / {row['point']}"] = found
-                if len(trainings) > 1:
-                    several = {
-                        c: [each[number][c]["estimate"] for each in trainings] for c in found
-                    }
-                    spread.append(f"{name} {' | '.join(map(tell_spread, several.values()))} |")
+                if again:
+                    of_all = [
+                        [each[number][c]["estimate"] for each in (rows, *again)] for c in found
+                    ]
+                    spread.append(f"{name} {' | '.join(map(tell_spread, of_all))} |")
         if spread:
             print(f"\nMean, lowest and highest of {len(args.data)} trainings\n\n{head}")
             print("\n".join(spread))

@@ -155,4 +155,5 @@ def test_shipped_weights_on_real_windows(shipped, physionet, tmp_path):
     inputs = {"windows": windows[:50]}
     if shipped.rr_intervals:
         inputs["rr_s"] = intervals[list(RR_COLUMNS)].to_numpy(np.float32)[:50]
+    # A pixel at the edge of a grey level may fall to its other side: 1e-7 without, 1e-4 with.
     np.testing.assert_allclose(session.run(None, inputs)[0], found[:50], atol=5e-4)
