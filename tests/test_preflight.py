@@ -27,6 +27,9 @@ def make_split(**splits):
     return SplitParameters(protocol="x", records={"mitdb": splits})
 
 
+SMALL_FIRST = TrainingParameters(first_image_size=96, first_epochs=2)
+
+
 def _together(**changes):
     parameters = {
         "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
@@ -40,7 +43,7 @@ def _together(**changes):
 def test_parameters_that_fit_together_pass():
     _together()
     _together(ingestion=IngestionParameters(databases={"mitdb": None}))
-    _together(spectrogram=make_views(), training=TrainingParameters(first_image_size=96))
+    _together(spectrogram=make_views(), training=SMALL_FIRST)
     _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
     check_together({})
 
@@ -77,7 +80,7 @@ def test_parameters_that_fit_together_pass():
             r"models\.a\.rr_intervals is true, but sliding windows",
         ),
         (
-            {"training": TrainingParameters(first_image_size=256)},
+            {"training": SMALL_FIRST.model_copy(update={"first_image_size": 256})},
             r"first_image_size is 256, above spectrogram\.image_size \(224\)",
         ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),

@@ -261,9 +261,9 @@ class TrainingParameters(Parameters):
         1, ge=1, description="every k-th val window of a record judges an epoch; 1: all"
     )
     first_image_size: int | None = Field(
-        None, ge=16, description="image size of the first epochs, pixels; null: the full size"
+        None, ge=16, description="image size that the first epochs train at, pixels; null: the full"
     )
-    first_epochs: int = Field(0, ge=0, description="epochs at that size")
+    first_epochs: int = Field(0, ge=0, description="epochs trained at that size, fewer than all")
     images: Literal["cache", "memory"] = Field(
         "cache", description="read from the cache, or drawn from the signals on the device"
     )
@@ -287,6 +287,20 @@ class TrainingParameters(Parameters):
     num_workers: int = Field(2, ge=0, description="processes that read the cache")
     tta_views: int = Field(0, ge=0, description="augmented views averaged at prediction")
     augmentation: AugmentationParameters = AugmentationParameters()
+
+    @model_validator(mode="after")
+    def _check_first_epochs(self) -> TrainingParameters:
+        if (self.first_image_size is None) != (self.first_epochs == 0):
+            raise ValueError(
+                f"first_image_size is {self.first_image_size} and first_epochs "
+                f"{self.first_epochs}; set both, or neither"
+            )
+        if self.first_epochs >= self.max_epochs:
+            raise ValueError(
+                f"first_epochs is {self.first_epochs} of {self.max_epochs} max_epochs, so no epoch "
+                f"would train at the full size; lower it"
+            )
+        return self
 
 
 class ModelParameters(Parameters):

@@ -77,9 +77,9 @@ class ToyNetwork(nn.Module):
         return self.body(images)  # type: ignore[no-any-return]
 
 
-def make_batches(n: int, rows: int = 8) -> DataLoader[Any]:
+def make_batches(n: int, rows: int = 8, image_size: int = 8) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(1)
-    images = torch.rand(n, rows, 1, 8, 8, generator=generator)
+    images = torch.rand(n, rows, 1, image_size, image_size, generator=generator)
     labels = torch.randint(5, (n, rows), generator=generator)
     return DataLoader(list(zip(images, labels, strict=True)), batch_size=None)
 
@@ -119,7 +119,12 @@ class Watch(Callback):
 
 
 def fit(
-    network: nn.Module, n_batches: int = 6, epochs: int = 1, plugins: Any = None, **changes: Any
+    network: nn.Module,
+    n_batches: int = 6,
+    epochs: int = 1,
+    plugins: Any = None,
+    image_size: int = 8,
+    **changes: Any,
 ) -> tuple[Watch, BeatClassifierModule]:
     params = TrainingParameters(**{"augmentation": STEADY, **changes})
     module = BeatClassifierModule(network, torch.ones(5), params, n_batches)
@@ -137,7 +142,8 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, make_batches(n_batches), make_batches(2))
+    train, val = (make_batches(n, image_size=image_size) for n in (n_batches, 2))
+    trainer.fit(module, train, val)
     return watch, module
 
 
@@ -315,6 +321,20 @@ def test_only_training_images_are_augmented() -> None:
     given = [images for images, _ in make_batches(2)]
     assert all(torch.equal(a, b) for a, b in zip(seen[False], given, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(seen[True], given, strict=True))
+
+
+def test_the_first_epochs_train_small_and_are_judged_at_the_full_size() -> None:
+    seen: dict[bool, list[tuple[int, ...]]] = {True: [], False: []}
+
+    class Recorder(ToyNetwork):
+        def forward(self, images: Tensor) -> Tensor:
+            seen[self.training].append(tuple(images.shape[2:]))
+            return super().forward(images)
+
+    small_first = {"first_image_size": 16, "first_epochs": 1}
+    fit(Recorder(), n_batches=2, epochs=2, image_size=24, **small_first)
+    assert seen[True] == [(16, 16)] * 2 + [(24, 24)] * 2
+    assert seen[False] == [(24, 24)] * 4
 
 
 def test_bytes_are_scaled_to_one() -> None:

@@ -125,14 +125,17 @@ class BeatClassifierModule(LightningModule):
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def prepare_images(self, images: Tensor) -> Tensor:
-        """Scale images to [0, 1], shrink them in the first epochs, augment them in training."""
+        """Scale images to [0, 1]; in training shrink them in the first epochs, and augment them.
+
+        Every epoch is judged at the full size, at which the network kept will predict.
+        """
         if not images.is_floating_point():
             images = images.float().div_(255)
+        if not self.trainer.training:
+            return images
         if self.params.first_image_size and self.current_epoch < self.params.first_epochs:
             images = resize_images(images, self.params.first_image_size)
-        if self.trainer.training:
-            images = augment_images(images, self.params.augmentation)
-        return images
+        return augment_images(images, self.params.augmentation)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
