@@ -62,7 +62,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "model.pretrained": False,
             "training.max_epochs": 4,
             "training.samples_per_epoch": 8_000,
-            "training.val_stride": 8,
+            "training.val_stride": 16,
             "training.restart_epochs": 4,
             "training.learning_rate": 1e-3,
             "training.ema_decay": 0.99,

@@ -258,7 +258,10 @@ class TrainingParameters(Parameters):
         None, ge=1, description="draws an epoch; null draws as many as train has rows"
     )
     val_stride: int = Field(
-        1, ge=1, description="every k-th val window of a record judges an epoch; 1: all"
+        1,
+        ge=1,
+        description="every k-th val window of the most frequent class judges an epoch, and counts "
+        "for k, and all of the others; 1: all",
     )
     first_image_size: int | None = Field(
         None, ge=16, description="image size that the first epochs train at, pixels; null: the full"

@@ -21,6 +21,7 @@ from cnns_spectrograms.training.data import (
     NO_LABEL,
     EpochSampler,
     SpectrogramImages,
+    choose_judged,
     epoch_seed,
     resolve_precision,
 )
@@ -211,3 +212,28 @@ with keep_freed_memory():
     )
     without, kept = map(int, done.stdout.split())
     assert kept < without / 10
+
+
+# --- choose_judged -------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 20))
+def test_the_most_frequent_class_alone_is_thinned_and_keeps_its_weight(
+    labels: list[int], stride: int
+) -> None:
+    truth = np.array(labels, dtype=np.int64)
+    counts = np.bincount(truth, minlength=5)
+    positions, weights = choose_judged(truth, stride)
+    assert positions.tolist() == sorted(set(positions.tolist()))
+    judged = np.bincount(truth[positions], minlength=5)
+    rare = counts < counts.max()
+    assert (judged[rare] == counts[rare]).all()
+    assert len(truth) - len(positions) == counts.max() - math.ceil(counts.max() / stride)
+    np.testing.assert_allclose(judged * weights, counts, rtol=1e-6)
+
+
+def test_rows_are_thinned_along_the_table() -> None:
+    labels = np.array([0, 0, 2, 0, 0, 0, 1, 0])
+    positions, weights = choose_judged(labels, 3)
+    assert positions.tolist() == [0, 2, 4, 6]
+    assert weights.tolist() == [3, 1, 1, 1, 1]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -124,10 +124,14 @@ def fit(
     epochs: int = 1,
     plugins: Any = None,
     image_size: int = 8,
+    class_weights: tuple[float, ...] = (1.0,) * 5,
+    val_weights: Tensor | None = None,
     **changes: Any,
 ) -> tuple[Watch, BeatClassifierModule]:
     params = TrainingParameters(**{"augmentation": STEADY, **changes})
-    module = BeatClassifierModule(network, torch.ones(5), params, n_batches)
+    module = BeatClassifierModule(
+        network, torch.tensor(class_weights), params, n_batches, val_weights=val_weights
+    )
     ema = _EmaWeights(0.9)
     watch = Watch(ema)
     trainer = Trainer(
@@ -264,8 +268,15 @@ def test_the_learning_rate_follows_cosine_annealing_with_restarts() -> None:
     assert [row["epoch"] for row in watch.rows] == list(range(7))
 
 
-def test_validation_scores_are_those_of_the_averaged_weights() -> None:
-    watch, module = fit(ToyNetwork(), learning_rate=0.01)
+@pytest.mark.parametrize("val_weights", [None, (16.0, 1.0, 1.0, 2.5, 1.0)])
+def test_validation_scores_are_those_of_the_averaged_weights(
+    val_weights: tuple[float, ...] | None,
+) -> None:
+    given = None if val_weights is None else torch.tensor(val_weights)
+    class_weights = (0.3, 1.0, 0.5, 2.0, 1.2)
+    watch, module = fit(
+        ToyNetwork(), learning_rate=0.01, class_weights=class_weights, val_weights=given
+    )
     network = ToyNetwork().eval()
     prefix = "ema.module.network."
     state = {k.removeprefix(prefix): v for k, v in watch.after[-1].items() if k.startswith(prefix)}
@@ -273,12 +284,21 @@ def test_validation_scores_are_those_of_the_averaged_weights() -> None:
     images, labels = (torch.cat(each) for each in zip(*make_batches(2), strict=True))
     with torch.inference_mode():
         logits = network(images)
+        terms = module.loss.compute_terms(logits, labels)[0].numpy()
     truth, chosen = labels.numpy(), logits.argmax(dim=1).numpy()
+    weights = np.ones(len(truth)) if val_weights is None else np.array(val_weights)[truth]
     row = watch.rows[0]
-    assert row["val_loss"] == pytest.approx(module.loss(logits, labels).item(), rel=1e-5)
-    assert row["val_accuracy"] == pytest.approx(accuracy_score(truth, chosen))
+    loss = (weights * terms).sum() / (weights * np.array(class_weights)[truth]).sum()
+    assert row["val_loss"] == pytest.approx(loss, rel=1e-5)
+    if val_weights is None:
+        assert loss == pytest.approx(module.loss(logits, labels).item(), rel=1e-5)
+    assert row["val_accuracy"] == pytest.approx(
+        accuracy_score(truth, chosen, sample_weight=weights)
+    )
     present = np.unique(truth)
-    expected = f1_score(truth, chosen, labels=present, average="macro", zero_division=0)
+    expected = f1_score(
+        truth, chosen, labels=present, average="macro", zero_division=0, sample_weight=weights
+    )
     assert row["val_macro_f1"] == pytest.approx(expected)
 
 
@@ -286,13 +306,8 @@ def test_validation_scores_are_those_of_the_averaged_weights() -> None:
 def test_macro_f1_is_over_the_classes_in_the_truth(present: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     truth, chosen = rng.choice(present, 200), rng.integers(0, 5, 200)
-    counts = torch.zeros(5, 5, dtype=torch.int64)
-    for label in range(5):
-        is_true, is_chosen = truth == label, chosen == label
-        tp, fp = (is_true & is_chosen).sum(), (~is_true & is_chosen).sum()
-        tn, fn = (~is_true & ~is_chosen).sum(), (is_true & ~is_chosen).sum()
-        counts[label] = torch.tensor([tp, fp, tn, fn, is_true.sum()])
-    macro_f1, accuracy = reduce_scores(counts)
+    counts = confusion_matrix(truth, chosen, labels=range(5))
+    macro_f1, accuracy = reduce_scores(torch.from_numpy(counts))
     expected = f1_score(truth, chosen, labels=list(present), average="macro")
     assert macro_f1 == pytest.approx(expected)
     assert accuracy == pytest.approx(accuracy_score(truth, chosen))

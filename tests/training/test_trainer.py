@@ -299,6 +299,26 @@ def test_the_average_is_made_where_training_will_be() -> None:
     assert ema._average_model.n_averaged.device.type == "cpu"  # asked for at every step
 
 
+def test_epochs_are_judged_by_all_rare_beats_and_some_frequent_ones(tmp_path: Path) -> None:
+    train, val = make_tables()
+    val.loc[5:, "aami_class"] = val["aami_class"].loc[5:].replace({"S": "N", "V": "N"})
+    read = RecordingImages()
+    result = fit_classifier(
+        ToyNetwork(), train, val, Images(), read, make_params(val_stride=6), tmp_path, {"data": "a"}
+    )
+    frequent = val["aami_class"] == "N"
+    judged = val[~frequent | val["path"].isin(val.loc[frequent, "path"].iloc[::6])]
+    assert read.paths == judged["path"].tolist() * EPOCHS
+    images = torch.stack([torch.from_numpy(Images()(path))[None] / 255 for path in judged["path"]])
+    with torch.inference_mode():
+        chosen = result.classifier(images).argmax(dim=1).numpy()
+    truth = [AAMI_CLASSES.index(name) for name in judged["aami_class"]]
+    n_kept = (judged["aami_class"] == "N").sum()
+    weights = np.where(judged["aami_class"] == "N", frequent.sum() / n_kept, 1)
+    expected = f1_score(truth, chosen, average="macro", sample_weight=weights)
+    assert result.best_val_macro_f1 == pytest.approx(expected)
+
+
 def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
     result = fit(tmp_path, network=NeverBetter(), max_epochs=9, early_stopping_patience=2)
     assert result.history["epoch"].tolist() == [0, 1, 2]

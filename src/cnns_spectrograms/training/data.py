@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import make_rr_features
 from cnns_spectrograms.parameters import ModelParameters
 
@@ -206,6 +207,31 @@ def rr_features_for(network: nn.Module, table: pd.DataFrame) -> NDArray[np.float
     if isinstance(params, ModelParameters) and params.rr_intervals:
         return make_rr_features(table)
     return None
+
+
+def choose_judged(
+    labels: NDArray[np.int64], stride: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Choose the val rows that judge an epoch.
+
+    Classes are so uneven that every k-th row of all would leave a handful of the rare ones, on
+    which the macro F1 would turn. So the most frequent class alone is thinned, and what is left
+    of it weighs as much as all of it.
+
+    Args:
+        labels: of all val rows, (n,), AAMI order.
+        stride: every ``stride``-th row of the most frequent class is kept.
+
+    Returns:
+        Positions of the rows, ascending; and float32 (C,), how many rows one of each class
+        stands for.
+    """
+    counts = np.bincount(labels, minlength=len(AAMI_CLASSES))
+    frequent = int(counts.argmax())
+    kept = np.flatnonzero(labels == frequent)[::stride]
+    weights = np.ones(len(AAMI_CLASSES), dtype=np.float32)
+    weights[frequent] = counts[frequent] / len(kept)
+    return np.sort(np.concatenate([kept, np.flatnonzero(labels != frequent)])), weights
 
 
 def resize_images(images: Tensor, size: int) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics.aggregation import MeanMetric
-from torchmetrics.classification import MulticlassStatScores
+from torchmetrics.aggregation import SumMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.augmentation import augment_images, mix_up
@@ -50,7 +50,10 @@ class BeatClassifierModule(LightningModule):
         steps_per_epoch: batches an epoch, on this rank.
         description: everything that shapes the result; goes into the checkpoints.
         class_shares: (C,) shares of the classes among the rows drawn, for the logit adjustment.
+        val_weights: (C,) how many val rows a row that judges an epoch stands for; None: one.
     """
+
+    val_weights: Tensor
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class BeatClassifierModule(LightningModule):
         steps_per_epoch: int,
         description: Mapping[str, Any] | None = None,
         class_shares: Tensor | None = None,
+        val_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
@@ -73,8 +77,12 @@ class BeatClassifierModule(LightningModule):
         self.params = params
         self.steps_per_epoch = steps_per_epoch
         self.description = json.dumps(dict(description or {}))
-        self.val_loss = MeanMetric(nan_strategy="disable")
-        self.val_scores = MulticlassStatScores(num_classes=len(class_weights), average=None)
+        # Two sums: a MeanMetric that lets NaN pass ignores its weights (torchmetrics 1.9).
+        self.val_loss = SumMetric(nan_strategy="disable")
+        self.val_loss_weight = SumMetric(nan_strategy="disable")
+        self.val_confusion = MulticlassConfusionMatrix(num_classes=len(class_weights))
+        weights = torch.ones(len(class_weights)) if val_weights is None else val_weights
+        self.register_buffer("val_weights", weights, persistent=False)
         self.skipped_step = False
         """Whether the batch just trained was left out."""
         self.bad_in_row = 0
@@ -223,15 +231,17 @@ class BeatClassifierModule(LightningModule):
         images, labels, *rr = batch
         logits = self.network(self.prepare_images(images), *rr)
         terms, weights = self.loss.compute_terms(logits, labels)
-        self.val_loss.update(terms / weights, weights)
-        self.val_scores.update(logits.float(), labels)
+        stands_for = self.val_weights[labels]
+        self.val_loss.update(terms * stands_for)
+        self.val_loss_weight.update(weights * stands_for)
+        self.val_confusion.update(logits.float(), labels)
 
     def on_validation_epoch_end(self) -> None:
         """Reduce the scores; without a finite loss there is no F1 (early stopping sees that)."""
-        loss = float(self.val_loss.compute())
-        macro_f1, accuracy = reduce_scores(self.val_scores.compute())
-        self.val_loss.reset()
-        self.val_scores.reset()
+        loss = float(self.val_loss.compute() / self.val_loss_weight.compute())
+        macro_f1, accuracy = reduce_scores(self.val_confusion.compute() * self.val_weights[:, None])
+        for metric in (self.val_loss, self.val_loss_weight, self.val_confusion):
+            metric.reset()
         if not math.isfinite(loss):
             macro_f1 = math.nan
         self._val_row = {"val_loss": loss, "val_macro_f1": macro_f1, "val_accuracy": accuracy}
@@ -263,16 +273,17 @@ class BeatClassifierModule(LightningModule):
         self.bad_in_row = checkpoint["bad_in_row"]
 
 
-def reduce_scores(stats: Tensor) -> tuple[float, float]:
+def reduce_scores(confusion: Tensor) -> tuple[float, float]:
     """Return macro F1 over the classes present in the truth, and accuracy.
 
     A class without a true row has no sensitivity, so it is left out of the mean; rows taken
     for it count against their own classes.
 
     Args:
-        stats: (C, 5) counts of tp, fp, tn, fn and true rows a class.
+        confusion: (C, C) rows by true class, then by chosen class, each counted by its weight.
     """
-    tp, fp, _, fn, support = stats.double().unbind(dim=1)
-    present = support > 0
-    f1 = 2 * tp / (2 * tp + fp + fn).clamp_min(1)
-    return float(f1[present].mean()), float(tp.sum() / support.sum())
+    confusion = confusion.double()
+    hits, n_true, n_chosen = confusion.diagonal(), confusion.sum(dim=1), confusion.sum(dim=0)
+    present = n_true > 0
+    f1 = 2 * hits[present] / (n_true + n_chosen)[present]
+    return float(f1.mean()), float(hits.sum() / n_true.sum())

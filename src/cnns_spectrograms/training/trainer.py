@@ -49,6 +49,7 @@ from cnns_spectrograms.training.data import (
     EpochSampler,
     ImageSource,
     SpectrogramImages,
+    choose_judged,
     keep_freed_memory,
     make_loader,
     resolve_precision,
@@ -186,14 +187,15 @@ def fit_classifier(
         params.num_workers,
         sampler=sampler,
     )
-    judged = np.arange(len(val))[:: params.val_stride][rank::world_size]
+    val_labels = _labels_of(val)
+    judged, val_weights = choose_judged(val_labels, params.val_stride)
     val_loader = make_loader(
         SpectrogramImages(
-            val_images, val["path"].tolist(), _labels_of(val), rr_features_for(network, val)
+            val_images, val["path"].tolist(), val_labels, rr_features_for(network, val)
         ),
         batch_size,
         params.num_workers,
-        sampler=_Listed(judged),
+        sampler=_Listed(judged[rank::world_size]),
     )
     module = BeatClassifierModule(
         network.train(),
@@ -202,6 +204,7 @@ def fit_classifier(
         steps_per_epoch=len(train_loader),
         description=description,
         class_shares=_class_shares_of(train_index),
+        val_weights=torch.from_numpy(val_weights),
     )
     data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
     recorder = _HistoryRecorder(tuple(loggers), params.max_epochs)
