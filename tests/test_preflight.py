@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnns_spectrograms.parameters import (
+    ExecutionParameters,
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
@@ -82,6 +83,13 @@ def test_parameters_that_fit_together_pass():
         (
             {"training": SMALL_FIRST.model_copy(update={"first_image_size": 256})},
             r"first_image_size is 256, above spectrogram\.image_size \(224\)",
+        ),
+        (
+            {
+                "training": TrainingParameters(batch_size=64),
+                "execution": ExecutionParameters(training_processes=3),
+            },
+            r"training\.batch_size is 64, which 3 processes .* cannot share evenly",
         ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),
         (

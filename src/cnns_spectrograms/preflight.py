@@ -9,6 +9,7 @@ from typing import Any
 from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.parameters import (
     SPLITS,
+    ExecutionParameters,
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
@@ -92,6 +93,15 @@ def check_together(parameters: Mapping[str, Any]) -> None:
             faults.append(
                 f"training.first_image_size is {first}, above spectrogram.image_size "
                 f"({spectrogram.image_size}); images are shrunk, never enlarged: lower it"
+            )
+    execution = parameters.get("execution")
+    if isinstance(training, TrainingParameters) and isinstance(execution, ExecutionParameters):
+        n_processes = execution.training_processes * execution.training_hosts
+        if training.batch_size % n_processes:
+            faults.append(
+                f"training.batch_size is {training.batch_size}, which {n_processes} processes "
+                f"(execution.training_processes times training_hosts) cannot share evenly; give a "
+                f"multiple"
             )
     if faults:
         raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))

@@ -136,3 +136,27 @@ def test_a_shift_of_the_logits_is_the_balanced_softmax() -> None:
     assert loss.item() == pytest.approx(-p[range(7), targets].log().mean().item(), rel=1e-5)
     with pytest.raises(ValueError, match="expected one finite number a class"):
         ClassBalancedFocalLoss(torch.ones(5), 0, 0, torch.tensor([0.0, -math.inf, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("shares", [[0.9, 0.06, 0.03, 0.002, 0.008], [0.2] * 5])
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_smoothing_leaves_a_certain_beat_its_class_under_a_shift(
+    shares: list[float], tau: float
+) -> None:
+    shift = tau * torch.tensor(shares, dtype=torch.float64).log()
+    loss = ClassBalancedFocalLoss(torch.ones(5), 0, 0.05, shift)
+    targets = torch.arange(5)
+    logits = torch.zeros(5, 5, requires_grad=True)  # of one beat of each class
+    optimizer = torch.optim.LBFGS([logits], max_iter=500, tolerance_grad=1e-9)
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = 100 * loss(logits, targets)
+        value.backward()
+        return value
+
+    optimizer.step(step)  # type: ignore[no-untyped-call]
+    best = logits.detach() - logits.detach().diagonal()[:, None]
+    assert best.argmax(dim=1).tolist() == targets.tolist()
+    others = best[~torch.eye(5, dtype=torch.bool)].view(5, 4)
+    torch.testing.assert_close(others, others[:, :1].expand(5, 4), atol=0.05, rtol=0)

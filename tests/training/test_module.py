@@ -352,6 +352,14 @@ def test_the_first_epochs_train_small_and_are_judged_at_the_full_size() -> None:
     assert seen[False] == [(24, 24)] * 4
 
 
+def test_a_class_that_train_lacks_shifts_its_logit_as_the_rarest_does() -> None:
+    shares = torch.tensor([0.7, 0.2, 0.08, 0.02, 0.0])
+    params = TrainingParameters(logit_adjustment=0.5)
+    module = BeatClassifierModule(ToyNetwork(), torch.ones(5), params, 1, class_shares=shares)
+    expected = [0.5 * math.log(share) for share in (0.7, 0.2, 0.08, 0.02, 0.02)]
+    assert module.loss.logit_shift.tolist() == pytest.approx(expected)
+
+
 def test_bytes_are_scaled_to_one() -> None:
     module = BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1)
     module.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")

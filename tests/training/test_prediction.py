@@ -140,3 +140,13 @@ def test_import_needs_no_lightning() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_logits_that_are_not_finite_are_no_prediction(table: pd.DataFrame) -> None:
+    class Faulty(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            bright = images.mean(dim=(1, 2, 3)) == images.mean(dim=(1, 2, 3)).max()
+            return torch.where(bright[:, None], torch.nan, torch.zeros(len(images), 5))
+
+    with pytest.raises(ValueError, match=f"gives 1 of {N_ROWS} images no finite probability"):
+        predict_table(Faulty(), table, read_image, N_ROWS, 0, "32-true")

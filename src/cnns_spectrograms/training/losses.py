@@ -22,7 +22,7 @@ class ClassBalancedFocalLoss(nn.Module):
     For a row with true class t, softmax probabilities p and weight w_t it is
 
         l = w_t * (1 - p_t) ** gamma * sum_k -q_k * log(p_k),
-        q_k = (1 - label_smoothing) * [k = t] + label_smoothing / C,
+        q_k = (1 - label_smoothing) * [k = t] + label_smoothing * u_k,  u_k = 1 / C,
 
     so smoothing changes the cross-entropy alone, and not the two factors before it. A batch's
     loss is the weighted mean, sum(l) / sum(w_t), as in ``torch.nn.CrossEntropyLoss(weight)``,
@@ -31,7 +31,9 @@ class ClassBalancedFocalLoss(nn.Module):
     With ``logit_shift`` the softmax is that of the logits plus this shift: tau times the logarithm
     of the classes' shares gives the logit-adjusted loss of Menon et al. (2021, ICLR, eq. 10), and
     with tau 1 the balanced softmax of Ren et al. (2020, NeurIPS, eq. 3). The logits themselves
-    then tell classes apart as if all were equally frequent.
+    then tell classes apart as if all were equally frequent. Smoothing must not undo that: u is then
+    the softmax of the shift, so that the classes other than t are again alike in the logits.
+    (Towards a uniform u, a rare class would outrank t for want of shifted probability.)
 
     Args:
         class_weights: (C,) positive weights; only their ratios matter.
@@ -45,6 +47,7 @@ class ClassBalancedFocalLoss(nn.Module):
 
     class_weights: Tensor
     logit_shift: Tensor
+    smooth_target: Tensor
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class ClassBalancedFocalLoss(nn.Module):
         # Not persistent: the weights belong to the run, not to the trained network.
         self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("logit_shift", shift, persistent=False)
+        self.register_buffer("smooth_target", shift.softmax(dim=0), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the weighted mean loss of a batch.
@@ -91,7 +95,7 @@ class ClassBalancedFocalLoss(nn.Module):
             log_p_BC = functional.log_softmax(logits.float() + self.logit_shift, dim=1)
             log_p_B = log_p_BC.gather(1, targets[:, None]).squeeze(1)
             smooth = self.label_smoothing
-            terms_B = -(1 - smooth) * log_p_B - smooth * log_p_BC.mean(dim=1)
+            terms_B = -(1 - smooth) * log_p_B - smooth * (log_p_BC @ self.smooth_target)
             if self.gamma > 0:
                 base_B = (-torch.expm1(log_p_B)).clamp_min(_SMALLEST_BASE)
                 terms_B = base_B.pow(self.gamma) * terms_B

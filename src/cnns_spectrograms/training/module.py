@@ -69,8 +69,9 @@ class BeatClassifierModule(LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         shift = None
         if class_shares is not None and params.logit_adjustment > 0:
-            # A class that train lacks has no logarithm; this one pushes its logit far down.
-            shift = params.logit_adjustment * class_shares.clamp_min(1e-6).log()
+            # A class that train lacks has no logarithm; it is taken for as rare as the rarest.
+            rarest = class_shares[class_shares > 0].min()
+            shift = params.logit_adjustment * class_shares.clamp_min(rarest).log()
         self.loss = ClassBalancedFocalLoss(
             class_weights, params.focal_gamma, params.label_smoothing, shift
         )

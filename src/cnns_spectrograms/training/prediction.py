@@ -67,7 +67,7 @@ def predict_table(
         The `predictions` table.
 
     Raises:
-        ValueError: no column path, or views without augmentation.
+        ValueError: no column path, views without augmentation, or a probability that is not finite.
     """
     if "path" not in table.columns:
         raise ValueError("the table to predict lacks the column 'path'")
@@ -108,6 +108,12 @@ def predict_table(
             n_done += len(batch)
             bar.update(len(batch))
     classifier.cpu()
+    n_faulty = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if n_faulty:
+        raise ValueError(
+            f"the network gives {n_faulty} of {len(rows)} images no finite probability with "
+            f"precision {name}; set training.precision to 32-true, or train again"
+        )
 
     predictions = table[[name for name in PREDICTION_COLUMNS if name in table.columns]]
     predictions = predictions.reset_index(drop=True)
