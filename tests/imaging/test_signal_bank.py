@@ -105,6 +105,17 @@ def test_what_is_missing_is_named() -> None:
         SignalBank(make_rows("1", [0]), short, FS, COLOUR, short)
 
 
+def test_synthetic_windows_of_other_views_are_refused() -> None:
+    made_for = sum(n for _, n in DIFFERENCE.view_lengths(FS, 900))
+    signals = {"AUG/smote": np.zeros(3 * made_for, np.float32)}
+    rows = make_rows("smote", [0, made_for, 2 * made_for], synthetic=True)
+    typical = {"AUG/smote": np.zeros(450, np.float32)}
+    SignalBank(rows, signals, FS, DIFFERENCE, typical)
+    for other in (COLOUR, GREY):
+        with pytest.raises(ValueError, match=r"AUG/smote were made for other views.*=balancing"):
+            SignalBank(rows, signals, FS, other, typical)
+
+
 def test_real_record(physionet: Path) -> None:
     record = read_record(physionet / "mitdb", "mitdb", "119", fs=FS)
     peaks = record.beats["sample"].to_numpy()

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
+from cnns_spectrograms.ecg.records import hash_signal
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.ecg.windows import WindowReader
-from cnns_spectrograms.imaging.cache import CachePlan, build_cache
+from cnns_spectrograms.imaging.cache import build_cache
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     ExecutionParameters,
@@ -23,6 +23,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
 )
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
+from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrograms
 from cnns_spectrograms.pipelines.modelling.nodes import (
     ActiveRunLogger,
     draw_images,
@@ -74,27 +75,40 @@ def data(tmp_path: Path) -> dict:
     rng = np.random.default_rng(0)
     signals = {f"mitdb/{k}": rng.normal(size=9000).astype(np.float32) for k in "123"}
 
+    records = pd.DataFrame(
+        {
+            "db": "mitdb",
+            "record_id": [*"123"],
+            "fs": 360,
+            "signal_sha256": [hash_signal(signal) for signal in signals.values()],
+            "status": "ok",
+            "reason": "",
+        }
+    )
+    shapes = {"spectrogram": SPECTROGRAM, "execution": ExecutionParameters()}
+
     def build(rows: pd.DataFrame, name: str):
-        plan = CachePlan(
-            rows, WindowReader(signals), dict.fromkeys(signals, "ab" * 32), 360, SPECTROGRAM
-        )
+        plan = plan_spectrograms(rows, signals, {}, records, **shapes)
         return build_cache(plan, tmp_path / "cache", name)
 
-    records = pd.DataFrame(
-        {"db": "mitdb", "record_id": [*"123"], "fs": 360, "signal_sha256": [*"abc"]}
-    )
-    caches = {
+    sources = {
+        "smote_windows": windows.iloc[:0],
+        "signals": signals,
+        "smote_signals": {},
+        "typical_beats": {},
+        "records": records,
         "spec_cache": build(windows, "manifest"),
         "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
+        **shapes,
     }
     return {
         "train_index": make_train_index(windows, windows.iloc[:0], BalancingParameters()),
         "windows": windows,
         "records": records,
         "smote_signals": {},
-        "images": open_images(windows, **caches, spectrogram=SPECTROGRAM),
+        "images": open_images(windows, **sources),
         "drawn": draw_images(signals, {}, {}, records, SPECTROGRAM),
-        "caches": caches,
+        "sources": sources,
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
@@ -105,12 +119,12 @@ def data(tmp_path: Path) -> dict:
 
 
 def fit(data: dict, **changes: Any) -> tuple[Any, pd.DataFrame]:
-    apart = ("caches", "drawn")
+    apart = ("sources", "drawn")
     return train(**{key: value for key, value in (data | changes).items() if key not in apart})
 
 
 def score(model: Any, data: dict) -> pd.DataFrame:
-    return predict(model, data["windows"], data["images"], TRAINING)
+    return predict(model, data["windows"], data["images"], TRAINING, SPECTROGRAM)
 
 
 def test_train_then_predict(data: dict, tmp_path: Path) -> None:
@@ -175,7 +189,7 @@ def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> 
 def test_a_cache_made_otherwise_is_refused_before_training(data: dict) -> None:
     other = SPECTROGRAM.model_copy(update={"nperseg": 64, "noverlap": 32})
     with pytest.raises(ValueError, match="nperseg is 128 in the cache and 64 in the parameters"):
-        open_images(data["windows"], **data["caches"], spectrogram=other)
+        open_images(data["windows"], **data["sources"] | {"spectrogram": other})
 
 
 class TestTablesOfDifferentRuns:
@@ -190,16 +204,61 @@ class TestTablesOfDifferentRuns:
         with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
             fit(data, train_index=index)
 
+    @pytest.mark.parametrize("column", ["aami_class", "start", "n_samples", "rr_next_s"])
+    def test_a_train_index_made_before_the_windows_changed(self, data: dict, column: str) -> None:
+        windows = data["windows"].copy()
+        windows.loc[0, column] = "F" if column == "aami_class" else 7
+        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
+            fit(data, windows=windows)
+
+    def test_synthetic_windows_of_another_length(self, data: dict) -> None:
+        row = (
+            data["train_index"]
+            .iloc[[0]]
+            .assign(row_id="new", path="train/AUG/new.png", synthetic=True, n_samples=1800)
+        )
+        index = pd.concat([data["train_index"], row], ignore_index=True)
+        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
+            fit(data, train_index=index)
+
+    def test_a_cache_of_beats_that_have_moved(self, data: dict) -> None:
+        windows = data["windows"].assign(start=data["windows"]["start"] + 100)
+        with pytest.raises(ValueError, match=r"other windows .*--pipelines=feature_engineering"):
+            open_images(windows, **data["sources"])
+
+    def test_a_cache_of_other_signals(self, data: dict) -> None:
+        records = data["records"].assign(signal_sha256=["00" * 32] * 3)
+        with pytest.raises(ValueError, match=r"or signals .*--pipelines=feature_engineering"):
+            open_images(data["windows"], **data["sources"] | {"records": records})
+
+    def test_a_cache_of_other_synthetic_windows(self, data: dict) -> None:
+        synthetic = data["windows"].iloc[:1].assign(db="AUG", record_id="smote", start=0)
+        changes = {
+            "smote_windows": synthetic,
+            "smote_signals": {"AUG/smote": np.zeros(900, np.float32)},
+        }
+        with pytest.raises(ValueError, match=r"other windows .*--pipelines=balancing"):
+            open_images(data["windows"], **data["sources"] | changes)
+
+    def test_a_network_of_other_spectrograms(self, data: dict) -> None:
+        model, _ = fit(data)
+        other = SPECTROGRAM.model_copy(update={"nperseg": 64})
+        with pytest.raises(ValueError, match="other spectrograms: nperseg was 128 and is 64"):
+            predict(model, data["windows"], data["images"], TRAINING, other)
+        longer = data["windows"].assign(n_samples=1800)
+        with pytest.raises(ValueError, match="n_samples was 900 and is 1800"):
+            predict(model, longer, data["images"], TRAINING, SPECTROGRAM)
+
     def test_windows_that_the_cache_does_not_hold(self, data: dict) -> None:
         windows = data["windows"].copy()
         windows.loc[39, "path"] = "test/mitdb/other.png"
         with pytest.raises(ValueError, match="kedro run --pipelines=feature_engineering"):
-            open_images(windows, **data["caches"], spectrogram=SPECTROGRAM)
+            open_images(windows, **data["sources"])
 
     def test_windows_of_another_length(self, data: dict) -> None:
         windows = data["windows"].assign(n_samples=1080)
         with pytest.raises(ValueError, match="other windows"):
-            open_images(windows, **data["caches"], spectrogram=SPECTROGRAM)
+            open_images(windows, **data["sources"])
 
 
 def test_hash_of_a_table_depends_on_values_and_order() -> None:

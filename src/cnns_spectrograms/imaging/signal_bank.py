@@ -33,7 +33,7 @@ class SignalBank(nn.Module):
 
     Raises:
         ValueError: a record of ``rows`` has no signal or no typical beat, or is shorter than half
-            of a stretch that is read.
+            of a stretch that is read; or synthetic rows were made for other views.
     """
 
     _samples: Tensor
@@ -73,6 +73,13 @@ class SignalBank(nn.Module):
             mine = np.flatnonzero(keys == key)
             signal = _get(signals, key, "signal")
             if synthetic[mine[0]]:  # each row whole, its stretches one after another
+                width = sum(lengths)
+                if len(signal) % width or (starts[mine] % width).any():
+                    raise ValueError(
+                        f"the synthetic windows {key} were made for other views than there are "
+                        f"now, which take {width} samples a window; run "
+                        f"`kedro run --pipelines=balancing` to make them again"
+                    )
                 firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
                 offsets[mine] = add(signal) + starts[mine, None] + firsts
                 continue

@@ -17,6 +17,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
     fingerprint,
 )
+from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrograms
 
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
@@ -32,25 +33,35 @@ _SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
 
 def open_images(
     windows: pd.DataFrame,
+    smote_windows: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    smote_signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    records: pd.DataFrame,
     spec_cache: SpectrogramCache,
     spec_cache_aug: SpectrogramCache,
     spectrogram: SpectrogramParameters,
+    execution: ExecutionParameters,
 ) -> Images:
     """Return what reads images from the cache, for ``training.images: cache``.
 
     Raises:
-        ValueError: The cache was made with other parameters, or from other windows.
+        ValueError: The cache was made with other parameters, or from other windows or signals.
     """
     from cnns_spectrograms.training.images import CachedImages
 
-    for cache in (spec_cache, spec_cache_aug):
+    made_of = (
+        (spec_cache, windows, signals, "feature_engineering"),
+        (spec_cache_aug, smote_windows, smote_signals, "balancing"),
+    )
+    for cache, rows, from_signals, pipeline in made_of:
         cache.check_parameters(spectrogram, spec_cache.fs)
-    n_samples = int(windows["n_samples"].iloc[0])
-    if n_samples != spec_cache.n_samples or not set(windows["path"]) <= set(spec_cache.paths):
-        raise ValueError(
-            f"the spectrogram cache {spec_cache.root} was made from other windows than there are "
-            f"now; run `kedro run --pipelines=feature_engineering` to make it again"
-        )
+        plan = plan_spectrograms(rows, from_signals, typical_beats, records, spectrogram, execution)
+        if cache.fingerprint != plan.fingerprint:
+            raise ValueError(
+                f"the spectrogram cache {cache.manifest} was made from other windows or signals "
+                f"than there are now; run `kedro run --pipelines={pipeline}` to make it again"
+            )
     return CachedImages(spec_cache.root)  # the synthetic images stand under the same root
 
 
@@ -157,11 +168,30 @@ def predict(
     windows: pd.DataFrame,
     images: Images,
     training: TrainingParameters,
+    spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
-    """Score every window of val and test once, with the best epoch's weights."""
+    """Score every window of val and test once, with the best epoch's weights.
+
+    Raises:
+        ValueError: The network was trained on other spectrograms, or windows of another length; or
+            it gives no finite probability.
+    """
     from cnns_spectrograms.training.prediction import predict_table
 
-    classifier, _ = model
+    classifier, description = model
+    trained_on = {**description["spectrogram"], "n_samples": description["n_samples"]}
+    n_samples = int(windows["n_samples"].iloc[0])
+    now = {**spectrogram.model_dump(mode="json"), "n_samples": n_samples}
+    differences = [
+        f"{key} was {trained_on.get(key)} and is {now.get(key)}"
+        for key in {**trained_on, **now}
+        if trained_on.get(key) != now.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"the network was trained on other spectrograms: {'; '.join(differences)}. Train "
+            f"it again, or set the parameters back"
+        )
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     return predict_table(
         classifier,
@@ -182,12 +212,20 @@ def _check_made_together(train_index: pd.DataFrame, windows: pd.DataFrame) -> No
 
     scored = windows[windows["split"] != "train"]
     check_no_leak(pd.concat([train_index[windows.columns], scored], ignore_index=True))
-    real = train_index.loc[~train_index["synthetic"], "row_id"]
-    if set(real) != set(windows.loc[windows["split"] == "train", "row_id"]):
+    real = train_index.loc[~train_index["synthetic"], windows.columns]
+    train = windows[windows["split"] == "train"]
+    n_samples = {*train_index["n_samples"], *windows["n_samples"]}
+    if len(n_samples) > 1 or hash_table(_by_row_id(real, windows)) != hash_table(
+        _by_row_id(train, windows)
+    ):
         raise ValueError(
             "train_index holds other windows than the train split has now; run "
             "`kedro run --pipelines=balancing` to make it again"
         )
+
+
+def _by_row_id(rows: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    return rows.sort_values("row_id").astype(like.dtypes.to_dict())
 
 
 def hash_signals(records: pd.DataFrame, smote_signals: Mapping[str, np.ndarray]) -> str:

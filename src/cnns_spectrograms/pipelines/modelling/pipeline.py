@@ -19,7 +19,18 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
     if cached:
         images = Node(
             open_images,
-            inputs=["windows", "spec_cache", "spec_cache_aug", "params:spectrogram"],
+            inputs=[
+                "windows",
+                "smote_windows",
+                "signals",
+                "smote_signals",
+                "typical_beats",
+                "records",
+                "spec_cache",
+                "spec_cache_aug",
+                "params:spectrogram",
+                "params:execution",
+            ],
             outputs="images",
             name="open_images",
         )
@@ -53,7 +64,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
             ),
             Node(
                 predict,
-                inputs=["model", "windows", "images", "params:training"],
+                inputs=["model", "windows", "images", "params:training", "params:spectrogram"],
                 outputs="predictions",
                 name="predict",
             ),
