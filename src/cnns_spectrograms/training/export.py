@@ -40,7 +40,7 @@ def write_model_card(
     classifier: BeatClassifier,
     description: Mapping[str, Any],
     scores: Mapping[str, Mapping[str, Any]],
-    at_operating_point: Mapping[str, Any],
+    at_operating_point: Mapping[str, Any] | None,
     protocol: str,
     databases: Sequence[str],
     synthetic_data: bool,
@@ -54,7 +54,8 @@ def write_model_card(
         scores: "val" and "test" -> macro_f1, accuracy, and per_class: class -> precision,
             recall, f1 (None where undefined) and support, of the most probable class.
         at_operating_point: macro_f1_val, and macro_f1, accuracy and f1 (class -> value) on test, at
-            the operating point that travels with the weights.
+            the operating point that travels with the weights; None: the scores are of means over
+            augmented views, and none travels.
         protocol: name of the split.
         databases: names of the databases.
         synthetic_data: whether the recordings are simulated.
@@ -114,7 +115,13 @@ def _tell_scores(split: str, scores: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _tell_operating_point(at: Mapping[str, Any]) -> list[str]:
+def _tell_operating_point(at: Mapping[str, Any] | None) -> list[str]:
+    if at is None:
+        return [
+            "\n## At the operating point\n",
+            "The scores above are of means over augmented views of each beat. A recording of your "
+            "own is looked at once, so no operating point travels with the weights.",
+        ]
     by_class = ", ".join(f"{name} {_format(value)}" for name, value in at["f1"].items())
     return [
         "\n## At the operating point\n",

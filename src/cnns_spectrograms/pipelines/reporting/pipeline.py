@@ -128,7 +128,14 @@ def _create_template(robustness: bool) -> Pipeline:
         ),
         Node(
             ship,
-            inputs=["model", "metrics", "operating_points", "calibration", "params:split"],
+            inputs=[
+                "model",
+                "metrics",
+                "operating_points",
+                "calibration",
+                "params:split",
+                "params:training",
+            ],
             outputs=["small_model", "model_card"],
             name="ship",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnns_spectrograms.parameters import SplitParameters
+from cnns_spectrograms.parameters import SplitParameters, TrainingParameters
 
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
@@ -21,10 +21,12 @@ def ship(
     operating_points: dict[str, Any],
     calibration: dict[str, Any],
     split: SplitParameters,
+    training: TrainingParameters,
 ) -> tuple[Classifier, str]:
     """Return the network with its weights in half precision, and its card.
 
-    The operating point that was chosen on val travels with the weights.
+    The operating point that was chosen on val travels with the weights, unless the predictions that
+    chose it are means over augmented views: the package looks at each beat once.
 
     Raises:
         ValueError: A weight is too large for half precision.
@@ -34,15 +36,18 @@ def ship(
     from cnns_spectrograms.training.export import halve_weights, write_model_card
 
     classifier, description = model
-    offsets = operating_points["points"][_POINT]["offsets"]
-    point = {"temperature": operating_points["temperature"], "offsets": offsets}
-    description = {**description, "operating_point": point}
+    at_point = None
+    if training.tta_views == 0:
+        offsets = operating_points["points"][_POINT]["offsets"]
+        point = {"temperature": operating_points["temperature"], "offsets": offsets}
+        description = {**description, "operating_point": point}
+        at_point = calibration["operating_points"][_POINT]
     small = halve_weights(classifier)
     card = write_model_card(
         small,
         description,
         metrics,
-        calibration["operating_points"][_POINT],
+        at_point,
         protocol=metrics["protocol"],
         databases=[name for name, splits in split.records.items() if splits.get("train")],
         synthetic_data=metrics["synthetic_data"],

@@ -1,0 +1,63 @@
+"""What travels with the weights: the operating point, where the package's own answers chose it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import ModelParameters, SplitParameters, TrainingParameters
+from cnns_spectrograms.pipelines.reporting.shipping import ship
+from cnns_spectrograms.training.networks import build_network
+
+OFFSETS = dict(zip(AAMI_CLASSES, (0.0, 0.5, -0.25, 1.0, 0.0), strict=True))
+SPLIT = SplitParameters(
+    protocol="base", records={"mitdb": {"train": ["101"], "val": ["106"], "test": ["100"]}}
+)
+
+
+def make_scores() -> dict[str, Any]:
+    by_class = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 10}
+    return {"macro_f1": 0.5, "accuracy": 0.5, "per_class": dict.fromkeys(AAMI_CLASSES, by_class)}
+
+
+@pytest.mark.parametrize("tta_views", [0, 3])
+def test_an_operating_point_of_averaged_views_does_not_travel(tta_views: int) -> None:
+    model = ModelParameters(timm_name="test_efficientnet", pretrained=False)
+    description = {
+        "spectrogram": {"image_size": 96},
+        "fs": 360,
+        "n_samples": 900,
+        "best_epoch": 1,
+        "best_val_macro_f1": 0.6,
+        "fingerprint": "ab" * 32,
+    }
+    (_, shipped), card = ship(
+        (build_network(model), description),
+        {
+            "val": make_scores(),
+            "test": make_scores(),
+            "protocol": "base",
+            "synthetic_data": False,
+        },
+        {"temperature": 1.5, "points": {"class_thresholds": {"offsets": OFFSETS}}},
+        {
+            "operating_points": {
+                "class_thresholds": {
+                    "macro_f1_val": 0.6,
+                    "macro_f1": 0.4,
+                    "accuracy": 0.8,
+                    "f1": dict.fromkeys(AAMI_CLASSES, 0.4),
+                }
+            }
+        },
+        SPLIT,
+        TrainingParameters(tta_views=tta_views),
+    )
+    if tta_views:
+        assert "operating_point" not in shipped
+        assert "no operating point travels with the weights" in card
+    else:
+        assert shipped["operating_point"] == {"temperature": 1.5, "offsets": OFFSETS}
+        assert "On test they give macro F1 0.400" in card
