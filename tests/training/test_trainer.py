@@ -522,6 +522,24 @@ def test_no_finite_epoch_is_an_error(tmp_path: Path) -> None:
         fit(tmp_path, network=Blind())
 
 
+def test_an_end_for_want_of_a_finite_val_loss_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BlindInTheEnd(ToyNetwork):
+        n_batches = 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.n_batches += self.training
+            blind = not self.training and self.n_batches > 10  # two epochs
+            return super().forward(images) * (torch.nan if blind else 1)
+
+    result = fit(tmp_path, network=BlindInTheEnd())
+    assert len(result.history) == 3
+    assert result.best_epoch < 2
+    assert "Epoch 3 gave no finite loss on val" in caplog.text
+    assert f"epoch {result.best_epoch + 1} is kept" in caplog.text
+
+
 def test_a_checkpoint_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saver = _AtomicCheckpointIO()
     path = tmp_path / "deep" / "last.ckpt"

@@ -225,6 +225,13 @@ def fit_classifier(
             f"no epoch of {len(recorder.rows)} gave a finite loss on val; lower learning_rate, or "
             f"set precision to 32-true"
         )
+    if not np.isfinite(recorder.rows[-1][_MONITOR]):
+        logger.warning(
+            "Epoch %d gave no finite loss on val, and training ended there; epoch %d is kept. "
+            "Lower learning_rate, or set precision to 32-true",
+            len(recorder.rows),
+            int(best["epoch"]) + 1,
+        )
     prefix = "network."
     network.cpu().load_state_dict(
         {k.removeprefix(prefix): v for k, v in best["state_dict"].items() if k.startswith(prefix)}
