@@ -7,6 +7,7 @@ import logging
 import pickle
 import re
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from cnns_spectrograms.ecg.records import (
     list_records,
     parse_checksums,
     patient_of,
+    rate_ratio,
     read_record,
     resample,
     verify_checksums,
@@ -245,6 +247,17 @@ def test_list_records(tmp_path: Path):
 
 
 # ---- resampling and timing
+
+
+def test_odd_rates_make_no_endless_filter():
+    for source_fs in (360.00001, 0.36000008, 5.9000001, 1e6 + 1e-3, 102.4, 128, 44.0999999):
+        ratio = rate_ratio(source_fs, 360)
+        assert max(ratio.numerator, ratio.denominator) <= 100_000
+        assert float(ratio) == pytest.approx(360 / source_fs, rel=1e-5)
+    assert rate_ratio(102.4, 360) == Fraction(225, 64)
+    assert rate_ratio(128, 360) == Fraction(45, 16)
+    with pytest.raises(ValueError, match=r"source_fs is 0\.00036 Hz"):
+        rate_ratio(0.00036, 360)
 
 
 def test_resample_at_the_same_rate_changes_no_bit():

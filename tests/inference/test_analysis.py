@@ -167,6 +167,28 @@ def test_sliding_windows(recording, model):
         )
 
 
+@pytest.mark.parametrize(("more", "n_windows"), [(0, 1), (179, 1), (180, 2)])
+def test_the_last_window_that_fits_slides_too(recording, model, more, n_windows):
+    longest = max(n for _, n in model.view_lengths)
+    fits = (longest - N_SAMPLES) // 180
+    short = dataclasses.replace(
+        recording,
+        n_samples=N_SAMPLES + 180 * fits + more,
+        read_lead=lambda lead, start, stop: recording.read(lead, start, stop),
+    )
+    found = analyse(short, model, sliding=True)
+    assert len(found.beats) == fits + n_windows
+
+
+def test_windows_that_samples_are_missing_in_do_not_slide(recording, model):
+    signal = recording.read(0)
+    signal[2000:2300] = np.nan
+    gap = dataclasses.replace(recording, read_lead=lambda lead, start, stop: signal[start:stop])
+    kept = analyse(gap, model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
+    every = analyse(recording, model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
+    assert kept.tolist() == [i for i in every if i + N_SAMPLES <= 2000 or i >= 2300]
+
+
 def test_no_beat_at_all(recording, model):
     found = analyse(recording, model, peaks=[])
     assert found.beats.empty

@@ -72,6 +72,28 @@ def test_two_recordings_of_one_name(folder, tmp_path):
         expand_recordings([folder, tmp_path / "100.csv"])
 
 
+def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
+    time_s, lead_mv = np.arange(3600) / 360, np.sin(np.arange(3600) / 40)
+    given = tmp_path / "mine.csv"
+    pd.DataFrame({"time": time_s, "II": lead_mv}).to_csv(given, index=False)
+    before = given.read_bytes()
+    options = PredictOptions(model=views_model.path)
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for out in (tmp_path, tmp_path / "linked", folder / ".."):
+        with pytest.raises(ValueError, match=r"mine\.csv would replace a file that is read"):
+            predict_recordings([given], out, options)
+    annotated = PredictOptions(model=views_model.path, peaks="cnn")
+    shutil.copy(folder / "100.atr", folder / "100.cnn")
+    with pytest.raises(ValueError, match=r"100\.cnn would replace"):
+        predict_recordings([folder / "100.hea"], folder, annotated)
+    assert given.read_bytes() == before
+    assert (folder / "100.cnn").read_bytes() == (folder / "100.atr").read_bytes()
+    # Results may replace results.
+    for _ in range(2):
+        table = predict_recordings([folder / "100.hea"], folder, options)
+        assert table["error"].tolist() == [""]
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="no recording"):
         expand_recordings([tmp_path])

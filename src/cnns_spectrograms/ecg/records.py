@@ -698,16 +698,27 @@ def _to_target_samples(
     return np.minimum(nearest, n_samples - 1)
 
 
+_LARGEST_RATIO = 100_000
+
+
 def rate_ratio(source_fs: float, fs: float) -> Fraction:
     """Return how many samples at `fs` stand for one at `source_fs`.
 
     Raises:
-        ValueError: a rate is not positive.
+        ValueError: a rate is not positive, or one is 100,000 times the other or more.
     """
     for label, rate in (("source_fs", source_fs), ("fs", fs)):
         if not (np.isfinite(rate) and rate > 0):
             raise ValueError(f"{label} is {rate}; expected a positive sampling rate in Hz")
-    # Through text, so that 102.4 is 512/5. The bound keeps the filter of an odd rate to seconds
-    # of work and shifts the end of a day-long signal by less than a sample.
+    # Through text, so that 102.4 is 512/5. The bound, on the greater of the two numbers, keeps the
+    # filter of an odd rate to seconds of work and shifts the end of a day-long signal by less than
+    # a sample.
     ratio = Fraction(str(fs)) / Fraction(str(source_fs))
-    return ratio.limit_denominator(100_000)
+    if not 1 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
+        raise ValueError(
+            f"source_fs is {source_fs:g} Hz and fs {fs:g} Hz; expected sampling rates of an ECG, "
+            f"which are nearer to each other"
+        )
+    if ratio > 1:
+        return 1 / (1 / ratio).limit_denominator(_LARGEST_RATIO)
+    return ratio.limit_denominator(_LARGEST_RATIO)

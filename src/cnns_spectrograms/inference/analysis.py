@@ -78,8 +78,8 @@ def analyse(
         model: the network and its preprocessing.
         lead: name or index; None takes that of training, see `choose_recording_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
-        sliding: classify windows every STEP_S instead of beats. Their rhythm is that of the beat
-            nearest to their centre.
+        sliding: classify windows every STEP_S instead of beats, those that no sample is missing in.
+            Their rhythm is that of the beat nearest to their centre.
         progress: is told how far it is.
 
     Raises:
@@ -114,7 +114,12 @@ def analyse(
     centres, rr_s = at_model, measure_rr_intervals(at_model, model.fs)
     if sliding:
         step = round(STEP_S * model.fs)
-        centres = np.arange(model.n_samples // 2, len(signal) - model.n_samples // 2, step)
+        starts = np.arange(0, len(signal) - model.n_samples + 1, step)
+        to_recording = recording.fs / model.fs
+        for first, stop in prepared.missing:  # what is not there is nobody's rhythm
+            after = starts * to_recording >= stop
+            starts = starts[after | ((starts + model.n_samples) * to_recording <= first)]
+        centres = starts + model.n_samples // 2
         nearest = _nearest(at_model, centres)
         rr_s = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
         if len(at_model):

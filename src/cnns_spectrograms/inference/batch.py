@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.recordings import Recording, find_recordings, open_recording
 from cnns_spectrograms.ecg.records import RecordError, list_records
+from cnns_spectrograms.inference.outputs import EXTENSIONS
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -67,7 +68,7 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
     names: dict[str, Path] = {}
     for path in found:
-        name = path.stem if path.suffix else path.name
+        name = _name_of(path)
         if name in names:
             raise ValueError(
                 f"{names[name]} and {path} would both be written as {name}; give them in separate "
@@ -75,6 +76,29 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
             )
         names[name] = path
     return found
+
+
+def _name_of(path: Path) -> str:
+    return path.stem if path.suffix else path.name
+
+
+def _check_nothing_read_is_replaced(
+    recordings: Sequence[Path], folder: Path, peaks: str | None
+) -> None:
+    """Refuse an output folder in which a result has the name of a file that is read."""
+    read = [*recordings]
+    if peaks is not None:  # a file, or an extension beside each recording
+        read += [Path(peaks), *(path.with_suffix(f".{peaks}") for path in recordings)]
+    # By what the files are, not by how they are written: links, and disks that know no case.
+    known = {(each.stat().st_dev, each.stat().st_ino) for each in read if each.exists()}
+    for path in recordings:
+        for extension in EXTENSIONS:
+            target = folder / f"{_name_of(path)}.{extension}"
+            if target.exists() and (target.stat().st_dev, target.stat().st_ino) in known:
+                raise ValueError(
+                    f"the result {target} would replace a file that is read; choose another "
+                    f"output folder than that of the recordings"
+                )
 
 
 def predict_recordings(
@@ -102,7 +126,8 @@ def predict_recordings(
         F, Q (counts), duration_s, and error (empty if all went well).
 
     Raises:
-        ValueError: see `expand_recordings`; or the model cannot be used.
+        ValueError: see `expand_recordings`; the model cannot be used; or an output would replace a
+            file that is read.
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
@@ -110,6 +135,7 @@ def predict_recordings(
     from cnns_spectrograms.fan_out import joblib_backend
 
     recordings = expand_recordings(paths)
+    _check_nothing_read_is_replaced(recordings, folder, options.peaks)
     _load(options.model)  # fails before any work
     folder.mkdir(parents=True, exist_ok=True)
     if len(recordings) == 1:

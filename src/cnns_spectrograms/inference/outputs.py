@@ -16,6 +16,9 @@ from cnns_spectrograms.inference.analysis import Analysis
 ANNOTATOR = "cnn"
 """Extension of the annotation file."""
 
+EXTENSIONS = (ANNOTATOR, "csv", "json", "html")
+"""Of all files that `write_outputs` may write."""
+
 
 def write_outputs(
     analysis: Analysis, recording: Recording, folder: Path | str, report: bool = False
