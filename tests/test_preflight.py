@@ -81,6 +81,13 @@ def test_parameters_that_fit_together_pass():
             r"models\.a\.rr_intervals is true, but sliding windows",
         ),
         (
+            {
+                "windows": WindowParameters(mode="sliding"),
+                "spectrogram": make_views(of="difference"),
+            },
+            r"spectrogram\.extra_views\[1\] is of the difference .*, but sliding windows",
+        ),
+        (
             {"training": SMALL_FIRST.model_copy(update={"first_image_size": 256})},
             r"first_image_size is 256, above spectrogram\.image_size \(224\)",
         ),

@@ -53,7 +53,11 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="annotations that tell the beats: a file, or an extension such as atr; default: "
         "beats are detected",
     )
-    add("--sliding", action="store_true", help="classify windows every 0.5 s instead of beats")
+    add(
+        "--sliding",
+        action="store_true",
+        help="classify windows every 0.5 s instead of beats, with a network trained so",
+    )
     add("--report", action="store_true", help="also write NAME.html, with every abnormal episode")
     add("--jobs", type=int, default=-1, help="recordings at once; default: every core")
     parser.set_defaults(run=_predict)

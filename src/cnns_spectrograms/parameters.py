@@ -388,5 +388,7 @@ class InferenceParameters(Parameters):
     peaks: str | None = Field(
         None, description="annotations that tell the beats: extension or file; null detects"
     )
-    sliding: bool = Field(False, description="windows every 0.5 s instead of beats")
+    sliding: bool = Field(
+        False, description="windows every 0.5 s instead of beats, of a network trained so"
+    )
     report: bool = Field(True, description="an HTML page a recording")

@@ -86,6 +86,12 @@ def check_together(parameters: Mapping[str, Any]) -> None:
             for name, model in parameters.items()
             if isinstance(model, ModelParameters) and model.rr_intervals
         ]
+        faults += [
+            f"spectrogram.extra_views[{i}] is of the difference from the typical beat, but sliding "
+            f"windows have no beat of their own; leave it out, or set windows.mode to beat"
+            for i, view in enumerate(getattr(spectrogram, "extra_views", ()))
+            if view.of == "difference"
+        ]
     training = parameters.get("training")
     if isinstance(training, TrainingParameters) and isinstance(spectrogram, SpectrogramParameters):
         first = training.first_image_size

@@ -143,6 +143,23 @@ def test_an_abnormal_beat_alone_is_drawn_in_its_colour() -> None:
     assert (~drawn).sum() == 2  # a gap after each
 
 
+def test_nothing_is_drawn_in_a_gap() -> None:
+    beats = _beats(20)
+    beats.loc[10, "rr_s"] = np.nan
+    called = np.array(["N"] * 20, dtype=object)
+    signal = np.ones(20 * 360, np.float32)
+    strip = _checked(draw_strip)(
+        signal, 360, beats, called, View(0, 20, 1200), (-1, 1), LIGHT, T, gaps_s=[(3, 5), (9, 9.5)]
+    )
+    x, y = (np.asarray(strip.data[0][axis], float) for axis in "xy")
+    inside = ((x >= 3) & (x < 5)) | ((x >= 9) & (x < 9.5))
+    assert inside.sum() > 50
+    np.testing.assert_array_equal(np.isnan(y), inside)
+    overview = _checked(draw_overview)(beats, called, 20.0, LIGHT, T)
+    rates = np.asarray(overview.data[0].y, float)
+    assert np.flatnonzero(np.isnan(rates)).tolist() == [0, 10]  # where the line breaks
+
+
 def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
     n = 100_000
     beats = _beats(n, 0.86)

@@ -54,15 +54,19 @@ def test_runs_are_of_two_beats_or_more_of_s_or_v() -> None:
     #          0    1    2    3    4    5    6    7    8    9
     called = ["V", "V", "N", "S", "N", "V", "V", "V", "Q", "Q"]
     times = [0.0, 0.5, 2.0, 2.7, 4.0, 5.0, 5.4, 5.8, 7.0, 8.0]
-    runs = find_runs(times, called)
+    beats = pd.DataFrame({"time_s": times, "rr_s": np.append(np.nan, np.diff(times))})
+    runs = find_runs(beats, called)
     assert runs[["call", "beats", "first"]].values.tolist() == [["V", 3, 5], ["V", 2, 0]]
     assert runs["start_s"].tolist() == [5.0, 0.0]
     assert runs["rate_bpm"].tolist() == pytest.approx([60 * 2 / 0.8, 120])
+    beats.loc[6, "rr_s"] = np.nan  # a gap in the signal before the second of three V
+    assert find_runs(beats, called)[["beats", "first"]].values.tolist() == [[2, 0], [2, 6]]
 
 
 @given(st.lists(st.sampled_from(CALLS), max_size=60))
 def test_runs_hold_each_neighbouring_pair_once(called: list[str]) -> None:
-    runs = find_runs(np.arange(len(called)), called)
+    times = np.arange(float(len(called)))
+    runs = find_runs(pd.DataFrame({"time_s": times, "rr_s": np.ones(len(called))}), called)
     pairs = sum(a == b and a in "SV" for a, b in itertools.pairwise(called))
     assert (runs["beats"] - 1).sum() == pairs
     for run in runs.itertuples():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,14 @@ def test_a_beat_is_shown_as_the_model_saw_it(study: Study, model: BeatModel, bea
     kept = study.beats.iloc[position][[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
     np.testing.assert_allclose(again, kept, atol=1e-5)
     np.testing.assert_array_equal(seen.image, model.draw(seen.window[None])[0, 0].numpy())
+
+
+def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:
+    recording = open_recording(folder / "100")
+    signal = recording.read(0)
+    signal[9000:10800] = np.nan
+    broken = replace(recording, read_lead=lambda lead, start, stop: signal[start:stop])
+    made = conduct(broken, model, 0)
+    assert made.gaps_s == [(25.0, 30.0)]
+    at = int(np.searchsorted(made.beats["time_s"], 30))
+    assert np.flatnonzero(made.beats["rr_s"].isna()).tolist() == [0, at]

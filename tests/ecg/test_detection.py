@@ -60,7 +60,14 @@ def test_blocks_lose_no_beat_where_they_meet(ecg):
     assert max(read) <= (45 + 60) * 360
 
 
-@pytest.mark.parametrize("signal", [np.zeros(0), np.zeros(5), np.ones(700), np.full(9000, 0.3)])
+@pytest.mark.parametrize(
+    "signal",
+    [
+        *(np.zeros(0), np.zeros(5), np.ones(700), np.full(9000, 0.3)),
+        *(np.append(np.zeros(9000), np.arange(n) % 7) for n in (1, 12, 40, 300)),
+    ],
+    ids=lambda signal: f"{len(signal)}",
+)
 def test_where_there_is_no_beat(signal):
     assert detect_r_peaks(signal, 360).size == 0
     assert detect_r_peaks(signal, 360).dtype == np.int64

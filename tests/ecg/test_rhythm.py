@@ -46,6 +46,25 @@ def test_a_record_of_one_beat_has_no_interval() -> None:
     assert (make_rr_features(rr) == 0).all()
 
 
+def test_an_interval_across_a_gap_is_not_known() -> None:
+    gap = np.array([False, False, False, True, False, False])
+    rr = measure_rr_intervals([0, 80, 160, 9000, 9100, 9200], fs=100, after_gap=gap)
+    np.testing.assert_allclose(rr["rr_previous_s"], [np.nan, 0.8, 0.8, np.nan, 1, 1])
+    np.testing.assert_allclose(rr["rr_next_s"], [0.8, 0.8, np.nan, 1, 1, np.nan])
+    np.testing.assert_allclose(rr["rr_local_s"], 0.9)  # of 0.8, 0.8, 1 and 1
+    np.testing.assert_allclose(rr["rr_record_s"], 0.9)
+    assert measure_rr_intervals([0, 9], 9, np.array([False, True])).isna().all(axis=None)
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=40))
+def test_a_record_without_a_gap_is_as_it_was(steps: list[int]) -> None:
+    peaks = np.cumsum([0, *steps])
+    whole, same = (
+        measure_rr_intervals(peaks, 360, given) for given in (None, np.zeros(len(peaks), bool))
+    )
+    pd.testing.assert_frame_equal(whole, same, check_exact=True)
+
+
 def test_faults_are_told() -> None:
     with pytest.raises(ValueError, match="beat 2 lies before"):
         measure_rr_intervals([0, 100, 50], fs=100)

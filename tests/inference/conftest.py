@@ -48,3 +48,10 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def views_model(tmp_path_factory: pytest.TempPathFactory) -> BeatModel:
     """The model of three views."""
     return BeatModel.load(save_model(tmp_path_factory.mktemp("model") / "model.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def grey_model(tmp_path_factory: pytest.TempPathFactory) -> BeatModel:
+    """The grey model without RR intervals, which windows may slide under."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    return BeatModel.load(save_model(path, "grey"))

@@ -19,13 +19,15 @@ from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.inference import signals
 from cnns_spectrograms.inference.analysis import (
     analyse,
+    check_slides,
     find_runs,
     find_typical_beat,
 )
+from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import WindowParameters
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.prediction import predict_table
-from inference.models import N_SAMPLES
+from inference.models import N_SAMPLES, VIEWS, save_model
 
 PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
@@ -150,8 +152,8 @@ def test_detected_beats_are_near_the_reference(physionet, views_model):
     assert len(pairs) - both.sum() <= 5
 
 
-def test_sliding_windows(recording, model):
-    found = analyse(recording, model, sliding=True)
+def test_sliding_windows(recording, grey_model):
+    found = analyse(recording, grey_model, sliding=True)
     assert found.sliding
     assert found.beats["sample"].iloc[0] == N_SAMPLES // 2
     assert set(np.diff(found.beats["sample"])) == {180}
@@ -160,32 +162,41 @@ def test_sliding_windows(recording, model):
     assert found.summary["n_windows"] == len(found.beats)
     # A window that stands on a beat is that beat's window.
     peaks = found.beats["sample"].to_numpy()[10:11]
-    beat = analyse(recording, model, peaks=peaks)
-    if not model.rr_intervals:
-        np.testing.assert_allclose(
-            beat.beats[PROBABILITIES], found.beats[PROBABILITIES].iloc[10:11], atol=1e-5
-        )
+    beat = analyse(recording, grey_model, peaks=peaks)
+    np.testing.assert_allclose(
+        beat.beats[PROBABILITIES], found.beats[PROBABILITIES].iloc[10:11], atol=1e-5
+    )
+
+
+def test_windows_do_not_slide_under_a_model_that_looks_at_beats(recording, views_model, tmp_path):
+    with pytest.raises(ValueError, match="looks at the RR intervals of a beat, and sliding"):
+        analyse(recording, views_model, sliding=True)
+    views = [{**view, "of": "difference"} for view in VIEWS]
+    path = save_model(tmp_path / "m.safetensors", "grey", image_size=32)
+    model = BeatModel.load(path)
+    spectrogram = {**model.description["spectrogram"], "extra_views": views}
+    differing = dataclasses.replace(
+        model, description={**model.description, "spectrogram": spectrogram}
+    )
+    with pytest.raises(ValueError, match="looks at how a beat differs from the typical one, and"):
+        check_slides(differing)
+    check_slides(model)
 
 
 @pytest.mark.parametrize(("more", "n_windows"), [(0, 1), (179, 1), (180, 2)])
-def test_the_last_window_that_fits_slides_too(recording, model, more, n_windows):
-    longest = max(n for _, n in model.view_lengths)
-    fits = (longest - N_SAMPLES) // 180
-    short = dataclasses.replace(
-        recording,
-        n_samples=N_SAMPLES + 180 * fits + more,
-        read_lead=lambda lead, start, stop: recording.read(lead, start, stop),
+def test_the_last_window_that_fits_slides_too(recording, grey_model, more, n_windows):
+    found = analyse(
+        dataclasses.replace(recording, n_samples=N_SAMPLES + more), grey_model, sliding=True
     )
-    found = analyse(short, model, sliding=True)
-    assert len(found.beats) == fits + n_windows
+    assert len(found.beats) == n_windows
 
 
-def test_windows_that_samples_are_missing_in_do_not_slide(recording, model):
+def test_windows_with_a_gap_do_not_slide(recording, grey_model):
     signal = recording.read(0)
     signal[2000:2300] = np.nan
     gap = dataclasses.replace(recording, read_lead=lambda lead, start, stop: signal[start:stop])
-    kept = analyse(gap, model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
-    every = analyse(recording, model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
+    kept = analyse(gap, grey_model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
+    every = analyse(recording, grey_model, sliding=True).beats["sample"].to_numpy() - N_SAMPLES // 2
     assert kept.tolist() == [i for i in every if i + N_SAMPLES <= 2000 or i >= 2300]
 
 
@@ -197,15 +208,69 @@ def test_no_beat_at_all(recording, model):
     assert found.summary["heart_rate"]["mean_bpm"] is None
 
 
+def with_signal(signal):
+    signal = np.asarray(signal, np.float32)
+    return Recording("r", 360, ("MLII",), len(signal), None, lambda lead, a, b: signal[a:b])
+
+
 def test_beats_in_a_gap_are_left_out(recording, model):
     signal = recording.read(0)
     first, stop = 20 * 360, 30 * 360
     signal[first:stop] = np.nan
-    broken = Recording("r", 360, ("MLII",), len(signal), None, lambda lead, a, b: signal[a:b])
-    found = analyse(broken, model).beats["sample"].to_numpy()
+    found = analyse(with_signal(signal), model).beats["sample"].to_numpy()
     assert not ((found >= first) & (found < stop)).any()
     assert (found < first).sum() > 10
     assert (found >= stop).sum() > 10
+
+
+def test_no_interval_goes_across_a_gap(recording, model):
+    """A minute with ten minutes of nothing in its middle, and the same minute whole."""
+    signal = recording.read(0)
+    begins, length = 30 * 360, 600 * 360
+    apart = np.concatenate([signal[:begins], np.full(length, np.nan), signal[begins:]])
+    found, whole = analyse(with_signal(apart), model), analyse(recording, model)
+    at = int(np.searchsorted(found.beats["sample"], begins))
+    assert np.flatnonzero(found.beats["rr_s"].isna()).tolist() == [0, at]
+    intervals = found.rr_intervals
+    assert np.flatnonzero(intervals["rr_previous_s"].isna()).tolist() == [0, at]
+    assert np.flatnonzero(intervals["rr_next_s"].isna()).tolist() == [at - 1, len(intervals) - 1]
+    known = found.beats["rr_s"].dropna()
+    assert known.max() < 3
+    assert intervals["rr_record_s"].tolist() == pytest.approx(
+        [known.median()] * len(intervals), abs=2 / 360
+    )
+    rate, expected = found.summary["heart_rate"], whole.summary["heart_rate"]
+    assert rate["mean_bpm"] == pytest.approx(60 / known.mean(), abs=0.06)
+    assert rate["lowest_bpm"] == pytest.approx(expected["lowest_bpm"], rel=0.1)
+
+
+def test_a_shorter_stretch_than_a_beat_is_no_gap(recording, model):
+    signal = recording.read(0)
+    peak = int(recording.reference["sample"].iloc[20])
+    signal[peak + 20 : peak + 50] = np.nan
+    found, whole = analyse(with_signal(signal), model), analyse(recording, model)
+    assert found.beats["rr_s"].isna().sum() == 1
+    np.testing.assert_allclose(found.beats["sample"], whole.beats["sample"], atol=5)
+    assert found.summary["signal_quality"]["missing_s"] == pytest.approx(30 / 360, abs=1e-3)
+
+
+@pytest.mark.parametrize("length_s", [0.2, 2, 30])
+def test_gaps_in_a_real_record_lose_and_make_few_beats(physionet, grey_model, length_s):
+    """Every 15 s a gap: the beats that are found without, less those in it, but for a few."""
+    signal = open_recording(physionet / "mitdb" / "100").read(0)
+    truth = detect_r_peaks(signal, 360)
+    n = round(length_s * 360)
+    starts = np.arange(3600, len(signal) - 2 * n, n + 15 * 360 + 77)
+    inside = np.zeros(len(signal), dtype=bool)
+    for start in starts:
+        inside[start : start + n] = True
+    signal[inside] = np.nan
+    found = analyse(with_signal(signal), grey_model).beats["sample"].to_numpy()
+    truth = truth[~inside[truth]]
+    pairs = match_beats(truth, found, 0.1 * 360)
+    missed, extra = ((pairs[:, side] < 0).sum() for side in (1, 0))
+    assert missed <= len(starts) / 4
+    assert extra <= len(starts) / 4
 
 
 @pytest.mark.parametrize(
@@ -240,7 +305,8 @@ def test_progress_is_told(recording, model):
 
 def table(classes, gap_s=0.8):
     time_s = np.arange(len(classes)) * gap_s
-    return pd.DataFrame({"time_s": time_s, "aami_class": list(classes)})
+    rr_s = np.append(np.nan, np.full(max(len(classes) - 1, 0), gap_s))[: len(classes)]
+    return pd.DataFrame({"time_s": time_s, "rr_s": rr_s, "aami_class": list(classes)})
 
 
 def test_runs():
@@ -253,6 +319,9 @@ def test_runs():
     np.testing.assert_allclose(found["rate_bpm"], [75, 75, np.nan, np.nan, 75])
     assert find_runs(table("")).empty
     assert len(find_runs(table("N"))) == 1
+    parted = table("NVVVN")
+    parted.loc[2, "rr_s"] = np.nan  # something is missing between the first and the second V
+    assert find_runs(parted)["n_beats"].tolist() == [1, 1, 2, 1]
 
 
 def test_summary(recording, model):
@@ -279,9 +348,6 @@ def test_summary(recording, model):
 def test_a_day_in_little_memory(recording, tmp_path):
     """24 h: memory does not grow with length but for the table of beats, which are the same."""
     import tracemalloc
-
-    from cnns_spectrograms.inference.model import BeatModel
-    from inference.models import save_model
 
     model = BeatModel.load(save_model(tmp_path / "m.safetensors", "grey", image_size=16))
     minute = recording.read(0)

@@ -84,8 +84,8 @@ def test_a_name_is_text_in_the_page(analysis, recording, tmp_path):
     assert "&lt;b&gt;x" in text
 
 
-def test_sliding_windows_are_no_beats(recording, views_model, tmp_path):
-    found = analyse(recording, views_model, sliding=True)
+def test_sliding_windows_are_no_beats(recording, grey_model, tmp_path):
+    found = analyse(recording, grey_model, sliding=True)
     written = write_outputs(found, recording, tmp_path, report=True)
     assert set(written) == {"csv", "json", "html"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,21 +34,22 @@ def test_chunks_make_no_difference(fs, n, chunk, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(chunk=st.integers(1, 500), gaps=st.lists(st.tuples(st.integers(0, 990), st.integers(1, 60))))
-def test_gaps_hold_the_value_before_them(chunk, gaps):
+def test_gaps_are_bridged_by_straight_lines(chunk, gaps):
     signal = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     for start, length in gaps:
         signal[start : start + length] = np.nan
     bad = np.isnan(signal)
-    expected, last = signal.copy(), signal[~bad][0]
-    for i in range(1000):
-        expected[i] = last = last if bad[i] else signal[i]
+    expected = pd.Series(signal.astype(float)).interpolate(limit_direction="both")
     prepared = prepare_signal(make(signal), 0, 360, chunk_samples=chunk)
-    np.testing.assert_array_equal(prepared.signal, expected)
-    told = np.zeros(1000, dtype=bool)
-    for first, stop in prepared.missing:
-        told[first:stop] = True
-    np.testing.assert_array_equal(told, bad)
-    starts = [first for first, _ in prepared.missing]
+    np.testing.assert_allclose(prepared.signal, expected, atol=1e-6)
+    np.testing.assert_array_equal(prepared.signal[~bad], signal[~bad])
+    # A run of 36 samples or more is a gap: none shorter than a tenth of a second is.
+    runs = ("".join("x" if each else " " for each in bad)).split()
+    assert [stop - first for first, stop in prepared.gaps] == [
+        len(run) for run in runs if len(run) >= 36
+    ]
+    assert all(bad[first:stop].all() for first, stop in prepared.gaps)
+    starts = [first for first, _ in prepared.gaps]
     assert starts == sorted(set(starts))
     assert prepared.quality["missing_s"] == pytest.approx(bad.sum() / 360, abs=1e-3)
 

@@ -340,6 +340,7 @@ def _show_viewer(reading: Reading, model: BeatModel, t: Translator) -> None:
             reference=reading.reference,
             selected=viewer.selected,
             window_s=model.n_samples / model.fs,
+            gaps_s=study.gaps_s,
         ),
         "strip",
         t("strip_alt"),
@@ -459,7 +460,8 @@ def _show_beat_panel(
             t("probabilities_alt"),
         )
         rr = float(beat["rr_s"])
-        st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t("first_beat"))
+        unknown = "beat_after_gap" if viewer.selected else "first_beat"
+        st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t(unknown))
         with st.container(horizontal=True):
             _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
             _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
@@ -523,7 +525,7 @@ def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
 
 def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
-    runs = findings.find_runs(reading.study.beats["time_s"], reading.called)
+    runs = findings.find_runs(reading.study.beats, reading.called)
     if runs.empty:
         st.write(t("no_runs"))
         return

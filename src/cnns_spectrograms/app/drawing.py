@@ -9,6 +9,7 @@ every property, take ten times as long to make. The tests have plotly.py check t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +140,7 @@ def draw_strip(
     reference: pd.DataFrame | None = None,
     selected: int | None = None,
     window_s: float = 2.5,
+    gaps_s: Sequence[tuple[float, float]] = (),
 ) -> Figure:
     """Draw a stretch of the recording on ECG paper, its beats by class.
 
@@ -157,9 +159,12 @@ def draw_strip(
         reference: sample and aami_class of reference beats, written along the lower edge.
         selected: position of the chosen beat, whose window is highlighted.
         window_s: length of that window, s.
+        gaps_s: begin and end of the stretches without signal, ascending; nothing is drawn there.
     """
     begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
     times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
+    in_gap = np.searchsorted(np.ravel(gaps_s), times, side="right") % 2 == 1
+    values = np.where(in_gap, np.float32(np.nan), values)
     times = np.round(times, _DECIMALS)
     trace = {
         "type": "scatter",
@@ -495,10 +500,12 @@ def _draw_tachogram(
     if len(known) > 2 * _BINS:
         # tsdownsample skips no NaN
         known = known[MinMaxDownsampler().downsample(rates[known], n_out=2 * _BINS)]
+    gaps = np.flatnonzero(np.isnan(rates))  # which break the line
+    shown = np.sort(np.concatenate([known, gaps]))
     return {
         "type": "scatter",
-        "x": at_s[known],
-        "y": rates[known],
+        "x": at_s[shown],
+        "y": rates[shown],
         "mode": "lines",
         "line": {"color": theme.trace, "width": 0.8},
         "hovertemplate": "%{y:.0f} " + t("per_minute") + "<extra></extra>",

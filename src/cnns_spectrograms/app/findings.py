@@ -1,7 +1,7 @@
 """What the clinical report tells about classified beats: burden, runs, and where to look next.
 
 The beats of a recording are a table with one row a beat, ascending in time: sample, time_s, rr_s
-(NaN for the first), aami_class, and prob_N ... prob_Q.
+(NaN where the interval before is not known), aami_class, and prob_N ... prob_Q.
 """
 
 from __future__ import annotations
@@ -61,22 +61,24 @@ def measure_burden(called: ArrayLike) -> pd.DataFrame:
     )
 
 
-def find_runs(times_s: ArrayLike, called: ArrayLike) -> pd.DataFrame:
+def find_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
     """Find the runs of S and of V: two or more beats of that class one after another.
 
-    Two are a couplet; three or more are a run, as EC57 counts them.
+    Two are a couplet; three or more are a run, as EC57 counts them. None goes across a gap in the
+    signal.
 
     Args:
-        times_s: of the beats, s, ascending, (n_beats,).
+        beats: the classified beats.
         called: one of CALLS a beat, (n_beats,).
 
     Returns:
         One row a run, longest first, then by time: start_s, call, beats, rate_bpm (from the
         mean RR interval within the run), first (position of its first beat).
     """
-    times = np.asarray(times_s, dtype=np.float64)
+    times = beats["time_s"].to_numpy(dtype=np.float64)
+    unknown = beats["rr_s"].isna().to_numpy()
     names = np.asarray(called, dtype=object)
-    borders = np.flatnonzero(names[1:] != names[:-1]) + 1
+    borders = np.flatnonzero((names[1:] != names[:-1]) | unknown[1:]) + 1
     starts = np.concatenate([[0], borders]).astype(np.int64)
     ends = np.concatenate([borders, [len(names)]]).astype(np.int64)
     keep = [

@@ -67,6 +67,7 @@ class Study:
         signal: that lead at the model's rate, as the model sees it, float32 mV; a map of a
             temporary file that goes with the session.
         fs: rate of `signal`, Hz.
+        gaps_s: begin and end of each gap in the recording, s; the signal is a straight line there.
         analysis: the classified beats, and what they amount to.
         outputs: kind -> name and contents of a file that can be downloaded; the report in each
             language.
@@ -82,6 +83,7 @@ class Study:
     lead: int
     signal: NDArray[np.float32]
     fs: float
+    gaps_s: list[tuple[float, float]]
     analysis: Analysis
     outputs: dict[str, tuple[str, bytes]]
     reference: pd.DataFrame | None
@@ -149,7 +151,7 @@ def conduct(
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
-    from cnns_spectrograms.ecg.rhythm import make_rr_features, measure_rr_intervals
+    from cnns_spectrograms.ecg.rhythm import make_rr_features
     from cnns_spectrograms.inference.analysis import analyse, find_typical_beat
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
@@ -160,12 +162,13 @@ def conduct(
     if at_reference and reference is not None:
         peaks = reference["sample"].to_numpy(np.int64)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
-    signal = prepare_signal(recording, lead, model.fs).signal
+    prepared = prepare_signal(recording, lead, model.fs)
+    signal = prepared.signal
     n_typical = model.spectrogram.typical_beat_length(model.fs)
     peaks_at_rate = _at_rate(analysis.beats, model.fs)
     rhythm = None
     if model.rr_intervals:
-        rhythm = make_rr_features(measure_rr_intervals(peaks_at_rate, model.fs))
+        rhythm = make_rr_features(analysis.rr_intervals)
     typical = None
     if n_typical and len(analysis.beats):
         typical = find_typical_beat(signal, peaks_at_rate, n_typical)
@@ -181,6 +184,7 @@ def conduct(
         lead=lead,
         signal=signal,
         fs=model.fs,
+        gaps_s=[(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps],
         analysis=analysis,
         outputs=outputs,
         reference=reference,

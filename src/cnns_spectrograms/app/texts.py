@@ -225,6 +225,7 @@ TEXTS: dict[str, Text] = {
     "unsure_beat": Text("No class reaches the threshold.", "Ninguna clase alcanza el umbral."),
     "beat_rr": Text("RR interval before it: {rr} ms", "Intervalo RR previo: {rr} ms"),
     "first_beat": Text("First beat of the recording", "Primer latido del registro"),
+    "beat_after_gap": Text("First beat after a gap", "Primer latido tras un hueco"),
     "probabilities_alt": Text(
         "Probabilities of the five classes", "Probabilidades de las cinco clases"
     ),

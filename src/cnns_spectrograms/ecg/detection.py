@@ -86,6 +86,8 @@ def _detect(signal: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
     from sleepecg.heartbeats import detect_heartbeats
 
     signal = np.asarray(signal, dtype=np.float64)
-    if len(signal) < _SHORTEST_S * fs or np.ptp(signal) == 0:
+    # The detector leaves out what is flat at the start, and needs something after it.
+    starts = int(np.argmax(signal != signal[0])) if len(signal) else 0
+    if len(signal) - starts < _SHORTEST_S * fs or np.ptp(signal) == 0:
         return np.empty(0, np.int64)
     return np.unique(np.asarray(detect_heartbeats(signal, fs), dtype=np.int64))

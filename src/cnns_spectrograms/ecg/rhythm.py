@@ -15,7 +15,9 @@ _N_LOCAL = 10  # intervals around a beat, as in de Chazal 2004
 SHORTEST_S, LONGEST_S = 0.15, 4.0  # beyond: an annotation's slip, or a gap
 
 
-def measure_rr_intervals(samples: ArrayLike, fs: float) -> pd.DataFrame:
+def measure_rr_intervals(
+    samples: ArrayLike, fs: float, after_gap: NDArray[np.bool_] | None = None
+) -> pd.DataFrame:
     """Measure the RR intervals around every beat of one record.
 
     They are those of de Chazal et al. (2004, doi:10.1109/TBME.2004.827359, section III-C), with
@@ -25,6 +27,8 @@ def measure_rr_intervals(samples: ArrayLike, fs: float) -> pd.DataFrame:
     Args:
         samples: R peaks of one record, ascending, (n_beats,).
         fs: sampling rate, Hz.
+        after_gap: whether signal is missing between a beat and the one before it, (n_beats,): that
+            interval is not known, and in no median. None for an unbroken record.
 
     Returns:
         One row a beat, seconds: ``rr_previous_s`` (NaN for the first beat), ``rr_next_s`` (NaN for
@@ -41,6 +45,9 @@ def measure_rr_intervals(samples: ArrayLike, fs: float) -> pd.DataFrame:
             f"beat {int(np.argmax(intervals < 0)) + 1} lies before the beat before it; sort the "
             f"beats of a record by time"
         )
+    if after_gap is not None:
+        intervals[after_gap[1:]] = np.nan
+    known = intervals[~np.isnan(intervals)]
     gap = [np.nan]
     # Interval i lies between beats i and i + 1: those around beat i are i - 5 to i + 4.
     padded = pd.Series(np.concatenate([intervals, gap]))
@@ -50,7 +57,7 @@ def measure_rr_intervals(samples: ArrayLike, fs: float) -> pd.DataFrame:
             "rr_previous_s": np.concatenate([gap, intervals])[: len(peaks_s)],
             "rr_next_s": np.concatenate([intervals, gap])[: len(peaks_s)],
             "rr_local_s": local.to_numpy()[: len(peaks_s)],
-            "rr_record_s": np.median(intervals) if len(intervals) else np.nan,
+            "rr_record_s": np.median(known) if len(known) else np.nan,
         }
     )
 

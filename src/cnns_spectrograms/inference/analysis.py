@@ -29,6 +29,10 @@ STEP_S = 0.5
 DISCLAIMER = "Research software. Not a medical device: not for diagnosis, not for clinical use."
 
 _BLOCK_BEATS = 512  # whose windows are in memory at once
+# To so much a gap is drawn together for the detector, s: a longer rest lowers its thresholds, and
+# without any the seam looks like a beat. Of 0 to 60 s this loses and makes the fewest beats beside
+# gaps in nine records of mitdb.
+_BRIDGE_S = 0.15
 _N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
 _TYPICAL_COLUMNS = 1 << 22  # numbers of the typical beat's windows in memory at once
 
@@ -42,8 +46,10 @@ class Analysis:
 
     Attributes:
         beats: one row a beat (or a sliding window), in time order: sample (at `fs`, the
-            recording's own), time_s, rr_s (since the beat before; NaN for the first, and in
-            sliding windows), aami_class, prob_N to prob_Q, lead.
+            recording's own), time_s, rr_s (since the beat before; NaN for the first, for the first
+            after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead.
+        rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
+            one row a row of `beats`.
         summary: JSON values, see `summarise`.
         lead: name of the lead.
         fs: sampling rate of the recording, Hz.
@@ -52,6 +58,7 @@ class Analysis:
     """
 
     beats: pd.DataFrame
+    rr_intervals: pd.DataFrame
     summary: dict[str, Any]
     lead: str
     fs: float
@@ -71,21 +78,24 @@ def analyse(
 
     The lead is copied to a temporary file at the model's rate; what else is held grows with the
     number of beats by some hundred bytes each. Beats, intervals and probabilities are those of a
-    recording read in one piece.
+    recording read in one piece. No interval and no run of beats goes across a gap in the signal
+    (`signals.SHORTEST_GAP_S`), and no beat is detected in one.
 
     Args:
         recording: the recording.
         model: the network and its preprocessing.
         lead: name or index; None takes that of training, see `choose_recording_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
-        sliding: classify windows every STEP_S instead of beats, those that no sample is missing in.
-            Their rhythm is that of the beat nearest to their centre.
+        sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: is told how far it is.
 
     Raises:
         RecordError: the recording is damaged, flat, or too short for a window.
-        ValueError: there is no such lead, or `peaks` lie outside the recording or descend.
+        ValueError: there is no such lead, `peaks` lie outside the recording or descend, or the
+            windows are to slide and the model looks at beats, see `check_slides`.
     """
+    if sliding:
+        check_slides(model)
     tell = progress or (lambda stage, share: None)
     index = choose_recording_lead(recording.lead_names, lead, model.preferred_lead)
     name = recording.lead_names[index]
@@ -99,10 +109,10 @@ def analyse(
     prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
     signal = prepared.signal
     if given is None:
-        at_model = _detect(signal, model.fs, lambda share: tell("detect", share))
+        at_model = _detect(prepared, model.fs, recording.fs, lambda share: tell("detect", share))
         samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
         samples = np.minimum(samples, recording.n_samples - 1)
-        kept = ~_within(samples, prepared.missing)
+        kept = ~_within(samples, prepared.gaps)
         at_model, samples = at_model[kept], samples[kept]
     else:
         samples = given
@@ -111,26 +121,62 @@ def analyse(
     if not len(samples):
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
 
-    centres, rr_s = at_model, measure_rr_intervals(at_model, model.fs)
+    after_gap = _follow_gap(samples, prepared.gaps)
+    rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
+    centres = at_model
     if sliding:
-        step = round(STEP_S * model.fs)
-        starts = np.arange(0, len(signal) - model.n_samples + 1, step)
-        to_recording = recording.fs / model.fs
-        for first, stop in prepared.missing:  # what is not there is nobody's rhythm
-            after = starts * to_recording >= stop
-            starts = starts[after | ((starts + model.n_samples) * to_recording <= first)]
-        centres = starts + model.n_samples // 2
-        nearest = _nearest(at_model, centres)
-        rr_s = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
-        if len(at_model):
-            rr_s = measure_rr_intervals(at_model, model.fs).iloc[nearest].reset_index(drop=True)
+        centres = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
+        samples = np.rint(centres * (recording.fs / model.fs)).astype(np.int64)
+        rr_intervals = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
     probabilities = _classify(
-        signal, model, at_model, centres, rr_s, lambda share: tell("classify", share)
+        signal, model, at_model, centres, rr_intervals, lambda share: tell("classify", share)
     )
-    rows = np.rint(centres * (recording.fs / model.fs)).astype(np.int64) if sliding else samples
-    beats = _tabulate(rows, recording.fs, probabilities, name, sliding)
+    time_s = samples / recording.fs
+    rr_s = np.full(len(samples), np.nan)
+    if not sliding:
+        rr_s[1:] = np.where(after_gap[1:], np.nan, np.diff(time_s))
+    chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    beats = pd.DataFrame(
+        {
+            "sample": samples,
+            "time_s": time_s,
+            "rr_s": rr_s,
+            "aami_class": pd.Series(chosen, dtype=str),
+            **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
+            "lead": pd.Series([name] * len(samples), dtype=str),
+        }
+    )
     summary = summarise(beats, recording, name, model, prepared, given is None, sliding)
-    return Analysis(beats, summary, name, recording.fs, sliding, model)
+    return Analysis(beats, rr_intervals, summary, name, recording.fs, sliding, model)
+
+
+def check_slides(model: BeatModel) -> None:
+    """Refuse a model to which a window without a beat in its middle tells nothing.
+
+    Raises:
+        ValueError: the model takes RR intervals, or sees how a beat differs from the typical one.
+    """
+    needs = ["the RR intervals of a beat"] if model.rr_intervals else []
+    if any(of == "difference" for of, _ in model.view_lengths):
+        needs.append("how a beat differs from the typical one")
+    if needs:
+        raise ValueError(
+            f"the model {model.path.name} looks at {' and at '.join(needs)}, and sliding windows "
+            f"have no beat of their own; classify beats, or give a model trained with "
+            f"windows.mode: sliding"
+        )
+
+
+def _slide(
+    n_samples: int, to_recording: float, model: BeatModel, gaps: Sequence[tuple[int, int]]
+) -> NDArray[np.int64]:
+    """Return the centres of the sliding windows, samples at the model's rate."""
+    starts = np.arange(0, n_samples - model.n_samples + 1, round(STEP_S * model.fs))
+    for first, stop in gaps:
+        after = starts * to_recording >= stop
+        starts = starts[after | ((starts + model.n_samples) * to_recording <= first)]
+    centres: NDArray[np.int64] = starts + model.n_samples // 2
+    return centres
 
 
 def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
@@ -152,12 +198,29 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
 
 
 def _detect(
-    signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]
+    prepared: PreparedSignal, fs: float, recording_fs: float, progress: Callable[[float], None]
 ) -> NDArray[np.int64]:
+    """Return the R peaks, samples at the model's rate, with long gaps drawn together."""
+    signal = prepared.signal
+    whole, drawn_together = [0.0], [0.0]
+    for edges in prepared.gaps:
+        first, stop = (edge * fs / recording_fs for edge in edges)
+        begin = drawn_together[-1] + first - whole[-1]
+        whole += [first, stop]
+        drawn_together += [begin, begin + min(stop - first, _BRIDGE_S * fs)]
+    n_samples = int(drawn_together[-1] + len(signal) - whole[-1])
+    whole.append(len(signal))
+    drawn_together.append(drawn_together[-1] + len(signal) - whole[-2])
+
+    def place(samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        at = np.rint(np.interp(samples, drawn_together, whole)).astype(np.int64)
+        return np.minimum(at, len(signal) - 1)
+
     found = []
-    n_samples = len(signal)
-    for peaks in detect_by_block(lambda start, stop: signal[start:stop], n_samples, fs):
-        found.append(peaks)
+    for peaks in detect_by_block(
+        lambda start, stop: signal[place(np.arange(start, stop))], n_samples, fs
+    ):
+        found.append(place(peaks))
         progress(min(1.0, (float(peaks[-1]) + 1) / n_samples if peaks.size else 0.0))
     progress(1.0)
     return np.concatenate(found) if found else np.empty(0, np.int64)
@@ -170,14 +233,13 @@ def _within(samples: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) ->
     return inside
 
 
-def _nearest(peaks: NDArray[np.int64], centres: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the position of the peak nearest to each centre, of two as near the earlier."""
-    after = np.clip(np.searchsorted(peaks, centres), 0, max(len(peaks) - 1, 0))
-    before = np.maximum(after - 1, 0)
-    if not len(peaks):
-        return after
-    nearer = np.abs(peaks[before] - centres) <= np.abs(peaks[after] - centres)
-    return np.where(nearer, before, after)
+def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Return whether a gap begins or ends between each beat and the one before it."""
+    edges = np.array(gaps, dtype=np.int64).ravel()
+    following = np.searchsorted(samples, edges)
+    after = np.zeros(len(samples), dtype=bool)
+    after[following[(following > 0) & (following < len(samples))]] = True
+    return after
 
 
 def find_typical_beat(
@@ -207,7 +269,7 @@ def _classify(
     model: BeatModel,
     peaks: NDArray[np.int64],
     centres: NDArray[np.int64],
-    rr_s: pd.DataFrame,
+    rr_intervals: pd.DataFrame,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     key = "own/recording"
@@ -227,7 +289,7 @@ def _classify(
         }
     )
     probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
-    intervals = rr_s[list(RR_COLUMNS)].to_numpy()
+    intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()
     for first in range(0, len(centres), _BLOCK_BEATS):
         block = slice(first, first + _BLOCK_BEATS)
         windows = read(rows.iloc[block])
@@ -236,35 +298,12 @@ def _classify(
     return probabilities
 
 
-def _tabulate(
-    samples: NDArray[np.int64],
-    fs: float,
-    probabilities: NDArray[np.float32],
-    lead: str,
-    sliding: bool,
-) -> pd.DataFrame:
-    time_s = samples / fs
-    gaps = np.full(len(samples), np.nan)
-    if not sliding:
-        gaps[1:] = np.diff(time_s)
-    chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
-    return pd.DataFrame(
-        {
-            "sample": samples,
-            "time_s": time_s,
-            "rr_s": gaps,
-            "aami_class": pd.Series(chosen, dtype=str),
-            **{f"prob_{name}": probabilities[:, i] for i, name in enumerate(AAMI_CLASSES)},
-            "lead": pd.Series([lead] * len(samples), dtype=str),
-        }
-    )
-
-
 def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
     """Return the stretches of beats of one class, one after another.
 
     Args:
-        beats: columns time_s and aami_class, in time order.
+        beats: columns time_s, rr_s and aami_class, in time order. Where rr_s is NaN, what lies
+            between a beat and the one before it is not known, and a stretch begins.
 
     Returns:
         One row a run: aami_class, first and last (positions of its beats), n_beats, start_s,
@@ -272,7 +311,8 @@ def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
     """
     classes = beats["aami_class"].to_numpy(dtype=object)
     time_s = beats["time_s"].to_numpy(dtype=np.float64)
-    changes = np.flatnonzero(classes[1:] != classes[:-1]) + 1
+    unknown = beats["rr_s"].isna().to_numpy()
+    changes = np.flatnonzero((classes[1:] != classes[:-1]) | unknown[1:]) + 1
     first = np.concatenate([[0], changes]).astype(np.int64)[: len(classes)]
     last = np.concatenate([changes, [len(classes)]]).astype(np.int64)[: len(first)] - 1
     duration_s = time_s[last] - time_s[first]
@@ -326,7 +366,7 @@ def summarise(
     }
     if not sliding:
         runs = find_runs(beats)
-        summary["heart_rate"] = _measure_rates(beats["time_s"].to_numpy())
+        summary["heart_rate"] = _measure_rates(beats["rr_s"].to_numpy())
         summary["longest_runs"] = {
             name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
         }
@@ -349,14 +389,13 @@ def summarise(
     }
 
 
-def _measure_rates(time_s: NDArray[np.float64]) -> dict[str, float | None]:
-    gaps = np.diff(time_s)
-    gaps = gaps[gaps > 0]
-    if not len(gaps):
+def _measure_rates(rr_s: NDArray[np.float64]) -> dict[str, float | None]:
+    known = rr_s[rr_s > 0]  # no NaN is
+    if not len(known):
         return {"mean_bpm": None, "lowest_bpm": None, "highest_bpm": None}
-    medians = pd.Series(gaps).rolling(_N_RATE, min_periods=min(_N_RATE, len(gaps))).median()
+    medians = pd.Series(known).rolling(_N_RATE, min_periods=min(_N_RATE, len(known))).median()
     return {
-        "mean_bpm": round(60 / float(gaps.mean()), 1),
+        "mean_bpm": round(60 / float(known.mean()), 1),
         "lowest_bpm": round(60 / float(medians.max()), 1),
         "highest_bpm": round(60 / float(medians.min()), 1),
     }

@@ -133,10 +133,13 @@ def predict_recordings(
     from tqdm import tqdm
 
     from cnns_spectrograms.fan_out import joblib_backend
+    from cnns_spectrograms.inference.analysis import check_slides
 
     recordings = expand_recordings(paths)
     _check_nothing_read_is_replaced(recordings, folder, options.peaks)
-    _load(options.model)  # fails before any work
+    model = _load(options.model)  # fails before any work
+    if options.sliding:
+        check_slides(model)
     folder.mkdir(parents=True, exist_ok=True)
     if len(recordings) == 1:
         rows = [_predict(recordings[0], folder, options)]

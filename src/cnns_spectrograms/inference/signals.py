@@ -15,6 +15,9 @@ from cnns_spectrograms.ecg.records import RecordError, rate_ratio
 CHUNK_SAMPLES = 1 << 19
 """Samples of a recording that are read at once."""
 
+SHORTEST_GAP_S = 0.1
+"""Stretch without samples that a beat may hide in, s: a narrow QRS complex."""
+
 _QUALITY_S = 10.0
 # mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
 _FLAT_MV = 0.05
@@ -24,6 +27,8 @@ _CLEAN_KURTOSIS = 5.0
 
 Progress = Callable[[float], None]
 
+_Sample = tuple[int, float]  # where, and its value
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedSignal:
@@ -32,13 +37,14 @@ class PreparedSignal:
     Attributes:
         signal: float32 (n,), mV, at the wanted rate, finite; a map of a temporary file that goes
             when nothing reads it any more.
-        missing: (first, stop) of each stretch without samples in the recording, in its own
-            samples; the signal holds its last value there.
+        gaps: (first, stop) of each stretch of SHORTEST_GAP_S or more without samples in the
+            recording, in its own samples. There, and where less is missing, the signal is the
+            straight line between the samples beside it.
         quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
     """
 
     signal: NDArray[np.float32]
-    missing: list[tuple[int, int]]
+    gaps: list[tuple[int, int]]
     quality: dict[str, float]
 
 
@@ -104,18 +110,21 @@ def prepare_signal(
             f"{name}: found a flat lead {recording.lead_names[lead]} ({found}); expected an ECG; "
             f"choose another lead"
         )
-    return PreparedSignal(signal, filled.missing, quality.tell())
+    shortest = SHORTEST_GAP_S * recording.fs
+    gaps = [(first, stop) for first, stop in filled.missing if stop - first >= shortest]
+    return PreparedSignal(signal, gaps, quality.tell())
 
 
 class _FilledLead:
-    """Reads a lead from front to back, its gaps filled with the value before them."""
+    """Reads a lead from front to back, its gaps bridged by straight lines."""
 
     def __init__(self, recording: Recording, lead: int, quality: _Quality) -> None:
         self.missing: list[tuple[int, int]] = []
         self._recording, self._lead, self._quality = recording, lead, quality
         self._kept: NDArray[np.float64] = np.empty(0)
         self._kept_from = 0
-        self._last = self._first_value()
+        self._before: _Sample | None = None  # the last that was read and is there
+        self._after = self._find_from(0)  # the first that is there, from where it was sought
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the samples from start to stop; neither goes back from one call to the next."""
@@ -130,29 +139,31 @@ class _FilledLead:
         return self._kept[: stop - start]
 
     def ends(self) -> tuple[float, float]:
-        """Return the first and the last value of the lead."""
-        last, stop = self._last, self._recording.n_samples
-        while stop > 0:
+        """Return the first and the last value of the lead, before anything is read."""
+        if self._after is None:
+            return 0.0, 0.0
+        stop = self._recording.n_samples
+        while True:
             start = max(0, stop - CHUNK_SAMPLES)
             piece = self._recording.read(self._lead, start, stop)
             found = piece[np.isfinite(piece)]
             if found.size:
-                last = float(found[-1])
-                break
+                return self._after[1], float(found[-1])
             stop = start
-        return self._last, last
 
-    def _first_value(self) -> float:
-        for start in range(0, self._recording.n_samples, CHUNK_SAMPLES):
+    def _find_from(self, at: int) -> _Sample | None:
+        for start in range(at, self._recording.n_samples, CHUNK_SAMPLES):
             stop = min(start + CHUNK_SAMPLES, self._recording.n_samples)
             piece = self._recording.read(self._lead, start, stop)
-            found = piece[np.isfinite(piece)]
+            found = np.flatnonzero(np.isfinite(piece))
             if found.size:
-                return float(found[0])
-        return 0.0
+                return start + int(found[0]), float(piece[found[0]])
+        return None
 
     def _fill(self, piece: NDArray[np.float64], at: int) -> NDArray[np.float64]:
         bad = ~np.isfinite(piece)
+        good = np.flatnonzero(~bad)
+        filled = piece
         if bad.any():
             edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(int)))
             for first, stop in edges.reshape(-1, 2).tolist():
@@ -160,12 +171,24 @@ class _FilledLead:
                     self.missing[-1] = (self.missing[-1][0], at + stop)
                 else:
                     self.missing.append((at + first, at + stop))
-            held = np.maximum.accumulate(np.where(bad, -1, np.arange(len(piece))))
-            piece = np.where(held < 0, self._last, piece[held])
-        self._quality.add(piece, bad)
-        if len(piece):
-            self._last = float(piece[-1])
-        return piece
+            end = at + len(piece)
+            # A gap of many pieces is looked through for its end once.
+            if bad[-1] and self._after is not None and self._after[0] < end:
+                self._after = self._find_from(end)
+            outside = [self._before] if self._before is not None else []
+            if bad[-1] and self._after is not None:
+                outside.append(self._after)
+            where = np.concatenate([at + good, [i for i, _ in outside]])
+            value = np.concatenate([piece[good], [mv for _, mv in outside]])
+            order = np.argsort(where)
+            filled = np.where(bad, 0.0, piece)
+            if len(where):
+                lost = np.flatnonzero(bad)
+                filled[lost] = np.interp(at + lost, where[order], value[order])
+        self._quality.add(filled, bad)
+        if good.size:
+            self._before = (at + int(good[-1]), float(piece[good[-1]]))
+        return filled
 
 
 class _Quality:
