@@ -9,7 +9,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from cnns_spectrograms.ecg.records import hash_signal
 from cnns_spectrograms.ecg.splits import LeakError
@@ -143,7 +145,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(score(again, data), predictions)
 
 
-def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
+def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> None:
     def fingerprint(**changes) -> str:
         clear_checkpoints(data["checkpoints"])
         (_, description), _ = fit(data, **changes)
@@ -167,6 +169,14 @@ def test_the_fingerprint_tells_trainings_apart(data: dict) -> None:
     assert fingerprint(smote_signals={"AUG/smote": np.zeros(9, np.float32)}) != one
     other = SPECTROGRAM.model_copy(update={"low_percentile": 2.0})
     assert fingerprint(spectrogram=other) != one
+    weights = tmp_path / "weights.safetensors"
+    found = []
+    for seed in (1, 2):  # another file of the same name
+        backbone = timm.create_model(MODEL.timm_name, num_classes=5)
+        torch.nn.init.constant_(backbone.conv_stem.weight, seed)
+        save_file(backbone.state_dict(), weights)
+        found.append(fingerprint(model=MODEL.model_copy(update={"pretrained": weights})))
+    assert len({one, *found}) == 3
 
 
 def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:

@@ -37,6 +37,7 @@ DESCRIPTION = {
     "best_epoch": 1,
     "best_val_macro_f1": 0.5,
     "fingerprint": "ab" * 32,
+    "initial_weights": "sha256 cd",
 }
 SCORES = {
     split: {
@@ -144,6 +145,7 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         "mitdb, svdb, protocol `base`",
         "2.5 s at 360 Hz",
         "| date | 2025-03-09 |",
+        "| initial weights | sha256 cd |",
         f"`{'ab' * 32}`",
         "Macro F1 0.750, accuracy 0.900.",
         "Macro F1 0.625, accuracy 0.900.",

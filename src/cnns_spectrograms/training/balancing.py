@@ -202,7 +202,8 @@ def sampling_weights(
     often as a row of the most frequent class.
 
     With `record_balance` b, a class's draws stay as many, but within it a record of m of its rows
-    is drawn in proportion to m ** (1 - b): one record cannot then stand for its whole class.
+    is drawn in proportion to m ** (1 - b): one record cannot then stand for its whole class. All
+    synthetic windows together are as one record.
 
     Args:
         aami_class: class of each row, n of them.

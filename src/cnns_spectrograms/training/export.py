@@ -71,6 +71,7 @@ def write_model_card(
         "input": f"spectrograms of {size} x {size} pixels, {n_samples / fs:g} s at {fs} Hz around "
         f"each beat" + (", and RR intervals" if classifier.params.rr_intervals else ""),
         "data": f"{', '.join(databases)}, protocol `{protocol}`, split by patient",
+        "initial weights": description.get("initial_weights", "not told"),
         "epoch": f"{description['best_epoch'] + 1}, chosen on val (macro F1 there "
         f"{description['best_val_macro_f1']:.3f})",
         "date": date.isoformat(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,7 @@ def train(
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
+        "initial_weights": _tell_initial_weights(model.pretrained),
         "training": training.model_dump(mode="json", exclude=_SHAPES_NO_WEIGHT),
         "spectrogram": spectrogram.model_dump(mode="json"),
         "signals": hash_signals(records, smote_signals),
@@ -161,6 +163,13 @@ def train(
         "best_val_macro_f1": result.best_val_macro_f1,
     }
     return (classifier, metadata), result.history
+
+
+def _tell_initial_weights(pretrained: bool | Path) -> str:
+    if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
+        with open(pretrained, "rb") as file:
+            return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return "those of timm" if pretrained else "random"
 
 
 def predict(
@@ -239,8 +248,6 @@ def hash_signals(records: pd.DataFrame, smote_signals: Mapping[str, np.ndarray])
 
 def hash_table(table: pd.DataFrame) -> str:
     """Return a hex digest of a table's values, equal for equal rows in equal order."""
-    import hashlib
-
     values = pd.util.hash_pandas_object(table, index=False).to_numpy()
     return hashlib.sha256(values.tobytes()).hexdigest()
 
