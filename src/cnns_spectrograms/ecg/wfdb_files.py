@@ -27,6 +27,9 @@ from cnns_spectrograms.ecg.records import (
     MV_PER_UNIT,
     RecordError,
     check_signal_files,
+    mv_per_unit,
+    parse_units,
+    read_header_lines,
 )
 
 logger = logging.getLogger(__name__)
@@ -156,7 +159,8 @@ def _open(name: str, path: Path) -> Recording:
         raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
     units = {i: _unit_of(name, layout, segments, i) for i in per_frame}
     names = name_leads(layout.sig_name)
-    voltages = {i: names[i] for i in per_frame if units[i] in MV_PER_UNIT}
+    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit or "")) is not None}
+    voltages = {i: names[i] for i in factors}
     if not voltages:
         raise RecordError(
             f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
@@ -178,7 +182,7 @@ def _open(name: str, path: Path) -> Recording:
         lead_names=tuple(voltages[i] for i in kept),
         n_samples=n_samples,
         reference=reference,
-        read_lead=partial(_read, name, segments, layout, kept, n),
+        read_lead=partial(_read, name, segments, layout, kept, [factors[i] for i in kept], n),
         path=path,
     )
 
@@ -211,6 +215,7 @@ def _read(
     segments: list[_Segment],
     layout: Any,
     kept: list[int],
+    factors: list[float],
     per_frame: int,
     lead: int,
     start: int,
@@ -238,7 +243,7 @@ def _read(
                 smooth_frames=False,
                 ignore_skew=True,
             )
-            piece = found.e_p_signal[0] * MV_PER_UNIT[found.units[0]]
+            piece = found.e_p_signal[0] * factors[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
         except Exception as error:
             raise RecordError(
@@ -263,8 +268,7 @@ def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
             f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
             f"{MAX_HEADER_BYTES:,}"
         )
-    lines = file.read_text(encoding="iso-8859-1").splitlines()
-    lines = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    lines = read_header_lines(file)
     fields = lines[0].split() if lines else []
     rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"  # the format's default
     try:
@@ -291,6 +295,8 @@ def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
             f"{name}: {file} cannot be understood: found {header.n_sig} signals at {header.fs} Hz "
             f"after {n_signals} at {fs:g} Hz; correct its first line"
         )
+    if isinstance(header, wfdb.Record):
+        header.units = parse_units(name, file, lines[1:])
     return header
 
 
