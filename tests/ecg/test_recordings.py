@@ -156,7 +156,7 @@ def test_microvolts(record, signal):
         ("r1 0 100 1500", "leads"),
         ("r1 -1 100 1500", "leads"),
         ("r1 x 100 1500", "at the head"),
-        ("", "corrupt"),
+        ("", "calls its record"),
         ("r1 3 100 1500", "signal lines"),
         ("r1 2 100 1600", "truncated"),
     ],

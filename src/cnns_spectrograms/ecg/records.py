@@ -279,13 +279,14 @@ def read_record(
         _check_annotation_file(name, path)
     with _as_record_error(name, path, "dat"):
         # Frames are not smoothed: a lead with several samples a frame keeps its own rate.
-        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False)
+        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False, ignore_skew=True)
         _check_sample_checksums(name, header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
         i_lead = choose_lead(leads, preferred_lead)
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
+        _check_skew(name, header.skew[i_lead], leads[i_lead])
         signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
         _check_signal(name, leads[i_lead], signal, source_fs)
         resampled = resample(signal, source_fs, fs)
@@ -666,8 +667,6 @@ def _check_annotation_file(name: str, path: Path) -> None:
 
 def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
     """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
-    if any(header.skew):
-        return  # the reader has shifted the signals against each other
     for i, samples in enumerate(source.e_d_signal):
         expected = header.checksum[i]
         found = int(np.sum(samples, dtype=np.int64))
@@ -681,6 +680,15 @@ def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
 
 def _to_int16(value: int) -> int:
     return (value + 32768) % 65536 - 32768
+
+
+def _check_skew(name: str, skew: int | None, lead: str) -> None:
+    if skew:
+        raise RecordError(
+            f"{name}: found a skew of {skew} frames for lead {lead}; expected none, since undoing "
+            f"it leaves the end without samples; choose another lead as the preferred lead, or "
+            f"write the record anew without skew"
+        )
 
 
 def _to_millivolts(
