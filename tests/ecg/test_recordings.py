@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import edfio
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from cnns_spectrograms.ecg.recordings import (
     MAX_LEADS,
     choose_recording_lead,
     find_recordings,
+    name_recording,
     open_recording,
 )
 from cnns_spectrograms.ecg.records import RecordError, choose_lead
@@ -156,7 +159,7 @@ def test_microvolts(record, signal):
         ("r1 0 100 1500", "leads"),
         ("r1 -1 100 1500", "leads"),
         ("r1 x 100 1500", "at the head"),
-        ("", "corrupt"),
+        ("", "calls its record"),
         ("r1 3 100 1500", "signal lines"),
         ("r1 2 100 1600", "truncated"),
     ],
@@ -217,6 +220,51 @@ def test_reading_beyond_the_recording(record):
     for lead in ("V9", 2, -1):
         with pytest.raises(ValueError, match="0: MLII, 1: V1"):
             found.read(lead)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/rec", "rec"),
+        ("a/rec.hea", "rec"),
+        ("a/rec.1", "rec.1"),
+        ("a/rec.1.hea", "rec.1"),
+        ("a/rec.1.ATR", "rec.1"),
+        ("a/rec.1.edf", "rec.1"),
+        ("a.csv/rec.2.CSV", "rec.2"),
+        ("rec.dat.txt", "rec.dat"),
+    ],
+)
+def test_the_name_of_a_recording(path, name):
+    assert name_recording(Path(path)) == name
+
+
+def test_names_with_a_dot(tmp_path, signal):
+    for i in (1, 2):
+        write_wfdb(tmp_path, f"r{i}", i * signal / 2)
+        (tmp_path / f"r{i}.hea").rename(tmp_path / f"rec.{i}.hea")
+    write_edf(tmp_path / "rec.3.edf", signal)
+    (tmp_path / "rec.4.csv").write_text("MLII,V1\n" + rows(signal, "{:.4f}"))
+    found = find_recordings(tmp_path)
+    assert [path.name for path in found] == ["rec.1.hea", "rec.2.hea", "rec.3.edf", "rec.4.csv"]
+    for path in found:
+        recording = open_recording(path, fs=FS if path.suffix == ".csv" else None)
+        assert recording.name == name_recording(path) == path.stem
+    for i in (1, 2):
+        lead = open_recording(tmp_path / f"rec.{i}").read(0)
+        np.testing.assert_allclose(lead, i * signal[:, 0] / 2, atol=3e-3)
+
+
+def test_a_dot_in_a_header_is_told(record):
+    """wfdb takes no such name in a header, and would say no more than that its syntax is wrong."""
+    header = record.with_name("r1.hea")
+    text = header.read_text()
+    header.write_text(text.replace("r1 2", "r.1 2"))
+    with pytest.raises(RecordError, match=r"r1\.hea calls its record 'r\.1'; expected letters"):
+        open_recording(record)
+    header.write_text(text.replace("r1.dat", "r.1.dat"))
+    with pytest.raises(RecordError, match=r"names the file 'r\.1\.dat'; .*one dot at most"):
+        open_recording(record)
 
 
 # --------------------------------------------------------------------------------------

@@ -433,6 +433,45 @@ class TestSubsets:
         whole = select_subset(table, SubsetParameters(databases=["mitdb"]))
         pd.testing.assert_frame_equal(whole, table)
 
+    def test_probabilities_are_those_given_the_classes(self) -> None:
+        table = make_predictions("NSVN", "NQQQ")
+        prob = [f"prob_{name}" for name in CLASSES]
+        table[prob] = [
+            [0.5, 0.2, 0.2, 0.0, 0.1],
+            [0.05, 0.12, 0.02, 0.01, 0.8],  # 0.25, 0.6, 0.1, 0.05 of N, S, V, F
+            [0.0, 0.0, 0.25, 0.0, 0.75],
+            [0.0, 0.0, 0.0, 0.0, 1.0],
+        ]
+        rows = select_subset(
+            table, SubsetParameters(databases=["mitdb"], classes=["N", "S", "V", "F"])
+        )
+        expected = [
+            [5 / 9, 2 / 9, 2 / 9, 0, 0],
+            [0.25, 0.6, 0.1, 0.05, 0],
+            [0, 0, 1, 0, 0],
+            [0.25, 0.25, 0.25, 0.25, 0],
+        ]
+        np.testing.assert_allclose(rows[prob].to_numpy(float), expected)
+        validate_predictions(rows)
+        per_class = evaluate_predictions(rows, ("N", "S", "V", "F"))["per_class"]
+        # S has 0.6, above all others; of the probabilities as they were it had 0.12 below 0.2.
+        assert per_class["S"]["roc_auc"] == 1
+        assert per_class["V"]["roc_auc"] == 1
+
+    @given(st.integers(0, 2**32 - 1), st.sampled_from(["NSVF", "NSV", "SV", "NSVFQ"]))
+    def test_a_subset_is_a_table_of_predictions(self, seed: int, classes: str) -> None:
+        rng = np.random.default_rng(seed)
+        table = make_predictions("NSVFQ" * 8, "N" * 40)
+        probabilities = rng.dirichlet(np.full(5, 0.3), len(table)).astype(np.float32)
+        table[[f"prob_{name}" for name in CLASSES]] = probabilities
+        table["predicted"] = np.array(CLASSES)[probabilities.argmax(axis=1)]
+        subset = SubsetParameters(databases=["mitdb"], classes=list(classes))
+        rows = select_subset(table, subset)
+        validate_predictions(rows)
+        assert set(rows["predicted"]) <= set(classes)
+        again = select_subset(rows, subset)
+        assert again["predicted"].equals(rows["predicted"])
+
     def test_none_is_empty(self) -> None:
         subset = SubsetParameters(databases=["svdb"], classes=["N", "S"])
         assert select_subset(HAND, subset).empty

@@ -288,6 +288,15 @@ def test_too_short_a_recording(recording, views_model):
         analyse(short, views_model)
 
 
+def test_beats_are_not_detected_at_a_low_rate(recording, model):
+    signal = recording.read(0)[::9]  # 40 Hz
+    slow = Recording("r", 40, ("MLII",), len(signal), None, lambda lead, a, b: signal[a:b])
+    with pytest.raises(RecordError, match=r"found 40 Hz.*expected at least 50 Hz"):
+        analyse(slow, model)
+    peaks = recording.reference["sample"].to_numpy() // 9
+    assert len(analyse(slow, model, peaks=peaks).beats) == len(peaks)
+
+
 def test_progress_is_told(recording, model):
     told = []
     analyse(recording, model, progress=lambda stage, share: told.append((stage, share)))

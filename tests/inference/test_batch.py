@@ -72,6 +72,49 @@ def test_two_recordings_of_one_name(folder, tmp_path):
         expand_recordings([folder, tmp_path / "100.csv"])
 
 
+@pytest.fixture
+def dotted(simulated, tmp_path):
+    """Two records whose names have a dot, `rec.1` and `rec.2`, and what they are copies of."""
+    folder = tmp_path / "dotted"
+    folder.mkdir()
+    copies = {"rec.1": "100", "rec.2": "101"}
+    for name, source in copies.items():
+        shutil.copy(simulated / f"{source}.dat", folder)  # as the header calls it
+        for suffix in ("hea", "atr"):
+            shutil.copy(simulated / f"{source}.{suffix}", folder / f"{name}.{suffix}")
+    return folder, copies
+
+
+@pytest.mark.parametrize("ending", ["", ".hea", ".atr"])
+def test_names_with_a_dot(dotted, simulated, tmp_path, views_model, ending):
+    folder, copies = dotted
+    options = PredictOptions(model=views_model.path, peaks="atr")
+    paths = [folder / f"{name}{ending}" for name in copies]
+    assert expand_recordings(paths) == paths
+    table = predict_recordings(paths, tmp_path / "out", options, n_jobs=1)
+    assert table["error"].tolist() == ["", ""]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{name}.{end}" for name in copies for end in ("cnn", "csv", "json")}
+    for i, (name, source) in enumerate(copies.items()):
+        recording = open_recording(folder / f"{name}{ending}")
+        assert recording.name == name
+        expected = select_beats(open_recording(simulated / source).reference)
+        found = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        np.testing.assert_array_equal(found["sample"], expected)
+        assert table["n_beats"][i] == len(expected)
+
+
+def test_of_names_with_a_dot_nothing_read_is_replaced(dotted, tmp_path, views_model):
+    folder, _ = dotted
+    (folder / "rec.1.atr").rename(folder / "rec.1.cnn")
+    for peaks in ("cnn", ".cnn", str(folder / "rec.1.cnn")):
+        options = PredictOptions(model=views_model.path, peaks=peaks)
+        with pytest.raises(ValueError, match=r"rec\.1\.cnn would replace"):
+            predict_recordings([folder / "rec.1"], folder, options)
+        table = predict_recordings([folder / "rec.1"], tmp_path / "out", options)
+        assert table["error"].tolist() == [""]
+
+
 def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
     time_s, lead_mv = np.arange(3600) / 360, np.sin(np.arange(3600) / 40)
     given = tmp_path / "mine.csv"

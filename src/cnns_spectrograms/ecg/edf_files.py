@@ -18,7 +18,7 @@ from cnns_spectrograms.ecg.recordings import (
     keep_one_rate,
     name_leads,
 )
-from cnns_spectrograms.ecg.records import MV_PER_UNIT, RecordError
+from cnns_spectrograms.ecg.records import MV_PER_UNIT, RecordError, mv_per_unit
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def _open(name: str, path: Path) -> Recording:
         raise RecordError(f"{path.name}: found data records of {duration_s:g} s; expected more")
     units = {i: signal.physical_dimension.strip() for i, signal in signals.items()}
     names = name_leads([signal.label for signal in signals.values()])
-    voltages = {i: names[i] for i in signals if units[i] in MV_PER_UNIT}
+    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit)) is not None}
+    voltages = {i: names[i] for i in factors}
     if not voltages:
         raise RecordError(
             f"{path.name}: found signals in {sorted(set(units.values()))}; expected a voltage "
@@ -87,7 +88,7 @@ def _open(name: str, path: Path) -> Recording:
         lead_names=tuple(voltages[i] for i in kept),
         n_samples=n_samples,
         reference=None,
-        read_lead=partial(_read, [signals[i] for i in kept], [MV_PER_UNIT[units[i]] for i in kept]),
+        read_lead=partial(_read, [signals[i] for i in kept], [factors[i] for i in kept]),
         path=path,
     )
 

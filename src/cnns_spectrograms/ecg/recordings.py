@@ -24,6 +24,7 @@ MAX_DURATION_S = 31 * 86_400.0
 
 WFDB_SUFFIXES = (".hea", ".dat", ".atr")
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+EDF_SUFFIXES = (".edf",)
 
 # The limb lead II under its usual names, which MLII resembles most.
 _LIKE_II = {"ii", "mlii", "ml2", "ecgii", "ekgii", "leadii"}
@@ -123,12 +124,12 @@ def open_recording(
             f"fs and columns are those of a CSV file ({', '.join(CSV_SUFFIXES)}), and {path.name} "
             f"is none: it says its own; leave them out"
         )
-    if suffix == ".edf":
+    if suffix in EDF_SUFFIXES:
         from cnns_spectrograms.ecg.edf_files import open_edf
 
         return open_edf(path)
     if suffix in WFDB_SUFFIXES:
-        path = path.with_suffix("")
+        path = path.with_name(name_recording(path))
     if path.with_name(f"{path.name}.hea").is_file():
         from cnns_spectrograms.ecg.wfdb_files import open_wfdb
 
@@ -138,6 +139,15 @@ def open_recording(
         f"{path}: found {found}; expected a WFDB record with its .hea file, an .edf file, or a "
         f"CSV file ({', '.join(CSV_SUFFIXES)}); correct the path"
     )
+
+
+def name_recording(path: Path) -> str:
+    """Return the name of the recording that `open_recording` opens by a path.
+
+    Endings that say no format stay, as in `rec.1`, a WFDB record given without extension.
+    """
+    known = (*WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
+    return path.stem if path.suffix.lower() in known else path.name
 
 
 def find_recordings(folder: Path) -> list[Path]:

@@ -27,6 +27,17 @@ MIN_DURATION_S = 5.0
 _PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
 
 MV_PER_UNIT = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
+"""Voltages by their usual names; `mv_per_unit` knows others too."""
+
+_MV_PER_PREFIX = {
+    "": 1e3, "m": 1.0, "milli": 1.0, "u": 1e-3, "micro": 1e-3, "n": 1e-6, "nano": 1e-6,
+}  # fmt: skip
+
+# The micro sign and the Greek letter, each also as it looks where UTF-8 is read as Latin-1.
+_MICRO = ("\u00c2\u00b5", "\u00ce\u00bc", "\u00b5", "\u03bc")
+
+# FORMATxSAMPLES:SKEW+OFFSET: wfdb reads anything else as a gain, a unit or a name.
+_FORMAT_FIELD = re.compile(r"\d+(x\d+)?(:\d+)?(\+\d+)?")
 
 # WFDB signal formats with a fixed size: bytes a sample, as a fraction.
 BYTES_PER_SAMPLE = {
@@ -75,6 +86,57 @@ class Record:
     signal: NDArray[np.float32]
     beats: pd.DataFrame
     n_unmapped_beats: int
+
+
+def mv_per_unit(text: str) -> float | None:
+    """Return how many millivolts a unit is; None for one that is no voltage.
+
+    Case does not matter (no ECG is in megavolts), nor how the micro sign is written: `uV`, `µV`,
+    `UV`, `microvolts`.
+    """
+    match = re.fullmatch(r"([a-z]*?)(?:v|volts?)", _spell_micro(text).strip().lower())
+    return None if match is None else _MV_PER_PREFIX.get(match[1])
+
+
+def _spell_micro(text: str) -> str:
+    for sign in _MICRO:
+        text = text.replace(sign, "u")
+    return text
+
+
+def read_header_lines(file: Path) -> list[str]:
+    """Return the lines of a WFDB header that are no comments, as wfdb takes them apart.
+
+    Where wfdb drops what is not ASCII, so that `µV` becomes `V`, the micro sign is `u` here, and
+    anything else a question mark.
+    """
+    text = _spell_micro(file.read_text(encoding="iso-8859-1"))
+    lines = map(str.strip, text.encode("ascii", "replace").decode("ascii").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse_units(name: str, file: Path, lines: Sequence[str]) -> list[str]:
+    """Return the unit of each signal of a WFDB header: that of the file, not of wfdb's reading.
+
+    Args:
+        name: what the record is called in an error.
+        file: the header.
+        lines: those that describe signals, from `read_header_lines`.
+
+    Raises:
+        RecordError: a line has a format that wfdb would misread, such as one with a negative skew.
+    """
+    units = []
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 1 and not _FORMAT_FIELD.fullmatch(fields[1]):
+            raise RecordError(
+                f"{name}: found the format {fields[1][:80]!r} in {file}; expected a number, then "
+                f"maybe xSAMPLES, :SKEW and +OFFSET, none of them negative; correct the header"
+            )
+        gain = fields[2] if len(fields) > 2 else ""
+        units.append(gain.partition("/")[2] or "mV")  # the format's default
+    return units
 
 
 def list_records(folder: Path | str) -> list[str]:
@@ -217,14 +279,15 @@ def read_record(
         _check_annotation_file(name, path)
     with _as_record_error(name, path, "dat"):
         # Frames are not smoothed: a lead with several samples a frame keeps its own rate.
-        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False)
+        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False, ignore_skew=True)
         _check_sample_checksums(name, header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
         i_lead = choose_lead(leads, preferred_lead)
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        signal = _to_millivolts(name, source, i_lead, leads[i_lead])
+        _check_skew(name, header.skew[i_lead], leads[i_lead])
+        signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
         _check_signal(name, leads[i_lead], signal, source_fs)
         resampled = resample(signal, source_fs, fs)
     n_frames = int(source.sig_len)
@@ -519,8 +582,8 @@ def _read_header(name: str, path: Path) -> Any:
             f"{name}: found no header {hea}; expected .hea, .dat and .atr files of that name; "
             "correct the record's name or the folder"
         )
-    lines = hea.read_text(encoding="iso-8859-1").splitlines()
-    fields = next((line for line in lines if line.strip() and line.strip()[0] != "#"), "").split()
+    lines = read_header_lines(hea)
+    fields = lines[0].split() if lines else []
     if len(fields) > 1 and fields[1] == "0":
         raise RecordError(
             f"{name}: found no signals in {hea}; expected at least one ECG lead; "
@@ -549,6 +612,7 @@ def _read_header(name: str, path: Path) -> Any:
             f"{name}: found {n_described} signal line(s) in {hea}; expected {header.n_sig} as in "
             "its first line; copy or download the header again"
         )
+    header.units = parse_units(name, hea, lines[1:])
     return header
 
 
@@ -603,8 +667,6 @@ def _check_annotation_file(name: str, path: Path) -> None:
 
 def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
     """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
-    if any(header.skew):
-        return  # the reader has shifted the signals against each other
     for i, samples in enumerate(source.e_d_signal):
         expected = header.checksum[i]
         found = int(np.sum(samples, dtype=np.int64))
@@ -620,9 +682,19 @@ def _to_int16(value: int) -> int:
     return (value + 32768) % 65536 - 32768
 
 
-def _to_millivolts(name: str, source: Any, i_lead: int, lead: str) -> NDArray[np.float64]:
-    unit = source.units[i_lead]
-    factor = MV_PER_UNIT.get(unit)
+def _check_skew(name: str, skew: int | None, lead: str) -> None:
+    if skew:
+        raise RecordError(
+            f"{name}: found a skew of {skew} frames for lead {lead}; expected none, since undoing "
+            f"it leaves the end without samples; choose another lead as the preferred lead, or "
+            f"write the record anew without skew"
+        )
+
+
+def _to_millivolts(
+    name: str, unit: str, source: Any, i_lead: int, lead: str
+) -> NDArray[np.float64]:
+    factor = mv_per_unit(unit)
     if factor is None:
         raise RecordError(
             f"{name}: found unit {unit!r} for lead {lead}; expected a voltage "

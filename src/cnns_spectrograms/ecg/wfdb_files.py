@@ -27,6 +27,9 @@ from cnns_spectrograms.ecg.records import (
     MV_PER_UNIT,
     RecordError,
     check_signal_files,
+    mv_per_unit,
+    parse_units,
+    read_header_lines,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,8 +43,10 @@ MAX_SEGMENTS = 20_000
 # Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
 _MAX_FLAC_RATIO = 8192
 
-# A file beside the header: wfdb would open any path that stands there.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
+_CHUNK_FRAMES = 1 << 16
+
+# A file beside the header: wfdb would open any path that stands there, and understands one dot.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)?")
 
 
 def open_wfdb(path: Path) -> Recording:
@@ -129,12 +134,14 @@ class _Segment:
         path: of the header, without extension; None where there is no signal.
         start: its first frame in the record.
         length: frames.
+        n_stored: frames that its own header tells, maybe more.
         header: as wfdb reads it.
     """
 
     path: Path | None
     start: int
     length: int
+    n_stored: int
     header: Any
 
 
@@ -147,7 +154,8 @@ def _open(name: str, path: Path) -> Recording:
         layout, segments = _list_segments(name, path, header)
     else:
         layout = header
-        segments = [_Segment(path, 0, _check_single(name, path, header), header)]
+        n_stored = _check_single(name, path, header)
+        segments = [_Segment(path, 0, n_stored, n_stored, header)]
     n_frames = segments[-1].start + segments[-1].length
     check_shape(name, frame_fs, n_frames, len(layout.sig_name))
     per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
@@ -156,7 +164,8 @@ def _open(name: str, path: Path) -> Recording:
         raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
     units = {i: _unit_of(name, layout, segments, i) for i in per_frame}
     names = name_leads(layout.sig_name)
-    voltages = {i: names[i] for i in per_frame if units[i] in MV_PER_UNIT}
+    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit or "")) is not None}
+    voltages = {i: names[i] for i in factors}
     if not voltages:
         raise RecordError(
             f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
@@ -178,7 +187,7 @@ def _open(name: str, path: Path) -> Recording:
         lead_names=tuple(voltages[i] for i in kept),
         n_samples=n_samples,
         reference=reference,
-        read_lead=partial(_read, name, segments, layout, kept, n),
+        read_lead=partial(_read, name, segments, layout, kept, [factors[i] for i in kept], n),
         path=path,
     )
 
@@ -211,12 +220,16 @@ def _read(
     segments: list[_Segment],
     layout: Any,
     kept: list[int],
+    factors: list[float],
     per_frame: int,
     lead: int,
     start: int,
     stop: int,
 ) -> NDArray[np.floating]:
-    """Read a stretch of a lead through wfdb, whole frames, mV; NaN where no segment has it."""
+    """Read a stretch of a lead through wfdb, whole frames, mV; NaN where no segment has it.
+
+    The skew of a lead is undone here: wfdb does so in part, and for no compressed format.
+    """
     import wfdb
 
     first, last = start // per_frame, -(-stop // per_frame)
@@ -229,16 +242,27 @@ def _read(
         channel = _find_channel(layout, segment, kept[lead])
         if channel is None:
             continue
+        offset = (segment.header.skew[channel] or 0) - segment.start
+        end = min(end, segment.n_stored - offset)
+        if begin >= end:
+            continue
+        is_differences = segment.header.fmt[channel] == "8"
         try:
             found = wfdb.rdrecord(
                 str(segment.path),
-                sampfrom=begin - segment.start,
-                sampto=end - segment.start,
+                sampfrom=begin + offset,
+                sampto=end + offset,
                 channels=[channel],
+                physical=not is_differences,
                 smooth_frames=False,
                 ignore_skew=True,
             )
-            piece = found.e_p_signal[0] * MV_PER_UNIT[found.units[0]]
+            if is_differences:
+                found.e_d_signal[0] += _sum_differences(
+                    segment.path, segment.header, channel, begin + offset
+                )
+                found.dac(expanded=True, inplace=True)
+            piece = found.e_p_signal[0] * factors[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
         except Exception as error:
             raise RecordError(
@@ -246,6 +270,26 @@ def _read(
                 f"{stop} ({type(error).__name__}: {error}); copy or download the record again"
             ) from error
     return signal[start - first * per_frame :][: stop - start]
+
+
+def _sum_differences(path: Path, header: Any, channel: int, n_frames: int) -> int:
+    """Return what the first frames of a signal in format 8 add to the samples after them.
+
+    The format holds differences, and wfdb adds them up from wherever it begins to read.
+    """
+    file_name = header.file_name[channel]
+    signals = [i for i, other in enumerate(header.file_name) if other == file_name]
+    widths = {i: header.samps_per_frame[i] or 1 for i in signals}
+    per_frame = sum(widths.values())
+    first = sum(width for i, width in widths.items() if i < channel)
+    total = 0
+    with open(path.with_name(file_name), "rb") as file:
+        file.seek(header.byte_offset[signals[0]] or 0)
+        for begin in range(0, n_frames, _CHUNK_FRAMES):
+            n = min(_CHUNK_FRAMES, n_frames - begin)
+            frames = np.frombuffer(file.read(n * per_frame), np.int8).reshape(n, per_frame)
+            total += int(frames[:, first : first + widths[channel]].sum(dtype=np.int64))
+    return total
 
 
 def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
@@ -263,8 +307,7 @@ def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
             f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
             f"{MAX_HEADER_BYTES:,}"
         )
-    lines = file.read_text(encoding="iso-8859-1").splitlines()
-    lines = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    lines = read_header_lines(file)
     fields = lines[0].split() if lines else []
     rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"  # the format's default
     try:
@@ -278,12 +321,18 @@ def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
     check_shape(name, fs, 2 if is_segment and n_samples == 0 else n_samples, n_signals)
     if len(lines) > MAX_SEGMENTS:
         raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
+    if "." in fields[0]:
+        raise RecordError(
+            f"{name}: {file} calls its record {fields[0][:80]!r}; expected letters, digits, - and "
+            f"_ alone there (the header itself may be called as it is); correct its first word"
+        )
     for line in lines[1:]:
         text = line.split()[0]
         if text != "~" and not _PLAIN_NAME.fullmatch(text):
             raise RecordError(
                 f"{name}: {file} names the file {text[:80]!r}; expected a file beside the header, "
-                f"without a folder; put it there"
+                f"without a folder, of letters, digits, - and _ with one dot at most; put it "
+                f"there, or rename it"
             )
     header = wfdb.rdheader(str(path))
     if int(header.n_sig) != n_signals or float(header.fs) != fs:
@@ -291,6 +340,8 @@ def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
             f"{name}: {file} cannot be understood: found {header.n_sig} signals at {header.fs} Hz "
             f"after {n_signals} at {fs:g} Hz; correct its first line"
         )
+    if isinstance(header, wfdb.Record):
+        header.units = parse_units(name, file, lines[1:])
     return header
 
 
@@ -304,14 +355,15 @@ def _check_single(name: str, path: Path, header: Any) -> int:
         )
     check_signal_files(name, path, header)
     n_frames = header.sig_len
+    if n_frames is None:  # wfdb reads such a record whole alone
+        raise RecordError(
+            f"{name}: found no length in the first line of {path.name}.hea; expected it as the "
+            f"fourth number; write there how many samples each signal has"
+        )
     for file_name in dict.fromkeys(header.file_name):
         size = path.with_name(file_name).stat().st_size
-        signals = [i for i, other in enumerate(header.file_name) if other == file_name]
-        each = BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
-        if each is not None and n_frames is None:  # as long as the file is
-            per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
-            n_frames = int((size - (header.byte_offset[signals[0]] or 0)) / (each * per_frame))
-        if each is None and (n_frames is None or n_frames > size * _MAX_FLAC_RATIO):
+        is_packed = header.fmt[header.file_name.index(file_name)] not in BYTES_PER_SAMPLE
+        if is_packed and n_frames > size * _MAX_FLAC_RATIO:
             raise RecordError(
                 f"{name}: found {n_frames} samples for the {size} bytes of {file_name}; no "
                 f"compression does that; copy or download the record again"
@@ -333,7 +385,7 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
     layout = None
     for text, length in zip(header.seg_name, header.seg_len, strict=True):
         if text == "~":
-            segments.append(_Segment(None, start, length, None))
+            segments.append(_Segment(None, start, length, 0, None))
             start += length
             continue
         each = path.with_name(text)
@@ -346,12 +398,13 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
                 f"expected one segment at {header.fs:g} Hz"
             )
         if length:
-            if _check_single(f"{name}/{text}", each, part) < length:
+            n_stored = _check_single(f"{name}/{text}", each, part)
+            if n_stored < length:
                 raise RecordError(
                     f"{name}: segment {text} has fewer samples than the {length} of the header; "
                     f"copy or download the record again"
                 )
-            segments.append(_Segment(each, start, length, part))
+            segments.append(_Segment(each, start, length, n_stored, part))
         start += length
         layout = layout or part  # the layout header itself, or the first segment
     if layout is None or not segments or len(layout.sig_name or ()) != header.n_sig:

@@ -186,7 +186,9 @@ def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.Dat
     """Return the beats of a named part of a split, called as one of the classes it is judged in.
 
     Where the subset has classes of its own, beats of other true classes are left out, and each
-    beat is called the most probable of these classes.
+    beat is called the most probable of these classes. Its probabilities are those given that it
+    is of one of them, which areas under curves rank: a beat that was taken for another class
+    would rank low in each, whichever it is called.
 
     Args:
         predictions: The `predictions` table of one split.
@@ -202,7 +204,12 @@ def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.Dat
         return predictions[keep].reset_index(drop=True)
     classes = list(subset.classes)
     rows = predictions[keep & predictions["aami_class"].isin(classes)].reset_index(drop=True)
-    probabilities = rows[[f"prob_{name}" for name in classes]].to_numpy(float)
+    columns = [f"prob_{name}" for name in classes]
+    probabilities = rows[columns].to_numpy(float)
+    total = probabilities.sum(axis=1, keepdims=True)
+    # Where all the probability went to other classes, nothing tells these apart.
+    rows[columns] = np.where(total > 0, probabilities / np.maximum(total, 1e-300), 1 / len(classes))
+    rows[[f"prob_{name}" for name in AAMI_CLASSES if name not in classes]] = 0.0
     if len(rows):
         chosen = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
         rows["predicted"] = pd.Series(chosen, dtype=rows["predicted"].dtype)

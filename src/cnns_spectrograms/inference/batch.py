@@ -14,7 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.recordings import Recording, find_recordings, open_recording
+from cnns_spectrograms.ecg.recordings import (
+    CSV_SUFFIXES,
+    Recording,
+    find_recordings,
+    name_recording,
+    open_recording,
+)
 from cnns_spectrograms.ecg.records import RecordError, list_records
 from cnns_spectrograms.inference.outputs import EXTENSIONS
 
@@ -68,7 +74,7 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
     names: dict[str, Path] = {}
     for path in found:
-        name = _name_of(path)
+        name = name_recording(path)
         if name in names:
             raise ValueError(
                 f"{names[name]} and {path} would both be written as {name}; give them in separate "
@@ -78,22 +84,19 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _name_of(path: Path) -> str:
-    return path.stem if path.suffix else path.name
-
-
 def _check_nothing_read_is_replaced(
     recordings: Sequence[Path], folder: Path, peaks: str | None
 ) -> None:
     """Refuse an output folder in which a result has the name of a file that is read."""
     read = [*recordings]
     if peaks is not None:  # a file, or an extension beside each recording
-        read += [Path(peaks), *(path.with_suffix(f".{peaks}") for path in recordings)]
+        extension = peaks.lstrip(".")
+        read += [Path(peaks), *(p.parent / f"{name_recording(p)}.{extension}" for p in recordings)]
     # By what the files are, not by how they are written: links, and disks that know no case.
     known = {(each.stat().st_dev, each.stat().st_ino) for each in read if each.exists()}
     for path in recordings:
         for extension in EXTENSIONS:
-            target = folder / f"{_name_of(path)}.{extension}"
+            target = folder / f"{name_recording(path)}.{extension}"
             if target.exists() and (target.stat().st_dev, target.stat().st_ino) in known:
                 raise ValueError(
                     f"the result {target} would replace a file that is read; choose another "
@@ -173,7 +176,7 @@ def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any
         "error": "",
     }
     try:
-        csv = path.suffix.lower() in (".csv", ".tsv", ".txt")
+        csv = path.suffix.lower() in CSV_SUFFIXES
         recording = open_recording(
             path, options.fs if csv else None, options.columns if csv else None
         )
