@@ -398,6 +398,23 @@ def test_times_that_fall_are_refused_by_row(tmp_path, real, monkeypatch, chunk):
         open_recording(path)
 
 
+@pytest.mark.parametrize("form", ["numbers", "quoted", "clock", "dates"])
+@pytest.mark.parametrize("row", [2, 7000])
+def test_what_is_no_time_is_refused(tmp_path, real, form, row):
+    times = {
+        "numbers": cells(seconds(len(real))),
+        "quoted": [f"'{cell}'" for cell in cells(seconds(len(real)))],
+        "clock": [f"0:{t:06.3f}" for t in seconds(len(real))],
+        "dates": [f"2024-05-01 10:00:{t:06.3f}" for t in seconds(len(real))],
+    }[form]
+    good = write(tmp_path / "a.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
+    assert open_recording(good).fs == REAL_FS
+    times[row] = "soon"
+    path = write(tmp_path / "b.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
+    with pytest.raises(RecordError, match=r"no time in column 'time' \(.*soon.*--fs"):
+        open_recording(path)
+
+
 def test_rows_without_a_time_are_samples(tmp_path, real):
     times = cells(seconds(len(real)))
     times[0] = times[500] = times[501] = times[-1] = ""
@@ -541,6 +558,8 @@ def test_what_numpy_writes(tmp_path, real):
     assert (found.fs, found.lead_names, found.n_samples) == (REAL_FS, ("MLII", "V5"), len(real))
     np.savetxt(tmp_path / "b.csv", table, delimiter=",", header="made by hand")
     assert open_recording(tmp_path / "b.csv").lead_names == ("2", "3")
+    path = write(tmp_path / "c.csv", "# made by hand\nMLII (mV)", [cells(real[:, 0])])
+    assert open_recording(path, fs=REAL_FS).lead_names == ("MLII",)
 
 
 @pytest.mark.parametrize("header", ["ECG", "ECG (mV)", "ECG\nmV", None])

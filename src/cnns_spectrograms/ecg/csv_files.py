@@ -162,7 +162,8 @@ def _copy_numbers(
     with tempfile.TemporaryFile() as file:
         with pd.read_csv(path, chunksize=CHUNK_ROWS, **options) as chunks:
             for chunk in chunks:
-                numbers = np.array(chunk[list(chosen)], dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    numbers = np.array(chunk[list(chosen)], dtype=np.float32)
                 numbers[~np.isfinite(numbers)] = np.nan
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)

@@ -231,7 +231,9 @@ def _fit_header(
     width = max(map(len, data))
     used = max(len(_trim(row)) for row in data)
     names: list[str] | None = None
-    for line, row in zip(lines, rows, strict=True):
+    texts = [i for i, row in enumerate(rows) if row and not re.match("[#%].", row[0])]
+    for i in texts or range(len(rows)):  # NumPy's header is a comment, others are none
+        line, row = lines[i], list(rows[i])
         if delimiter == " " and len(row) != width:  # names of more than one word
             row = re.split(r"\s{2,}|\t", line.strip())
         if names is None and used <= len(row) and len(_trim(row)) <= width:
@@ -244,10 +246,10 @@ def _fit_header(
             return names, ["" if _LEAD.fullmatch(unit) else unit for unit in units]
     if names is not None:
         return names, [""] * len(names)
-    unfit = [row for row in rows if row and not row[0].startswith(("#", "%"))]
-    if unfit:
+    if texts:
+        unfit = rows[texts[-1]]
         raise RecordError(
-            f"{name}: found a header of {len(unfit[-1])} cells ({', '.join(unfit[-1])[:100]}) over "
+            f"{name}: found a header of {len(unfit)} cells ({', '.join(unfit)[:100]}) over "
             f"rows of {used}; expected a name a column; correct the header. Numbers with a decimal "
             f"comma need another delimiter than the comma"
         )

@@ -84,6 +84,11 @@ def measure_times(path: Path, layout: Layout, column: int) -> Times:
     """
     name = f"{path.name}: the times in column {layout.headers[column]!r}"
     form = _find_form(path, layout, column)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _measure(path, layout, column, name, form)
+
+
+def _measure(path: Path, layout: Layout, column: int, name: str, form: _Form) -> Times:
     meter: _Meter | None = None
     changes = _Changes.empty()
     n_rows = 0
@@ -111,7 +116,8 @@ def _find_form(path: Path, layout: Layout, column: int) -> _Form:
         )
     written = find_resolution(cells)
     rounded = find_resolution(cells, trailing_zeros=False)
-    if pd.to_numeric(cells, errors="coerce").notna().all():
+    # By most of the cells, so that one that is none is named when it is read.
+    if pd.to_numeric(cells, errors="coerce").notna().mean() > 0.5:
         try:
             seconds_per = find_seconds_per(layout, column)
         except ValueError as error:
@@ -123,7 +129,7 @@ def _find_form(path: Path, layout: Layout, column: int) -> _Form:
         is_plain = not raw.str.contains("['\"]").any()
         factor = seconds_per or 1.0
         return _Form("numbers", is_plain, seconds_per, written * factor, rounded * factor)
-    is_clock = cells.str.fullmatch(r"\d+:\d+(:\d+)?(\.\d+)?").all()
+    is_clock = cells.str.fullmatch(r"\d+:\d+(:\d+)?(\.\d+)?").mean() > 0.5
     return _Form("clock" if is_clock else "dates", False, None, written, rounded)
 
 
@@ -135,11 +141,20 @@ def _read_times(
     options = read_options(layout, [column], dtype=dtype)
     last, days = 0.0, 0
     with pd.read_csv(path, chunksize=CHUNK_ROWS, **options) as chunks:
-        for chunk in chunks:
-            if form.is_plain:
-                times = chunk[column].to_numpy() * (form.seconds_per or 1.0)
-            else:
-                times = _parse(clean_cells(chunk[column], layout.decimal), form)
+        while True:
+            try:
+                cells = next(chunks)[column]
+                times = _parse(cells, layout.decimal, form)
+            except StopIteration:
+                return
+            except pd.errors.ParserError:  # what is wrong is not the times
+                raise
+            except ValueError as error:
+                raise RecordError(
+                    f"{path.name}: found what is no time in column {layout.headers[column]!r} "
+                    f"({' '.join(str(error).split())[:100]}); expected numbers, h:mm:ss or "
+                    f"dates as 2024-01-31; correct it, or {_ASK}"
+                ) from error
             times = np.where(np.isfinite(times), times, np.nan)
             if form.kind == "clock":  # past midnight
                 known = np.flatnonzero(~np.isnan(times))
@@ -151,7 +166,10 @@ def _read_times(
             yield times
 
 
-def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
+def _parse(cells: pd.Series, decimal: str, form: _Form) -> NDArray[np.float64]:
+    if form.is_plain:
+        return np.asarray(cells.to_numpy() * (form.seconds_per or 1.0))
+    cells = clean_cells(cells, decimal)
     if form.kind == "numbers":
         numbers = pd.to_numeric(cells).to_numpy(dtype=np.float64, na_value=np.nan)
         return np.asarray(numbers * (form.seconds_per or 1.0))
