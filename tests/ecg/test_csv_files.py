@@ -254,8 +254,10 @@ def test_the_text_of_rdsamp(tmp_path, real, unit_row):
     np.testing.assert_allclose(found.read("V5"), real[:, 1], atol=1e-6)
 
 
-def test_a_clock_that_passes_the_hour_and_midnight(tmp_path, real):
+@pytest.mark.parametrize("chunk", [500, 200_000])
+def test_a_clock_that_passes_the_hour_and_midnight(tmp_path, real, monkeypatch, chunk):
     """As rdsamp does, hours are written from the first on only."""
+    monkeypatch.setattr(csv_times, "CHUNK_ROWS", chunk)
 
     def stamp(t):
         text = f"{int(t) // 60 % 60}:{t % 60:06.3f}"
@@ -343,6 +345,38 @@ def test_late_stamps_are_no_gaps(tmp_path, real):
     path = write(tmp_path / "a.csv", "time,MLII (mV)", [cells(times, 6), cells(real[:, 0])])
     found = open_recording(path)
     assert (found.fs, found.n_samples) == (pytest.approx(REAL_FS, rel=1e-3), len(real))
+
+
+@pytest.mark.parametrize(("fs", "decimals"), [(700, 3), (700, 6), (900, 3), (900, 6), (990, 3)])
+def test_steps_that_rounding_doubles_are_no_gaps(tmp_path, real, fs, decimals):
+    """At 900 Hz every ninth step of whole milliseconds is two of them, whatever zeros follow."""
+    times = cells(seconds(len(real), fs).round(3), decimals)
+    path = write(tmp_path / "a.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
+    found = open_recording(path)
+    assert (found.fs, found.n_samples) == (fs, len(real))
+
+
+def test_one_sample_lost_where_the_steps_are_exact(tmp_path, real):
+    times = cells(np.delete(seconds(len(real) + 1, 100), 300))
+    path = write(tmp_path / "a.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
+    found = open_recording(path)
+    assert (found.fs, found.n_samples) == (100, len(real) + 1)
+    assert np.flatnonzero(np.isnan(found.read(0))).tolist() == [300]
+
+
+def test_samples_lost_within_whole_seconds(tmp_path, real):
+    """Fewer rows than usual have a second, and no step is long."""
+    lost = np.r_[1000:1030, 2100:2220, 3960:4300, 6480:6500]
+    kept = np.delete(np.arange(len(real)), lost)
+    times = cells(np.floor(kept / REAL_FS), 0)
+    path = write(tmp_path / "a.csv", "time,MLII (mV)", [times, cells(real[kept, 0])])
+    found = open_recording(path)
+    assert (found.fs, found.n_samples) == (REAL_FS, len(real))
+    whole = found.read(0)
+    seconds_whole = np.setdiff1d(np.arange(20), lost // REAL_FS)
+    for second in seconds_whole:
+        part = slice(second * REAL_FS, (second + 1) * REAL_FS)
+        np.testing.assert_allclose(whole[part], real[part, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("jitter", [0.1, 0.3, 0.5, 0.9])
@@ -447,6 +481,14 @@ def test_dates_of_whole_seconds(tmp_path, real):
     stamps = [f"{each:%Y-%m-%d %H:%M:%S}" for each in times]
     path = write(tmp_path / "a.csv", "timestamp,ecg (mV)", [stamps, cells(real[:, 0])])
     assert open_recording(path).fs == REAL_FS
+
+
+@pytest.mark.parametrize(("time", "message"), [("", "found no time"), ("5", "do not rise")])
+def test_a_column_of_times_that_says_nothing(tmp_path, real, time, message):
+    path = write(tmp_path / "a.csv", "time,MLII (mV)", [[time] * len(real), cells(real[:, 0])])
+    with pytest.raises(RecordError, match=rf"{message}.*--fs"):
+        open_recording(path)
+    assert open_recording(path, fs=REAL_FS).lead_names == ("MLII",)
 
 
 def test_times_too_coarse_for_the_rate(tmp_path, real):
@@ -604,6 +646,8 @@ def test_a_column_that_rises_is_no_lead(tmp_path, real, column, caplog):
     if column != "clock":
         named = write(tmp_path / "b.csv", "counter,MLII", [rising, cells(real[:, 0])])
         assert open_recording(named, fs=REAL_FS).lead_names == ("MLII",)
+        with pytest.raises(RecordError, match=r"'counter', 'MLII' tell no time.*--fs"):
+            open_recording(named)
     alone = write(tmp_path / "c.csv", None, [rising])
     complaint = (
         "no row of numbers"
@@ -612,6 +656,24 @@ def test_a_column_that_rises_is_no_lead(tmp_path, real, column, caplog):
     )
     with pytest.raises(RecordError, match=complaint):
         open_recording(alone, fs=REAL_FS)
+
+
+def test_times_that_tremble_are_no_lead(tmp_path, real):
+    noise = np.random.default_rng(0).uniform(-0.4, 0.4, len(real)) / REAL_FS
+    columns = [cells(seconds(len(real)) + 1 + noise, 6), cells(real[:, 0])]
+    found = open_recording(write(tmp_path / "a.csv", None, columns))
+    assert (found.fs, found.lead_names) == (REAL_FS, ("2",))
+
+
+def test_decimal_commas_where_the_last_row_has_none(tmp_path, real):
+    columns = [cells(seconds(len(real))), cells(real[:, 0])]
+    columns = [[cell.replace(".", ",") for cell in column] for column in columns]
+    columns[0].append("20")
+    columns[1].append("0")
+    found = open_recording(write(tmp_path / "a.csv", "Zeit;MLII", columns, delimiter=";"))
+    assert (found.fs, found.n_samples) == (REAL_FS, len(real) + 1)
+    short = write(tmp_path / "b.csv", "Zeit;MLII", [c[-100:] for c in columns], delimiter=";")
+    assert open_recording(short, fs=REAL_FS).n_samples == 100
 
 
 def test_a_flat_lead_is_a_lead(tmp_path):
@@ -658,6 +720,14 @@ def test_units_of_leads(tmp_path, real, header, per_mv, name, gain):
     assert found.lead_names == (name,)
     np.testing.assert_allclose(found.read(0), values, atol=1e-5)
     assert open_recording(path, fs=REAL_FS, columns=[header.split("\n")[0]]).lead_names == (name,)
+
+
+def test_microvolts_in_an_old_encoding(tmp_path, real):
+    path = write(tmp_path / "a.csv", "MLII (µV)", [cells(real[:, 0])])
+    path.write_bytes(path.read_text().encode("latin-1"))
+    np.testing.assert_allclose(
+        open_recording(path, fs=REAL_FS).read(0), real[:, 0] / 1e3, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("unit", ["adc", "%", "counts", "mmHg", "mV/s", "10 uV", "bpm"])

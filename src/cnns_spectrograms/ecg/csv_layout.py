@@ -50,7 +50,7 @@ _MV_PER_UNIT = {unit.lower(): factor for unit, factor in MV_PER_UNIT.items()} | 
 KNOWN_VOLTAGES = "V, mV, uV or nV"
 
 _UNIT_AT_END = re.compile(
-    r"(?:(.*?)[\s_./-]+)?([mun\N{MICRO SIGN}]v|(?:milli|micro|nano)?volts?)", re.IGNORECASE
+    r"(?:(.*?)[\s_,./-]+)?([mun\N{MICRO SIGN}]v|(?:milli|micro|nano)?volts?)", re.IGNORECASE
 )
 _IN_BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
 # What may stand in the brackets of a name and is no unit: `ECG (II)`.

@@ -300,7 +300,7 @@ class _Meter:
         return np.asarray(
             (steps > self.longest_s)
             & (steps - self.typical_s > self.rounding_s * (1 + 1e-6))
-            & (lasting > 0.5 * largest + self.fs * _JITTERS * self.jitter_s)
+            & (lasting > 0.5 * largest)
         )
 
 
