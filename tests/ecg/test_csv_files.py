@@ -364,6 +364,17 @@ def test_one_sample_lost_where_the_steps_are_exact(tmp_path, real):
     assert np.flatnonzero(np.isnan(found.read(0))).tolist() == [300]
 
 
+@pytest.mark.parametrize("at", [100, 360, 500])
+def test_a_gap_after_the_first_second(tmp_path, real, at):
+    samples = np.arange(len(real))
+    samples[at:] += 600 * REAL_FS
+    times = cells(np.floor(samples / REAL_FS), 0)
+    path = write(tmp_path / "a.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
+    found = open_recording(path)
+    assert (found.fs, found.n_samples) == (REAL_FS, samples[-1] + 1)
+    np.testing.assert_allclose(found.read(0)[samples], real[:, 0], atol=1e-6)
+
+
 def test_samples_lost_within_whole_seconds(tmp_path, real):
     """Fewer rows than usual have a second, and no step is long."""
     lost = np.r_[1000:1030, 2100:2220, 3960:4300, 6480:6500]

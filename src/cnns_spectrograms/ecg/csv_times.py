@@ -276,7 +276,8 @@ class _Meter:
         counted = ~is_gap
         begins = rows[1:].copy()
         if self.is_shared and self.n_judged == 0:
-            is_gap[0] = counted[0] = False  # the first may be cut
+            counted[0] = False  # the first may be cut, and is none the less no gap
+            is_gap[0] &= steps[0] > self.longest_s
         if self.is_clock:
             # Rows after a gap that begins in the time before end with their own time.
             after = np.flatnonzero(is_gap[1:] & is_gap[:-1]) + 1
