@@ -614,3 +614,11 @@ def test_parse_checksums_and_hash_file(tmp_path: Path):
     }
     with pytest.raises(ValueError, match="sums: found the line '<html>'"):
         parse_checksums("<html>", "sums")
+
+
+def test_format_61_is_told(tmp_path: Path) -> None:
+    write_record(tmp_path, "r")
+    header = tmp_path / "r.hea"
+    header.write_text(header.read_text().replace(" 16 ", " 61 "))
+    with pytest.raises(RecordError, match="r: found samples in format 61"):
+        read_record(tmp_path, "mitdb", "r")

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cnns_spectrograms.ecg.csv_layout import (
+    Layout,
+    choose_columns,
+    read_layout,
+    read_options,
+)
+from cnns_spectrograms.ecg.csv_times import CHUNK_ROWS, MIN_RATE_HZ, Times, measure_times
 from cnns_spectrograms.ecg.recordings import Recording, check_shape, name_leads
-from cnns_spectrograms.ecg.records import MV_PER_UNIT, RecordError
+from cnns_spectrograms.ecg.records import RecordError, mv_per_unit
 
 logger = logging.getLogger(__name__)
 
-_PROBE_BYTES = 1 << 16
-_CHUNK_ROWS = 200_000
 _CHUNK_BYTES = 1 << 20
 
 # A range between two percentiles, in unit-less numbers, above which they are taken for uV: no ECG
 # reaches so many millivolts.
 _MOST_MV = 20.0
-
-_TIME_NAMES = (
-    *("time", "elapsed", "seconds", "timestamp", "sec", "t", "ms", "milliseconds"),
-    *("tiempo", "temps", "zeit"),
-)
-_INDEX_NAMES = ("sample", "index", "", "n", "no", "row")
-_SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What the first lines of a file say."""
-
-    delimiter: str
-    decimal: str
-    encoding: str
-    n_header: int
-    names: list[str]
-    units: list[str]
 
 
 def open_csv(
@@ -55,18 +37,20 @@ def open_csv(
     """Open a CSV file: one row a sample, one column a lead, with a header or without.
 
     What is not given is guessed from the file, and said in the log: the delimiter, the decimal
-    mark, the rate from a column of times, the leads, and the unit. Empty cells, and those that say
-    ``nan`` or ``-``, are samples that are missing.
+    mark, the rate from a column of times, the leads, and the unit where the header states none.
+    Empty cells, those that say ``nan`` or ``-``, and what a gap in the times leaves out, are
+    samples that are missing.
 
     Args:
         path: of the file.
-        fs: sampling rate, Hz; None takes that of the column of times.
+        fs: sampling rate, Hz, which goes before the times: they are not read, nor are their gaps.
+            None takes rate and gaps from the column of times.
         columns: names (or, without a header, numbers from 1) of the columns that are leads; None
-            takes those that are no time and no row number.
+            takes those that are no time and no row number, and in no other unit than a voltage.
 
     Raises:
-        RecordError: the file is absent or no table of numbers, a column is not there, or the rate
-            is neither given nor found.
+        RecordError: the file is absent or no table of numbers, a column is not there or in no
+            voltage, or the rate is neither given nor found.
     """
     if not path.is_file():
         raise RecordError(f"found no file {path}; expected a CSV file; correct the path")
@@ -83,14 +67,14 @@ def open_csv(
 
 def _open(path: Path, fs: float | None, columns: Sequence[str] | None) -> Recording:
     _check_lines(path)
-    layout = _read_layout(path)
-    time = _find_time(layout)
-    if fs is None:
-        fs = _measure_rate(path, layout, time)
-    check_shape(path.name, fs, 2, len(layout.names))
-    chosen = _choose_columns(path, layout, columns)
-    table, n_samples = _copy_numbers(path, layout, chosen)
-    check_shape(path.name, fs, n_samples, len(chosen))
+    layout = read_layout(path)
+    check_shape(path.name, MIN_RATE_HZ if fs is None else fs, 2, len(layout.names))
+    chosen, time = choose_columns(path, layout, columns)
+    times = _find_times(path, layout, time, fs)
+    table, n_rows = _copy_numbers(path, layout, chosen)
+    shifts = np.concatenate([[0], np.cumsum(times.n_missing)])
+    n_samples = n_rows + int(shifts[-1])
+    check_shape(path.name, times.fs, n_samples, len(chosen))
     factors = [
         _find_factor(path.name, layout.names[i], layout.units[i], table[:, column])
         for column, i in enumerate(chosen)
@@ -100,27 +84,59 @@ def _open(path: Path, fs: float | None, columns: Sequence[str] | None) -> Record
         "%s: read as %d samples at %g Hz (%.1f s) of %s; decimal mark %r, delimiter %r",
         path.name,
         n_samples,
-        fs,
-        n_samples / fs,
+        times.fs,
+        n_samples / times.fs,
         ", ".join(leads),
         layout.decimal,
         layout.delimiter,
     )
+    bounds = np.concatenate([[0], times.gap_rows, [n_rows]])
     return Recording(
         name=path.stem,
-        fs=fs,
+        fs=times.fs,
         lead_names=leads,
         n_samples=n_samples,
         reference=None,
-        read_lead=partial(_read, table, factors),
+        read_lead=partial(_read, table, factors, bounds, shifts),
         path=path,
     )
 
 
+def _find_times(path: Path, layout: Layout, time: int | None, fs: float | None) -> Times:
+    if fs is not None:
+        if time is not None:
+            logger.info(
+                "%s: the rate is given, so that the times in column %r, and gaps in them, are not "
+                "heeded",
+                path.name,
+                layout.headers[time],
+            )
+        return Times(fs, np.empty(0, np.int64), np.empty(0, np.int64))
+    if time is None:
+        raise RecordError(
+            f"{path.name}: its columns {', '.join(map(repr, layout.names[:10]))} tell no time; "
+            f"give the sampling rate (--fs)"
+        )
+    return measure_times(path, layout, time)
+
+
 def _read(
-    table: NDArray[np.float32], factors: list[float], lead: int, start: int, stop: int
+    table: NDArray[np.float32],
+    factors: list[float],
+    bounds: NDArray[np.int64],
+    shifts: NDArray[np.int64],
+    lead: int,
+    start: int,
+    stop: int,
 ) -> NDArray[np.floating]:
-    return np.asarray(table[start:stop, lead]) * np.float32(factors[lead])
+    """Return samples: rows `bounds[i]` to `bounds[i + 1]` lie `shifts[i]` samples later."""
+    signal = np.full(stop - start, np.nan, np.float32)
+    begins, ends = bounds[:-1] + shifts, bounds[1:] + shifts
+    first, last = np.searchsorted(ends, start, "right"), np.searchsorted(begins, stop)
+    for i in range(first, last):
+        begin, end = max(start, begins[i]), min(stop, ends[i])
+        signal[begin - start : end - start] = table[begin - shifts[i] : end - shifts[i], lead]
+    return signal * np.float32(factors[lead])
 
 
 def _check_lines(path: Path) -> None:
@@ -136,177 +152,17 @@ def _check_lines(path: Path) -> None:
                 )
 
 
-def _read_layout(path: Path) -> _Layout:
-    with open(path, "rb") as file:
-        head = file.read(_PROBE_BYTES)
-    encoding = "utf-8-sig"
-    try:
-        text = head.decode(encoding, errors="strict" if len(head) < _PROBE_BYTES else "ignore")
-    except UnicodeDecodeError:
-        encoding = "latin-1"
-        text = head.decode(encoding)
-    lines = text.splitlines()
-    if len(head) == _PROBE_BYTES:  # the last is cut
-        lines = lines[:-1]
-    lines = lines[:200]
-    if not any(line.strip() for line in lines):
-        raise RecordError(f"{path.name}: found no row; expected one a sample")
-    last = next(line for line in reversed(lines) if line.strip())
-    delimiter, decimal = _guess_marks(last)
-    rows = [
-        [cell.strip().strip("'\"") for cell in row]
-        for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    ]
-    n_header = next((i for i, row in enumerate(rows) if row and _is_data(row, decimal)), None)
-    if n_header is None or n_header > 3:
-        raise RecordError(
-            f"{path.name}: found no row of numbers in its first lines; expected at most 3 lines of "
-            f"header, then one row a sample"
-        )
-    n_columns = len(rows[n_header])
-    header = [row for row in rows[:n_header] if len(row) == n_columns]
-    names = header[0] if header else [str(i + 1) for i in range(n_columns)]
-    units = header[1] if len(header) > 1 else [""] * n_columns
-    for i, name in enumerate(names):
-        match = re.fullmatch(r"(.*?)\s*[(\[]\s*([^()\[\]]*)\s*[)\]]", name)
-        if match and not units[i]:
-            names[i], units[i] = match[1], match[2]
-    return _Layout(delimiter, decimal, encoding, n_header, names, units)
-
-
-def _guess_marks(line: str) -> tuple[str, str]:
-    """Return delimiter and decimal mark of a row of numbers."""
-    for delimiter in (";", "\t"):
-        if delimiter in line:
-            return delimiter, "," if "," in line else "."
-    if "," in line:
-        return ",", "."
-    return (" ", ".") if " " in line.strip() else (",", ".")
-
-
-def _is_data(row: Sequence[str], decimal: str) -> bool:
-    """Tell whether a row holds numbers, and nothing else but times, gaps and empty cells."""
-    numbers = [_to_number(cell, decimal) for cell in row]
-    others = [cell for cell, number in zip(row, numbers, strict=True) if number is None]
-    return any(number is not None for number in numbers) and all(
-        cell.lower() in ("", "nan", "-", "na") or re.fullmatch(r"[\d:. T/+Z-]+", cell) is not None
-        for cell in others
-    )
-
-
-def _to_number(cell: str, decimal: str) -> float | None:
-    try:
-        return float(cell.replace(decimal, "."))
-    except ValueError:
-        return None
-
-
-def _find_time(layout: _Layout) -> int | None:
-    """Return the column of times, or None."""
-    for i, name in enumerate(layout.names):
-        words = re.split(r"[^a-z]+", name.lower())
-        if any(word in _TIME_NAMES for word in words if word) and "sample" not in words:
-            return i
-    return None
-
-
-def _measure_rate(path: Path, layout: _Layout, time: int | None) -> float:
-    """Return the rate that the times of the first rows say, Hz."""
-    if time is None:
-        raise RecordError(
-            f"{path.name}: its columns {', '.join(map(repr, layout.names[:10]))} tell no time; "
-            f"give the sampling rate (--fs)"
-        )
-    rows = pd.read_csv(path, nrows=5000, **_read_options(layout, [time], dtype=str)).iloc[:, 0]
-    cells = rows.str.strip().str.strip("'\"").str.replace(layout.decimal, ".", regex=False)
-    seconds = pd.to_numeric(cells, errors="coerce")
-    if seconds.notna().all():
-        unit = layout.units[time].lower() or _unit_in(layout.names[time])
-        times = seconds.to_numpy() * _SECONDS.get(unit, 1.0)
-    elif cells.str.fullmatch(r"\d+:\d+(:\d+)?(\.\d+)?").all():
-        parts = cells.str.split(":", expand=True).astype(float).to_numpy()
-        times = parts @ 60.0 ** np.arange(parts.shape[1])[::-1]
-    else:
-        times = (
-            pd.to_datetime(cells, format="ISO8601")
-            .to_numpy()
-            .astype("datetime64[ns]")
-            .astype(np.int64)
-            / 1e9
-        )
-    span = times[-1] - times[0]
-    if len(times) < 2 or not (np.isfinite(span) and span > 0) or (np.diff(times) < 0).any():
-        raise RecordError(
-            f"{path.name}: the times in column {layout.names[time]!r} do not rise; give the "
-            f"sampling rate (--fs)"
-        )
-    fs = (len(times) - 1) / span
-    # Times are written with few decimals: 0.003 s for 360 Hz. The whole stretch tells the rate to
-    # within one of their steps, and rates are mostly whole numbers.
-    tolerance = fs * 1e-3 / span + 1e-6 * fs
-    if abs(fs - round(fs)) <= tolerance and round(fs) > 0:
-        fs = float(round(fs))
-    logger.info("%s: %g Hz, from column %r", path.name, fs, layout.names[time])
-    return float(fs)
-
-
-def _unit_in(name: str) -> str:
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((word for word in words if word in _SECONDS), "")
-
-
-def _choose_columns(path: Path, layout: _Layout, columns: Sequence[str] | None) -> list[int]:
-    if columns is not None:
-        missing = [name for name in columns if name not in layout.names]
-        if missing or not columns:
-            raise RecordError(
-                f"{path.name}: found no column {', '.join(map(repr, missing))}; it has "
-                f"{', '.join(map(repr, layout.names[:50]))}"
-            )
-        return [layout.names.index(name) for name in columns]
-    time = _find_time(layout)
-    chosen = [
-        i
-        for i, name in enumerate(layout.names)
-        if i != time and re.sub(r"[^a-z]", "", name.lower()) not in _INDEX_NAMES
-    ]
-    if not any(re.search("[a-z]", name.lower()) for name in layout.names):  # no header: numbers
-        chosen = [i for i in range(len(layout.names)) if i != time]
-    if not chosen:
-        raise RecordError(
-            f"{path.name}: found no column of a lead among {', '.join(map(repr, layout.names))}; "
-            f"name them (--columns)"
-        )
-    return chosen
-
-
-def _read_options(layout: _Layout, usecols: Sequence[int], **extra: Any) -> dict[str, Any]:
-    return {
-        "sep": r"\s+" if layout.delimiter == " " else layout.delimiter,
-        "decimal": layout.decimal,
-        "encoding": layout.encoding,
-        "encoding_errors": "replace",
-        "header": None,
-        "skiprows": layout.n_header,
-        "usecols": list(usecols),
-        "names": list(range(len(layout.names))),
-        "na_values": ["-"],
-        "quotechar": '"',
-        "skip_blank_lines": True,
-        **extra,
-    }
-
-
 def _copy_numbers(
-    path: Path, layout: _Layout, chosen: Sequence[int]
+    path: Path, layout: Layout, chosen: Sequence[int]
 ) -> tuple[NDArray[np.float32], int]:
     """Copy the columns into a temporary file, which goes when nothing reads it any more."""
-    options = _read_options(layout, chosen, dtype=np.float64)
+    options = read_options(layout, chosen, dtype=np.float64)
     n_rows = 0
     with tempfile.TemporaryFile() as file:
-        with pd.read_csv(path, chunksize=_CHUNK_ROWS, **options) as chunks:
+        with pd.read_csv(path, chunksize=CHUNK_ROWS, **options) as chunks:
             for chunk in chunks:
-                numbers = np.array(chunk[list(chosen)], dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    numbers = np.array(chunk[list(chosen)], dtype=np.float32)
                 numbers[~np.isfinite(numbers)] = np.nan
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)
@@ -319,10 +175,9 @@ def _copy_numbers(
 
 def _find_factor(name: str, column: str, unit: str, numbers: NDArray[np.float32]) -> float:
     """Return what makes a column millivolts."""
-    plain = unit.strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
-    for known, factor in MV_PER_UNIT.items():
-        if plain == known or (plain.lower() == known.lower() and known != "V"):
-            return factor
+    stated = mv_per_unit(unit)
+    if stated is not None:
+        return stated
     some = np.asarray(numbers[:: max(1, len(numbers) // 100_000)])
     some = some[np.isfinite(some)]
     spread = float(np.subtract(*np.percentile(some, [99.5, 0.5]))) if some.size else 0.0

@@ -18,7 +18,7 @@ from cnns_spectrograms.ecg.recordings import (
     keep_one_rate,
     name_leads,
 )
-from cnns_spectrograms.ecg.records import MV_PER_UNIT, RecordError, mv_per_unit
+from cnns_spectrograms.ecg.records import KNOWN_VOLTAGES, RecordError, mv_per_unit
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _open(name: str, path: Path) -> Recording:
     if not voltages:
         raise RecordError(
             f"{path.name}: found signals in {sorted(set(units.values()))}; expected a voltage "
-            f"({', '.join(MV_PER_UNIT)}) in one at least"
+            f"({KNOWN_VOLTAGES}) in one at least"
         )
     rates = {i: signals[i].samples_per_data_record / duration_s for i in voltages}
     kept, fs = keep_one_rate(path.name, voltages, rates)

@@ -26,8 +26,8 @@ MIN_DURATION_S = 5.0
 # Moody and Mark 2001 (doi:10.1109/51.932724): 201 and 202 come from one subject.
 _PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
 
-MV_PER_UNIT = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "µV": 1e-3}
-"""Voltages by their usual names; `mv_per_unit` knows others too."""
+KNOWN_VOLTAGES = "V, mV, uV or nV"
+"""What `mv_per_unit` knows, for errors."""
 
 _MV_PER_PREFIX = {
     "": 1e3, "m": 1.0, "milli": 1.0, "u": 1e-3, "micro": 1e-3, "n": 1e-6, "nano": 1e-6,
@@ -94,7 +94,7 @@ def mv_per_unit(text: str) -> float | None:
     Case does not matter (no ECG is in megavolts), nor how the micro sign is written: `uV`, `µV`,
     `UV`, `microvolts`.
     """
-    match = re.fullmatch(r"([a-z]*?)(?:v|volts?)", _spell_micro(text).strip().lower())
+    match = re.fullmatch(r"([a-z]*?)(?:v|volts?)", _spell_micro(text).strip(" .").lower())
     return None if match is None else _MV_PER_PREFIX.get(match[1])
 
 
@@ -612,6 +612,11 @@ def _read_header(name: str, path: Path) -> Any:
             f"{name}: found {n_described} signal line(s) in {hea}; expected {header.n_sig} as in "
             "its first line; copy or download the header again"
         )
+    if "61" in header.fmt:
+        raise RecordError(
+            f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
+            f"another format; write the record anew, such as in format 16"
+        )
     header.units = parse_units(name, hea, lines[1:])
     return header
 
@@ -698,7 +703,7 @@ def _to_millivolts(
     if factor is None:
         raise RecordError(
             f"{name}: found unit {unit!r} for lead {lead}; expected a voltage "
-            f"({', '.join(MV_PER_UNIT)}); choose an ECG lead as the preferred lead"
+            f"({KNOWN_VOLTAGES}); choose an ECG lead as the preferred lead"
         )
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     return signal if factor == 1 else signal * factor

@@ -24,7 +24,7 @@ from cnns_spectrograms.ecg.recordings import (
 )
 from cnns_spectrograms.ecg.records import (
     BYTES_PER_SAMPLE,
-    MV_PER_UNIT,
+    KNOWN_VOLTAGES,
     RecordError,
     check_signal_files,
     mv_per_unit,
@@ -169,7 +169,7 @@ def _open(name: str, path: Path) -> Recording:
     if not voltages:
         raise RecordError(
             f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
-            f"({', '.join(MV_PER_UNIT)}) in one signal at least"
+            f"({KNOWN_VOLTAGES}) in one signal at least"
         )
     kept, fs = keep_one_rate(name, voltages, {i: per_frame[i] * frame_fs for i in voltages})
     n = per_frame[kept[0]]
