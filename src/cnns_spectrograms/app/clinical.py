@@ -460,8 +460,10 @@ def _show_beat_panel(
             t("probabilities_alt"),
         )
         rr = float(beat["rr_s"])
-        unknown = "beat_after_gap" if viewer.selected else "first_beat"
-        st.caption(t("beat_rr", rr=t.number(1000 * rr)) if np.isfinite(rr) else t(unknown))
+        if np.isfinite(rr):
+            st.caption(t("beat_rr", rr=t.number(1000 * rr)))
+        else:
+            st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
         with st.container(horizontal=True):
             _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
             _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
