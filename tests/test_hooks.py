@@ -24,9 +24,11 @@ RUN_PARAMS = {
 }
 
 
-def train(training: TrainingParameters, fail: bool) -> dict:
+def train(training: TrainingParameters, fail: bool | str) -> dict:
     """Log an epoch as training does, then fail if asked to."""
     mlflow.log_metrics({"val_macro_f1": 0.25}, step=0)
+    if fail == "interrupt":
+        raise KeyboardInterrupt
     if fail:
         raise RuntimeError("no electrode")
     return {"test": {"macro_f1": 0.5, "per_class": {"S": {"f1": None, "support": 3}}}}
@@ -49,7 +51,7 @@ def tracking(tmp_path: Path):
         mlflow.end_run()
 
 
-def run(manager, tmp_path: Path, *, fail: bool, names: tuple[str, ...] = ("a", "b")) -> None:
+def run(manager, tmp_path: Path, *, fail: bool | str, names: tuple[str, ...] = ("a", "b")) -> None:
     """Run one node a model under the hooks, as Kedro's session does."""
     from kedro_datasets.json import JSONDataset
 
@@ -137,6 +139,17 @@ def test_two_runs_in_one_process_do_not_mix(tracking, tmp_path: Path) -> None:
 START = {**RUN_PARAMS, "runtime_params": {"training": {"seed": 1}, "physionet": "somewhere"}}
 
 
+def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: Path) -> None:
+    manager, client = tracking
+    with pytest.raises(KeyboardInterrupt):  # which Kedro lets pass by its hooks, in a notebook too
+        run(manager, tmp_path, fail="interrupt", names=("a",))
+    experiment = client.get_experiment_by_name("ecg").experiment_id
+    assert {each.info.status for each in client.search_runs([experiment])} == {"RUNNING"}
+    run(manager, tmp_path, fail=False, names=("a",))
+    ended = [each.info.status for each in client.search_runs([experiment])]
+    assert sorted(ended) == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+
+
 class TestPreflight:
     @pytest.fixture(autouse=True)
     def _project(self) -> None:
@@ -160,6 +173,12 @@ class TestPreflight:
         run_params = {**START, "runtime_params": {"trainng": {"seed": 1}}}
         with pytest.raises(ValueError, match="did you mean training"):
             PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+
+    def test_what_no_pipeline_of_the_run_reads_is_told(self, caplog) -> None:
+        given = {"windows": {"window_s": 5}, "split": {"protocol": "x"}, "training": {"seed": 1}}
+        run_params = {**START, "runtime_params": given}
+        PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+        assert "--params sets split, windows, which none of the pipelines" in caplog.text
 
     def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
         PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 # Runtime parameters that the configuration files resolve, and no node reads.
 _RESOLVED_PARAMS = {"physionet", "image_size"}
 
+# Those of the data that a run may find made with other values.
+_SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
+
 
 class PreflightHooks:
     """Finds, before the first node, what would stop a run after hours of work."""
@@ -57,7 +60,14 @@ class PreflightHooks:
             if name.startswith("params:")
         }
         known = {name.removeprefix("params:").split(".")[0] for name in read}
-        check_runtime_names(run_params.get("runtime_params") or {}, known | _RESOLVED_PARAMS)
+        given = run_params.get("runtime_params") or {}
+        check_runtime_names(given, known | _RESOLVED_PARAMS)
+        if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
+            logger.warning(
+                "--params sets %s, which none of the pipelines of this run reads: what was made "
+                "with other values stays as it is",
+                ", ".join(ignored),
+            )
         check_together(parameters)
         for node in _find_training(pipeline):
             if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):
@@ -134,6 +144,7 @@ class MLflowHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Keep what the runs will be opened with."""
+        self._close("KILLED")  # those of a run that was interrupted in this process
         self._catalog = catalog
         self._run_params = run_params
         self._shared = {

@@ -89,3 +89,18 @@ def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:
     assert made.gaps_s == [(25.0, 30.0)]
     at = int(np.searchsorted(made.beats["time_s"], 30))
     assert np.flatnonzero(made.beats["rr_s"].isna()).tolist() == [0, at]
+
+
+def test_every_beat_is_shown_as_the_model_saw_it_at_another_rate(
+    tmp_path: Path, model: BeatModel
+) -> None:
+    """At 128 Hz a beat's sample is rounded from where the model looked, at 360 Hz."""
+    simulate_database(tmp_path, "svdb", 1, 30.0, seed=0)
+    recording = open_recording(next(tmp_path.glob("*.hea")))
+    assert recording.fs == 128
+    made = conduct(recording, model, 0)
+    windows = [show_beat(made, model, i).window for i in range(len(made.beats))]
+    again = model.predict(np.stack(windows))
+    kept = made.beats[[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
+    assert len(kept) > 20
+    np.testing.assert_allclose(again, kept, atol=1e-5)

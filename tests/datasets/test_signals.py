@@ -187,3 +187,16 @@ def test_import_is_light() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": source}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline"),
+    [
+        ("signals", "ingestion"),
+        ("typical_beats", "feature_engineering"),
+        ("smote_signals", "balancing"),
+    ],
+)
+def test_what_is_missing_is_made_by_its_pipeline(tmp_path: Path, name: str, pipeline: str) -> None:
+    with pytest.raises(DatasetError, match=f"run `kedro run --pipelines={pipeline}`"):
+        SignalsDataset(filepath=tmp_path / name).load()

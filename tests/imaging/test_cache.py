@@ -661,3 +661,20 @@ if __name__ == "__main__":
         make_plan(8, delay_s=float(sys.argv[3]), n_jobs=int(sys.argv[2])),
         sys.argv[1],
     )
+
+
+@pytest.mark.parametrize("name", ["build", "claims.parquet"])
+def test_a_file_emptied_by_a_power_failure_stops_no_build(tmp_path: Path, name: str) -> None:
+    build_cache(make_plan(), tmp_path)
+    whole = read_pixels(tmp_path)
+    (tmp_path / "manifest.parquet").unlink()
+    (tmp_path / ".manifest" / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError):
+        SpectrogramCache(tmp_path).require_complete()
+    build_cache(make_plan(), tmp_path)
+    SpectrogramCache(tmp_path).require_complete()
+    assert read_pixels(tmp_path) == whole
+
+
+def read_pixels(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.png"))}

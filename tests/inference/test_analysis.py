@@ -297,6 +297,13 @@ def test_beats_are_not_detected_at_a_low_rate(recording, model):
     assert len(analyse(slow, model, peaks=peaks).beats) == len(peaks)
 
 
+def test_no_beat_is_detected_in_three_seconds(recording, grey_model):
+    short = dataclasses.replace(recording, n_samples=3 * 360)
+    with pytest.raises(RecordError, match="found 3 s; expected more than the 3 s"):
+        analyse(short, grey_model)
+    assert len(analyse(short, grey_model, peaks=[500]).beats) == 1
+
+
 def test_progress_is_told(recording, model):
     told = []
     analyse(recording, model, progress=lambda stage, share: told.append((stage, share)))

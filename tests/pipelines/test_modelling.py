@@ -13,7 +13,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from cnns_spectrograms.ecg.records import hash_signal
+from cnns_spectrograms.ecg.records import hash_signal, read_records
+from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.imaging.cache import build_cache
 from cnns_spectrograms.parameters import (
@@ -22,12 +23,20 @@ from cnns_spectrograms.parameters import (
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
+    SplitParameters,
     TrainingParameters,
+    ViewParameters,
+    WindowParameters,
 )
-from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
-from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrograms
+from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
+from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+    make_typical_beats,
+    make_windows,
+    plan_spectrograms,
+)
 from cnns_spectrograms.pipelines.modelling.nodes import (
     ActiveRunLogger,
+    check_inputs,
     draw_images,
     hash_table,
     open_images,
@@ -316,3 +325,145 @@ def test_rr_intervals_reach_the_network(data: dict) -> None:
     clear_checkpoints(data["checkpoints"])
     plain, _ = fit(data)
     pd.testing.assert_frame_equal(score(plain, data), score(plain, {**data, "windows": windows}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve simulated records of a minute."""
+    folder = tmp_path_factory.mktemp("databases")
+    simulate_database(folder / "mitdb", "mitdb", 12, 60, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> dict:
+    """All that a training on them reads."""
+    return TestInputs.make(TestInputs.read(folder))
+
+
+class TestInputs:
+    """Whatever is left from other parameters or data is refused before anything is trained."""
+
+    @staticmethod
+    def read(folder: Path, preferred_lead: str = "MLII", fs: int = 360) -> dict:
+        names = sorted(path.stem for path in (folder / "mitdb").glob("*.hea"))
+        listed = pd.DataFrame({"db": "mitdb", "record_id": names, "fault": ""})
+        made, beats, records = read_records(
+            folder, listed, fs=fs, preferred_lead=preferred_lead, skip_bad=False, n_jobs=1
+        )
+        signals = {key: signal() if callable(signal) else signal for key, signal in made.items()}
+        return {"signals": signals, "beats": beats, "records": records}
+
+    @staticmethod
+    def make(read: dict, **changes: Any) -> dict:
+        """Return all that a training reads, as the pipelines before it make it."""
+        names = read["records"]["record_id"].tolist()
+        view = {"window_s": 1.0, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
+        given = {
+            **read,
+            "ingestion": IngestionParameters(databases={"mitdb": names}, preferred_lead="MLII"),
+            "window": WindowParameters(),
+            "split": SplitParameters(
+                protocol="p",
+                records={
+                    "mitdb": {"train": names[:-2], "val": [names[-2]], "test": [names[-1]]},
+                },
+            ),
+            "spectrogram": SpectrogramParameters(
+                image_size=32,
+                extra_views=tuple(ViewParameters(of=of, **view) for of in ("beat", "difference")),
+            ),
+            "balancing": BalancingParameters(smote_factor=2),
+            **changes,
+        }
+        windows = make_windows(given["beats"], given["records"], given["window"], given["split"])
+        typical = make_typical_beats(
+            given["beats"], given["signals"], given["records"], given["spectrogram"]
+        )
+        typical_beats = {key: each() for key, each in typical.items()}
+        synthetic = synthesise_windows(
+            windows,
+            given["signals"],
+            typical_beats,
+            given["records"],
+            given["spectrogram"],
+            given["balancing"],
+        )
+        return given | {
+            "windows": windows,
+            "typical_beats": typical_beats,
+            "smote_windows": synthetic[0],
+            "smote_signals": synthetic[1],
+            "train_index": make_train_index(windows, synthetic[0], given["balancing"]),
+        }
+
+    def test_what_is_of_one_making_passes(self, made: dict, tmp_path: Path) -> None:
+        assert len(made["smote_windows"]) > 0
+        assert check_inputs(**made) is made["train_index"]
+        kept = dict(made)
+        for name in ("windows", "beats", "records", "smote_windows", "train_index"):
+            made[name].to_parquet(tmp_path / "t.parquet")
+            kept[name] = pd.read_parquet(tmp_path / "t.parquet")
+        check_inputs(**kept)
+
+    @pytest.mark.parametrize(
+        ("name", "change", "found", "again"),
+        [
+            ("ingestion", {"preferred_lead": "V5"}, "read on lead MLII", "ingestion,"),
+            ("ingestion", {"fs": 250}, "brought to 360 Hz", "ingestion,"),
+            ("window", {"window_s": 3.0}, "the windows were", "=feature_engineering,"),
+            ("split", {"protocol": "q"}, None, ""),
+            ("balancing", {"smote_factor": 3.0}, "the synthetic windows were", "=balancing`"),
+            ("balancing", {"minority_boost": 2.0}, "the train index was", "=balancing`"),
+            ("spectrogram", {"extra_views": ()}, "the typical beats were", "=feature_engin"),
+            ("spectrogram", {"image_size": 64}, None, ""),
+        ],
+    )
+    def test_other_parameters(
+        self, made: dict, name: str, change: dict, found: str | None, again: str
+    ) -> None:
+        changed = made | {name: made[name].model_copy(update=change)}
+        if found is None:  # shapes nothing that is compared here
+            check_inputs(**changed)
+            return
+        with pytest.raises(ValueError, match=found) as refusal:
+            check_inputs(**changed)
+        assert again in str(refusal.value)
+
+    def test_another_split(self, made: dict) -> None:
+        lists = made["split"].records["mitdb"]
+        swapped = {"train": lists["train"], "val": lists["test"], "test": lists["val"]}
+        split = made["split"].model_copy(update={"records": {"mitdb": swapped}})
+        with pytest.raises(ValueError, match="the windows were made otherwise"):
+            check_inputs(**made | {"split": split})
+
+    def test_synthetic_windows_and_typical_beats_of_another_lead(
+        self, made: dict, folder: Path
+    ) -> None:
+        read = self.read(folder, "V1")
+        assert set(read["records"]["lead"]) != {"MLII"}
+        other = self.make(read)
+        old = {name: made[name] for name in ("typical_beats", "smote_windows", "smote_signals")}
+        ingestion = made["ingestion"].model_copy(update={"preferred_lead": "V1"})
+        check_inputs(**other | {"ingestion": ingestion})
+        with pytest.raises(ValueError, match="the typical beats were made otherwise"):
+            check_inputs(**other | old | {"ingestion": ingestion})
+        del old["typical_beats"]
+        with pytest.raises(ValueError, match="the synthetic windows were made otherwise"):
+            check_inputs(**other | old | {"ingestion": ingestion})
+
+    def test_a_view_of_something_else(self, made: dict) -> None:
+        first, second = made["spectrogram"].extra_views
+        views = (first, second.model_copy(update={"of": "typical_beat"}))
+        spectrogram = made["spectrogram"].model_copy(update={"extra_views": views})
+        with pytest.raises(ValueError, match="the synthetic windows were made otherwise"):
+            check_inputs(**made | {"spectrogram": spectrogram})
+
+    def test_moved_beats_and_another_signal(self, made: dict) -> None:
+        moved = made["beats"].assign(sample=made["beats"]["sample"] + 1)
+        with pytest.raises(ValueError, match="the windows were made otherwise"):
+            check_inputs(**made | {"beats": moved})
+        key = next(iter(made["signals"]))
+        signals = made["signals"] | {key: made["signals"][key] + np.float32(0.1)}
+        with pytest.raises(ValueError, match=f"the signal of record {key} is none of the table"):
+            check_inputs(**made | {"signals": signals})

@@ -6,6 +6,7 @@ image the network found evidence, coarsely, and not whether the evidence is good
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from cnns_spectrograms.training.networks import BeatClassifier
 
+_EXPLAINS = threading.Lock()
 _LEAST_COLUMNS = 4  # of a layer's map: below that it tells no time within a beat
 
 
@@ -52,7 +54,8 @@ def explain(
     channels = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
     images = torch.from_numpy(np.ascontiguousarray(channels))[None].float() / 255
     rhythm = None if rr_features is None else torch.from_numpy(rr_features)[None]
-    with torch.enable_grad(), one_torch_thread():
+    # Captum hooks the network, which every session shares.
+    with _EXPLAINS, torch.enable_grad(), one_torch_thread():
         coarse = LayerGradCam(network, layer).attribute(
             images.requires_grad_(),
             target=target,

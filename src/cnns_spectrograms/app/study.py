@@ -165,13 +165,12 @@ def conduct(
     prepared = prepare_signal(recording, lead, model.fs)
     signal = prepared.signal
     n_typical = model.spectrogram.typical_beat_length(model.fs)
-    peaks_at_rate = _at_rate(analysis.beats, model.fs)
     rhythm = None
     if model.rr_intervals:
         rhythm = make_rr_features(analysis.rr_intervals)
     typical = None
     if n_typical and len(analysis.beats):
-        typical = find_typical_beat(signal, peaks_at_rate, n_typical)
+        typical = find_typical_beat(signal, analysis.at_model, n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -195,12 +194,6 @@ def conduct(
     )
 
 
-def _at_rate(beats: pd.DataFrame, fs: float) -> NDArray[np.int64]:
-    """Return the R peaks as samples at another rate."""
-    samples: NDArray[np.int64] = np.rint(beats["time_s"].to_numpy() * fs).astype(np.int64)
-    return samples
-
-
 def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
     """Return what the model saw of one beat of a study.
 
@@ -211,7 +204,7 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
     """
     from cnns_spectrograms.ecg.windows import WindowReader
 
-    peak = round(float(study.beats["time_s"].iloc[beat]) * model.fs)
+    peak = int(study.analysis.at_model[beat])
     row = pd.DataFrame(
         {
             "db": ["own"],

@@ -44,6 +44,11 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
+    @property
+    def _made_by(self) -> str:
+        made_by = {"typical_beats": "feature_engineering", "smote_signals": "balancing"}
+        return made_by.get(self.folder.name, "ingestion")
+
     @cached_property
     def _lengths(self) -> dict[str, int]:
         index = self.folder / _INDEX
@@ -52,7 +57,7 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no complete set of signals in {self.folder}; run "
-                f"`kedro run --pipelines=ingestion`"
+                f"`kedro run --pipelines={self._made_by}`"
             ) from None
         return lengths
 
@@ -61,7 +66,7 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
         length = self._lengths[key]
         path = self.folder / f"{key}.npy"
-        advice = "run `kedro run --pipelines=ingestion` again"
+        advice = f"run `kedro run --pipelines={self._made_by}` again"
         try:
             signal = np.load(path, mmap_mode="r")
         except FileNotFoundError:

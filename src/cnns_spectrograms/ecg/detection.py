@@ -17,7 +17,8 @@ MIN_FS_HZ = 100.0
 """Lowest sampling rate, Hz: below it a QRS complex has too few samples."""
 
 _REFRACTORY_S = 0.2  # Pan and Tompkins 1985, section III-D
-_SHORTEST_S = 3.0  # it learns its thresholds from the first two seconds
+SHORTEST_S = 3.0
+"""Least that beats are sought in, s: the detector learns its thresholds from the first two."""
 
 ReadSignal = Callable[[int, int], NDArray[np.floating]]
 
@@ -88,6 +89,6 @@ def _detect(signal: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
     signal = np.asarray(signal, dtype=np.float64)
     # The detector leaves out what is flat at the start, and needs something after it.
     starts = int(np.argmax(signal != signal[0])) if len(signal) else 0
-    if len(signal) - starts < _SHORTEST_S * fs or np.ptp(signal) == 0:
+    if len(signal) - starts < SHORTEST_S * fs or np.ptp(signal) == 0:
         return np.empty(0, np.int64)
     return np.unique(np.asarray(detect_heartbeats(signal, fs), dtype=np.int64))

@@ -790,7 +790,7 @@ class _BuildFiles:
     def read_claims(self, name: str) -> list[str]:
         try:
             table = self.read_table(f".{name}/claims.parquet")
-        except FileNotFoundError:
+        except (FileNotFoundError, pa.ArrowInvalid):  # absent, or emptied by a power failure
             return []
         claimed: list[str] = table["path"].to_pylist()
         return claimed
@@ -807,7 +807,7 @@ class _BuildFiles:
         """Return the numbers of finished and of all records of an unfinished build, if any."""
         try:
             n_records = int(self.storage.read(self._build).split()[1])
-        except FileNotFoundError:
+        except (FileNotFoundError, IndexError, ValueError):  # absent, or emptied by a power failure
             return None
         return len(self.find_finished()), n_records
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.detection import detect_by_block
+from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
 from cnns_spectrograms.ecg.recordings import Recording, choose_recording_lead
 from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
@@ -52,6 +52,7 @@ class Analysis:
         beats: one row a beat (or a sliding window), in time order: sample (at `fs`, the
             recording's own), time_s, rr_s (since the beat before; NaN for the first, for the first
             after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead.
+        at_model: int64, where the model looked for each row, samples at its own rate.
         rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
             one row a row of `beats`.
         summary: JSON values, see `summarise`.
@@ -62,6 +63,7 @@ class Analysis:
     """
 
     beats: pd.DataFrame
+    at_model: NDArray[np.int64]
     rr_intervals: pd.DataFrame
     summary: dict[str, Any]
     lead: str
@@ -102,7 +104,8 @@ def analyse(
     if sliding:
         check_slides(model)
     tell = progress or (lambda stage, share: None)
-    if peaks is None and recording.fs < MIN_DETECTION_FS_HZ:
+    detects = peaks is None and not sliding
+    if detects and recording.fs < MIN_DETECTION_FS_HZ:
         raise RecordError(
             f"recording {recording.name}: found {recording.fs:g} Hz, at which detected beats are "
             f"often none; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
@@ -111,11 +114,16 @@ def analyse(
     index = choose_recording_lead(recording.lead_names, lead, model.preferred_lead)
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
-    longest = max(n for _, n in model.view_lengths)
-    if recording.duration_s * model.fs < longest:
+    longest_s = max(n for _, n in model.view_lengths) / model.fs
+    if recording.duration_s < longest_s:
         raise RecordError(
             f"recording {recording.name}: found {recording.duration_s:.3g} s; expected at least "
-            f"the {longest / model.fs:.3g} s that the model looks at around a beat"
+            f"the {longest_s:.3g} s that the model looks at around a beat"
+        )
+    if detects and recording.duration_s <= SHORTEST_S:
+        raise RecordError(
+            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected more than "
+            f"the {SHORTEST_S:g} s that beats are detected in; give a longer one, or the R peaks"
         )
     prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
     signal = prepared.signal
@@ -158,7 +166,7 @@ def analyse(
         }
     )
     summary = summarise(beats, recording, name, model, prepared, given is None, sliding)
-    return Analysis(beats, rr_intervals, summary, name, recording.fs, sliding, model)
+    return Analysis(beats, centres, rr_intervals, summary, name, recording.fs, sliding, model)
 
 
 def check_slides(model: BeatModel) -> None:

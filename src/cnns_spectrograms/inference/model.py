@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,7 @@ from cnns_spectrograms.inference.onnx_graphs import start_network
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, read_description
 
+_STARTS = threading.Lock()
 _BATCH_SIZE = 16  # images whose activations stay near the CPU's cache
 
 
@@ -196,7 +198,8 @@ class BeatModel:
     @functools.cached_property
     def _session(self) -> Any:
         size, n_channels = self.spectrogram.image_size, self.spectrogram.n_channels
-        return start_network(self.classifier, size, n_channels)
+        with _STARTS:  # PyTorch's export is not for two threads
+            return self.__dict__.get("_session") or start_network(self.classifier, size, n_channels)
 
     def _rr_features(self, n: int, rr_s: ArrayLike | None) -> NDArray[np.float32] | None:
         if not self.rr_intervals:

@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import (
+    BalancingParameters,
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
+    SplitParameters,
     TrainingParameters,
+    WindowParameters,
     fingerprint,
 )
 from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrograms
@@ -30,6 +33,93 @@ else:  # Kedro resolves annotations at its start, which must not import torch
 
 # Of the training parameters; images come out alike from the cache and from memory.
 _SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
+
+
+_MADE_BY = ("ingestion", "feature_engineering", "balancing")
+
+
+def check_inputs(
+    train_index: pd.DataFrame,
+    windows: pd.DataFrame,
+    beats: pd.DataFrame,
+    records: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
+    typical_beats: Mapping[str, np.ndarray],
+    smote_windows: pd.DataFrame,
+    smote_signals: Mapping[str, np.ndarray],
+    ingestion: IngestionParameters,
+    window: WindowParameters,
+    split: SplitParameters,
+    spectrogram: SpectrogramParameters,
+    balancing: BalancingParameters,
+) -> pd.DataFrame:
+    """Return the train index, if all that a training reads is what it would be made into now.
+
+    What feature engineering and balancing leave behind is made again and compared, which takes
+    seconds: no other lead, split, window or balance than the parameters say is trained on.
+
+    Raises:
+        ValueError: Something was made with other parameters or from other data; tells what, and
+            what to run.
+        LeakError: A patient stands in two splits.
+    """
+    from cnns_spectrograms.ecg.records import choose_lead, hash_signal
+    from cnns_spectrograms.ecg.splits import check_no_leak
+    from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
+    from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+        make_typical_beats,
+        make_windows,
+    )
+
+    check_no_leak(windows)
+    for record in records[records["status"] == "ok"].to_dict("records"):
+        key = f"{record['db']}/{record['record_id']}"
+        leads = str(record["leads"]).split("|")
+        if leads[choose_lead(leads, ingestion.preferred_lead)] != record["lead"]:
+            raise _stale("ingestion", f"record {key} was read on lead {record['lead']}")
+        if int(record["fs"]) != ingestion.fs:
+            raise _stale("ingestion", f"record {key} was brought to {record['fs']} Hz")
+        if key not in signals or hash_signal(signals[key]) != record["signal_sha256"]:
+            raise _stale("ingestion", f"the signal of record {key} is none of the table")
+    if not _is_same(make_windows(beats, records, window, split), windows):
+        raise _stale("feature_engineering", "the windows were made otherwise")
+    typical = make_typical_beats(beats, signals, records, spectrogram)
+    if not _are_same({key: make() for key, make in typical.items()}, typical_beats):
+        raise _stale("feature_engineering", "the typical beats were made otherwise")
+    made, made_signals = synthesise_windows(
+        windows, signals, typical_beats, records, spectrogram, balancing
+    )
+    if not (_is_same(made, smote_windows) and _are_same(made_signals, smote_signals)):
+        raise _stale("balancing", "the synthetic windows were made otherwise")
+    if not _is_same(make_train_index(windows, smote_windows, balancing), train_index):
+        raise _stale("balancing", "the train index was made otherwise")
+    return train_index
+
+
+def _stale(pipeline: str, found: str) -> ValueError:
+    again = ",".join(_MADE_BY[_MADE_BY.index(pipeline) :])
+    return ValueError(
+        f"{found}, which is not what the parameters and the data of now give; run `kedro run "
+        f"--pipelines={again}` to make it again, or set the parameters back"
+    )
+
+
+def _is_same(made: pd.DataFrame, kept: pd.DataFrame) -> bool:
+    """Compare two tables, but for the last digits, in which machines may differ."""
+    if list(made.columns) != list(kept.columns) or len(made) != len(kept):
+        return False
+    try:
+        pd.testing.assert_frame_equal(made.astype(kept.dtypes.to_dict()), kept, rtol=1e-6)
+    except (AssertionError, ValueError):
+        return False
+    return True
+
+
+def _are_same(made: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray]) -> bool:
+    return set(made) == set(kept) and all(
+        len(signal) == len(kept[key]) and np.allclose(signal, kept[key], rtol=1e-4, atol=1e-5)
+        for key, signal in made.items()
+    )
 
 
 def open_images(

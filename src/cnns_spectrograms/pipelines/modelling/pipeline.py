@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import draw_images, open_images, predict, train
+from .nodes import check_inputs, draw_images, open_images, predict, train
 
 
 def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
@@ -43,11 +43,31 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
         )
     template = Pipeline(
         [
+            Node(
+                check_inputs,
+                inputs=[
+                    "train_index",
+                    "windows",
+                    "beats",
+                    "records",
+                    "signals",
+                    "typical_beats",
+                    "smote_windows",
+                    "smote_signals",
+                    "params:ingestion",
+                    "params:windows",
+                    "params:split",
+                    "params:spectrogram",
+                    "params:balancing",
+                ],
+                outputs="checked_train_index",
+                name="check_inputs",
+            ),
             images,
             Node(
                 train,
                 inputs=[
-                    "train_index",
+                    "checked_train_index",
                     "windows",
                     "records",
                     "smote_signals",
@@ -70,7 +90,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
             ),
         ]
     )
-    made_here = {"images", "model", "history", "predictions", "checkpoints"}
+    made_here = {"checked_train_index", "images", "model", "history", "predictions", "checkpoints"}
     shared = {
         name
         for name in template.datasets()
@@ -84,10 +104,11 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
                 inputs=shared,
                 parameters={
                     "params:model": f"params:models.{model}",
-                    "params:training": "params:training",
-                    "params:spectrogram": "params:spectrogram",
-                    "params:execution": "params:execution",
-                    "params:ingestion": "params:ingestion",
+                    **{
+                        name: name
+                        for name in template.inputs()
+                        if name.startswith("params:") and name != "params:model"
+                    },
                 },
             )
             for model in models

@@ -42,7 +42,11 @@ def evaluate(
     Returns:
         Metrics by split and part of test; the test split's classification report as text, its
         errors by record, its confusion matrix and the learning curves.
+
+    Raises:
+        ValueError: The predictions were made under another protocol.
     """
+    from cnns_spectrograms.ecg.splits import check_protocol
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
@@ -52,6 +56,7 @@ def evaluate(
     )
 
     validate_predictions(predictions)
+    check_protocol(predictions, split)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
     scores: dict[str, Any] = {
         name: evaluate_predictions(by_split[name]) for name in ("val", "test")
