@@ -15,6 +15,7 @@ from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
 ENVIRONMENTS = ("base", "demo", "quick", "source", "source_records", "mitdb_to_svdb")
+IN_MEMORY = (".images", ".checked_train_index")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 
@@ -66,7 +67,7 @@ def test_every_dataset_resolves_and_has_a_layer(project):
     assert len(names) > 30
     for name in names:
         dataset = catalog.get(name)
-        assert type(dataset).__name__ != "MemoryDataset" or name.endswith(".images"), name
+        assert type(dataset).__name__ != "MemoryDataset" or name.endswith(IN_MEMORY), name
         assert dataset.metadata["kedro-viz"]["layer"], name
 
 
@@ -82,8 +83,8 @@ def test_environments_keep_their_data_apart(project):
     env, pipelines, catalog, _ = project
     prefix = ROOT / "data" / env if env != "base" else ROOT / "data"
     for name in pipelines["__default__"].datasets():
-        # What opens images lies in memory, and nowhere else.
-        if not name.startswith("param") and name != "physionet" and not name.endswith(".images"):
+        # What opens images, and the index once it is checked, lie in memory and nowhere else.
+        if not name.startswith("param") and name != "physionet" and not name.endswith(IN_MEMORY):
             path = str(catalog.get(name)._filepath)
             assert path.startswith(str(prefix)), name
 
