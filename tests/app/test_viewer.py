@@ -1,0 +1,139 @@
+"""The viewer: where its steps go from, and how much it shows."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnns_spectrograms.app import viewer
+from cnns_spectrograms.app.findings import PROBABILITIES
+from cnns_spectrograms.app.study import Contents, Study
+from cnns_spectrograms.app.viewer import Viewer
+
+FS = 360
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a session keeps."""
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(viewer, "st", SimpleNamespace(session_state=kept))
+    return kept
+
+
+def _view(
+    duration_s: float,
+    times_s: list[float],
+    classes: str,
+    reference: list[tuple[float, str]] | None = None,
+) -> Viewer:
+    """Return a viewer of a recording without signal, with beats of these classes."""
+    n = round(duration_s * FS)
+    beats = pd.DataFrame(
+        {
+            "sample": np.rint(np.array(times_s) * FS).astype(int),
+            "time_s": times_s,
+            "rr_s": 0.8,
+            "aami_class": list(classes),
+            **{name: [float(name[-1] == each) for each in classes] for name in PROBABILITIES},
+        }
+    )
+    truth = None
+    if reference is not None:
+        samples = [round(time * FS) for time, _ in reference]
+        truth = pd.DataFrame({"sample": samples, "aami_class": [name for _, name in reference]})
+    study = Study(
+        contents=Contents("r", FS, ("II",), n, 0, 0),
+        lead=0,
+        signal=np.zeros(n, np.float32),
+        fs=FS,
+        gaps_s=[],
+        analysis=cast(Any, SimpleNamespace(beats=beats)),
+        outputs={},
+        reference=truth,
+        at_reference=False,
+        typical_beat=None,
+        rr_features=None,
+        synthetic=False,
+    )
+    return Viewer(viewer.read(study, 0.5))
+
+
+def _long() -> Viewer:
+    """Half an hour, every 20th beat of it a V."""
+    times = np.arange(1, 1799, 0.8)
+    classes = "".join("V" if i % 20 == 7 else "N" for i in range(len(times)))
+    return _view(1800, times.tolist(), classes)
+
+
+def test_each_disagreement_is_gone_to_once_missed_beats_too(state: dict[str, Any]) -> None:
+    # At 12.1 s a V was missed; the nearest that was found, at 11.9 s, is an extra one before it.
+    times = [1.0, 11.0, 11.9, 14.0, 30.0, 40.0]
+    reference = [(1.0, "N"), (11.0, "S"), (12.1, "V"), (14.0, "N"), (25.0, "V"), (30.0, "V")]
+    moving = _view(60, times, "NNNNNN", reference)
+    gone_to = []
+    while not state.get("at_end"):
+        moving.step_disagreement()
+        gone_to.append((state["place_s"], moving.selected))
+        view = moving.view
+        assert view.start_s <= state["place_s"] <= view.stop_s
+        assert len(gone_to) < 20
+    assert [round(place_s, 2) for place_s, _ in gone_to[:-1]] == [
+        11.0,
+        11.9,
+        12.1,
+        25.0,
+        30.0,
+        40.0,
+    ]
+    assert [selected for _, selected in gone_to[:-1]] == [1, 2, 2, 4, 4, 5]
+
+
+def test_after_a_missed_beat_the_neighbours_of_the_chosen_beat_are_next(
+    state: dict[str, Any],
+) -> None:
+    moving = _view(60, [1.0, 20.4, 30.0], "NNN", [(1.0, "N"), (20.0, "V"), (30.0, "N")])
+    moving.step_disagreement()
+    assert (round(state["place_s"]), moving.selected) == (20, 1)
+    moving.step_beat(True)
+    assert moving.selected == 2
+    moving.step_beat(True)
+    assert moving.selected == 2  # the last
+    moving.step_beat(False)
+    assert moving.selected == 1
+
+
+@pytest.mark.parametrize("how", ["overview", "drag", "pan"])
+@pytest.mark.parametrize("forwards", [True, False])
+def test_steps_go_from_where_the_strip_was_moved_to(
+    state: dict[str, Any], how: str, forwards: bool
+) -> None:
+    moving = _long()
+    assert moving.selected == 7
+    if how == "overview":
+        state["overview"] = {"selection": {"box": [], "points": [{"x": 1200.0}]}}
+        moving.go_to_overview()
+    elif how == "drag":
+        moving.follow({"start": 1200.0, "stop": 1200.0 + moving.view.span_s, "width": 1200})
+    else:
+        moving.pan(90)
+    assert moving.selected == 7  # which stays chosen
+    middle = moving.view.start_s + moving.view.span_s / 2
+    moving.step_abnormal(forwards)
+    assert 0 < (state["place_s"] - middle) * (1 if forwards else -1) <= 16
+    assert moving.selected is not None
+    assert moving.selected % 20 == 7
+
+
+def test_a_beat_that_is_on_screen_is_where_steps_go_from(state: dict[str, Any]) -> None:
+    moving = _long()
+    moving.follow({"start": 5.0, "stop": 5.0 + moving.view.span_s, "width": 1200})
+    moving.step_abnormal(True)
+    assert moving.selected == 27
+    moving.choose(30)
+    moving.step_abnormal(False)
+    assert moving.selected == 27
