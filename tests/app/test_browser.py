@@ -219,6 +219,22 @@ def test_a_csv_is_uploaded(page: Browser, records: Path, folder: Path) -> None:
     assert "heart" in page.one("h1").text
 
 
+def test_names_that_are_markdown_are_shown_as_they_are(
+    page: Browser, records: Path, folder: Path
+) -> None:
+    lead = "![x](http://evil.example/b.png) $a$ :red[b] <b>c</b>"
+    signal = wfdb.rdrecord(str(records / "101")).p_signal[:, 0]
+    table = pd.DataFrame({"time": np.arange(len(signal)) / 360, lead: signal})
+    path = folder / "$x$ `y` _z_ ~~w~~.csv"
+    table.to_csv(path, index=False, float_format="%.5f")
+    _upload(page, path)
+    page.wait(lambda: f"{path.stem} · 0:30 · 360 Hz · leads: {lead}" in page.text(), "the facts")
+    _analyse(page)
+    assert page.one("h1").text == f"Record {path.stem}, lead {lead}, 0:30"
+    sources = "return [...document.querySelectorAll('img')].map(each => each.src)"
+    assert not [each for each in page.driver.execute_script(sources) if "evil" in each]
+
+
 def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) -> None:
     broken = folder / "broken.zip"
     packed = io.BytesIO()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
+
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from cnns_spectrograms.app.findings import call_beats, find_disagreements
 from cnns_spectrograms.app.launch import MAIN, AppSettings
-from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator
+from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator, escape_markdown
+from cnns_spectrograms.ecg.simulation import simulate_record
 
 pytestmark = pytest.mark.usefixtures("app_settings")
 
@@ -31,6 +36,26 @@ def _foreign(app: AppTest, language: Language) -> list[str]:
     own = {getattr(text, language) for text in TEXTS.values()}
     theirs = {getattr(text, other) for text in TEXTS.values()} - own
     return [each for each in _texts(app) if each in theirs]
+
+
+def _csv(seconds: float, lead: str = "II") -> bytes:
+    """Return a recording as a CSV file."""
+    signal = simulate_record("mitdb", 2, seconds, seed=1).signal[:, 0]
+    rows = [f"{i / 360:.6f},{value:.4f}" for i, value in enumerate(signal)]
+    return "\n".join([f"time (s),{lead} (mV)", *rows]).encode()
+
+
+def _upload(
+    monkeypatch: pytest.MonkeyPatch, files: Mapping[str, bytes], language: Language = "en"
+) -> AppTest:
+    """Start the app with files uploaded, which Streamlit's harness cannot do."""
+    uploads = []
+    for name, content in files.items():
+        upload = io.BytesIO(content)
+        upload.name, upload.file_id = name, name  # type: ignore[attr-defined]
+        uploads.append(upload)
+    monkeypatch.setattr(st, "file_uploader", lambda *args, **options: uploads)
+    return _start(language).segmented_control(key="source").set_value("upload").run()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -76,6 +101,19 @@ def test_disagreements_with_the_reference_are_stepped_through() -> None:
     nearest = (study.beats["time_s"] - later).abs().idxmin()
     assert app.session_state["selected"] == nearest
     assert not app.exception
+
+
+def test_names_that_are_markdown_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = "![x](http://evil.example/b.png) $a$ :red[b]"
+    app = _upload(monkeypatch, {"$b$ _c_ `d`.csv": _csv(20, lead)})
+    assert not app.error
+    name, lead = escape_markdown("$b$ _c_ `d`"), escape_markdown(lead)
+    facts = [each.value for each in app.markdown if "360 Hz" in each.value]
+    assert facts == [f"**{name}** · 0:20 · 360 Hz · leads: {lead}"]
+    app.button(key="analyse").click().run()
+    assert not app.exception
+    assert app.title[0].value == f"Record {name}, lead {lead}, 0:20"
+    assert [each for each in _texts(app) if "![" in each or "$b$" in each] == []
 
 
 def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:

@@ -28,7 +28,7 @@ from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.palette import Theme, choose_theme
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
-from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.app.texts import Translator, escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import RecordError
@@ -172,10 +172,10 @@ def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bo
     st.markdown(
         t(
             "recording_facts",
-            name=contents.name,
+            name=escape_markdown(contents.name),
             fs=t.number(contents.fs, 0 if contents.fs == round(contents.fs) else 2),
             duration=format_clock(contents.duration_s),
-            leads=", ".join(contents.lead_names),
+            leads=", ".join(map(escape_markdown, contents.lead_names)),
         )
     )
     left, right = st.columns(2, vertical_alignment="bottom")
@@ -234,8 +234,8 @@ def _run(
 def _name_study(study: Study, t: Translator) -> str:
     return t(
         "study_title",
-        name=study.contents.name,
-        lead=study.contents.lead_names[study.lead],
+        name=escape_markdown(study.contents.name),
+        lead=escape_markdown(study.contents.lead_names[study.lead]),
         duration=format_clock(study.contents.duration_s),
     )
 
@@ -589,8 +589,8 @@ def _show_provenance(study: Study, model: BeatModel, t: Translator) -> None:
     st.caption(
         t(
             "provenance",
-            model=model.name,
-            fingerprint=model.fingerprint[:12] or "–",
+            model=escape_markdown(model.name),
+            fingerprint=escape_markdown(model.fingerprint[:12]) or "–",
             sha256=model.sha256[:12],
             version=__version__,
             peaks=t("peaks_reference" if study.at_reference else "peaks_detected"),
