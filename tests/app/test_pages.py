@@ -128,6 +128,18 @@ def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:
     assert not app.exception
 
 
+def test_the_position_of_a_short_recording_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _upload(monkeypatch, {"short.csv": _csv(11)})
+    app.button(key="analyse").click().run()
+    assert not app.exception
+    start, span = app.session_state["cursor"]
+    assert (start, round(span, 1)) == (0, 12.7)  # 25 mm/s on 1200 px
+    bars = [each.proto.body for each in app.get("html") if 'class="position"' in each.proto.body]
+    assert len(bars) == 1
+    assert "margin-left:0.000%;width:100.000%" in bars[0]
+    assert any("25 mm/s" in each.value for each in app.caption)
+
+
 def test_zooming_and_moving_stay_within_the_recording() -> None:
     app = _start("en")
     app.button(key="analyse").click().run()

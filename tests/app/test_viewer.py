@@ -137,3 +137,44 @@ def test_a_beat_that_is_on_screen_is_where_steps_go_from(state: dict[str, Any]) 
     moving.choose(30)
     moving.step_abnormal(False)
     assert moving.selected == 27
+
+
+def _speed(moving: Viewer) -> float:
+    return round(moving.view.speed_mm_per_s, 3)
+
+
+@pytest.mark.parametrize("classes", ["NNNNNVNNNNNN", "NNNNNNNNNNNN"])
+def test_paper_holds_its_speed_where_a_recording_is_shorter_than_the_screen(
+    state: dict[str, Any], classes: str
+) -> None:
+    moving = _view(10, np.arange(0.5, 10, 0.8).tolist(), classes)
+    assert _speed(moving) == 25.0
+    for scale in (12.5, 25.0, 50.0, 12.5):
+        state["scale"] = scale
+        moving.set_scale()
+        assert _speed(moving) == scale
+        assert moving.view.start_s >= 0
+        assert scale == 50.0 or moving.view.start_s == 0
+    moving.follow({"width": 1800})
+    assert (_speed(moving), moving.view.start_s) == (12.5, 0)
+    moving.pan(0.75)
+    assert (_speed(moving), moving.view.start_s) == (12.5, 0)
+    span = moving.view.span_s
+    moving.zoom(2.0)
+    assert moving.view.span_s == span  # there is no more to be seen
+    moving.follow({"start": -40.0, "stop": 80.0, "width": 1800})
+    assert moving.view.span_s == span
+    state["scale"] = "all"
+    moving.set_scale()
+    assert (moving.view.start_s, moving.view.span_s) == (0, 10)
+
+
+def test_zooming_stops_at_the_recording_and_at_a_second(state: dict[str, Any]) -> None:
+    moving = _long()
+    for _ in range(12):
+        moving.zoom(2.0)
+    assert (moving.view.start_s, moving.view.span_s) == (0, 1800)
+    moving.follow({"start": 700.0, "stop": 700.5, "width": 1200})
+    assert (moving.view.start_s, moving.view.span_s) == (699.75, 1.0)  # about the same middle
+    moving.follow({"start": -5000.0, "stop": 5000.0, "width": 1200})
+    assert (moving.view.start_s, moving.view.span_s) == (0, 1800)

@@ -309,7 +309,8 @@ def _show_overview(reading: Reading, t: Translator) -> None:
 
 def _show_position(view: View, duration_s: float, theme: Theme) -> None:
     """Show, below the time axis of the overview, which part of it the strip is."""
-    left, width = 100 * view.start_s / duration_s, 100 * view.span_s / duration_s
+    left = 100 * view.start_s / duration_s
+    width = min(100 * view.span_s / duration_s, 100 - left)
     st.html(
         f'<div style="margin:-8px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
         f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'

@@ -104,9 +104,14 @@ class Viewer:
         return span_of_speed(scale, st.session_state["width_px"])
 
     def _place(self, start_s: float, span_s: float) -> None:
-        span = min(max(span_s, SHORTEST_S), max(self._duration_s, SHORTEST_S))
+        """Show this, within the recording; of one shorter than the screen, paper after its end."""
+        span = max(span_s, SHORTEST_S)
         start = max(0.0, min(start_s, self._duration_s - span))
         st.session_state["cursor"] = (start, span)
+
+    def _limit(self, span_s: float) -> float:
+        """Return a span that zooming may reach: the recording, or what is shown if that is more."""
+        return min(max(span_s, SHORTEST_S), max(self._duration_s, self.view.span_s))
 
     def _centre(self, time_s: float) -> None:
         span = self.view.span_s
@@ -169,7 +174,7 @@ class Viewer:
         """Show a factor more or less, about the place last gone to if it is on screen."""
         view = self.view
         centre = self._now_s()
-        span = min(max(view.span_s * factor, SHORTEST_S), self._duration_s)
+        span = self._limit(view.span_s * factor)
         self._place(centre - (centre - view.start_s) / view.span_s * span, span)
         st.session_state["scale"] = None
 
@@ -207,4 +212,5 @@ class Viewer:
             span = self.view.span_s if scale is None else self._span_of(scale)
             self._place(centre - span / 2, span)
         if "start" in moved:
-            self._place(moved["start"], moved["stop"] - moved["start"])
+            span = self._limit(moved["stop"] - moved["start"])
+            self._place((moved["start"] + moved["stop"] - span) / 2, span)
