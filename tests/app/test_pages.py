@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cnns_spectrograms.app.findings import call_beats, find_disagreements
+from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator, escape_markdown
 from cnns_spectrograms.ecg.simulation import simulate_record
@@ -100,6 +100,51 @@ def test_disagreements_with_the_reference_are_stepped_through() -> None:
     assert start <= later <= start + span
     nearest = (study.beats["time_s"] - later).abs().idxmin()
     assert app.session_state["selected"] == nearest
+    assert not app.exception
+
+
+def test_a_run_is_gone_to_whenever_its_row_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Streamlit's harness chooses no rows of a table. As in a browser, a choice is of one key.
+    chosen: dict[str, int] = {}
+    keys: list[str] = []
+
+    def show_table(data: object, key: str, **options: object) -> object:
+        keys.append(key)
+        return {"selection": {"rows": [chosen[key]] if key in chosen else []}}
+
+    monkeypatch.setattr(st, "dataframe", show_table)
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    study = app.session_state["study"]
+
+    def first_of(row: int, threshold: float) -> int:
+        return int(find_runs(study.beats, call_beats(study.beats, threshold))["first"][row])
+
+    for _ in range(2):
+        chosen[keys[-1]] = 0
+        app.run()
+        assert app.session_state["selected"] == first_of(0, 0.5)
+        app.button(key="next_abnormal").click().run()
+        assert app.session_state["selected"] != first_of(0, 0.5)  # and is not taken back
+        chosen.clear()
+        app.run()
+    chosen[keys[-1]] = 0
+    app.run()
+    app.button(key="next_abnormal").click().run()
+    here = app.session_state["selected"]
+    app.slider(key="threshold").set_value(0).run()
+    assert app.session_state["selected"] == here
+    chosen[keys[-1]] = 0
+    app.run()
+    assert app.session_state["selected"] == first_of(0, 0.0)
+    app.button(key="next_abnormal").click().run()
+    before = keys[-1]
+    app.button(key="analyse").click().run()
+    assert keys[-1] != before
+    study = app.session_state["study"]
+    chosen[keys[-1]] = 0
+    app.run()
+    assert app.session_state["selected"] == first_of(0, 0.0)
     assert not app.exception
 
 

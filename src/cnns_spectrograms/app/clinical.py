@@ -220,9 +220,10 @@ def _run(
         )
     finally:
         bar.empty()
-    for name in ("cursor", "selected", "scale"):
+    for name in ("cursor", "selected", "scale", "run_shown"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
+    st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1
     st.rerun()
 
 
@@ -530,6 +531,7 @@ def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
     runs = findings.find_runs(reading.study.beats, reading.called)
     if runs.empty:
+        st.session_state.pop("run_shown", None)
         st.write(t("no_runs"))
         return
     shown = runs.head(_RUNS_SHOWN)
@@ -545,14 +547,17 @@ def _show_runs(reading: Reading, t: Translator) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="runs",
+        # Another table for other runs: what was chosen in one is no choice in the next.
+        key=f"runs_{st.session_state.get('n_studies', 0)}_{reading.threshold}",
         height=270,
         alt=t("runs"),
     )
     st.caption(t("runs_help"))
     rows = event["selection"]["rows"]
-    if rows and st.session_state.get("run_shown") != rows[0]:
-        st.session_state["run_shown"] = rows[0]
+    if not rows:
+        st.session_state.pop("run_shown", None)
+    elif st.session_state.get("run_shown") != (reading.threshold, rows[0]):
+        st.session_state["run_shown"] = (reading.threshold, rows[0])
         Viewer(reading).look_at(int(shown["first"][rows[0]]))
         st.rerun()
 
