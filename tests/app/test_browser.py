@@ -174,6 +174,44 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
     assert page.driver.execute_script(scale) == before
 
 
+def test_every_turn_of_the_wheel_counts_and_a_click_loses_no_drag(page: Browser) -> None:
+    _analyse(page)
+    chart = "const chart = document.querySelector('.st-key-strip .js-plotly-plot');"
+    read = chart + "return chart._fullLayout.xaxis.range"
+    picked = ".st-key-scale button[aria-checked=true]"
+    assert [each.text for each in page.all(picked)] == ["25 mm/s"]
+    first, last = page.driver.execute_script(read)
+    page.driver.execute_script(
+        chart
+        + """
+        const { left, width } = chart.getBoundingClientRect();
+        for (let turn = 0; turn < 6; turn++) {
+          setTimeout(() => chart.dispatchEvent(
+            new WheelEvent('wheel', { deltaY: 10, ctrlKey: true, clientX: left + width / 2 })
+          ), 50 * turn);
+        }
+        """
+    )
+
+    def grown() -> float:
+        start, stop = page.driver.execute_script(read)
+        return float((stop - start) / (last - first))
+
+    page.wait(lambda: abs(grown() - 1.5**6) < 1e-3, "six turns")
+    page.settle()
+    assert not page.all(picked)  # 25 mm/s no longer
+    page.driver.execute_script(
+        chart
+        + """
+        chart.emit('plotly_relayout', { 'xaxis.range[0]': 300, 'xaxis.range[1]': 310 });
+        setTimeout(() => chart.emit('plotly_click', { points: [{ customdata: 7 }] }), 60);
+        """
+    )
+    page.wait(lambda: _beat(page).startswith("Beat 8,"), "the beat that was clicked")
+    page.wait(lambda: page.driver.execute_script(read) == [300, 310], "the strip to be dragged")
+    page.wait(lambda: "5:00.0 to 5:10.0" in page.text(), "the server to follow")
+
+
 def test_figures_follow_the_theme_by_themselves(page: Browser) -> None:
     _analyse(page)
     paper = (

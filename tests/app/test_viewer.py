@@ -178,3 +178,14 @@ def test_zooming_stops_at_the_recording_and_at_a_second(state: dict[str, Any]) -
     assert (moving.view.start_s, moving.view.span_s) == (699.75, 1.0)  # about the same middle
     moving.follow({"start": -5000.0, "stop": 5000.0, "width": 1200})
     assert (moving.view.start_s, moving.view.span_s) == (0, 1800)
+
+
+def test_a_scale_is_let_go_once_the_wheel_has_zoomed(state: dict[str, Any]) -> None:
+    moving = _long()
+    span = moving.view.span_s
+    moving.follow({"start": 100.0, "stop": 100.0 + span + 1e-9, "width": 1200})
+    assert state["scale"] == 25.0  # dragged
+    moving.follow({"start": 100.0, "stop": 100.0 + 4 * span, "width": 1200})
+    assert state["scale"] is None
+    moving.follow({"width": 1150})
+    assert moving.view.span_s == pytest.approx(4 * span)

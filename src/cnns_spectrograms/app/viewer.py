@@ -213,4 +213,6 @@ class Viewer:
             self._place(centre - span / 2, span)
         if "start" in moved:
             span = self._limit(moved["stop"] - moved["start"])
+            if abs(span - self.view.span_s) > 1e-3 * span:  # not dragged, but zoomed
+                st.session_state["scale"] = None
             self._place((moved["start"] + moved["stop"] - span) / 2, span)
