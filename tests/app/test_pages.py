@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -12,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator, escape_markdown
-from cnns_spectrograms.ecg.simulation import simulate_record
+from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
 
 pytestmark = pytest.mark.usefixtures("app_settings")
 
@@ -100,6 +102,30 @@ def test_disagreements_with_the_reference_are_stepped_through() -> None:
     assert start <= later <= start + span
     nearest = (study.beats["time_s"] - later).abs().idxmin()
     assert app.session_state["selected"] == nearest
+    assert not app.exception
+
+
+def test_recordings_of_one_name_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    simulate_database(tmp_path, "mitdb", 2, 20.0, seed=0)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in tmp_path.glob("10?.*"):
+            archive.write(path, path.name)
+        archive.writestr("100.csv", _csv(33))
+    app = _upload(monkeypatch, {"three.zip": packed.getvalue()})
+    assert not app.error
+    which = app.selectbox(key="which")
+    assert sorted(which.options) == ["100 (100.csv)", "100 (100.hea)", "101"]
+    csv, hea = which.options.index("100 (100.csv)"), which.options.index("100 (100.hea)")
+    for chosen, duration in [(csv, "0:33"), (hea, "0:20"), (csv, "0:33"), (hea, "0:20")]:
+        app.selectbox(key="which").select_index(chosen).run()
+        assert app.session_state["which"] == chosen
+        facts = [each.value for each in app.markdown if "360 Hz" in each.value]
+        assert [f"**100** · {duration} ·" in each for each in facts] == [True]
+    app.button(key="analyse").click().run()
+    assert app.title[0].value == "Record 100, lead MLII, 0:20"
     assert not app.exception
 
 

@@ -134,19 +134,30 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
         st.session_state.pop("described", None)
         with _told_plainly(t), sources.stored(files) as paths:
             found = [describe(_open(path, fs), model.preferred_lead) for path in paths]
-            st.session_state["described"] = (key, found)
+            files_of = [path.name for path in paths]
+            st.session_state["described"] = (key, found, files_of)
     if "described" not in st.session_state:
         return
-    found = st.session_state["described"][1]
+    _, found, files_of = st.session_state["described"]
     which = 0
     if len(found) > 1:
+        # A select box finds its choice by the words.
+        labels = _tell_apart([each.name for each in found], files_of)
         which = st.selectbox(
-            t("record"), range(len(found)), format_func=lambda each: found[each].name, key="which"
+            t("record"), range(len(found)), format_func=labels.__getitem__, key="which"
         )
     lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
     if start:
         with _told_plainly(t), sources.stored(files) as paths:
             _run(_open(paths[which], fs), model, lead, at_reference, False, t)
+
+
+def _tell_apart(names: list[str], files: list[str]) -> list[str]:
+    """Return the names, with its file beside each that is there more than once."""
+    return [
+        name if names.count(name) == 1 else f"{name} ({file})"
+        for name, file in zip(names, files, strict=True)
+    ]
 
 
 def _open(path: Path, fs: float | None = None) -> Recording:

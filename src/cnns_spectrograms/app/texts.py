@@ -104,8 +104,8 @@ TEXTS: dict[str, Text] = {
         "Registro WFDB (un ZIP o todos sus archivos), EDF o CSV",
     ),
     "upload_help": Text(
-        "At most {limit} MB a file. A ZIP holds one recording.",
-        "Como máximo {limit} MB por archivo. Un ZIP contiene un registro.",
+        "At most {limit} MB a file. A ZIP may hold several recordings.",
+        "Como máximo {limit} MB por archivo. Un ZIP puede contener varios registros.",
     ),
     "upload_refused": Text(
         "Not accepted: only WFDB, EDF or CSV files of up to {limit} MB are.",
