@@ -174,6 +174,44 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
     assert page.driver.execute_script(scale) == before
 
 
+def test_every_turn_of_the_wheel_counts_and_a_click_loses_no_drag(page: Browser) -> None:
+    _analyse(page)
+    chart = "const chart = document.querySelector('.st-key-strip .js-plotly-plot');"
+    read = chart + "return chart._fullLayout.xaxis.range"
+    picked = ".st-key-scale button[aria-checked=true]"
+    assert [each.text for each in page.all(picked)] == ["25 mm/s"]
+    first, last = page.driver.execute_script(read)
+    page.driver.execute_script(
+        chart
+        + """
+        const { left, width } = chart.getBoundingClientRect();
+        for (let turn = 0; turn < 6; turn++) {
+          setTimeout(() => chart.dispatchEvent(
+            new WheelEvent('wheel', { deltaY: 10, ctrlKey: true, clientX: left + width / 2 })
+          ), 50 * turn);
+        }
+        """
+    )
+
+    def grown() -> float:
+        start, stop = page.driver.execute_script(read)
+        return float((stop - start) / (last - first))
+
+    page.wait(lambda: abs(grown() - 1.5**6) < 1e-3, "six turns")
+    page.settle()
+    assert not page.all(picked)  # 25 mm/s no longer
+    page.driver.execute_script(
+        chart
+        + """
+        chart.emit('plotly_relayout', { 'xaxis.range[0]': 300, 'xaxis.range[1]': 310 });
+        setTimeout(() => chart.emit('plotly_click', { points: [{ customdata: 7 }] }), 60);
+        """
+    )
+    page.wait(lambda: _beat(page).startswith("Beat 8,"), "the beat that was clicked")
+    page.wait(lambda: page.driver.execute_script(read) == [300, 310], "the strip to be dragged")
+    page.wait(lambda: "5:00.0 to 5:10.0" in page.text(), "the server to follow")
+
+
 def test_figures_follow_the_theme_by_themselves(page: Browser) -> None:
     _analyse(page)
     paper = (
@@ -217,6 +255,22 @@ def test_a_csv_is_uploaded(page: Browser, records: Path, folder: Path) -> None:
     page.wait(lambda: "heart · 0:30 · 360 Hz" in page.text(), "what the table holds")
     _analyse(page)
     assert "heart" in page.one("h1").text
+
+
+def test_names_that_are_markdown_are_shown_as_they_are(
+    page: Browser, records: Path, folder: Path
+) -> None:
+    lead = "![x](http://evil.example/b.png) $a$ :red[b] <b>c</b>"
+    signal = wfdb.rdrecord(str(records / "101")).p_signal[:, 0]
+    table = pd.DataFrame({"time": np.arange(len(signal)) / 360, lead: signal})
+    path = folder / "$x$ `y` _z_ ~~w~~.csv"
+    table.to_csv(path, index=False, float_format="%.5f")
+    _upload(page, path)
+    page.wait(lambda: f"{path.stem} · 0:30 · 360 Hz · leads: {lead}" in page.text(), "the facts")
+    _analyse(page)
+    assert page.one("h1").text == f"Record {path.stem}, lead {lead}, 0:30"
+    sources = "return [...document.querySelectorAll('img')].map(each => each.src)"
+    assert not [each for each in page.driver.execute_script(sources) if "evil" in each]
 
 
 def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) -> None:

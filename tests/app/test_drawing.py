@@ -177,6 +177,28 @@ def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
     assert len(lanes["V"].x) > 1000  # every stretch of the day has V beats
 
 
+def test_of_many_gaps_the_longest_break_the_line_of_the_overview() -> None:
+    n = 60_000
+    rng = np.random.default_rng(0)
+    beats = _beats(n)
+    after_gap = np.flatnonzero(np.arange(n) % 2 == 0)
+    wait_s = np.full(n, 0.8)
+    wait_s[after_gap] = rng.uniform(3, 10, len(after_gap))
+    beats["time_s"] = np.cumsum(wait_s)
+    beats.loc[after_gap, "rr_s"] = np.nan
+    called = np.array(["N"] * n, dtype=object)
+    stop_s = float(beats["time_s"].iloc[-1])
+    rate = _checked(draw_overview)(beats, called, stop_s, LIGHT, T).data[0]
+    x, y = np.asarray(rate.x, float), np.asarray(rate.y, float)
+    assert len(x) <= 3600
+    assert (np.diff(x) > 0).all()
+    broken = np.searchsorted(beats["time_s"], x[np.isnan(y)])
+    assert broken[0] == 0
+    kept, left = wait_s[broken[1:]], np.setdiff1d(after_gap, broken)
+    assert len(kept) == 1199
+    assert kept.min() >= wait_s[left].max()
+
+
 def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
     beats = _beats(5000)
     called = np.array(["N"] * 5000, dtype=object)
@@ -217,6 +239,16 @@ def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
     signal[777] = 80.0
     low, high = choose_range_mv(signal)
     assert (low, high) == (-1.5, 1.5)
+
+
+@given(st.floats(-20, 20), st.floats(0, 30))
+def test_amplitudes_are_of_3_to_8_and_a_half_millivolts(middle: float, height: float) -> None:
+    signal = np.array([middle - height / 2, middle + height / 2] * 500, np.float32)
+    low, high = choose_range_mv(signal)
+    assert 3.0 <= high - low <= 8.5
+    assert (2 * low, 2 * high) == (round(2 * low), round(2 * high))
+    if height < 5:  # with nothing cut off
+        assert low <= signal.min() <= signal.max() <= high
 
 
 @pytest.mark.parametrize(

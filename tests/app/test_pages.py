@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cnns_spectrograms.app.findings import call_beats, find_disagreements
+from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
-from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator
+from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator, escape_markdown
+from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
 
 pytestmark = pytest.mark.usefixtures("app_settings")
 
@@ -31,6 +38,26 @@ def _foreign(app: AppTest, language: Language) -> list[str]:
     own = {getattr(text, language) for text in TEXTS.values()}
     theirs = {getattr(text, other) for text in TEXTS.values()} - own
     return [each for each in _texts(app) if each in theirs]
+
+
+def _csv(seconds: float, lead: str = "II") -> bytes:
+    """Return a recording as a CSV file."""
+    signal = simulate_record("mitdb", 2, seconds, seed=1).signal[:, 0]
+    rows = [f"{i / 360:.6f},{value:.4f}" for i, value in enumerate(signal)]
+    return "\n".join([f"time (s),{lead} (mV)", *rows]).encode()
+
+
+def _upload(
+    monkeypatch: pytest.MonkeyPatch, files: Mapping[str, bytes], language: Language = "en"
+) -> AppTest:
+    """Start the app with files uploaded, which Streamlit's harness cannot do."""
+    uploads = []
+    for name, content in files.items():
+        upload = io.BytesIO(content)
+        upload.name, upload.file_id = name, name  # type: ignore[attr-defined]
+        uploads.append(upload)
+    monkeypatch.setattr(st, "file_uploader", lambda *args, **options: uploads)
+    return _start(language).segmented_control(key="source").set_value("upload").run()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -78,6 +105,88 @@ def test_disagreements_with_the_reference_are_stepped_through() -> None:
     assert not app.exception
 
 
+def test_recordings_of_one_name_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    simulate_database(tmp_path, "mitdb", 2, 20.0, seed=0)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in tmp_path.glob("10?.*"):
+            archive.write(path, path.name)
+        archive.writestr("100.csv", _csv(33))
+    app = _upload(monkeypatch, {"three.zip": packed.getvalue()})
+    assert not app.error
+    which = app.selectbox(key="which")
+    assert sorted(which.options) == ["100 (100.csv)", "100 (100.hea)", "101"]
+    csv, hea = which.options.index("100 (100.csv)"), which.options.index("100 (100.hea)")
+    for chosen, duration in [(csv, "0:33"), (hea, "0:20"), (csv, "0:33"), (hea, "0:20")]:
+        app.selectbox(key="which").select_index(chosen).run()
+        assert app.session_state["which"] == chosen
+        facts = [each.value for each in app.markdown if "360 Hz" in each.value]
+        assert [f"**100** · {duration} ·" in each for each in facts] == [True]
+    app.button(key="analyse").click().run()
+    assert app.title[0].value == "Record 100, lead MLII, 0:20"
+    assert not app.exception
+
+
+def test_a_run_is_gone_to_whenever_its_row_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Streamlit's harness chooses no rows of a table. As in a browser, a choice is of one key.
+    chosen: dict[str, int] = {}
+    keys: list[str] = []
+
+    def show_table(data: object, key: str, **options: object) -> object:
+        keys.append(key)
+        return {"selection": {"rows": [chosen[key]] if key in chosen else []}}
+
+    monkeypatch.setattr(st, "dataframe", show_table)
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    study = app.session_state["study"]
+
+    def first_of(row: int, threshold: float) -> int:
+        return int(find_runs(study.beats, call_beats(study.beats, threshold))["first"][row])
+
+    for _ in range(2):
+        chosen[keys[-1]] = 0
+        app.run()
+        assert app.session_state["selected"] == first_of(0, 0.5)
+        app.button(key="next_abnormal").click().run()
+        assert app.session_state["selected"] != first_of(0, 0.5)  # and is not taken back
+        chosen.clear()
+        app.run()
+    chosen[keys[-1]] = 0
+    app.run()
+    app.button(key="next_abnormal").click().run()
+    here = app.session_state["selected"]
+    app.slider(key="threshold").set_value(0).run()
+    assert app.session_state["selected"] == here
+    chosen[keys[-1]] = 0
+    app.run()
+    assert app.session_state["selected"] == first_of(0, 0.0)
+    app.button(key="next_abnormal").click().run()
+    before = keys[-1]
+    app.button(key="analyse").click().run()
+    assert keys[-1] != before
+    study = app.session_state["study"]
+    chosen[keys[-1]] = 0
+    app.run()
+    assert app.session_state["selected"] == first_of(0, 0.0)
+    assert not app.exception
+
+
+def test_names_that_are_markdown_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = "![x](http://evil.example/b.png) $a$ :red[b]"
+    app = _upload(monkeypatch, {"$b$ _c_ `d`.csv": _csv(20, lead)})
+    assert not app.error
+    name, lead = escape_markdown("$b$ _c_ `d`"), escape_markdown(lead)
+    facts = [each.value for each in app.markdown if "360 Hz" in each.value]
+    assert facts == [f"**{name}** · 0:20 · 360 Hz · leads: {lead}"]
+    app.button(key="analyse").click().run()
+    assert not app.exception
+    assert app.title[0].value == f"Record {name}, lead {lead}, 0:20"
+    assert [each for each in _texts(app) if "![" in each or "$b$" in each] == []
+
+
 def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:
     app = _start("en")
     app.button(key="analyse").click().run()
@@ -88,6 +197,18 @@ def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:
     assert app.metric[4].value == "0.0 %"
     assert float(called[1].split()[0]) > float(called[0].split()[0])
     assert not app.exception
+
+
+def test_the_position_of_a_short_recording_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _upload(monkeypatch, {"short.csv": _csv(11)})
+    app.button(key="analyse").click().run()
+    assert not app.exception
+    start, span = app.session_state["cursor"]
+    assert (start, round(span, 1)) == (0, 12.7)  # 25 mm/s on 1200 px
+    bars = [each.proto.body for each in app.get("html") if 'class="position"' in each.proto.body]
+    assert len(bars) == 1
+    assert "margin-left:0.000%;width:100.000%" in bars[0]
+    assert any("25 mm/s" in each.value for each in app.caption)
 
 
 def test_zooming_and_moving_stay_within_the_recording() -> None:

@@ -12,7 +12,13 @@ import pytest
 import cnns_spectrograms.app
 from cnns_spectrograms.app.findings import CALLS
 from cnns_spectrograms.app.reports import ENVIRONMENTS
-from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Translator, choose_language
+from cnns_spectrograms.app.texts import (
+    LANGUAGES,
+    TEXTS,
+    Translator,
+    choose_language,
+    escape_markdown,
+)
 
 # The command line speaks English, as all commands of the project do.
 SOURCES = [
@@ -108,6 +114,24 @@ def test_numbers_are_written_as_each_language_does() -> None:
     assert spanish.number(1234.5, 1) == "1\u202f234,5"
     assert spanish.percent(0.1234, 1) == "12,3 %"
     assert english.number(None) == english.percent(float("nan")) == "–"
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("MLII", "MLII"),
+        ("II – señal 2", "II – señal 2"),
+        ("aVR_2", "aVR\\_2"),
+        ("a\n# b\tc", "a \\# b c"),
+        ("a\\", "a\\\\"),
+        (
+            "![x](http://evil.example/b.png) $a$ :red[b]",
+            "\\!\\[x\\]\\(http\\:\\/\\/evil\\.example\\/b\\.png\\) \\$a\\$ \\:red\\[b\\]",
+        ),
+    ],
+)
+def test_a_name_is_no_markdown(name: str, escaped: str) -> None:
+    assert escape_markdown(name) == escaped
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.palette import Theme, choose_theme
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
-from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.app.texts import Translator, escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import RecordError
@@ -134,19 +134,30 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
         st.session_state.pop("described", None)
         with _told_plainly(t), sources.stored(files) as paths:
             found = [describe(_open(path, fs), model.preferred_lead) for path in paths]
-            st.session_state["described"] = (key, found)
+            files_of = [path.name for path in paths]
+            st.session_state["described"] = (key, found, files_of)
     if "described" not in st.session_state:
         return
-    found = st.session_state["described"][1]
+    _, found, files_of = st.session_state["described"]
     which = 0
     if len(found) > 1:
+        # A select box finds its choice by the words.
+        labels = _tell_apart([each.name for each in found], files_of)
         which = st.selectbox(
-            t("record"), range(len(found)), format_func=lambda each: found[each].name, key="which"
+            t("record"), range(len(found)), format_func=labels.__getitem__, key="which"
         )
     lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
     if start:
         with _told_plainly(t), sources.stored(files) as paths:
             _run(_open(paths[which], fs), model, lead, at_reference, False, t)
+
+
+def _tell_apart(names: list[str], files: list[str]) -> list[str]:
+    """Return the names, with its file beside each that is there more than once."""
+    return [
+        name if names.count(name) == 1 else f"{name} ({file})"
+        for name, file in zip(names, files, strict=True)
+    ]
 
 
 def _open(path: Path, fs: float | None = None) -> Recording:
@@ -172,10 +183,10 @@ def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bo
     st.markdown(
         t(
             "recording_facts",
-            name=contents.name,
+            name=escape_markdown(contents.name),
             fs=t.number(contents.fs, 0 if contents.fs == round(contents.fs) else 2),
             duration=format_clock(contents.duration_s),
-            leads=", ".join(contents.lead_names),
+            leads=", ".join(map(escape_markdown, contents.lead_names)),
         )
     )
     left, right = st.columns(2, vertical_alignment="bottom")
@@ -220,9 +231,10 @@ def _run(
         )
     finally:
         bar.empty()
-    for name in ("cursor", "selected", "scale"):
+    for name in ("cursor", "selected", "scale", "run_shown"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
+    st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1
     st.rerun()
 
 
@@ -234,8 +246,8 @@ def _run(
 def _name_study(study: Study, t: Translator) -> str:
     return t(
         "study_title",
-        name=study.contents.name,
-        lead=study.contents.lead_names[study.lead],
+        name=escape_markdown(study.contents.name),
+        lead=escape_markdown(study.contents.lead_names[study.lead]),
         duration=format_clock(study.contents.duration_s),
     )
 
@@ -309,7 +321,8 @@ def _show_overview(reading: Reading, t: Translator) -> None:
 
 def _show_position(view: View, duration_s: float, theme: Theme) -> None:
     """Show, below the time axis of the overview, which part of it the strip is."""
-    left, width = 100 * view.start_s / duration_s, 100 * view.span_s / duration_s
+    left = 100 * view.start_s / duration_s
+    width = min(100 * view.span_s / duration_s, 100 - left)
     st.html(
         f'<div style="margin:-8px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
         f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'
@@ -529,6 +542,7 @@ def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
     runs = findings.find_runs(reading.study.beats, reading.called)
     if runs.empty:
+        st.session_state.pop("run_shown", None)
         st.write(t("no_runs"))
         return
     shown = runs.head(_RUNS_SHOWN)
@@ -544,14 +558,17 @@ def _show_runs(reading: Reading, t: Translator) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key="runs",
+        # Another table for other runs: what was chosen in one is no choice in the next.
+        key=f"runs_{st.session_state.get('n_studies', 0)}_{reading.threshold}",
         height=270,
         alt=t("runs"),
     )
     st.caption(t("runs_help"))
     rows = event["selection"]["rows"]
-    if rows and st.session_state.get("run_shown") != rows[0]:
-        st.session_state["run_shown"] = rows[0]
+    if not rows:
+        st.session_state.pop("run_shown", None)
+    elif st.session_state.get("run_shown") != (reading.threshold, rows[0]):
+        st.session_state["run_shown"] = (reading.threshold, rows[0])
         Viewer(reading).look_at(int(shown["first"][rows[0]]))
         st.rerun()
 
@@ -589,8 +606,8 @@ def _show_provenance(study: Study, model: BeatModel, t: Translator) -> None:
     st.caption(
         t(
             "provenance",
-            model=model.name,
-            fingerprint=model.fingerprint[:12] or "–",
+            model=escape_markdown(model.name),
+            fingerprint=escape_markdown(model.fingerprint[:12]) or "–",
             sha256=model.sha256[:12],
             version=__version__,
             peaks=t("peaks_reference" if study.at_reference else "peaks_detected"),

@@ -111,7 +111,7 @@ def decimate(
 def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
     """Return the amplitudes that a strip shows, whole half millivolts, the same all along.
 
-    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8 mV
+    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8.5 mV
     are shown.
     """
     sampled = signal[:: max(1, len(signal) // 500_000)]
@@ -501,6 +501,9 @@ def _draw_tachogram(
         # tsdownsample skips no NaN
         known = known[MinMaxDownsampler().downsample(rates[known], n_out=2 * _BINS)]
     gaps = np.flatnonzero(np.isnan(rates))  # which break the line
+    if len(gaps) > _BINS:  # only the longest are wide enough to be seen
+        before_s = np.diff(at_s, prepend=-np.inf)[gaps]
+        gaps = gaps[np.argsort(-before_s, kind="stable")[:_BINS]]
     shown = np.sort(np.concatenate([known, gaps]))
     return {
         "type": "scatter",

@@ -24,25 +24,34 @@ const text = new TextDecoder();
 function create(parent) {
   const div = document.createElement('div');
   parent.appendChild(div);
-  const chart = { div, timer: null };
+  const chart = { div, timers: {}, range: null };
   const width = () => div.getBoundingClientRect().width;
+  // One timer a name: a click after a drag leaves the drag to be told.
   chart.report = (name, value, wait) => {
-    clearTimeout(chart.timer);
-    chart.timer = setTimeout(() => chart.send(name, { ...value, width: width() }), wait);
+    clearTimeout(chart.timers[name]);
+    chart.timers[name] = setTimeout(() => {
+      delete chart.timers[name];
+      chart.send(name, { ...value, width: width() });
+    }, wait);
   };
-  chart.move = (start, stop) => chart.report('moved', { start, stop }, chart.given.quiet_ms);
+  chart.move = (start, stop) => {
+    chart.range = { start, stop }; // asked for, until it is drawn
+    chart.report('moved', chart.range, chart.given.quiet_ms);
+  };
   chart.observer = new ResizeObserver(() => {
     if (!chart.drawn) return;
     if (Math.abs(width() - div._fullLayout.width) > 0.5) window.Plotly.Plots.resize(div);
     if (chart.given.live && Math.abs(width() - chart.given.width_px) > 8) {
-      chart.report('moved', {}, chart.given.quiet_ms);
+      chart.report('moved', chart.timers.moved ? chart.range : {}, chart.given.quiet_ms);
     }
   });
   // Zoom with the wheel only while Ctrl is held: without it the wheel moves the page.
   div.addEventListener('wheel', (event) => {
     if (!chart.given.live || !event.ctrlKey || !chart.drawn) return;
     event.preventDefault();
-    const [first, last] = div._fullLayout.xaxis.range;
+    // Turns of the wheel come faster than figures: each goes on from the one before.
+    const shown = div._fullLayout.xaxis.range;
+    const [first, last] = chart.range ? [chart.range.start, chart.range.stop] : shown;
     const box = div.getBoundingClientRect();
     const at = (event.clientX - box.left) / box.width;
     const span = (last - first) * (event.deltaY > 0 ? 1.5 : 1 / 1.5);
@@ -80,6 +89,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       return;
     }
     window.Plotly.react(chart.div, figure.data, figure.layout, given.config);
+    if (!chart.timers.moved) chart.range = null;
     if (!chart.drawn) {
       chart.drawn = true;
       listen(chart);
@@ -89,7 +99,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   clearTimeout(chart.waits);
   draw();
   return () => {
-    clearTimeout(chart.timer);
+    Object.values(chart.timers).forEach(clearTimeout);
     clearTimeout(chart.waits);
     chart.observer.disconnect();
     if (chart.drawn) window.Plotly.purge(chart.div);

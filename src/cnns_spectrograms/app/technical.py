@@ -24,7 +24,7 @@ from cnns_spectrograms.app.result_figures import (
     draw_reliability,
     draw_robustness,
 )
-from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.app.texts import Translator, escape_markdown
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _show_model(t: Translator) -> None:
 def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
     spectrogram = model.spectrogram
     facts = {
-        t("fact_network"): model.name,
+        t("fact_network"): escape_markdown(model.name),
         t("fact_parameters"): t.number(sum(each.numel() for each in model.classifier.parameters())),
         t("fact_image"): f"{spectrogram.image_size} × {spectrogram.image_size} px, "
         + t("channels", n=spectrogram.n_channels),
@@ -103,7 +103,7 @@ def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
         ),
         t("fact_rr"): t("yes") if model.rr_intervals else t("no"),
         t("fact_val"): t.number(model.description.get("best_val_macro_f1"), 3),
-        t("fact_fingerprint"): model.fingerprint[:16] or "–",
+        t("fact_fingerprint"): escape_markdown(model.fingerprint[:16]) or "–",
         t("fact_sha256"): model.sha256[:16],
     }
     return pd.DataFrame({t("fact"): list(facts), t("value"): list(facts.values())}).set_index(
@@ -150,7 +150,7 @@ def _show_data(run: RunReports | None, t: Translator) -> None:
             }
         )
     st.table(pd.DataFrame(rows).set_index(t("split")))
-    st.caption(t("split_caption", protocol=run.models[0].metrics["protocol"]))
+    st.caption(t("split_caption", protocol=escape_markdown(run.models[0].metrics["protocol"])))
 
 
 def _show_method(t: Translator) -> None:
@@ -164,7 +164,11 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
         st.info(t("no_reports"))
         return
     st.caption(
-        t("results_caption", environment=t("environment_" + run.environment), version=run.version)
+        t(
+            "results_caption",
+            environment=t("environment_" + run.environment),
+            version=escape_markdown(run.version),
+        )
     )
     st.table(_compare(run.models, t))
     theme = choose_theme(st.context.theme.type)
@@ -178,7 +182,12 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
     st.caption(t("intervals_caption"))
     names = [model.name for model in run.models]
     name = st.segmented_control(
-        t("model"), names, default=names[0], required=True, key=f"model_{run.environment}"
+        t("model"),
+        names,
+        default=names[0],
+        required=True,
+        key=f"model_{run.environment}",
+        format_func=escape_markdown,
     )
     model = run.models[names.index(str(name))]
     left, right = st.columns(2, gap="large")
@@ -210,7 +219,7 @@ def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
         test = model.metrics["test"]
         rows.append(
             {
-                t("model"): model.name,
+                t("model"): escape_markdown(model.name),
                 t("macro_f1"): _with_interval(test["macro_f1"], model.intervals.get("macro_f1"), t),
                 t("accuracy"): _with_interval(test["accuracy"], model.intervals.get("accuracy"), t),
                 **{
@@ -232,7 +241,7 @@ def _with_interval(value: float | None, interval: tuple[float, float] | None, t:
 def _by_class(model: ModelReport, t: Translator) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {
-            t("class"): name,
+            t("class"): escape_markdown(name),
             t("precision"): t.number(each["precision"], 3),
             t("recall"): t.number(each["recall"], 3),
             "F1": t.number(each["f1"], 3),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+import string
 from typing import Literal, NamedTuple, get_args
 
 Language = Literal["es", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 LANGUAGE_NAMES: dict[Language, str] = {"es": "Español", "en": "English"}
 
+_MARKDOWN = re.compile(f"[{re.escape(string.punctuation)}]")  # $ and : are of Streamlit's own
 _SEPARATORS = {"en": (",", "."), "es": ("\u202f", ",")}  # of thousands and of decimals
 
 
@@ -47,6 +50,15 @@ class Translator:
         if share is None or not math.isfinite(share):
             return "–"
         return f"{self.number(100 * share, decimals)} %"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Streamlit's Markdown shows as it is, in one line.
+
+    Names of recordings and leads are whatever the writer of a file chose; as Markdown they could
+    have the browser fetch an image from anywhere.
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def choose_language(locale: str | None) -> Language:
@@ -92,8 +104,8 @@ TEXTS: dict[str, Text] = {
         "Registro WFDB (un ZIP o todos sus archivos), EDF o CSV",
     ),
     "upload_help": Text(
-        "At most {limit} MB a file. A ZIP holds one recording.",
-        "Como máximo {limit} MB por archivo. Un ZIP contiene un registro.",
+        "At most {limit} MB a file. A ZIP may hold several recordings.",
+        "Como máximo {limit} MB por archivo. Un ZIP puede contener varios registros.",
     ),
     "upload_refused": Text(
         "Not accepted: only WFDB, EDF or CSV files of up to {limit} MB are.",
@@ -358,9 +370,9 @@ TEXTS: dict[str, Text] = {
     "split": Text("Split", "Partición"),
     "records": Text("Records", "Registros"),
     "split_caption": Text(
-        "Beats of the splits that are scored, protocol `{protocol}`. Test is scored once a run and "
+        "Beats of the splits that are scored, protocol {protocol}. Test is scored once a run and "
         "chooses nothing.",
-        "Latidos de las particiones que se evalúan, protocolo `{protocol}`. Test se evalúa una vez "
+        "Latidos de las particiones que se evalúan, protocolo {protocol}. Test se evalúa una vez "
         "por ejecución y no elige nada.",
     ),
     "method_title": Text("Method", "Método"),

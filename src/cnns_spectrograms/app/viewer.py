@@ -76,7 +76,7 @@ class Viewer:
         state.setdefault("scale", 25.0)
         if "cursor" not in state:
             state["cursor"] = (0.0, self._span_of(25.0))
-            state["selected"] = None
+            state["selected"], state["place_s"] = None, 0.0
             if len(reading.abnormal):
                 self.look_at(int(reading.abnormal[0]))
 
@@ -104,27 +104,32 @@ class Viewer:
         return span_of_speed(scale, st.session_state["width_px"])
 
     def _place(self, start_s: float, span_s: float) -> None:
-        span = min(max(span_s, SHORTEST_S), max(self._duration_s, SHORTEST_S))
+        """Show this, within the recording; of one shorter than the screen, paper after its end."""
+        span = max(span_s, SHORTEST_S)
         start = max(0.0, min(start_s, self._duration_s - span))
         st.session_state["cursor"] = (start, span)
+
+    def _limit(self, span_s: float) -> float:
+        """Return a span that zooming may reach: the recording, or what is shown if that is more."""
+        return min(max(span_s, SHORTEST_S), max(self._duration_s, self.view.span_s))
 
     def _centre(self, time_s: float) -> None:
         span = self.view.span_s
         self._place(time_s - span / 2, span)
 
     def _now_s(self) -> float:
-        if self.selected is not None:
-            return float(self._times_s[self.selected])
-        return self.view.start_s + self.view.span_s / 2
+        """Return where steps go from, and what stays in view.
 
-    def _focus_s(self) -> float:
-        """Return what stays in view: the chosen beat if it is on screen, else the middle."""
-        view, now = self.view, self._now_s()
-        return now if view.start_s <= now <= view.stop_s else view.start_s + view.span_s / 2
+        That is the place last gone to, a beat or a disagreement, if it is on screen, else the
+        middle: whoever has dragged the strip away goes on from there.
+        """
+        view, place_s = self.view, float(st.session_state["place_s"])
+        on_screen = view.start_s <= place_s <= view.stop_s
+        return place_s if on_screen else view.start_s + view.span_s / 2
 
     def look_at(self, beat: int) -> None:
         """Choose a beat and bring it into view."""
-        st.session_state["selected"] = beat
+        self.choose(beat)
         self._centre(float(self._times_s[beat]))
 
     def step_abnormal(self, forwards: bool) -> None:
@@ -137,21 +142,27 @@ class Viewer:
             self.look_at(int(abnormal[at]))
 
     def step_beat(self, forwards: bool) -> None:
-        """Choose the next or previous beat."""
-        at = findings.step(self._times_s, self._now_s(), forwards)
-        if at is not None:
-            self.look_at(at)
+        """Choose the next or previous beat of the chosen one, wherever the strip is."""
+        if self.selected is None:
+            return
+        beat = self.selected + (1 if forwards else -1)
+        if 0 <= beat < len(self._times_s):
+            self.look_at(beat)
 
     def step_disagreement(self) -> None:
-        """Go to the next place where the reference says otherwise, and choose the beat there."""
+        """Go to the next place where the reference says otherwise, and choose the beat there.
+
+        Of a missed beat that is the nearest that was found; the next step still goes from the
+        missed one.
+        """
         table = self._reading.find_disagreements()
         at = findings.step(table["time_s"].to_numpy(), self._now_s(), True)
         if at is None:
             st.session_state["at_end"] = True
             return
         time_s = float(table["time_s"][at])
-        nearest = int(np.argmin(np.abs(self._times_s - time_s)))
-        st.session_state["selected"] = nearest
+        self.choose(int(np.argmin(np.abs(self._times_s - time_s))))
+        st.session_state["place_s"] = time_s
         self._centre(time_s)
 
     def pan(self, screens: float) -> None:
@@ -160,10 +171,10 @@ class Viewer:
         self._place(view.start_s + screens * view.span_s, view.span_s)
 
     def zoom(self, factor: float) -> None:
-        """Show a factor more or less, about the chosen beat if it is on screen."""
+        """Show a factor more or less, about the place last gone to if it is on screen."""
         view = self.view
-        centre = self._focus_s()
-        span = min(max(view.span_s * factor, SHORTEST_S), self._duration_s)
+        centre = self._now_s()
+        span = self._limit(view.span_s * factor)
         self._place(centre - (centre - view.start_s) / view.span_s * span, span)
         st.session_state["scale"] = None
 
@@ -172,7 +183,7 @@ class Viewer:
         scale = st.session_state["scale"]
         if scale is None:
             return
-        centre, span = self._focus_s(), self._span_of(scale)
+        centre, span = self._now_s(), self._span_of(scale)
         self._place(centre - span / 2, span)
 
     def go_to_overview(self) -> None:
@@ -189,15 +200,19 @@ class Viewer:
     def choose(self, beat: int) -> None:
         """Choose the beat whose symbol was clicked, where it stands."""
         st.session_state["selected"] = beat
+        st.session_state["place_s"] = float(self._times_s[beat])
 
     def follow(self, moved: dict[str, float]) -> None:
         """Take over where the strip was dragged to, and its width."""
         width = round(moved.get("width") or st.session_state["width_px"])
         if abs(width - st.session_state["width_px"]) > 8:
-            centre = self._focus_s()
+            centre = self._now_s()
             st.session_state["width_px"] = width
             scale = st.session_state["scale"]
             span = self.view.span_s if scale is None else self._span_of(scale)
             self._place(centre - span / 2, span)
         if "start" in moved:
-            self._place(moved["start"], moved["stop"] - moved["start"])
+            span = self._limit(moved["stop"] - moved["start"])
+            if abs(span - self.view.span_s) > 1e-3 * span:  # not dragged, but zoomed
+                st.session_state["scale"] = None
+            self._place((moved["start"] + moved["stop"] - span) / 2, span)
