@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import string
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, analyse
 from cnns_spectrograms.inference.report import _WORDS, draw_strips, render_report
 
@@ -41,3 +45,59 @@ def test_every_word_is_in_both_languages_with_the_same_values(key):
         for text in (_WORDS[key]["en"], _WORDS[key]["es"])
     ]
     assert fields[0] == fields[1]
+
+
+def draw(lead_mv, fs=100.0):
+    """Return the height of the only strip of a lead, its line in mV about 0, and its caption."""
+    lead_mv = np.asarray(lead_mv)
+    made = Recording(
+        "r", fs, ("II",), len(lead_mv), None, lambda lead, start, stop: lead_mv[start:stop]
+    )
+    beats = pd.DataFrame({"sample": [], "time_s": [], "aami_class": []})
+    strip = draw_strips(SimpleNamespace(beats=beats, lead="II"), made)
+    height, drawn = re.findall(r'height="([\d.]+)mm" viewBox="0 0 [\d.]+ ([\d.]+)"', strip)[0]
+    assert height == drawn  # a millimetre is one
+    points = re.findall(r"([\d.-]+),([\d.-]+)", "".join(re.findall(r'points="(.*?)"', strip)))
+    y = np.array([float(y) for _, y in points])
+    np.testing.assert_allclose([float(x) for x, _ in points], np.arange(len(y)) / fs * 25, atol=0.1)
+    (caption,) = re.findall("<figcaption>(.*)</figcaption>", strip)
+    return float(height), ((np.median(y) - y) / 10 if len(y) else y), caption
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "height"),
+    [
+        (1.0, 0.5, 45),  # as high as what most need
+        (2.5, 1.5, 45),
+        (2.6, 1.5, 50),
+        (4.3, 1.6, 5 + 45 + 20),
+        (0.2, 3.9, 5 + 25 + 40),
+        (5.0, 5.0, 105),
+    ],
+)
+def test_a_strip_has_room_for_its_signal(up, down, height):
+    lead_mv = np.full(500, 0.25)
+    lead_mv[100] += up
+    lead_mv[300] -= down
+    found, drawn, caption = draw(lead_mv)
+    assert found == height
+    np.testing.assert_allclose(drawn, lead_mv - 0.25, atol=0.01)
+    assert caption.endswith("10 mm/mV")
+
+
+def test_what_is_cut_off_is_told_in_both_languages(analysis, recording):
+    lead_mv = np.full(500, -1.0)
+    lead_mv[100], lead_mv[300] = 8, -4
+    found, drawn, caption = draw(lead_mv)
+    assert found == 5 + 50 + 30
+    assert drawn[[100, 300]].tolist() == [5, -3]
+    for language, words in (("en", "cut off at 5 mV from"), ("es", "cortada a 5 mV de")):
+        assert words in render_report(analysis, recording, language, caption)
+        assert "5 mV" not in render_report(analysis, recording, language)
+
+
+def test_a_strip_without_a_sample():
+    height, drawn, caption = draw(np.full(500, np.nan))
+    assert height == 45
+    assert not len(drawn)
+    assert caption.endswith("10 mm/mV")

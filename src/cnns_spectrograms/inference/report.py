@@ -7,6 +7,7 @@ It speaks English or Spanish; the strips speak neither. Drawings are SVG in mill
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -28,8 +29,10 @@ CONTEXT_S = 2.0
 """What a strip shows before and after an abnormal beat, s."""
 
 _MM_PER_S, _MM_PER_MV = 25.0, 10.0
-_HEIGHT_MM = 45.0
 _LABEL_MM = 5.0
+_LEAST_UP_MV, _LEAST_DOWN_MV = 2.5, 1.5  # what a strip has room for about its median, mV
+_MOST_MV = 5.0  # either way; a spike of an artefact would else make a strip of metres
+_CUT = "<!--cut-->"  # in the place of words, which strips have none of
 _POINTS_PER_S = 180  # of the drawn line; more is finer than a printer
 _TACHOGRAM_MM = (250.0, 50.0)
 _TACHOGRAM_COLUMNS = 1000
@@ -63,6 +66,10 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
         "en": "The first {n} strips; {more} more are left out. The table of beats (CSV) holds all.",
         "es": "Las primeras {n} tiras; se omiten otras {more}. La tabla de latidos (CSV) los "
         "contiene todos.",
+    },
+    "cut": {
+        "en": " · cut off at {most:g} mV from the median",
+        "es": " · cortada a {most:g} mV de la mediana",
     },
     "length": {"en": "Length", "es": "Duración"},
     "length_value": {"en": "{time} at {fs:g} Hz", "es": "{time} a {fs:g} Hz"},
@@ -159,13 +166,18 @@ def render_report(
         parts.append(f"<p>{say('none_abnormal')}</p>")
     if n_more:
         parts.append(f"<p>{say('left_out', n=len(planned), more=n_more)}</p>")
-    parts.append(draw_strips(analysis, recording) if strips is None else strips)
+    strips = draw_strips(analysis, recording) if strips is None else strips
+    parts.append(strips.replace(_CUT, say("cut", most=_MOST_MV)))
     parts.append("</body></html>\n")
     return "\n".join(parts)
 
 
 def draw_strips(analysis: Analysis, recording: Recording) -> str:
-    """Return the drawings of every abnormal episode, the same in every language."""
+    """Return the drawings of every abnormal episode, the same in every language.
+
+    A strip is as high as its signal needs. Where even the highest cuts a line off, its caption has
+    a mark, in whose place `render_report` says so.
+    """
     strips, _ = _plan_strips(analysis.beats, recording.duration_s)
     return "\n".join(_draw_strip(analysis, recording, start, stop) for start, stop in strips)
 
@@ -254,10 +266,13 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     first = round(start_s * fs)
     last = min(recording.n_samples, max(first + 1, round(stop_s * fs)))
     signal = recording.read(analysis.lead, first, last)
-    middle = float(np.nanmedian(signal)) if np.isfinite(signal).any() else 0.0
-    zero = _LABEL_MM + (_HEIGHT_MM - _LABEL_MM) * 0.6
+    known = signal[np.isfinite(signal)]
+    signal = signal - (np.median(known) if len(known) else 0.0)
+    up, down, cut = _choose_room(signal)
+    zero = _LABEL_MM + up * _MM_PER_MV
+    height = zero + down * _MM_PER_MV
     width = (last - first) / fs * _MM_PER_S
-    lines = _trace(signal - middle, fs, zero)
+    lines = _trace(np.clip(signal, -down, up), fs, zero)
     beats = analysis.beats
     shown = beats[(beats["sample"] >= first) & (beats["sample"] < last)]
     labels = "".join(
@@ -270,12 +285,22 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     caption = f"{_tell_time(first / fs)} – {_tell_time(last / fs)}: {told or '-'}"
     return (
         f'<figure><svg role="img" aria-label="{caption}" width="{width:.1f}mm" '
-        f'height="{_HEIGHT_MM}mm" viewBox="0 0 {width:.1f} {_HEIGHT_MM}">'
+        f'height="{height:.1f}mm" viewBox="0 0 {width:.1f} {height:.1f}">'
         f'<rect width="100%" height="100%" fill="url(#paper)"/>'
         f'<g fill="none" stroke="#111" stroke-width=".3" stroke-linejoin="round">{lines}</g>'
         f'<g font-size="4" font-weight="bold" text-anchor="middle">{labels}</g></svg>'
-        f"<figcaption>{caption} · 25 mm/s, 10 mm/mV</figcaption></figure>"
+        f"<figcaption>{caption} · 25 mm/s, 10 mm/mV{_CUT if cut else ''}</figcaption></figure>"
     )
+
+
+def _choose_room(signal_mv: NDArray[np.floating]) -> tuple[float, float, bool]:
+    """Return what a strip shows above and below 0, whole half mV, and whether it cuts."""
+    up, down = np.nanmax(signal_mv, initial=0), -np.nanmin(signal_mv, initial=0)
+    room_up, room_down = (
+        min(max(math.ceil(2 * float(needed)) / 2, least), _MOST_MV)
+        for needed, least in ((up, _LEAST_UP_MV), (down, _LEAST_DOWN_MV))
+    )
+    return room_up, room_down, bool(up > room_up or down > room_down)
 
 
 def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
@@ -290,7 +315,7 @@ def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
             [np.where(order, low, high), np.where(order, high, low)], axis=1
         ).ravel()
     x = np.arange(len(signal_mv)) * step / fs * _MM_PER_S
-    y = np.clip(zero_mm - signal_mv * _MM_PER_MV, 0, _HEIGHT_MM)
+    y = zero_mm - signal_mv * _MM_PER_MV
     good = np.isfinite(signal_mv)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
     paths = []
