@@ -137,6 +137,22 @@ def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
         assert table["error"].tolist() == [""]
 
 
+def test_no_result_is_removed_that_is_read(folder, tmp_path, views_model):
+    """Sliding windows write no NAME.cnn, and would remove the one that tells the beats."""
+    out = tmp_path / "out"
+    predict_recordings([folder / "100.hea"], out, PredictOptions(model=views_model.path))
+    before = (out / "100.cnn").read_bytes()
+    given = str(out / "100.cnn")
+    for sliding in (False, True):
+        options = PredictOptions(model=views_model.path, peaks=given, sliding=sliding)
+        with pytest.raises(ValueError, match=r"100\.cnn would replace .* or remove it"):
+            predict_recordings([folder / "100.hea"], out, options)
+    assert (out / "100.cnn").read_bytes() == before
+    # Of another recording it is not.
+    options = PredictOptions(model=views_model.path, peaks=given)
+    assert predict_recordings([folder / "101.hea"], out, options)["error"].tolist() == [""]
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="no recording"):
         expand_recordings([tmp_path])

@@ -96,7 +96,7 @@ def test_no_beat(recording, views_model, tmp_path):
 
 
 def test_an_error_leaves_what_was_there(analysis, recording, tmp_path, monkeypatch):
-    before = write_outputs(analysis, recording, tmp_path)["json"].read_bytes()
+    before = write_outputs(analysis, recording, tmp_path, report=True)["json"].read_bytes()
 
     def fail(*args, **options):
         raise OSError("disk full")
@@ -105,4 +105,22 @@ def test_an_error_leaves_what_was_there(analysis, recording, tmp_path, monkeypat
     with pytest.raises(OSError, match="disk full"):
         write_outputs(analysis, recording, tmp_path)
     assert (tmp_path / "101.json").read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["101.cnn", "101.csv", "101.json"]
+    names = {"101.cnn", "101.csv", "101.json", "101.html"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+
+
+def test_nothing_of_an_earlier_analysis_stays(analysis, recording, views_model, tmp_path):
+    (tmp_path / "1010.html").touch()  # of another recording
+    write_outputs(analysis, recording, tmp_path, report=True)
+    assert {p.name for p in tmp_path.glob("101.*")} == {
+        "101.cnn",
+        "101.csv",
+        "101.json",
+        "101.html",
+    }
+    write_outputs(analyse(recording, views_model, peaks=[]), recording, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"101.csv", "101.json", "1010.html"}
+    assert json.loads((tmp_path / "101.json").read_text())["n_beats"] == 0
+    write_outputs(analysis, recording, tmp_path, report=True)
+    write_outputs(analysis, recording, tmp_path)
+    assert {p.name for p in tmp_path.glob("101.*")} == {"101.cnn", "101.csv", "101.json"}

@@ -87,7 +87,10 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
 def _check_nothing_read_is_replaced(
     recordings: Sequence[Path], folder: Path, peaks: str | None
 ) -> None:
-    """Refuse an output folder in which a result has the name of a file that is read."""
+    """Refuse an output folder in which a file that is read has the name of a result.
+
+    Of a result that is not written this time, too: it would be removed.
+    """
     read = [*recordings]
     if peaks is not None:  # a file, or an extension beside each recording
         extension = peaks.lstrip(".")
@@ -99,8 +102,8 @@ def _check_nothing_read_is_replaced(
             target = folder / f"{name_recording(path)}.{extension}"
             if target.exists() and (target.stat().st_dev, target.stat().st_ino) in known:
                 raise ValueError(
-                    f"the result {target} would replace a file that is read; choose another "
-                    f"output folder than that of the recordings"
+                    f"the result {target} would replace a file that is read, or remove it; choose "
+                    f"another output folder than that of the recordings"
                 )
 
 

@@ -17,13 +17,16 @@ ANNOTATOR = "cnn"
 """Extension of the annotation file."""
 
 EXTENSIONS = (ANNOTATOR, "csv", "json", "html")
-"""Of all files that `write_outputs` may write."""
+"""Of all files that `write_outputs` may write or remove."""
 
 
 def write_outputs(
     analysis: Analysis, recording: Recording, folder: Path | str, report: bool = False
 ) -> dict[str, Path]:
     """Write an analysis into a folder, each file whole or not at all.
+
+    Files of an earlier analysis do not stay beside it: those of a kind that is not written now
+    are removed.
 
     Args:
         analysis: of the recording.
@@ -53,6 +56,10 @@ def write_outputs(
         written["html"] = folder / f"{recording.name}.html"
         with replacing(written["html"]) as partial:
             partial.write_text(render_report(analysis, recording), encoding="utf-8")
+    for extension in EXTENSIONS:
+        earlier = folder / f"{recording.name}.{extension}"
+        if earlier not in written.values():
+            earlier.unlink(missing_ok=True)
     return written
 
 
