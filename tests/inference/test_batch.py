@@ -66,6 +66,25 @@ def test_peaks_from_files(folder, tmp_path):
             read_peaks(name, recording)
 
 
+def test_a_file_of_peaks_is_that_of_one_recording(folder, tmp_path, views_model):
+    pd.DataFrame({"sample": [500, 900]}).to_csv(tmp_path / "p.csv")
+    out = tmp_path / "out"
+    for peaks in (str(folder / "100.atr"), str(tmp_path / "p.csv"), str(tmp_path / "none.csv")):
+        options = PredictOptions(model=views_model.path, peaks=peaks)
+        for paths in ([folder], [folder / "100.hea", folder / "101"]):
+            with pytest.raises(ValueError, match="of one recording, and [23] are given"):
+                predict_recordings(paths, out, options)
+    assert not out.exists()
+    options = PredictOptions(model=views_model.path, peaks=str(tmp_path / "p.csv"))
+    assert predict_recordings([folder / "100.hea"], out, options)["n_beats"].tolist() == [2]
+    options = PredictOptions(model=views_model.path, peaks=".atr")
+    table = predict_recordings([folder / "100.hea", folder / "101"], out, options, n_jobs=1)
+    expected = [
+        len(select_beats(open_recording(folder / each).reference)) for each in ("100", "101")
+    ]
+    assert table["n_beats"].tolist() == expected
+
+
 def test_two_recordings_of_one_name(folder, tmp_path):
     (tmp_path / "100.csv").touch()
     with pytest.raises(ValueError, match="written as 100"):

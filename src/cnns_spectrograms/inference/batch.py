@@ -40,7 +40,8 @@ class PredictOptions:
         fs: sampling rate of CSV files, Hz.
         columns: columns of CSV files that are leads.
         peaks: annotations that tell the beats: an extension such as ``atr``, beside each
-            recording, or a file, WFDB or CSV with a column ``sample``; None detects beats.
+            recording, or a file, WFDB or CSV with a column ``sample``, for one recording alone;
+            None detects beats.
         sliding: windows every 0.5 s instead of beats.
         report: also write the HTML page.
     """
@@ -132,8 +133,8 @@ def predict_recordings(
         F, Q (counts), duration_s, and error (empty if all went well).
 
     Raises:
-        ValueError: see `expand_recordings`; the model cannot be used; or an output would replace a
-            file that is read.
+        ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
+            file that is read; or the R peaks are those of one file, and recordings are several.
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
@@ -142,6 +143,11 @@ def predict_recordings(
     from cnns_spectrograms.inference.analysis import check_slides
 
     recordings = expand_recordings(paths)
+    if options.peaks is not None and _names_a_file(options.peaks) and len(recordings) > 1:
+        raise ValueError(
+            f"the R peaks of {options.peaks} are those of one recording, and {len(recordings)} are "
+            f"given; give one, or the extension of annotations that lie beside each"
+        )
     _check_nothing_read_is_replaced(recordings, folder, options.peaks)
     model = _load(options.model)  # fails before any work
     if options.sliding:
@@ -205,6 +211,12 @@ def _load(path: Path | None) -> BeatModel:
     return BeatModel.load(path)
 
 
+def _names_a_file(peaks: str) -> bool:
+    """Tell a file with R peaks from the extension of annotations beside each recording."""
+    path = Path(peaks)
+    return path.suffix.lower() == ".csv" or (path.is_file() and path.suffix != "")
+
+
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
     """Return R peaks that a file tells, samples at the recording's rate.
 
@@ -229,7 +241,7 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
                 f"one called sample"
             )
         return np.sort(table["sample"].to_numpy(np.int64))
-    if path.is_file() and path.suffix:
+    if _names_a_file(peaks):
         record, extension = path.with_suffix(""), path.suffix[1:]
     elif recording.path is not None:
         record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")
