@@ -72,7 +72,7 @@ def test_a_file_of_peaks_is_that_of_one_recording(folder, tmp_path, views_model)
     for peaks in (str(folder / "100.atr"), str(tmp_path / "p.csv"), str(tmp_path / "none.csv")):
         options = PredictOptions(model=views_model.path, peaks=peaks)
         for paths in ([folder], [folder / "100.hea", folder / "101"]):
-            with pytest.raises(ValueError, match="of one recording, and [23] are given"):
+            with pytest.raises(ValueError, match=r"of one recording, and [23] are given"):
                 predict_recordings(paths, out, options)
     assert not out.exists()
     options = PredictOptions(model=views_model.path, peaks=str(tmp_path / "p.csv"))
@@ -154,6 +154,25 @@ def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
     for _ in range(2):
         table = predict_recordings([folder / "100.hea"], folder, options)
         assert table["error"].tolist() == [""]
+
+
+def test_results_beside_their_recordings(folder, views_model):
+    """The second time, what the first has written is not taken for recordings."""
+    (folder / "RECORDS").unlink()
+    own = folder / "own.csv"
+    pd.DataFrame({"sample": range(3600), "II": np.sin(np.arange(3600) / 40)}).to_csv(own)
+    options = PredictOptions(model=views_model.path)
+    names = ["100.hea", "101.hea", "102.hea", "own.csv"]
+    assert [path.name for path in expand_recordings([folder])] == names
+    own.unlink()
+    tables = [predict_recordings([folder], folder, options, n_jobs=1) for _ in range(2)]
+    assert (folder / "100.csv").is_file()
+    assert len(tables[0]) == 3
+    pd.testing.assert_frame_equal(*tables)
+    # A recording of one's own is one, whatever it is called.
+    pd.DataFrame({"time": np.arange(900) / 360, "II": 0.0}).to_csv(folder / "101.csv", index=False)
+    with pytest.raises(ValueError, match=r"101\.hea and .*101\.csv would both be written as 101"):
+        predict_recordings([folder], folder, options)
 
 
 def test_no_result_is_removed_that_is_read(folder, tmp_path, views_model):

@@ -12,7 +12,7 @@ import wfdb
 
 from cnns_spectrograms.inference import outputs
 from cnns_spectrograms.inference.analysis import analyse
-from cnns_spectrograms.inference.outputs import write_outputs
+from cnns_spectrograms.inference.outputs import is_table, write_outputs
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def test_table_and_summary(analysis, recording, tmp_path):
     np.testing.assert_array_equal(table["sample"], analysis.beats["sample"])
     np.testing.assert_allclose(table["time_s"], analysis.beats["time_s"], atol=1e-6)
     np.testing.assert_allclose(table["prob_V"], analysis.beats["prob_V"], atol=1e-6)
+    assert is_table(written["csv"])
     assert json.loads(written["json"].read_text()) == analysis.summary
     assert sorted(p.name for p in tmp_path.iterdir()) == ["101.cnn", "101.csv", "101.json"]
 
@@ -124,3 +125,18 @@ def test_nothing_of_an_earlier_analysis_stays(analysis, recording, views_model, 
     write_outputs(analysis, recording, tmp_path, report=True)
     write_outputs(analysis, recording, tmp_path)
     assert {p.name for p in tmp_path.glob("101.*")} == {"101.cnn", "101.csv", "101.json"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sample,II\n0,0.1\n",
+        "sample,time_s,rr_s,aami_class,prob_N,prob_S,prob_V,prob_F,prob_Q,lead,more\n",
+        "sample,time_s,rr_s,aami_class,prob_N,prob_S,prob_V,prob_F,prob_Q\n",
+    ],
+)
+def test_what_is_no_table_of_beats(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    assert not is_table(tmp_path / "x.csv")
+    assert not is_table(tmp_path / "none.csv")

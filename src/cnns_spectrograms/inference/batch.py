@@ -22,7 +22,7 @@ from cnns_spectrograms.ecg.recordings import (
     open_recording,
 )
 from cnns_spectrograms.ecg.records import RecordError, list_records
-from cnns_spectrograms.inference.outputs import EXTENSIONS
+from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -65,7 +65,8 @@ def expand_recordings(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = find_recordings(path)
+            # Results may lie beside the recordings, and their tables are none.
+            inside = [each for each in find_recordings(path) if not is_table(each)]
             if (path / "RECORDS").is_file():  # a database says itself which its records are
                 inside = [path / f"{name}.hea" for name in list_records(path)]
             if not inside:
