@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.archives import unpack_recording
 from cnns_spectrograms.ecg.recordings import (
     CSV_SUFFIXES,
     Recording,
@@ -55,35 +57,76 @@ class PredictOptions:
     report: bool = False
 
 
-def expand_recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return the recordings that paths name, those of a folder in place of it.
+@dataclass(frozen=True)
+class Source:
+    """A recording that is to be analysed.
+
+    Attributes:
+        path: where it is opened; of an archive, where it was unpacked.
+        told: how the user knows it: the path, or ARCHIVE/NAME.
+        error: why there is none, of an archive that cannot be unpacked.
+    """
+
+    path: Path
+    told: str
+    error: str = ""
+
+
+def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
+    """Return the recordings that paths name, those of a folder or archive in place of it.
+
+    Args:
+        paths: recordings, ZIP archives, or folders of both.
+        scratch: an empty folder, into which archives are unpacked.
 
     Raises:
         ValueError: a folder holds no recording, or two recordings have one name, so that one's
             output would replace the other's.
     """
-    found: list[Path] = []
+    found: list[Source] = []
     for path in paths:
         if path.is_dir():
             # Results may lie beside the recordings, and their tables are none.
             inside = [each for each in find_recordings(path) if not is_table(each)]
+            inside += sorted(
+                each
+                for each in path.iterdir()
+                if each.suffix.lower() == ".zip" and not each.is_dir()
+            )
             if (path / "RECORDS").is_file():  # a database says itself which its records are
                 inside = [path / f"{name}.hea" for name in list_records(path)]
             if not inside:
-                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv)")
-            found += inside
+                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv, .zip)")
         else:
-            found.append(path)
-    names: dict[str, Path] = {}
-    for path in found:
-        name = name_recording(path)
+            inside = [path]
+        for each in inside:
+            if each.suffix.lower() == ".zip":
+                found += _unpack(each, scratch / f"archive_{len(found)}")
+            else:
+                found.append(Source(each, str(each)))
+    names: dict[str, str] = {}
+    for source in found:
+        if source.error:
+            continue
+        name = name_recording(source.path)
         if name in names:
             raise ValueError(
-                f"{names[name]} and {path} would both be written as {name}; give them in separate "
-                f"commands with an output folder each"
+                f"{names[name]} and {source.told} would both be written as {name}; give them in "
+                f"separate commands with an output folder each"
             )
-        names[name] = path
+        names[name] = source.told
     return found
+
+
+def _unpack(archive: Path, folder: Path) -> list[Source]:
+    """Return the recordings of an archive, or one that says why it has none."""
+    try:
+        inside = [each for each in unpack_recording(archive, folder) if not is_table(each)]
+    except RecordError as error:
+        return [Source(archive, str(archive), str(error))]
+    if not inside:
+        return [Source(archive, str(archive), "found tables of beats alone; expected a recording")]
+    return [Source(each, str(archive / each.name)) for each in inside]
 
 
 def _check_nothing_read_is_replaced(
@@ -122,7 +165,7 @@ def predict_recordings(
     A recording that cannot be used is named in the table, and the others go on.
 
     Args:
-        paths: recordings, or folders of recordings.
+        paths: recordings, ZIP archives of them, or folders of both.
         folder: where the files go, see `outputs.write_outputs`.
         options: how.
         n_jobs: processes, -1 for every core; one recording is analysed in this process.
@@ -130,8 +173,9 @@ def predict_recordings(
         address: of a cluster.
 
     Returns:
-        One row a recording: recording, lead, n_beats (of sliding windows, their number), N, S, V,
-        F, Q (counts), duration_s, and error (empty if all went well).
+        One row a recording: recording (its path, or ARCHIVE/NAME), lead, n_beats (of sliding
+        windows, their number), N, S, V, F, Q (counts), duration_s, and error (empty if all went
+        well).
 
     Raises:
         ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
@@ -143,42 +187,45 @@ def predict_recordings(
     from cnns_spectrograms.fan_out import joblib_backend
     from cnns_spectrograms.inference.analysis import check_slides
 
-    recordings = expand_recordings(paths)
-    if options.peaks is not None and _names_a_file(options.peaks) and len(recordings) > 1:
-        raise ValueError(
-            f"the R peaks of {options.peaks} are those of one recording, and {len(recordings)} are "
-            f"given; give one, or the extension of annotations that lie beside each"
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = expand_recordings(paths, Path(scratch))
+        if options.peaks is not None and _names_a_file(options.peaks) and len(sources) > 1:
+            raise ValueError(
+                f"the R peaks of {options.peaks} are those of one recording, and {len(sources)} "
+                f"are given; give one, or the extension of annotations that lie beside each"
+            )
+        _check_nothing_read_is_replaced(
+            [source.path for source in sources if not source.error], folder, options.peaks
         )
-    _check_nothing_read_is_replaced(recordings, folder, options.peaks)
-    model = _load(options.model)  # fails before any work
-    if options.sliding:
-        check_slides(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(recordings) == 1:
-        rows = [_predict(recordings[0], folder, options)]
-    else:
-        tasks = (delayed(_predict_alone)(path, folder, options) for path in recordings)
-        with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
-            results = Parallel(return_as="generator")(tasks)
-            bar = tqdm(results, total=len(recordings), unit="recording", disable=None)
-            rows = list(bar)
+        model = _load(options.model)  # fails before any work
+        if options.sliding:
+            check_slides(model)
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(sources) == 1:
+            rows = [_predict(sources[0], folder, options)]
+        else:
+            tasks = (delayed(_predict_alone)(source, folder, options) for source in sources)
+            with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
+                results = Parallel(return_as="generator")(tasks)
+                bar = tqdm(results, total=len(sources), unit="recording", disable=None)
+                rows = list(bar)
     return pd.DataFrame(rows)
 
 
-def _predict_alone(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     """Predict in a worker, on one thread: recordings are what is shared out."""
     import torch
 
     torch.set_num_threads(1)
-    return _predict(path, folder, options)
+    return _predict(source, folder, options)
 
 
-def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
 
     row: dict[str, Any] = {
-        "recording": str(path),
+        "recording": source.told,
         "lead": "",
         "n_beats": 0,
         **dict.fromkeys(AAMI_CLASSES, 0),
@@ -186,6 +233,9 @@ def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any
         "error": "",
     }
     try:
+        if source.error:
+            raise RecordError(source.error)
+        path = source.path
         csv = path.suffix.lower() in CSV_SUFFIXES
         recording = open_recording(
             path, options.fs if csv else None, options.columns if csv else None
@@ -193,9 +243,11 @@ def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any
         peaks = None if options.peaks is None else read_peaks(options.peaks, recording)
         analysis = analyse(recording, _load(options.model), options.lead, peaks, options.sliding)
         write_outputs(analysis, recording, folder, options.report)
-    except (RecordError, ValueError) as error:
-        logger.error("%s: %s", path, error)
-        return {**row, "error": str(error)}
+    except (ValueError, OSError) as error:
+        # Of an archive, the user knows no other path.
+        told = str(error).replace(str(source.path.parent), str(Path(source.told).parent))
+        logger.error("%s: %s", source.told, told)
+        return {**row, "error": told}
     return {
         **row,
         "lead": analysis.lead,
