@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,10 @@ def test_only_the_words_differ_between_the_languages(analysis, recording):
     assert strips in pages["en"]
     assert strips in pages["es"]
     assert render_report(analysis, recording, "es", strips) == pages["es"]
-    numbers = {each: re.findall(r"\d+(?:\.\d+)?", page) for each, page in pages.items()}
+    rest = {each: page.replace(strips, "") for each, page in pages.items()}
+    rest["en"] = re.sub(r"(\d),(\d{3})", r"\1\2", rest["en"])
+    rest["es"] = re.sub(r"(\d),(\d)", r"\1.\2", rest["es"].replace("\u202f", ""))
+    numbers = {each: re.findall(r"\d+(?:\.\d+)?", page) for each, page in rest.items()}
     assert numbers["en"] == numbers["es"]
     english = {words["en"] for words in _WORDS.values()} - {
         words["es"] for words in _WORDS.values()
@@ -101,3 +105,50 @@ def test_a_strip_without_a_sample():
     assert height == 45
     assert not len(drawn)
     assert caption.endswith("10 mm/mV")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (
+            "en",
+            [
+                "at 1,000.5 Hz",
+                "95% clean, 3% flat, 1,234,567.003 s missing",
+                "2,955, R peaks detected",
+                "mean 98.3/min, lowest 50, highest 110.5 (",
+                "<td>2,900</td><td>98.14%</td>",
+                "<td>1,001</td><td>1,500 beats at 0:20:34.5, 120.5/min</td>",
+            ],
+        ),
+        (
+            "es",
+            [
+                "a 1\u202f000,5 Hz",
+                "95 % limpia, 3 % plana, faltan 1\u202f234\u202f567,003 s",
+                "2\u202f955, picos R detectados",
+                "media 98,3/min, mínima 50, máxima 110,5 (",
+                "<td>2\u202f900</td><td>98,14 %</td>",
+                "<td>1\u202f001</td><td>1\u202f500 latidos en 0:20:34.5, 120,5/min</td>",
+            ],
+        ),
+    ],
+)
+def test_numbers_are_written_as_the_language_writes_them(analysis, recording, language, told):
+    of, none = analysis.summary, dict.fromkeys("SVFQ")
+    longest = {"n_beats": 1500, "start_s": 1234.5, "duration_s": 1.0, "rate_bpm": 120.5}
+    summary = {
+        **of,
+        "recording": {**of["recording"], "fs": 1000.5},
+        "n_beats": 2955,
+        "counts": dict.fromkeys("NSVFQ", 0) | {"N": 2900},
+        "burden": dict.fromkeys("NSVFQ", 0.0) | {"N": 2900 / 2955},
+        "heart_rate": {"mean_bpm": 98.3, "lowest_bpm": 50.0, "highest_bpm": 110.5},
+        "longest_runs": none | {"V": longest},
+        "runs": dict.fromkeys("SVFQ", 0) | {"V": 1001},
+        "signal_quality": {"clean_share": 0.95, "flat_share": 0.03, "missing_s": 1234567.003},
+    }
+    page = render_report(replace(analysis, summary=summary), recording, language)
+    for each in told:
+        assert each in page
+    assert ("0,5 s</text>" in page) == (language == "es")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -68,17 +68,17 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
         "contiene todos.",
     },
     "cut": {
-        "en": " · cut off at {most:g} mV from the median",
-        "es": " · cortada a {most:g} mV de la mediana",
+        "en": " · cut off at {most} mV from the median",
+        "es": " · cortada a {most} mV de la mediana",
     },
     "length": {"en": "Length", "es": "Duración"},
-    "length_value": {"en": "{time} at {fs:g} Hz", "es": "{time} a {fs:g} Hz"},
+    "length_value": {"en": "{time} at {fs} Hz", "es": "{time} a {fs} Hz"},
     "leads": {"en": "Leads", "es": "Derivaciones"},
     "leads_value": {"en": "{leads}; analysed: {lead}", "es": "{leads}; analizada: {lead}"},
     "signal": {"en": "Signal", "es": "Señal"},
     "signal_value": {
-        "en": "{clean:.0%} clean, {flat:.0%} flat, {missing:g} s missing",
-        "es": "{clean:.0%} limpia, {flat:.0%} plana, faltan {missing:g} s",
+        "en": "{clean} clean, {flat} flat, {missing} s missing",
+        "es": "{clean} limpia, {flat} plana, faltan {missing} s",
     },
     "model": {"en": "Model", "es": "Modelo"},
     "model_value": {
@@ -87,13 +87,12 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
     },
     "software": {"en": "Software", "es": "Software"},
     "beats": {"en": "Beats", "es": "Latidos"},
-    "beats_detected": {"en": "{n:,}, R peaks detected", "es": "{n:,}, picos R detectados"},
-    "beats_given": {"en": "{n:,}, R peaks given", "es": "{n:,}, picos R dados"},
+    "beats_detected": {"en": "{n}, R peaks detected", "es": "{n}, picos R detectados"},
+    "beats_given": {"en": "{n}, R peaks given", "es": "{n}, picos R dados"},
     "rate": {"en": "Heart rate", "es": "Frecuencia cardíaca"},
     "rate_value": {
-        "en": "mean {mean:g}/min, lowest {lowest:g}, highest {highest:g} (medians of 8 intervals)",
-        "es": "media {mean:g}/min, mínima {lowest:g}, máxima {highest:g} (medianas de 8 "
-        "intervalos)",
+        "en": "mean {mean}/min, lowest {lowest}, highest {highest} (medians of 8 intervals)",
+        "es": "media {mean}/min, mínima {lowest}, máxima {highest} (medianas de 8 intervalos)",
     },
     "windows": {"en": "Windows", "es": "Ventanas"},
     "class": {"en": "Class", "es": "Clase"},
@@ -101,6 +100,10 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
     "runs": {"en": "Runs of 3 and more", "es": "Rachas de 3 o más"},
     "longest": {"en": "Longest run", "es": "Racha más larga"},
     "longest_value": {"en": "{n} beats at {time}", "es": "{n} latidos en {time}"},
+}
+_SEPARATORS: dict[ReportLanguage, tuple[str, str]] = {  # of thousands and of decimals
+    "en": (",", "."),
+    "es": ("\u202f", ","),
 }
 # Okabe and Ito's palette, which colour-blind eyes tell apart; letters say the same.
 _COLOURS = {"N": "#333333", "S": "#0072B2", "V": "#D55E00", "F": "#CC79A7", "Q": "#009E73"}
@@ -128,6 +131,30 @@ _PAPER = """
 """
 
 
+class _Speaker:
+    """Gives the texts of one language, and numbers as it writes them."""
+
+    def __init__(self, language: ReportLanguage) -> None:
+        self._language = language
+
+    def __call__(self, key: str, **values: str | float) -> str:
+        """Return the text of a key with values put in."""
+        told = {k: v if isinstance(v, str) else self.number(v) for k, v in values.items()}
+        return _WORDS[key][self._language].format(**told)
+
+    def number(self, value: float, decimals: int = 3) -> str:
+        """Return a number with the separators of the language and no more decimals than given."""
+        whole, _, rest = f"{value:,.{decimals}f}".partition(".")
+        thousands, decimal = _SEPARATORS[self._language]
+        rest = rest.rstrip("0")
+        return whole.replace(",", thousands) + (decimal + rest if rest else "")
+
+    def percent(self, share: float, decimals: int) -> str:
+        """Return a share, 0 to 1, as a percentage with so many decimals."""
+        plain = f"{100 * share:.{decimals}f}".replace(".", _SEPARATORS[self._language][1])
+        return plain + ("%" if self._language == "en" else " %")
+
+
 def render_report(
     analysis: Analysis,
     recording: Recording,
@@ -143,10 +170,7 @@ def render_report(
         strips: what `draw_strips` returned, if it was called before.
     """
     summary = analysis.summary
-
-    def say(key: str, **values: Any) -> str:
-        return _WORDS[key][language].format(**values)
-
+    say = _Speaker(language)
     title = html.escape(say("title", name=summary["recording"]["name"], lead=analysis.lead))
     planned, n_more = _plan_strips(analysis.beats, recording.duration_s)
     parts = [
@@ -182,15 +206,15 @@ def draw_strips(analysis: Analysis, recording: Recording) -> str:
     return "\n".join(_draw_strip(analysis, recording, start, stop) for start, stop in strips)
 
 
-def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
+def _tabulate_facts(summary: dict[str, Any], say: _Speaker) -> str:
     of, quality, model = summary["recording"], summary["signal_quality"], summary["model"]
     facts = {
         "length": say("length_value", time=_tell_time(of["duration_s"]), fs=of["fs"]),
         "leads": say("leads_value", leads=", ".join(of["leads"]), lead=of["lead"]),
         "signal": say(
             "signal_value",
-            clean=quality["clean_share"],
-            flat=quality["flat_share"],
+            clean=say.percent(quality["clean_share"], 0),
+            flat=say.percent(quality["flat_share"], 0),
             missing=quality["missing_s"],
         ),
         "model": say(
@@ -213,7 +237,7 @@ def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
                 highest=rates["highest_bpm"],
             )
     else:
-        facts["windows"] = f"{summary['n_windows']:,}"
+        facts["windows"] = say.number(summary["n_windows"])
     rows = (
         f"<tr><th scope=row>{say(name)}</th>"
         f"<td style='text-align:left'>{html.escape(said)}</td></tr>"
@@ -222,7 +246,7 @@ def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _tabulate_classes(summary: dict[str, Any], say: Callable[..., str]) -> str:
+def _tabulate_classes(summary: dict[str, Any], say: _Speaker) -> str:
     unit = "beats" if "n_beats" in summary else "windows"
     heads = ["class", unit, "burden", *(["runs", "longest"] if unit == "beats" else [])]
     head = "".join(f"<th>{say(each)}</th>" for each in heads)
@@ -231,15 +255,15 @@ def _tabulate_classes(summary: dict[str, Any], say: Callable[..., str]) -> str:
         share = summary["burden"][name]
         cells = [
             f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {say(name)}",
-            f"{summary['counts'][name]:,}",
-            "-" if share is None else f"{share:.2%}",
+            say.number(summary["counts"][name]),
+            "-" if share is None else say.percent(share, 2),
         ]
         if unit == "beats":
             longest = summary["longest_runs"].get(name)
-            cells.append(str(summary["runs"].get(name, "")))
+            cells.append(say.number(summary["runs"][name]) if name in summary["runs"] else "")
             cells.append(
                 say("longest_value", n=longest["n_beats"], time=_tell_time(longest["start_s"]))
-                + (f", {longest['rate_bpm']:g}/min" if longest["rate_bpm"] else "")
+                + (f", {say.number(longest['rate_bpm'])}/min" if longest["rate_bpm"] else "")
                 if longest
                 else "-"
             )
@@ -327,7 +351,7 @@ def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
     return "".join(paths)
 
 
-def _draw_tachogram(beats: pd.DataFrame, say: Callable[..., str]) -> str:
+def _draw_tachogram(beats: pd.DataFrame, say: _Speaker) -> str:
     """Return the RR intervals over the whole recording, at most some thousand of each class."""
     width, height = _TACHOGRAM_MM
     end = float(beats["time_s"].iloc[-1]) or 1.0
@@ -342,7 +366,8 @@ def _draw_tachogram(beats: pd.DataFrame, say: Callable[..., str]) -> str:
         marks.append(f'<g fill="{_COLOURS[name]}">{"".join(_mark(points, width))}</g>')
     grid = "".join(
         f'<path d="M0 {height - s / 2 * height:.1f}H{width}" stroke="#ccc" stroke-width=".15"/>'
-        f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{s:g} s</text>'
+        f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{say.number(s)} s'
+        f"</text>"
         for s in (0.5, 1.0, 1.5)
     )
     return (
@@ -358,6 +383,7 @@ def _mark(points: NDArray[np.int64], width: float) -> Iterable[str]:
 
 
 def _tell_time(seconds: float) -> str:
+    """Return a time of the clock, the same in every language, as the strips are."""
     minutes, rest = divmod(round(seconds, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02d}:{rest:04.1f}"
