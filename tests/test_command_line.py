@@ -36,7 +36,7 @@ def test_predict(folder, tmp_path, capsys):
     assert str(summary["n_beats"]) in out
 
 
-def test_predict_an_archive(folder, tmp_path):
+def test_predict_an_archive(folder, tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in (folder / "db").glob("100.*"):
             archive.write(path, f"x/{path.name}")
@@ -44,6 +44,15 @@ def test_predict_an_archive(folder, tmp_path):
     out = tmp_path / "out"
     assert main(["predict", str(tmp_path / "a.zip"), "-o", str(out), "--model", model]) == 0
     assert (out / "100.cnn").is_file()
+    # One that is broken is named, and the others go on.
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    recordings = [str(tmp_path / "broken.zip"), str(tmp_path / "a.zip")]
+    again = tmp_path / "again"
+    assert main(["predict", *recordings, "-o", str(again), "--model", model, "--jobs", "1"]) == 1
+    assert (again / "100.cnn").read_bytes() == (out / "100.cnn").read_bytes()
+    printed = capsys.readouterr()
+    assert f"{tmp_path}/a.zip/100.hea" in printed.out
+    assert f"error: {tmp_path}/broken.zip: found a corrupt ZIP archive" in printed.err
 
 
 @pytest.mark.parametrize(

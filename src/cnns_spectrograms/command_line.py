@@ -40,7 +40,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="RECORDING",
-        help="WFDB record, .edf, .csv, a .zip of these, or a folder of recordings",
+        help="WFDB record, .edf, .csv, a .zip or a folder of these",
     )
     add("--output", "-o", type=Path, required=True, metavar="DIR", help="folder of the results")
     add("--model", help="weights file, MLflow model URI or run id; default: the shipped weights")
@@ -66,7 +66,6 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _predict(options: argparse.Namespace) -> int:
     import tempfile
 
-    from cnns_spectrograms.ecg.archives import unpack_recording
     from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
     from cnns_spectrograms.model_store import resolve_model
 
@@ -75,14 +74,8 @@ def _predict(options: argparse.Namespace) -> int:
         return 2
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            paths = []
-            for i, path in enumerate(options.recordings):
-                if path.suffix.lower() == ".zip":
-                    paths += unpack_recording(path, Path(scratch) / f"archive_{i}")
-                else:
-                    paths.append(path)
             chosen = PredictOptions(
-                model=resolve_model(options.model, Path(scratch) / "model"),
+                model=resolve_model(options.model, Path(scratch)),
                 lead=options.lead,
                 fs=options.fs,
                 columns=tuple(options.columns.split(",")) if options.columns else None,
@@ -90,7 +83,7 @@ def _predict(options: argparse.Namespace) -> int:
                 sliding=options.sliding,
                 report=options.report,
             )
-            table = predict_recordings(paths, options.output, chosen, options.jobs)
+            table = predict_recordings(options.recordings, options.output, chosen, options.jobs)
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

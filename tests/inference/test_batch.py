@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,87 @@ def test_a_folder_fans_out_and_a_broken_record_is_named(folder, tmp_path, views_
     assert counted["V"] == (expected["aami_class"] == "V").sum()
 
 
+def pack(path, files):
+    """Write a ZIP archive of files."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, f"inside/{file.name}")
+    return path
+
+
+def test_archives_and_broken_ones(folder, tmp_path, views_model):
+    """Each is named, also where it lies in a folder, and stops no other."""
+    options = PredictOptions(model=views_model.path, peaks="atr")
+    good = pack(tmp_path / "good.zip", folder.glob("101.*"))
+    zips = tmp_path / "zips"
+    zips.mkdir()
+    pack(zips / "cut.zip", folder.glob("102.*"))
+    (zips / "no.ZIP").write_bytes(b"PK\3\4nonsense")
+    pack(zips / "two.zip", []).write_bytes(good.read_bytes()[:-50])
+    (zips / "folder.zip").mkdir()
+    given = [folder / "100.hea", tmp_path / "none.zip", good, zips]
+    table = predict_recordings(given, tmp_path / "out", options, n_jobs=2)
+    expected = {
+        str(folder / "100.hea"): "",
+        str(tmp_path / "none.zip"): "No such file",
+        str(good / "101.hea"): "",
+        str(zips / "cut.zip" / "102.hea"): "truncated",
+        str(zips / "no.ZIP"): "corrupt ZIP archive",
+        str(zips / "two.zip"): "corrupt ZIP archive",
+    }
+    assert table["recording"].tolist() == list(expected)
+    for error, words in zip(table["error"], expected.values(), strict=True):
+        assert words in error
+        assert bool(words) == bool(error)
+    names = {each.name for each in (tmp_path / "out").iterdir()}
+    assert names == {f"{name}.{end}" for name in (100, 101) for end in ("cnn", "csv", "json")}
+    found = wfdb.rdann(str(tmp_path / "out" / "101"), "cnn")
+    reference = select_beats(open_recording(folder / "101").reference)
+    np.testing.assert_array_equal(found.sample, reference)
+    # Alone, and what is said names no file that is gone.
+    missing = pack(tmp_path / "missing.zip", [folder / "100.hea"])
+    (row,) = predict_recordings([missing], tmp_path / "out", options).to_dict("records")
+    assert row["recording"] == str(missing / "100.hea")
+    assert f"{missing}/" in row["error"] or "/" not in row["error"]
+
+
+def test_what_one_archive_and_another_hold(folder, tmp_path):
+    first = pack(tmp_path / "a.zip", folder.glob("100.*"))
+    second = pack(tmp_path / "b.zip", folder.glob("100.*"))
+    words = rf"{first}/100\.hea and {second}/100\.hea would both be written as 100"
+    with pytest.raises(ValueError, match=words):
+        expand_recordings([first, second], tmp_path / "scratch")
+
+
+def test_results_in_an_archive_are_no_recordings(folder, tmp_path, views_model):
+    predict_recordings(
+        [folder / "100.hea"], tmp_path / "out", PredictOptions(model=views_model.path)
+    )
+    results = list((tmp_path / "out").iterdir())
+    both = pack(tmp_path / "a.zip", [*folder.glob("100.*"), *results])
+    only = pack(tmp_path / "b.zip", results)
+    found = expand_recordings([both, only], tmp_path / "scratch")
+    assert [each.told for each in found] == [f"{both}/100.hea", str(only)]
+    assert "tables of beats alone" in found[1].error
+
+
+def test_a_header_that_leads_nowhere(folder, tmp_path, views_model):
+    (folder / "RECORDS").unlink()
+    (folder / "zz.hea").symlink_to("/nowhere/zz.hea")
+    options = PredictOptions(model=views_model.path)
+    table = predict_recordings([folder], tmp_path / "out", options, n_jobs=1)
+    assert table["error"].str.contains("no WFDB header").tolist() == [False] * 3 + [True]
+    assert {each.stem for each in (tmp_path / "out").iterdir()} == {"100", "101"}
+
+
+def test_results_that_cannot_be_written(folder, tmp_path, views_model):
+    out = tmp_path / "out"
+    (out / "100.csv").mkdir(parents=True)
+    options = PredictOptions(model=views_model.path)
+    table = predict_recordings([folder / "100.hea", folder / "101"], out, options, n_jobs=1)
+    assert table["error"].str.contains("directory").tolist() == [True, False]
+
+
 def test_reference_beats_by_extension(folder, tmp_path, views_model):
     options = PredictOptions(model=views_model.path, peaks="atr")
     predict_recordings([folder / "100.hea"], tmp_path / "out", options)
@@ -66,10 +148,29 @@ def test_peaks_from_files(folder, tmp_path):
             read_peaks(name, recording)
 
 
+def test_a_file_of_peaks_is_that_of_one_recording(folder, tmp_path, views_model):
+    pd.DataFrame({"sample": [500, 900]}).to_csv(tmp_path / "p.csv")
+    out = tmp_path / "out"
+    for peaks in (str(folder / "100.atr"), str(tmp_path / "p.csv"), str(tmp_path / "none.csv")):
+        options = PredictOptions(model=views_model.path, peaks=peaks)
+        for paths in ([folder], [folder / "100.hea", folder / "101"]):
+            with pytest.raises(ValueError, match=r"of one recording, and [23] are given"):
+                predict_recordings(paths, out, options)
+    assert not out.exists()
+    options = PredictOptions(model=views_model.path, peaks=str(tmp_path / "p.csv"))
+    assert predict_recordings([folder / "100.hea"], out, options)["n_beats"].tolist() == [2]
+    options = PredictOptions(model=views_model.path, peaks=".atr")
+    table = predict_recordings([folder / "100.hea", folder / "101"], out, options, n_jobs=1)
+    expected = [
+        len(select_beats(open_recording(folder / each).reference)) for each in ("100", "101")
+    ]
+    assert table["n_beats"].tolist() == expected
+
+
 def test_two_recordings_of_one_name(folder, tmp_path):
     (tmp_path / "100.csv").touch()
     with pytest.raises(ValueError, match="written as 100"):
-        expand_recordings([folder, tmp_path / "100.csv"])
+        expand_recordings([folder, tmp_path / "100.csv"], tmp_path)
 
 
 @pytest.fixture
@@ -90,7 +191,7 @@ def test_names_with_a_dot(dotted, simulated, tmp_path, views_model, ending):
     folder, copies = dotted
     options = PredictOptions(model=views_model.path, peaks="atr")
     paths = [folder / f"{name}{ending}" for name in copies]
-    assert expand_recordings(paths) == paths
+    assert [each.path for each in expand_recordings(paths, tmp_path)] == paths
     table = predict_recordings(paths, tmp_path / "out", options, n_jobs=1)
     assert table["error"].tolist() == ["", ""]
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -137,9 +238,44 @@ def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
         assert table["error"].tolist() == [""]
 
 
+def test_results_beside_their_recordings(folder, tmp_path, views_model):
+    """The second time, what the first has written is not taken for recordings."""
+    (folder / "RECORDS").unlink()
+    own = folder / "own.csv"
+    pd.DataFrame({"sample": range(3600), "II": np.sin(np.arange(3600) / 40)}).to_csv(own)
+    options = PredictOptions(model=views_model.path)
+    names = ["100.hea", "101.hea", "102.hea", "own.csv"]
+    assert [each.path.name for each in expand_recordings([folder], tmp_path)] == names
+    own.unlink()
+    tables = [predict_recordings([folder], folder, options, n_jobs=1) for _ in range(2)]
+    assert (folder / "100.csv").is_file()
+    assert len(tables[0]) == 3
+    pd.testing.assert_frame_equal(*tables)
+    # A recording of one's own is one, whatever it is called.
+    pd.DataFrame({"time": np.arange(900) / 360, "II": 0.0}).to_csv(folder / "101.csv", index=False)
+    with pytest.raises(ValueError, match=r"101\.hea and .*101\.csv would both be written as 101"):
+        predict_recordings([folder], folder, options)
+
+
+def test_no_result_is_removed_that_is_read(folder, tmp_path, views_model):
+    """Sliding windows write no NAME.cnn, and would remove the one that tells the beats."""
+    out = tmp_path / "out"
+    predict_recordings([folder / "100.hea"], out, PredictOptions(model=views_model.path))
+    before = (out / "100.cnn").read_bytes()
+    given = str(out / "100.cnn")
+    for sliding in (False, True):
+        options = PredictOptions(model=views_model.path, peaks=given, sliding=sliding)
+        with pytest.raises(ValueError, match=r"100\.cnn would replace .* or remove it"):
+            predict_recordings([folder / "100.hea"], out, options)
+    assert (out / "100.cnn").read_bytes() == before
+    # Of another recording it is not.
+    options = PredictOptions(model=views_model.path, peaks=given)
+    assert predict_recordings([folder / "101.hea"], out, options)["error"].tolist() == [""]
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="no recording"):
-        expand_recordings([tmp_path])
+        expand_recordings([tmp_path], tmp_path)
 
 
 def test_a_model_that_is_not_there(folder, tmp_path):

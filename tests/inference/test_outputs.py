@@ -12,7 +12,7 @@ import wfdb
 
 from cnns_spectrograms.inference import outputs
 from cnns_spectrograms.inference.analysis import analyse
-from cnns_spectrograms.inference.outputs import write_outputs
+from cnns_spectrograms.inference.outputs import is_table, write_outputs
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def test_table_and_summary(analysis, recording, tmp_path):
     np.testing.assert_array_equal(table["sample"], analysis.beats["sample"])
     np.testing.assert_allclose(table["time_s"], analysis.beats["time_s"], atol=1e-6)
     np.testing.assert_allclose(table["prob_V"], analysis.beats["prob_V"], atol=1e-6)
+    assert is_table(written["csv"])
     assert json.loads(written["json"].read_text()) == analysis.summary
     assert sorted(p.name for p in tmp_path.iterdir()) == ["101.cnn", "101.csv", "101.json"]
 
@@ -96,7 +97,7 @@ def test_no_beat(recording, views_model, tmp_path):
 
 
 def test_an_error_leaves_what_was_there(analysis, recording, tmp_path, monkeypatch):
-    before = write_outputs(analysis, recording, tmp_path)["json"].read_bytes()
+    before = write_outputs(analysis, recording, tmp_path, report=True)["json"].read_bytes()
 
     def fail(*args, **options):
         raise OSError("disk full")
@@ -105,4 +106,37 @@ def test_an_error_leaves_what_was_there(analysis, recording, tmp_path, monkeypat
     with pytest.raises(OSError, match="disk full"):
         write_outputs(analysis, recording, tmp_path)
     assert (tmp_path / "101.json").read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["101.cnn", "101.csv", "101.json"]
+    names = {"101.cnn", "101.csv", "101.json", "101.html"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+
+
+def test_nothing_of_an_earlier_analysis_stays(analysis, recording, views_model, tmp_path):
+    (tmp_path / "1010.html").touch()  # of another recording
+    write_outputs(analysis, recording, tmp_path, report=True)
+    assert {p.name for p in tmp_path.glob("101.*")} == {
+        "101.cnn",
+        "101.csv",
+        "101.json",
+        "101.html",
+    }
+    write_outputs(analyse(recording, views_model, peaks=[]), recording, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"101.csv", "101.json", "1010.html"}
+    assert json.loads((tmp_path / "101.json").read_text())["n_beats"] == 0
+    write_outputs(analysis, recording, tmp_path, report=True)
+    write_outputs(analysis, recording, tmp_path)
+    assert {p.name for p in tmp_path.glob("101.*")} == {"101.cnn", "101.csv", "101.json"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sample,II\n0,0.1\n",
+        "sample,time_s,rr_s,aami_class,prob_N,prob_S,prob_V,prob_F,prob_Q,lead,more\n",
+        "sample,time_s,rr_s,aami_class,prob_N,prob_S,prob_V,prob_F,prob_Q\n",
+    ],
+)
+def test_what_is_no_table_of_beats(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    assert not is_table(tmp_path / "x.csv")
+    assert not is_table(tmp_path / "none.csv")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 import string
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, analyse
 from cnns_spectrograms.inference.report import _WORDS, draw_strips, render_report
 
@@ -25,7 +30,10 @@ def test_only_the_words_differ_between_the_languages(analysis, recording):
     assert strips in pages["en"]
     assert strips in pages["es"]
     assert render_report(analysis, recording, "es", strips) == pages["es"]
-    numbers = {each: re.findall(r"\d+(?:\.\d+)?", page) for each, page in pages.items()}
+    rest = {each: page.replace(strips, "") for each, page in pages.items()}
+    rest["en"] = re.sub(r"(\d),(\d{3})", r"\1\2", rest["en"])
+    rest["es"] = re.sub(r"(\d),(\d)", r"\1.\2", rest["es"].replace("\u202f", ""))
+    numbers = {each: re.findall(r"\d+(?:\.\d+)?", page) for each, page in rest.items()}
     assert numbers["en"] == numbers["es"]
     english = {words["en"] for words in _WORDS.values()} - {
         words["es"] for words in _WORDS.values()
@@ -41,3 +49,106 @@ def test_every_word_is_in_both_languages_with_the_same_values(key):
         for text in (_WORDS[key]["en"], _WORDS[key]["es"])
     ]
     assert fields[0] == fields[1]
+
+
+def draw(lead_mv, fs=100.0):
+    """Return the height of the only strip of a lead, its line in mV about 0, and its caption."""
+    lead_mv = np.asarray(lead_mv)
+    made = Recording(
+        "r", fs, ("II",), len(lead_mv), None, lambda lead, start, stop: lead_mv[start:stop]
+    )
+    beats = pd.DataFrame({"sample": [], "time_s": [], "aami_class": []})
+    strip = draw_strips(SimpleNamespace(beats=beats, lead="II"), made)
+    height, drawn = re.findall(r'height="([\d.]+)mm" viewBox="0 0 [\d.]+ ([\d.]+)"', strip)[0]
+    assert height == drawn  # a millimetre is one
+    points = re.findall(r"([\d.-]+),([\d.-]+)", "".join(re.findall(r'points="(.*?)"', strip)))
+    y = np.array([float(y) for _, y in points])
+    np.testing.assert_allclose([float(x) for x, _ in points], np.arange(len(y)) / fs * 25, atol=0.1)
+    (caption,) = re.findall("<figcaption>(.*)</figcaption>", strip)
+    return float(height), ((np.median(y) - y) / 10 if len(y) else y), caption
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "height"),
+    [
+        (1.0, 0.5, 45),  # as high as what most need
+        (2.5, 1.5, 45),
+        (2.6, 1.5, 50),
+        (4.3, 1.6, 5 + 45 + 20),
+        (0.2, 3.9, 5 + 25 + 40),
+        (5.0, 5.0, 105),
+    ],
+)
+def test_a_strip_has_room_for_its_signal(up, down, height):
+    lead_mv = np.full(500, 0.25)
+    lead_mv[100] += up
+    lead_mv[300] -= down
+    found, drawn, caption = draw(lead_mv)
+    assert found == height
+    np.testing.assert_allclose(drawn, lead_mv - 0.25, atol=0.01)
+    assert caption.endswith("10 mm/mV")
+
+
+def test_what_is_cut_off_is_told_in_both_languages(analysis, recording):
+    lead_mv = np.full(500, -1.0)
+    lead_mv[100], lead_mv[300] = 8, -4
+    found, drawn, caption = draw(lead_mv)
+    assert found == 5 + 50 + 30
+    assert drawn[[100, 300]].tolist() == [5, -3]
+    for language, words in (("en", "cut off at 5 mV from"), ("es", "cortada a 5 mV de")):
+        assert words in render_report(analysis, recording, language, caption)
+        assert "5 mV" not in render_report(analysis, recording, language)
+
+
+def test_a_strip_without_a_sample():
+    height, drawn, caption = draw(np.full(500, np.nan))
+    assert height == 45
+    assert not len(drawn)
+    assert caption.endswith("10 mm/mV")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (
+            "en",
+            [
+                "at 1,000.5 Hz",
+                "95% clean, 3% flat, 1,234,567.003 s missing",
+                "2,955, R peaks detected",
+                "mean 98.3/min, lowest 50, highest 110.5 (",
+                "<td>2,900</td><td>98.14%</td>",
+                "<td>1,001</td><td>1,500 beats at 0:20:34.5, 120.5/min</td>",
+            ],
+        ),
+        (
+            "es",
+            [
+                "a 1\u202f000,5 Hz",
+                "95 % limpia, 3 % plana, faltan 1\u202f234\u202f567,003 s",
+                "2\u202f955, picos R detectados",
+                "media 98,3/min, mínima 50, máxima 110,5 (",
+                "<td>2\u202f900</td><td>98,14 %</td>",
+                "<td>1\u202f001</td><td>1\u202f500 latidos en 0:20:34.5, 120,5/min</td>",
+            ],
+        ),
+    ],
+)
+def test_numbers_are_written_as_the_language_writes_them(analysis, recording, language, told):
+    of, none = analysis.summary, dict.fromkeys("SVFQ")
+    longest = {"n_beats": 1500, "start_s": 1234.5, "duration_s": 1.0, "rate_bpm": 120.5}
+    summary = {
+        **of,
+        "recording": {**of["recording"], "fs": 1000.5},
+        "n_beats": 2955,
+        "counts": dict.fromkeys("NSVFQ", 0) | {"N": 2900},
+        "burden": dict.fromkeys("NSVFQ", 0.0) | {"N": 2900 / 2955},
+        "heart_rate": {"mean_bpm": 98.3, "lowest_bpm": 50.0, "highest_bpm": 110.5},
+        "longest_runs": none | {"V": longest},
+        "runs": dict.fromkeys("SVFQ", 0) | {"V": 1001},
+        "signal_quality": {"clean_share": 0.95, "flat_share": 0.03, "missing_s": 1234567.003},
+    }
+    page = render_report(replace(analysis, summary=summary), recording, language)
+    for each in told:
+        assert each in page
+    assert ("0,5 s</text>" in page) == (language == "es")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from cnns_spectrograms.ecg.simulation import simulate_database
@@ -29,6 +31,18 @@ def test_results_are_written(parameters, tmp_path):
     assert names == {"100.cnn", "100.csv", "100.json", "100.html"}
     assert table["error"].tolist() == [""]
     assert table["lead"].tolist() == ["MLII"]
+
+
+def test_an_archive(parameters, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in (tmp_path / "db").glob("100.*"):
+            archive.write(path, path.name)
+    inference = InferenceParameters.model_validate(
+        parameters | {"recordings": [str(tmp_path / "a.zip")]}
+    )
+    table = predict_own(inference, ExecutionParameters(n_jobs=1), tmp_path / "out")
+    assert table["recording"].tolist() == [str(tmp_path / "a.zip" / "100.hea")]
+    assert table["error"].tolist() == [""]
 
 
 def test_what_cannot_be_done(parameters, tmp_path):

@@ -167,8 +167,11 @@ def find_recordings(folder: Path) -> list[Path]:
 
 def _segment_names(header: Path) -> list[str]:
     """Return the segments that a header names; none where it is of one segment, or unreadable."""
-    with open(header, encoding="iso-8859-1") as file:
-        lines = [line.split() for line in file.read(1 << 20).splitlines()]
+    try:
+        with open(header, encoding="iso-8859-1") as file:
+            lines = [line.split() for line in file.read(1 << 20).splitlines()]
+    except OSError:
+        return []  # a link that leads nowhere; who opens it says so
     lines = [line for line in lines if line and not line[0].startswith("#")]
     if not lines or "/" not in lines[0][0]:
         return []

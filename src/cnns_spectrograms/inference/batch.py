@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.archives import unpack_recording
 from cnns_spectrograms.ecg.recordings import (
     CSV_SUFFIXES,
     Recording,
@@ -22,7 +24,7 @@ from cnns_spectrograms.ecg.recordings import (
     open_recording,
 )
 from cnns_spectrograms.ecg.records import RecordError, list_records
-from cnns_spectrograms.inference.outputs import EXTENSIONS
+from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -40,7 +42,8 @@ class PredictOptions:
         fs: sampling rate of CSV files, Hz.
         columns: columns of CSV files that are leads.
         peaks: annotations that tell the beats: an extension such as ``atr``, beside each
-            recording, or a file, WFDB or CSV with a column ``sample``; None detects beats.
+            recording, or a file, WFDB or CSV with a column ``sample``, for one recording alone;
+            None detects beats.
         sliding: windows every 0.5 s instead of beats.
         report: also write the HTML page.
     """
@@ -54,40 +57,85 @@ class PredictOptions:
     report: bool = False
 
 
-def expand_recordings(paths: Sequence[Path]) -> list[Path]:
-    """Return the recordings that paths name, those of a folder in place of it.
+@dataclass(frozen=True)
+class Source:
+    """A recording that is to be analysed.
+
+    Attributes:
+        path: where it is opened; of an archive, where it was unpacked.
+        told: how the user knows it: the path, or ARCHIVE/NAME.
+        error: why there is none, of an archive that cannot be unpacked.
+    """
+
+    path: Path
+    told: str
+    error: str = ""
+
+
+def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
+    """Return the recordings that paths name, those of a folder or archive in place of it.
+
+    Args:
+        paths: recordings, ZIP archives, or folders of both.
+        scratch: an empty folder, into which archives are unpacked.
 
     Raises:
         ValueError: a folder holds no recording, or two recordings have one name, so that one's
             output would replace the other's.
     """
-    found: list[Path] = []
+    found: list[Source] = []
     for path in paths:
         if path.is_dir():
-            inside = find_recordings(path)
+            # Results may lie beside the recordings, and their tables are none.
+            inside = [each for each in find_recordings(path) if not is_table(each)]
+            inside += sorted(
+                each
+                for each in path.iterdir()
+                if each.suffix.lower() == ".zip" and not each.is_dir()
+            )
             if (path / "RECORDS").is_file():  # a database says itself which its records are
                 inside = [path / f"{name}.hea" for name in list_records(path)]
             if not inside:
-                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv)")
-            found += inside
+                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv, .zip)")
         else:
-            found.append(path)
-    names: dict[str, Path] = {}
-    for path in found:
-        name = name_recording(path)
+            inside = [path]
+        for each in inside:
+            if each.suffix.lower() == ".zip":
+                found += _unpack(each, scratch / f"archive_{len(found)}")
+            else:
+                found.append(Source(each, str(each)))
+    names: dict[str, str] = {}
+    for source in found:
+        if source.error:
+            continue
+        name = name_recording(source.path)
         if name in names:
             raise ValueError(
-                f"{names[name]} and {path} would both be written as {name}; give them in separate "
-                f"commands with an output folder each"
+                f"{names[name]} and {source.told} would both be written as {name}; give them in "
+                f"separate commands with an output folder each"
             )
-        names[name] = path
+        names[name] = source.told
     return found
+
+
+def _unpack(archive: Path, folder: Path) -> list[Source]:
+    """Return the recordings of an archive, or one that says why it has none."""
+    try:
+        inside = [each for each in unpack_recording(archive, folder) if not is_table(each)]
+    except RecordError as error:
+        return [Source(archive, str(archive), str(error))]
+    if not inside:
+        return [Source(archive, str(archive), "found tables of beats alone; expected a recording")]
+    return [Source(each, str(archive / each.name)) for each in inside]
 
 
 def _check_nothing_read_is_replaced(
     recordings: Sequence[Path], folder: Path, peaks: str | None
 ) -> None:
-    """Refuse an output folder in which a result has the name of a file that is read."""
+    """Refuse an output folder in which a file that is read has the name of a result.
+
+    Of a result that is not written this time, too: it would be removed.
+    """
     read = [*recordings]
     if peaks is not None:  # a file, or an extension beside each recording
         extension = peaks.lstrip(".")
@@ -99,8 +147,8 @@ def _check_nothing_read_is_replaced(
             target = folder / f"{name_recording(path)}.{extension}"
             if target.exists() and (target.stat().st_dev, target.stat().st_ino) in known:
                 raise ValueError(
-                    f"the result {target} would replace a file that is read; choose another "
-                    f"output folder than that of the recordings"
+                    f"the result {target} would replace a file that is read, or remove it; choose "
+                    f"another output folder than that of the recordings"
                 )
 
 
@@ -117,7 +165,7 @@ def predict_recordings(
     A recording that cannot be used is named in the table, and the others go on.
 
     Args:
-        paths: recordings, or folders of recordings.
+        paths: recordings, ZIP archives of them, or folders of both.
         folder: where the files go, see `outputs.write_outputs`.
         options: how.
         n_jobs: processes, -1 for every core; one recording is analysed in this process.
@@ -125,12 +173,13 @@ def predict_recordings(
         address: of a cluster.
 
     Returns:
-        One row a recording: recording, lead, n_beats (of sliding windows, their number), N, S, V,
-        F, Q (counts), duration_s, and error (empty if all went well).
+        One row a recording: recording (its path, or ARCHIVE/NAME), lead, n_beats (of sliding
+        windows, their number), N, S, V, F, Q (counts), duration_s, and error (empty if all went
+        well).
 
     Raises:
-        ValueError: see `expand_recordings`; the model cannot be used; or an output would replace a
-            file that is read.
+        ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
+            file that is read; or the R peaks are those of one file, and recordings are several.
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
@@ -138,37 +187,45 @@ def predict_recordings(
     from cnns_spectrograms.fan_out import joblib_backend
     from cnns_spectrograms.inference.analysis import check_slides
 
-    recordings = expand_recordings(paths)
-    _check_nothing_read_is_replaced(recordings, folder, options.peaks)
-    model = _load(options.model)  # fails before any work
-    if options.sliding:
-        check_slides(model)
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(recordings) == 1:
-        rows = [_predict(recordings[0], folder, options)]
-    else:
-        tasks = (delayed(_predict_alone)(path, folder, options) for path in recordings)
-        with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
-            results = Parallel(return_as="generator")(tasks)
-            bar = tqdm(results, total=len(recordings), unit="recording", disable=None)
-            rows = list(bar)
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = expand_recordings(paths, Path(scratch))
+        if options.peaks is not None and _names_a_file(options.peaks) and len(sources) > 1:
+            raise ValueError(
+                f"the R peaks of {options.peaks} are those of one recording, and {len(sources)} "
+                f"are given; give one, or the extension of annotations that lie beside each"
+            )
+        _check_nothing_read_is_replaced(
+            [source.path for source in sources if not source.error], folder, options.peaks
+        )
+        model = _load(options.model)  # fails before any work
+        if options.sliding:
+            check_slides(model)
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(sources) == 1:
+            rows = [_predict(sources[0], folder, options)]
+        else:
+            tasks = (delayed(_predict_alone)(source, folder, options) for source in sources)
+            with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
+                results = Parallel(return_as="generator")(tasks)
+                bar = tqdm(results, total=len(sources), unit="recording", disable=None)
+                rows = list(bar)
     return pd.DataFrame(rows)
 
 
-def _predict_alone(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     """Predict in a worker, on one thread: recordings are what is shared out."""
     import torch
 
     torch.set_num_threads(1)
-    return _predict(path, folder, options)
+    return _predict(source, folder, options)
 
 
-def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any]:
+def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
 
     row: dict[str, Any] = {
-        "recording": str(path),
+        "recording": source.told,
         "lead": "",
         "n_beats": 0,
         **dict.fromkeys(AAMI_CLASSES, 0),
@@ -176,6 +233,9 @@ def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any
         "error": "",
     }
     try:
+        if source.error:
+            raise RecordError(source.error)
+        path = source.path
         csv = path.suffix.lower() in CSV_SUFFIXES
         recording = open_recording(
             path, options.fs if csv else None, options.columns if csv else None
@@ -183,9 +243,11 @@ def _predict(path: Path, folder: Path, options: PredictOptions) -> dict[str, Any
         peaks = None if options.peaks is None else read_peaks(options.peaks, recording)
         analysis = analyse(recording, _load(options.model), options.lead, peaks, options.sliding)
         write_outputs(analysis, recording, folder, options.report)
-    except (RecordError, ValueError) as error:
-        logger.error("%s: %s", path, error)
-        return {**row, "error": str(error)}
+    except (ValueError, OSError) as error:
+        # Of an archive, the user knows no other path.
+        told = str(error).replace(str(source.path.parent), str(Path(source.told).parent))
+        logger.error("%s: %s", source.told, told)
+        return {**row, "error": told}
     return {
         **row,
         "lead": analysis.lead,
@@ -200,6 +262,12 @@ def _load(path: Path | None) -> BeatModel:
     from cnns_spectrograms.inference.model import BeatModel
 
     return BeatModel.load(path)
+
+
+def _names_a_file(peaks: str) -> bool:
+    """Tell a file with R peaks from the extension of annotations beside each recording."""
+    path = Path(peaks)
+    return path.suffix.lower() == ".csv" or (path.is_file() and path.suffix != "")
 
 
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
@@ -226,7 +294,7 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
                 f"one called sample"
             )
         return np.sort(table["sample"].to_numpy(np.int64))
-    if path.is_file() and path.suffix:
+    if _names_a_file(peaks):
         record, extension = path.with_suffix(""), path.suffix[1:]
     elif recording.path is not None:
         record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.inference.analysis import Analysis
@@ -17,13 +18,35 @@ ANNOTATOR = "cnn"
 """Extension of the annotation file."""
 
 EXTENSIONS = (ANNOTATOR, "csv", "json", "html")
-"""Of all files that `write_outputs` may write."""
+"""Of all files that `write_outputs` may write or remove."""
+
+_TABLE_COLUMNS = (
+    "sample",
+    "time_s",
+    "rr_s",
+    "aami_class",
+    *(f"prob_{name}" for name in AAMI_CLASSES),
+    "lead",
+)
+
+
+def is_table(path: Path) -> bool:
+    """Tell a table of beats, as `write_outputs` writes it, from a recording in a CSV file."""
+    header = ",".join(_TABLE_COLUMNS).encode()
+    try:
+        with open(path, "rb") as file:
+            return file.readline(len(header) + 2).rstrip() == header
+    except OSError:
+        return False  # who opens it says so
 
 
 def write_outputs(
     analysis: Analysis, recording: Recording, folder: Path | str, report: bool = False
 ) -> dict[str, Path]:
     """Write an analysis into a folder, each file whole or not at all.
+
+    Files of an earlier analysis do not stay beside it: those of a kind that is not written now
+    are removed.
 
     Args:
         analysis: of the recording.
@@ -42,7 +65,7 @@ def write_outputs(
         written["annotations"] = _write_annotations(analysis, recording, folder)
     written["csv"] = folder / f"{recording.name}.csv"
     with replacing(written["csv"]) as partial:
-        analysis.beats.round(6).to_csv(partial, index=False)
+        analysis.beats.round(6).to_csv(partial, index=False, columns=list(_TABLE_COLUMNS))
     written["json"] = folder / f"{recording.name}.json"
     with replacing(written["json"]) as partial:
         text = json.dumps(analysis.summary, indent=2, allow_nan=False)
@@ -53,6 +76,10 @@ def write_outputs(
         written["html"] = folder / f"{recording.name}.html"
         with replacing(written["html"]) as partial:
             partial.write_text(render_report(analysis, recording), encoding="utf-8")
+    for extension in EXTENSIONS:
+        earlier = folder / f"{recording.name}.{extension}"
+        if earlier not in written.values():
+            earlier.unlink(missing_ok=True)
     return written
 
 

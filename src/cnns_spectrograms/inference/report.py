@@ -7,7 +7,8 @@ It speaks English or Spanish; the strips speak neither. Drawings are SVG in mill
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -28,8 +29,10 @@ CONTEXT_S = 2.0
 """What a strip shows before and after an abnormal beat, s."""
 
 _MM_PER_S, _MM_PER_MV = 25.0, 10.0
-_HEIGHT_MM = 45.0
 _LABEL_MM = 5.0
+_LEAST_UP_MV, _LEAST_DOWN_MV = 2.5, 1.5  # what a strip has room for about its median, mV
+_MOST_MV = 5.0  # either way; a spike of an artefact would else make a strip of metres
+_CUT = "<!--cut-->"  # in the place of words, which strips have none of
 _POINTS_PER_S = 180  # of the drawn line; more is finer than a printer
 _TACHOGRAM_MM = (250.0, 50.0)
 _TACHOGRAM_COLUMNS = 1000
@@ -64,14 +67,18 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
         "es": "Las primeras {n} tiras; se omiten otras {more}. La tabla de latidos (CSV) los "
         "contiene todos.",
     },
+    "cut": {
+        "en": " · cut off at {most} mV from the median",
+        "es": " · cortada a {most} mV de la mediana",
+    },
     "length": {"en": "Length", "es": "Duración"},
-    "length_value": {"en": "{time} at {fs:g} Hz", "es": "{time} a {fs:g} Hz"},
+    "length_value": {"en": "{time} at {fs} Hz", "es": "{time} a {fs} Hz"},
     "leads": {"en": "Leads", "es": "Derivaciones"},
     "leads_value": {"en": "{leads}; analysed: {lead}", "es": "{leads}; analizada: {lead}"},
     "signal": {"en": "Signal", "es": "Señal"},
     "signal_value": {
-        "en": "{clean:.0%} clean, {flat:.0%} flat, {missing:g} s missing",
-        "es": "{clean:.0%} limpia, {flat:.0%} plana, faltan {missing:g} s",
+        "en": "{clean} clean, {flat} flat, {missing} s missing",
+        "es": "{clean} limpia, {flat} plana, faltan {missing} s",
     },
     "model": {"en": "Model", "es": "Modelo"},
     "model_value": {
@@ -80,13 +87,12 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
     },
     "software": {"en": "Software", "es": "Software"},
     "beats": {"en": "Beats", "es": "Latidos"},
-    "beats_detected": {"en": "{n:,}, R peaks detected", "es": "{n:,}, picos R detectados"},
-    "beats_given": {"en": "{n:,}, R peaks given", "es": "{n:,}, picos R dados"},
+    "beats_detected": {"en": "{n}, R peaks detected", "es": "{n}, picos R detectados"},
+    "beats_given": {"en": "{n}, R peaks given", "es": "{n}, picos R dados"},
     "rate": {"en": "Heart rate", "es": "Frecuencia cardíaca"},
     "rate_value": {
-        "en": "mean {mean:g}/min, lowest {lowest:g}, highest {highest:g} (medians of 8 intervals)",
-        "es": "media {mean:g}/min, mínima {lowest:g}, máxima {highest:g} (medianas de 8 "
-        "intervalos)",
+        "en": "mean {mean}/min, lowest {lowest}, highest {highest} (medians of 8 intervals)",
+        "es": "media {mean}/min, mínima {lowest}, máxima {highest} (medianas de 8 intervalos)",
     },
     "windows": {"en": "Windows", "es": "Ventanas"},
     "class": {"en": "Class", "es": "Clase"},
@@ -94,6 +100,10 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
     "runs": {"en": "Runs of 3 and more", "es": "Rachas de 3 o más"},
     "longest": {"en": "Longest run", "es": "Racha más larga"},
     "longest_value": {"en": "{n} beats at {time}", "es": "{n} latidos en {time}"},
+}
+_SEPARATORS: dict[ReportLanguage, tuple[str, str]] = {  # of thousands and of decimals
+    "en": (",", "."),
+    "es": ("\u202f", ","),
 }
 # Okabe and Ito's palette, which colour-blind eyes tell apart; letters say the same.
 _COLOURS = {"N": "#333333", "S": "#0072B2", "V": "#D55E00", "F": "#CC79A7", "Q": "#009E73"}
@@ -121,6 +131,30 @@ _PAPER = """
 """
 
 
+class _Speaker:
+    """Gives the texts of one language, and numbers as it writes them."""
+
+    def __init__(self, language: ReportLanguage) -> None:
+        self._language = language
+
+    def __call__(self, key: str, **values: str | float) -> str:
+        """Return the text of a key with values put in."""
+        told = {k: v if isinstance(v, str) else self.number(v) for k, v in values.items()}
+        return _WORDS[key][self._language].format(**told)
+
+    def number(self, value: float, decimals: int = 3) -> str:
+        """Return a number with the separators of the language and no more decimals than given."""
+        whole, _, rest = f"{value:,.{decimals}f}".partition(".")
+        thousands, decimal = _SEPARATORS[self._language]
+        rest = rest.rstrip("0")
+        return whole.replace(",", thousands) + (decimal + rest if rest else "")
+
+    def percent(self, share: float, decimals: int) -> str:
+        """Return a share, 0 to 1, as a percentage with so many decimals."""
+        plain = f"{100 * share:.{decimals}f}".replace(".", _SEPARATORS[self._language][1])
+        return plain + ("%" if self._language == "en" else " %")
+
+
 def render_report(
     analysis: Analysis,
     recording: Recording,
@@ -136,10 +170,7 @@ def render_report(
         strips: what `draw_strips` returned, if it was called before.
     """
     summary = analysis.summary
-
-    def say(key: str, **values: Any) -> str:
-        return _WORDS[key][language].format(**values)
-
+    say = _Speaker(language)
     title = html.escape(say("title", name=summary["recording"]["name"], lead=analysis.lead))
     planned, n_more = _plan_strips(analysis.beats, recording.duration_s)
     parts = [
@@ -159,26 +190,31 @@ def render_report(
         parts.append(f"<p>{say('none_abnormal')}</p>")
     if n_more:
         parts.append(f"<p>{say('left_out', n=len(planned), more=n_more)}</p>")
-    parts.append(draw_strips(analysis, recording) if strips is None else strips)
+    strips = draw_strips(analysis, recording) if strips is None else strips
+    parts.append(strips.replace(_CUT, say("cut", most=_MOST_MV)))
     parts.append("</body></html>\n")
     return "\n".join(parts)
 
 
 def draw_strips(analysis: Analysis, recording: Recording) -> str:
-    """Return the drawings of every abnormal episode, the same in every language."""
+    """Return the drawings of every abnormal episode, the same in every language.
+
+    A strip is as high as its signal needs. Where even the highest cuts a line off, its caption has
+    a mark, in whose place `render_report` says so.
+    """
     strips, _ = _plan_strips(analysis.beats, recording.duration_s)
     return "\n".join(_draw_strip(analysis, recording, start, stop) for start, stop in strips)
 
 
-def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
+def _tabulate_facts(summary: dict[str, Any], say: _Speaker) -> str:
     of, quality, model = summary["recording"], summary["signal_quality"], summary["model"]
     facts = {
         "length": say("length_value", time=_tell_time(of["duration_s"]), fs=of["fs"]),
         "leads": say("leads_value", leads=", ".join(of["leads"]), lead=of["lead"]),
         "signal": say(
             "signal_value",
-            clean=quality["clean_share"],
-            flat=quality["flat_share"],
+            clean=say.percent(quality["clean_share"], 0),
+            flat=say.percent(quality["flat_share"], 0),
             missing=quality["missing_s"],
         ),
         "model": say(
@@ -201,7 +237,7 @@ def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
                 highest=rates["highest_bpm"],
             )
     else:
-        facts["windows"] = f"{summary['n_windows']:,}"
+        facts["windows"] = say.number(summary["n_windows"])
     rows = (
         f"<tr><th scope=row>{say(name)}</th>"
         f"<td style='text-align:left'>{html.escape(said)}</td></tr>"
@@ -210,7 +246,7 @@ def _tabulate_facts(summary: dict[str, Any], say: Callable[..., str]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _tabulate_classes(summary: dict[str, Any], say: Callable[..., str]) -> str:
+def _tabulate_classes(summary: dict[str, Any], say: _Speaker) -> str:
     unit = "beats" if "n_beats" in summary else "windows"
     heads = ["class", unit, "burden", *(["runs", "longest"] if unit == "beats" else [])]
     head = "".join(f"<th>{say(each)}</th>" for each in heads)
@@ -219,15 +255,15 @@ def _tabulate_classes(summary: dict[str, Any], say: Callable[..., str]) -> str:
         share = summary["burden"][name]
         cells = [
             f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {say(name)}",
-            f"{summary['counts'][name]:,}",
-            "-" if share is None else f"{share:.2%}",
+            say.number(summary["counts"][name]),
+            "-" if share is None else say.percent(share, 2),
         ]
         if unit == "beats":
             longest = summary["longest_runs"].get(name)
-            cells.append(str(summary["runs"].get(name, "")))
+            cells.append(say.number(summary["runs"][name]) if name in summary["runs"] else "")
             cells.append(
                 say("longest_value", n=longest["n_beats"], time=_tell_time(longest["start_s"]))
-                + (f", {longest['rate_bpm']:g}/min" if longest["rate_bpm"] else "")
+                + (f", {say.number(longest['rate_bpm'])}/min" if longest["rate_bpm"] else "")
                 if longest
                 else "-"
             )
@@ -254,10 +290,13 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     first = round(start_s * fs)
     last = min(recording.n_samples, max(first + 1, round(stop_s * fs)))
     signal = recording.read(analysis.lead, first, last)
-    middle = float(np.nanmedian(signal)) if np.isfinite(signal).any() else 0.0
-    zero = _LABEL_MM + (_HEIGHT_MM - _LABEL_MM) * 0.6
+    known = signal[np.isfinite(signal)]
+    signal = signal - (np.median(known) if len(known) else 0.0)
+    up, down, cut = _choose_room(signal)
+    zero = _LABEL_MM + up * _MM_PER_MV
+    height = zero + down * _MM_PER_MV
     width = (last - first) / fs * _MM_PER_S
-    lines = _trace(signal - middle, fs, zero)
+    lines = _trace(np.clip(signal, -down, up), fs, zero)
     beats = analysis.beats
     shown = beats[(beats["sample"] >= first) & (beats["sample"] < last)]
     labels = "".join(
@@ -270,12 +309,22 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     caption = f"{_tell_time(first / fs)} – {_tell_time(last / fs)}: {told or '-'}"
     return (
         f'<figure><svg role="img" aria-label="{caption}" width="{width:.1f}mm" '
-        f'height="{_HEIGHT_MM}mm" viewBox="0 0 {width:.1f} {_HEIGHT_MM}">'
+        f'height="{height:.1f}mm" viewBox="0 0 {width:.1f} {height:.1f}">'
         f'<rect width="100%" height="100%" fill="url(#paper)"/>'
         f'<g fill="none" stroke="#111" stroke-width=".3" stroke-linejoin="round">{lines}</g>'
         f'<g font-size="4" font-weight="bold" text-anchor="middle">{labels}</g></svg>'
-        f"<figcaption>{caption} · 25 mm/s, 10 mm/mV</figcaption></figure>"
+        f"<figcaption>{caption} · 25 mm/s, 10 mm/mV{_CUT if cut else ''}</figcaption></figure>"
     )
+
+
+def _choose_room(signal_mv: NDArray[np.floating]) -> tuple[float, float, bool]:
+    """Return what a strip shows above and below 0, whole half mV, and whether it cuts."""
+    up, down = np.nanmax(signal_mv, initial=0), -np.nanmin(signal_mv, initial=0)
+    room_up, room_down = (
+        min(max(math.ceil(2 * float(needed)) / 2, least), _MOST_MV)
+        for needed, least in ((up, _LEAST_UP_MV), (down, _LEAST_DOWN_MV))
+    )
+    return room_up, room_down, bool(up > room_up or down > room_down)
 
 
 def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
@@ -290,7 +339,7 @@ def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
             [np.where(order, low, high), np.where(order, high, low)], axis=1
         ).ravel()
     x = np.arange(len(signal_mv)) * step / fs * _MM_PER_S
-    y = np.clip(zero_mm - signal_mv * _MM_PER_MV, 0, _HEIGHT_MM)
+    y = zero_mm - signal_mv * _MM_PER_MV
     good = np.isfinite(signal_mv)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
     paths = []
@@ -302,7 +351,7 @@ def _trace(signal_mv: NDArray[np.floating], fs: float, zero_mm: float) -> str:
     return "".join(paths)
 
 
-def _draw_tachogram(beats: pd.DataFrame, say: Callable[..., str]) -> str:
+def _draw_tachogram(beats: pd.DataFrame, say: _Speaker) -> str:
     """Return the RR intervals over the whole recording, at most some thousand of each class."""
     width, height = _TACHOGRAM_MM
     end = float(beats["time_s"].iloc[-1]) or 1.0
@@ -317,7 +366,8 @@ def _draw_tachogram(beats: pd.DataFrame, say: Callable[..., str]) -> str:
         marks.append(f'<g fill="{_COLOURS[name]}">{"".join(_mark(points, width))}</g>')
     grid = "".join(
         f'<path d="M0 {height - s / 2 * height:.1f}H{width}" stroke="#ccc" stroke-width=".15"/>'
-        f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{s:g} s</text>'
+        f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{say.number(s)} s'
+        f"</text>"
         for s in (0.5, 1.0, 1.5)
     )
     return (
@@ -333,6 +383,7 @@ def _mark(points: NDArray[np.int64], width: float) -> Iterable[str]:
 
 
 def _tell_time(seconds: float) -> str:
+    """Return a time of the clock, the same in every language, as the strips are."""
     minutes, rest = divmod(round(seconds, 1), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02d}:{rest:04.1f}"
