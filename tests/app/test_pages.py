@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,6 +128,71 @@ def test_recordings_of_one_name_are_told_apart(
     app.button(key="analyse").click().run()
     assert app.title[0].value == "Record 100, lead MLII, 0:20"
     assert not app.exception
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("n_views", [1, 3])
+def test_grad_cam_says_for_which_view_its_times_hold(
+    language: Language,
+    n_views: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    app_settings: AppSettings,
+) -> None:
+    t = Translator(language)
+    if n_views == 3:
+        weights = _save_network_of_three_views(tmp_path / "three.safetensors")
+        other = app_settings.model_copy(update={"model": weights})
+        monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", other.model_dump_json())
+    app = _upload(monkeypatch, {"mine.csv": _csv(15)}, language)
+    app.button(key="analyse").click().run()
+    app.session_state["selected"] = 3
+    app.run()
+    app.toggle(key="gradcam").set_value(True).run()
+    views = t("gradcam_views", n=n_views)
+    for target in range(5):
+        app.selectbox(key=f"target_3_{language}").select_index(target).run()
+        assert not app.exception
+        shown = [each.value for each in app.caption]
+        if t("gradcam_empty") not in shown:
+            break
+    assert (t("gradcam_caption") in shown, f"{t('gradcam_caption')} {views}" in shown) == (
+        n_views == 1,
+        n_views == 3,
+    )
+    alts = [
+        json.loads(each.proto.bytes.split(b', "figure": ')[0] + b"}")["alt"]
+        for each in app.get("bidi_component")
+        if b'"alt"' in each.proto.bytes
+    ]
+    assert (t("beat_alt") in alts, t("beat_alt_views") in alts) == (n_views == 1, n_views == 3)
+
+
+def _save_network_of_three_views(path: Path) -> Path:
+    """Write weights of a random network that looks at two further views."""
+    from cnns_spectrograms.parameters import (
+        ModelParameters,
+        SpectrogramParameters,
+        ViewParameters,
+    )
+    from cnns_spectrograms.training.networks import build_network, save_classifier
+
+    short = ViewParameters(of="beat", window_s=1.25, nperseg=64, noverlap=32, max_frequency_hz=60.0)
+    difference = short.model_copy(update={"of": "difference"})
+    params = SpectrogramParameters(image_size=64, extra_views=(short, difference))
+    network = build_network(ModelParameters(timm_name="mobilenetv3_small_050", pretrained=False))
+    network.eval()
+    save_classifier(
+        network,
+        path,
+        {
+            "spectrogram": params.model_dump(mode="json"),
+            "fs": 360,
+            "n_samples": 900,
+            "fingerprint": "e" * 64,
+        },
+    )
+    return path
 
 
 def test_a_run_is_gone_to_whenever_its_row_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -496,7 +496,7 @@ def _show_beat_panel(
                     key=f"target_{viewer.selected}_{t.language}",
                     width=260,
                 )
-        cam = None
+        cam, n_views = None, len(model.view_lengths)
         if wanted:
             cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
         image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
@@ -511,10 +511,13 @@ def _show_beat_panel(
                 cam=cam,
             ),
             "beat",
-            t("beat_alt"),
+            t("beat_alt") if n_views == 1 or cam is None else t("beat_alt_views"),
         )
-        if cam is not None:
-            st.caption(t("gradcam_caption") if cam.any() else t("gradcam_empty"))
+        if cam is not None and cam.any():
+            also = "" if n_views == 1 else " " + t("gradcam_views", n=n_views)
+            st.caption(t("gradcam_caption") + also)
+        elif cam is not None:
+            st.caption(t("gradcam_empty"))
 
 
 # --------------------------------------------------------------------------------------

@@ -254,6 +254,14 @@ TEXTS: dict[str, Text] = {
         "Más claro (Grad-CAM) y más naranja (tras la señal): habla más a favor de la clase. "
         "Muestra dónde miró la red, a grandes rasgos, y no si acertó.",
     ),
+    "gradcam_views": Text(
+        "This model sees {n} views of the beat at once, and the map is of all of them together: "
+        "its times are exact only for the first view, the spectrogram above. In a view of another "
+        "length the same column is another time.",
+        "Este modelo ve {n} vistas del latido a la vez, y el mapa es de todas juntas: sus tiempos "
+        "son exactos solo para la primera vista, el espectrograma de arriba. En una vista de otra "
+        "duración la misma columna es otro tiempo.",
+    ),
     "gradcam_empty": Text(
         "Nothing in this image speaks for this class.",
         "Nada en esta imagen habla a favor de esta clase.",
@@ -261,6 +269,12 @@ TEXTS: dict[str, Text] = {
     "beat_alt": Text(
         "Signal, spectrogram and Grad-CAM of the beat, on one time axis",
         "Señal, espectrograma y Grad-CAM del latido, en el mismo eje de tiempo",
+    ),
+    "beat_alt_views": Text(
+        "Signal, spectrogram and Grad-CAM of the beat; the times of Grad-CAM are exact only for "
+        "the first of the views that the model sees",
+        "Señal, espectrograma y Grad-CAM del latido; los tiempos de Grad-CAM son exactos solo para "
+        "la primera de las vistas que ve el modelo",
     ),
     "axis_signal": Text("Signal, mV", "Señal, mV"),
     "axis_spectrogram": Text("Spectrogram, Hz", "Espectrograma, Hz"),
