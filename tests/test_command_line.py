@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from cnns_spectrograms.command_line import main
+from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
 from inference.models import save_model
 
@@ -55,12 +56,26 @@ def test_predict_an_archive(folder, tmp_path, capsys):
     assert f"error: {tmp_path}/broken.zip: found a corrupt ZIP archive" in printed.err
 
 
+def test_spaces_between_columns(folder, tmp_path, capsys):
+    signal = open_recording(folder / "db" / "100").read(0)
+    lines = (f"{i / 360:.6f},{mv:.4f},{-mv:.4f}" for i, mv in enumerate(signal))
+    (tmp_path / "c.csv").write_text("\n".join(["time (s),a x (mV),b (mV)", *lines]))
+    model = str(folder / "model.safetensors")
+    command = ["predict", str(tmp_path / "c.csv"), "-o", str(tmp_path / "out"), "--model", model]
+    assert main([*command, "--columns", " b (mV), a x (mV) ", "--lead", "0"]) == 0
+    summary = json.loads((tmp_path / "out" / "c.json").read_text())
+    assert summary["recording"]["lead"] == summary["recording"]["leads"][0]
+    assert len(summary["recording"]["leads"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--model", "nowhere.safetensors"], "there is no model nowhere"),
         (["--lead", "V9"], "0: MLII"),
         (["--peaks", "xyz"], "no annotation file"),
+        (["--fs", "99"], "fs and columns are those of CSV files"),
+        (["--columns", "a,b"], "fs and columns are those of CSV files"),
         (["--jobs", "0"], "--jobs is 0"),
     ],
 )

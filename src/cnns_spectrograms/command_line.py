@@ -72,13 +72,16 @@ def _predict(options: argparse.Namespace) -> int:
     if options.jobs == 0:
         print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
         return 2
+    columns = None
+    if options.columns is not None:
+        columns = tuple(name.strip() for name in options.columns.split(","))
     with tempfile.TemporaryDirectory() as scratch:
         try:
             chosen = PredictOptions(
                 model=resolve_model(options.model, Path(scratch)),
                 lead=options.lead,
                 fs=options.fs,
-                columns=tuple(options.columns.split(",")) if options.columns else None,
+                columns=columns,
                 peaks=options.peaks,
                 sliding=options.sliding,
                 report=options.report,

@@ -68,6 +68,43 @@ def test_a_name_that_leads_elsewhere(tmp_path, name):
         assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "deep"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("r/2020-01-01 10:00.csv", "':', which no name may have"),
+        ("what?*.csv", r"'\*', '\?', which no name may have"),
+        ("a\n.csv", r"'\\n', which no name may have"),
+        ("r/" + "a" * 300 + ".csv", "of 304 signs; expected at most 200"),
+        ("r/../a:b.csv", "leads outside"),
+        ("C:a.csv", "leads outside"),
+    ],
+)
+def test_why_a_name_is_refused(tmp_path, name, words):
+    with pytest.raises(RecordError, match=words):
+        unpack_recording({name: CSV}, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_systems_add_is_left_out(tmp_path):
+    added = [
+        "__MACOSX/r/._a.csv",
+        "r/__MACOSX/b.csv",
+        "r\\__MACOSX\\c.csv",
+        "r/._a.csv",
+        "._100.hea",
+        "r/.DS_Store",
+        "Thumbs.db",
+    ]
+    kept = ["r/a.csv", "r/x__MACOSX.csv", "r/_.csv"]
+    archive = pack(tmp_path / "a.zip", [(name, b"\0\5\x16\7") for name in added])
+    with pytest.raises(RecordError, match="no recording among nothing"):
+        unpack_recording(archive, tmp_path / "none")
+    archive = pack(tmp_path / "b.zip", [*((n, b"\0") for n in added), *((n, CSV) for n in kept)])
+    found = unpack_recording(archive, tmp_path / "out")
+    assert {path.name for path in found} == {"a.csv", "x__MACOSX.csv", "_.csv"}
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
 def test_a_link(tmp_path):
     link = zipfile.ZipInfo("a.csv")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16

@@ -273,6 +273,23 @@ def test_no_result_is_removed_that_is_read(folder, tmp_path, views_model):
     assert predict_recordings([folder / "101.hea"], out, options)["error"].tolist() == [""]
 
 
+def test_options_of_csv_files(folder, tmp_path, views_model):
+    """They say nothing of other recordings; where there are CSV files, these heed them."""
+    given = tmp_path / "mine.csv"
+    lead_mv = open_recording(folder / "101").read(0)[::2]
+    pd.DataFrame({"x": 0 * lead_mv, "II": lead_mv}).to_csv(given, index=False)
+    options = PredictOptions(model=views_model.path, fs=180.0, columns=("II",))
+    for each in (PredictOptions(fs=180.0), PredictOptions(columns=("II",)), options):
+        for path in (folder / "100.hea", folder / "100", folder):
+            with pytest.raises(ValueError, match="no recording is one"):
+                predict_recordings([path], tmp_path / "out", each)
+    assert not (tmp_path / "out").exists()
+    table = predict_recordings([folder / "100.hea", given], tmp_path / "out", options, n_jobs=1)
+    assert table["error"].tolist() == ["", ""]
+    assert table["lead"].tolist() == ["MLII", "II"]
+    assert table["duration_s"].tolist() == [60, 60]
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(ValueError, match="no recording"):
         expand_recordings([tmp_path], tmp_path)

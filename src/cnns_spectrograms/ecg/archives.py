@@ -57,8 +57,9 @@ def unpack_recording(
         The recordings, for `recordings.open_recording`: WFDB headers, EDF and CSV files.
 
     Raises:
-        RecordError: the archive is damaged, encrypted or too large, a name in it leads outside,
-            two files have one name, or there is no recording.
+        RecordError: the archive is damaged, encrypted or too large, a name in it leads outside
+            or has signs that not every system takes, two files have one name, or there is no
+            recording.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = _Writer(folder, limits)
@@ -152,24 +153,30 @@ def _safe_name(name: str) -> str:
     parts = PureWindowsPath(name).parts
     plain = PurePosixPath(name.replace("\\", "/"))
     last = parts[-1] if parts else ""
-    if (
-        plain.is_absolute()
-        or PureWindowsPath(name).drive
-        or ".." in parts
-        or not last
-        or any(ord(char) < 32 or char in '<>:"|?*' for char in last)
-        or len(last) > 200
-    ):
+    if plain.is_absolute() or PureWindowsPath(name).drive or ".." in parts or not last:
         raise RecordError(
             f"found the file name {name[:80]!r}, which leads outside or is none; expected a plain "
             f"name"
+        )
+    forbidden = sorted({char for char in last if ord(char) < 32 or char in '<>:"|?*'})
+    if forbidden:
+        raise RecordError(
+            f"found the file name {name[:80]!r} with {', '.join(map(repr, forbidden))}, which no "
+            f"name may have on every system; rename the file"
+        )
+    if len(last) > 200:
+        raise RecordError(
+            f"found the file name {name[:80]!r}… of {len(last)} signs; expected at most 200; "
+            f"rename the file"
         )
     return last
 
 
 def _is_clutter(name: str) -> bool:
     """Tell what some systems add to an archive: it is left out."""
-    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1] in (".DS_Store", "Thumbs.db")
+    parts = PureWindowsPath(name).parts
+    last = parts[-1] if parts else ""
+    return "__MACOSX" in parts or last.startswith("._") or last in (".DS_Store", "Thumbs.db")
 
 
 def _as_file(content: bytes | IO[bytes]) -> IO[bytes]:

@@ -39,8 +39,8 @@ class PredictOptions:
     Attributes:
         model: weights file; None takes those that came with the package.
         lead: name or index; None takes that of training.
-        fs: sampling rate of CSV files, Hz.
-        columns: columns of CSV files that are leads.
+        fs: sampling rate of CSV files, Hz; other recordings say their own.
+        columns: columns of CSV files that are leads; other recordings name theirs.
         peaks: annotations that tell the beats: an extension such as ``atr``, beside each
             recording, or a file, WFDB or CSV with a column ``sample``, for one recording alone;
             None detects beats.
@@ -129,6 +129,17 @@ def _unpack(archive: Path, folder: Path) -> list[Source]:
     return [Source(each, str(archive / each.name)) for each in inside]
 
 
+def _check_options_of_csv(sources: Sequence[Source], options: PredictOptions) -> None:
+    """Refuse what says how CSV files are read where none is: it would not be heeded."""
+    # What an archive that cannot be unpacked would have held is not known.
+    csv = any(source.error or source.path.suffix.lower() in CSV_SUFFIXES for source in sources)
+    if not csv and (options.fs is not None or options.columns is not None):
+        raise ValueError(
+            f"fs and columns are those of CSV files ({', '.join(CSV_SUFFIXES)}), and no recording "
+            f"is one: others say their own; leave them out"
+        )
+
+
 def _check_nothing_read_is_replaced(
     recordings: Sequence[Path], folder: Path, peaks: str | None
 ) -> None:
@@ -179,7 +190,8 @@ def predict_recordings(
 
     Raises:
         ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
-            file that is read; or the R peaks are those of one file, and recordings are several.
+            file that is read; the R peaks are those of one file, and recordings are several; or
+            options are those of CSV files, and there is none.
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
@@ -194,6 +206,7 @@ def predict_recordings(
                 f"the R peaks of {options.peaks} are those of one recording, and {len(sources)} "
                 f"are given; give one, or the extension of annotations that lie beside each"
             )
+        _check_options_of_csv(sources, options)
         _check_nothing_read_is_replaced(
             [source.path for source in sources if not source.error], folder, options.peaks
         )
