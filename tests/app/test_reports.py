@@ -65,6 +65,29 @@ def test_intervals_calibration_and_robustness_are_read_where_they_are(tmp_path: 
     assert report.robustness["macro_f1"].tolist() == [0.4]
 
 
+def test_what_is_older_than_a_training_is_not_shown_as_its_own(tmp_path: Path) -> None:
+    old, new = "2026-01-01T00.00.00.000Z", "2026-02-01T00.00.00.000Z"
+    reporting = tmp_path / "08_reporting"
+    for version, score in ((old, 0.3), (new, 0.6)):
+        _write(reporting / "a", "metrics.json", version, _metrics(score))
+    for name in ("calibration.json", "robustness.csv"):
+        _write(reporting / "a", name, old, pd.DataFrame({"macro_f1": [0.3]}))
+    score = {"estimate": 0.3, "low": 0.2, "high": 0.4}
+    _write(reporting / "a", "intervals.json", old, {"test": {"scores": {"macro_f1": score}}})
+    _write(reporting / "b", "metrics.json", old, _metrics(0.9))  # trained before, same protocol
+    _write(reporting / "c", "metrics.json", old, {**_metrics(0.99), "protocol": "another"})
+    (run,) = find_reports(tmp_path)
+    assert run.version == new
+    assert [(each.name, each.version) for each in run.models] == [("b", old), ("a", new)]
+    a = run.models[1]
+    assert (a.intervals, a.calibration, a.robustness) == ({}, None, None)
+    _write(reporting / "a", "robustness.csv", "2026-02-02T00.00.00.000Z",
+           pd.DataFrame({"macro_f1": [0.6]}))  # fmt: skip
+    table = find_reports(tmp_path)[0].models[1].robustness
+    assert table is not None
+    assert table["macro_f1"].tolist() == [0.6]
+
+
 def test_tracked_trainings_are_listed_with_their_scores(tmp_path: Path) -> None:
     import mlflow
 

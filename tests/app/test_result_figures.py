@@ -62,7 +62,7 @@ def test_a_confusion_matrix_says_each_count_and_the_recall(
 def test_intervals_reach_from_low_to_high(predictions: pd.DataFrame) -> None:
     metrics = {"test": evaluate_predictions(predictions)}
     value = metrics["test"]["macro_f1"]
-    report = ModelReport("a", metrics, {"macro_f1": (value - 0.2, value + 0.05)}, None, None)
+    report = ModelReport("a", "", metrics, {"macro_f1": (value - 0.2, value + 0.05)}, None, None)
     (trace,) = draw_intervals([report], LIGHT, T).data
     assert trace.y[0] == pytest.approx(value)
     assert (trace.error_y.arrayminus[0], trace.error_y.array[0]) == pytest.approx((0.2, 0.05))

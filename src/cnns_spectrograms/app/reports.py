@@ -28,6 +28,7 @@ class ModelReport:
 
     Attributes:
         name: of the model, as in the parameters.
+        version: time of the run that measured it, as Kedro writes it.
         metrics: contents of its metrics.json.
         intervals: score ("macro_f1", "accuracy", "f1_S") -> 95 % interval on test.
         calibration: contents of its calibration.json; None without.
@@ -35,6 +36,7 @@ class ModelReport:
     """
 
     name: str
+    version: str
     metrics: dict[str, Any]
     intervals: dict[str, Interval]
     calibration: dict[str, Any] | None
@@ -43,12 +45,13 @@ class ModelReport:
 
 @dataclass(frozen=True, eq=False)
 class RunReports:
-    """What the latest run of one environment left behind.
+    """What the latest runs of one environment left behind.
 
     Attributes:
         environment: name.
-        version: time of the run, as Kedro writes it.
-        models: best macro F1 on test first.
+        version: time of the latest run, as Kedro writes it.
+        models: each as it was measured last, if under the latest run's protocol; best macro F1 on
+            test first.
         records: records table of ingestion; None without.
         beats: reference beats, by database and class; None without.
         html: the run's own report page; None without.
@@ -77,18 +80,20 @@ def find_reports(data: Path) -> list[RunReports]:
     for environment in ENVIRONMENTS:
         folder = data if environment == "base" else data / environment
         reporting = folder / "08_reporting"
-        models, versions = [], []
-        for each in sorted(reporting.glob("*/metrics.json")):
-            path = latest(each)
-            if path is not None:
-                models.append(_read_model(each.parent, path))
-                versions.append(path.parent.name)
+        models = [
+            _read_model(each.parent, path)
+            for each in sorted(reporting.glob("*/metrics.json"))
+            if (path := latest(each)) is not None
+        ]
         if models:
+            newest = max(models, key=lambda model: model.version)
+            protocol = newest.metrics["protocol"]
+            models = [each for each in models if each.metrics["protocol"] == protocol]
             models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
             found.append(
                 RunReports(
                     environment,
-                    max(versions),
+                    newest.version,
                     models,
                     _read_parquet(folder / "03_primary" / "records.parquet"),
                     _count_beats(folder / "03_primary" / "beats.parquet"),
@@ -105,19 +110,27 @@ def latest(versioned: Path) -> Path | None:
 
 
 def _read_model(folder: Path, metrics_path: Path) -> ModelReport:
+    version = metrics_path.parent.name
     metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
-    table = latest(folder / "robustness.csv")
+    table = _find(folder / "robustness.csv", since=version)
     return ModelReport(
         name=folder.name,
+        version=version,
         metrics=metrics,
-        intervals=_read_intervals(metrics, _read_json(folder / "intervals.json")),
-        calibration=_read_json(folder / "calibration.json"),
+        intervals=_read_intervals(metrics, _read_json(folder / "intervals.json", since=version)),
+        calibration=_read_json(folder / "calibration.json", since=version),
         robustness=None if table is None else pd.read_csv(table),
     )
 
 
-def _read_json(versioned: Path) -> dict[str, Any] | None:
+def _find(versioned: Path, since: str) -> Path | None:
+    """Return the newest version; None if it tells of an earlier training than the metrics."""
     path = latest(versioned)
+    return None if path is None or path.parent.name < since else path
+
+
+def _read_json(versioned: Path, since: str) -> dict[str, Any] | None:
+    path = _find(versioned, since)
     if path is None:
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -215,6 +215,7 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
 
 def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
     rows = []
+    several_runs = len({model.version for model in models}) > 1
     for model in models:
         test = model.metrics["test"]
         rows.append(
@@ -226,6 +227,7 @@ def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
                     f"F1 {name}": t.number(test["per_class"][name]["f1"], 3)
                     for name in test["per_class"]
                 },
+                **({t("measured"): escape_markdown(model.version)} if several_runs else {}),
             }
         )
     return pd.DataFrame(rows).set_index(t("model"))

@@ -417,6 +417,7 @@ TEXTS: dict[str, Text] = {
         "Los intervalos son bootstraps percentiles al 95 % sobre pacientes, nunca sobre latidos.",
     ),
     "results_title": Text("Results on test", "Resultados en test"),
+    "measured": Text("Measured", "Medido"),
     "results_caption": Text("{environment}, run of {version}", "{environment}, del {version}"),
     "model": Text("Model", "Modelo"),
     "macro_f1": Text("Macro F1", "F1 macro"),
