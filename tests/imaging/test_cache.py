@@ -532,6 +532,45 @@ def test_opening_reads_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         _ = cache.rows
 
 
+def test_a_pinned_reader_stops_when_any_cache_of_its_root_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = build_cache(make_plan(), tmp_path)
+    build_cache(make_plan(db="other"), tmp_path, name="manifest_aug")
+    read = pickle.loads(pickle.dumps(cache.pin()))
+    path = cache.paths[0]
+    np.testing.assert_array_equal(read(path), cache.read(path))
+    build_cache(make_plan(check_files=True), tmp_path)  # nothing to mend: the same cache
+    monkeypatch.setattr(cache_module, "_LOOK_S", -1.0)
+    read(path)
+
+    smaller = SpectrogramParameters(image_size=16)
+    build_cache(make_plan(db="other", parameters=smaller), tmp_path, name="manifest_aug")
+    with pytest.raises(RuntimeError, match=r"manifest_aug\.parquet was built anew while it was"):
+        read(path)
+    read = cache.pin()
+    read(path)
+    (tmp_path / "manifest.parquet").unlink()  # as a build does first
+    with pytest.raises(RuntimeError, match="a build has begun and not ended"):
+        read(path)
+
+
+def test_a_pinned_reader_looks_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = build_cache(make_plan(), tmp_path)
+    clock = [100.0]
+    monkeypatch.setattr(cache_module.time, "monotonic", lambda: clock[0])
+    read, path = cache.pin(), cache.paths[0]
+    read(path)
+    build_cache(make_plan(parameters=SpectrogramParameters(image_size=16)), tmp_path)
+    clock[0] += 1.9
+    read(path)
+    clock[0] += 0.2
+    with pytest.raises(RuntimeError, match="built anew"):
+        read(path)
+
+
 def test_missing_cache_says_what_to_run(tmp_path: Path) -> None:
     cache = SpectrogramCache(tmp_path / "nowhere")
     assert not cache.complete

@@ -21,6 +21,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import os
 import re
 import threading
@@ -59,7 +60,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 _PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
 _RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _BATCH = 256  # windows held at once by a worker
-_LOOK_S = 2.0  # seconds between looks at what is finished, for a backend that tells it at the end
+_LOOK_S = 2.0  # seconds between looks at what another process has done
 
 
 class _StaleBuildError(RuntimeError):
@@ -314,6 +315,13 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
                 f"{self._find_owner(path)._repair_advice}"
             ) from error
 
+    def pin(self) -> PinnedReader:
+        """Return a reader that stops once a cache in this root is built anew."""
+        caches = [SpectrogramCache(self.root, name) for name in self._storage.find_claims()]
+        return PinnedReader(
+            self, tuple((each.name, each.fingerprint) for each in caches if each.complete)
+        )
+
     def verify(self) -> list[str]:
         """Look at every file, and return the paths of those missing or damaged.
 
@@ -393,6 +401,51 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         with self._storage.open(self._files.manifest) as file:  # reads the end of the file
             metadata = pq.read_schema(file).metadata
         return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+@dataclass
+class PinnedReader:
+    """Reads images as long as the caches in a root are those they were; picklable, for workers.
+
+    A training reads for hours, and a build in the same folder would change its images midway.
+
+    Args:
+        cache: reads the images.
+        fingerprints: name and fingerprint of every finished cache in the root.
+    """
+
+    cache: SpectrogramCache
+    fingerprints: tuple[tuple[str, str], ...]
+    _looked_at: float = field(default=-math.inf, repr=False)
+
+    def __call__(self, path: str) -> NDArray[np.uint8]:
+        """Read an image as ``SpectrogramCache.read`` does.
+
+        Raises:
+            RuntimeError: a cache has been built anew, or is being built.
+        """
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_S:
+            self._require_unchanged()
+            self._looked_at = now
+        return self.cache.read(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_looked_at": -math.inf}  # another machine has another clock
+
+    def _require_unchanged(self) -> None:
+        for name, expected in self.fingerprints:
+            cache = SpectrogramCache(self.cache.root, name)
+            try:
+                found = cache.fingerprint
+            except FileNotFoundError:
+                found = "none: a build has begun and not ended"
+            if found != expected:
+                raise RuntimeError(
+                    f"the spectrogram cache {cache.manifest} was built anew while it was read: its "
+                    f"fingerprint was {expected}, now it is {found}. Run again what read it, when "
+                    f"the build has ended, or give one of the two another data folder"
+                )
 
 
 # --------------------------------------------------------------------------------------

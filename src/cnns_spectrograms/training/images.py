@@ -32,7 +32,7 @@ class CachedImages:
 
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
-        return SpectrogramCache(self.root).read
+        return SpectrogramCache(self.root).pin()
 
     def describe(self, folder: Path, rows: pd.DataFrame) -> dict[str, Any]:
         """Return JSON values that `open_images` makes this of again; writes nothing."""
