@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.preflight import check_runtime_names, check_together
+from cnns_spectrograms.tracking_store import follow_artifacts, sqlite_uri
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Runtime parameters that the configuration files resolve, and no node reads.
 _RESOLVED_PARAMS = {"physionet", "image_size"}
+
+_ARTIFACTS = "mlartifacts"  # of MLflow's runs, below the project's folder
 
 # Those of the data that a run may find made with other values.
 _SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
@@ -223,7 +225,12 @@ class MLflowHooks:
         # An interrupt reaches no hook of Kedro's; MLflow itself would call the run finished.
         atexit.register(self._close, "KILLED")
 
-        mlflow.set_tracking_uri(_resolve_sqlite(self._parameters.tracking_uri, self._project_path))
+        store = _find_store(self._parameters.tracking_uri, self._project_path)
+        if store is None:
+            mlflow.set_tracking_uri(self._parameters.tracking_uri)
+        else:
+            mlflow.set_tracking_uri(sqlite_uri(store))
+            follow_artifacts(store, self._parameters.experiment, self._project_path / _ARTIFACTS)
         self._client = mlflow.MlflowClient()
         self._experiment_id = self._get_experiment(self._client)
         names = self._run_params.get("pipeline_names") or ["__default__"]
@@ -250,7 +257,7 @@ class MLflowHooks:
         if experiment is not None:
             return str(experiment.experiment_id)
         local = self._parameters.tracking_uri.startswith("sqlite:")
-        artifacts = (self._project_path / "mlartifacts").as_uri() if local else None
+        artifacts = (self._project_path / _ARTIFACTS).as_uri() if local else None
         return str(client.create_experiment(self._parameters.experiment, artifacts))
 
     def _enter_child(self, model: str) -> str:
@@ -366,12 +373,10 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _resolve_sqlite(uri: str, project_path: Path) -> str:
-    """Return a relative SQLite address as one from the project's folder, whatever the cwd."""
+def _find_store(uri: str, project_path: Path) -> Path | None:
+    """Return the file of an SQLite address, by the project's folder and not the cwd; else None."""
     path = uri.removeprefix("sqlite:///")
-    if path == uri or os.path.isabs(path):
-        return uri
-    return f"sqlite:///{(project_path / path).as_posix()}"
+    return None if path == uri else project_path / path
 
 
 def _describe_git(project_path: Path) -> dict[str, str]:

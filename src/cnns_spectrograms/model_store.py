@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
+from cnns_spectrograms.tracking_store import sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -57,7 +58,7 @@ def resolve_model(model: str | None, folder: Path) -> Path | None:
 
     # As where `kedro run` left it, if nothing else is said.
     if "MLFLOW_TRACKING_URI" not in os.environ and Path("mlflow.db").is_file():
-        mlflow.set_tracking_uri(f"sqlite:///{Path('mlflow.db').resolve().as_posix()}")
+        mlflow.set_tracking_uri(sqlite_uri(Path("mlflow.db")))
     uri = f"runs:/{model}/{_WEIGHTS}" if _RUN_ID.fullmatch(model) else model
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from cnns_spectrograms.tracking_store import sqlite_uri
+
 ENVIRONMENTS: tuple[str, ...] = (
     "base",
     "mitdb_to_svdb",
@@ -183,7 +185,7 @@ def list_tracked_runs(store: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=[*columns, *scores])
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{store.resolve()}")
+    client = mlflow.MlflowClient(tracking_uri=sqlite_uri(store))
     experiments = [each.experiment_id for each in client.search_experiments()]
     rows = [
         {
