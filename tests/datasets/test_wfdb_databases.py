@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
 import wfdb
 
 from cnns_spectrograms.datasets.wfdb_databases import WFDBDatabasesDataset
@@ -29,3 +30,18 @@ def test_databases_are_written_by_name_and_read_by_wfdb(tmp_path: Path) -> None:
     assert dataset.exists()
     assert dataset.preview()["data"] == [["mitdb", 2], ["svdb", 2]]
     assert wfdb.rdheader(str(dataset.load() / "svdb" / "800")).fs == 128
+
+
+def test_databases_are_there_once_the_last_is_written(tmp_path: Path) -> None:
+    dataset = WFDBDatabasesDataset(filepath=str(tmp_path / "physionet"))
+    write = partial(simulate_database, n_records=2, duration_s=30, seed=0)
+
+    def die(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dataset.save({"mitdb": partial(write, db="mitdb"), "svdb": die})
+    assert (tmp_path / "physionet" / "mitdb" / "RECORDS").is_file()
+    assert not dataset.exists()
+    dataset.save({db: partial(write, db=db) for db in ("mitdb", "svdb")})
+    assert dataset.exists()

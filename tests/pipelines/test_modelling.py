@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.records import hash_signal, read_records
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.imaging.cache import build_cache
+from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     ExecutionParameters,
@@ -467,3 +471,39 @@ class TestInputs:
         signals = made["signals"] | {key: made["signals"][key] + np.float32(0.1)}
         with pytest.raises(ValueError, match=f"the signal of record {key} is none of the table"):
             check_inputs(**made | {"signals": signals})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files as Linux does")
+def test_images_in_memory_hold_no_file_open(tmp_path: Path) -> None:
+    import resource
+
+    keys = [f"db/{number}" for number in range(100)]
+    saved = {}
+    for name in ("signals", "typical_beats"):
+        dataset = SignalsDataset(filepath=tmp_path / name)
+        dataset.save({key: np.full(2000, i, np.float32) for i, key in enumerate(keys)})
+        saved[name] = dataset.load()
+    rows = pd.DataFrame(
+        {
+            "db": "db",
+            "record_id": [key.removeprefix("db/") for key in keys],
+            "start": 500,
+            "n_samples": 900,
+            "synthetic": False,
+        }
+    )
+    view = {"window_s": 1.25, "nperseg": 64, "noverlap": 56, "max_frequency_hz": 40.0}
+    views = [ViewParameters(of=of, **view) for of in ("typical_beat", "difference")]
+    spectrogram = SpectrogramParameters(image_size=16, extra_views=tuple(views))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))
+    try:
+        images = draw_images(
+            saved["signals"], {}, saved["typical_beats"], pd.DataFrame({"fs": [360]}), spectrogram
+        )
+        images.describe(tmp_path, rows)
+        bank = images.open(rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert isinstance(bank, SignalBank)
+    assert bank.read_windows(torch.tensor([7]))[0, 0] == 7

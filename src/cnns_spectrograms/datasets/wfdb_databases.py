@@ -28,11 +28,14 @@ class WFDBDatabasesDataset(AbstractDataset[Mapping[str, Callable[[Path], None]],
 
     def save(self, data: Mapping[str, Callable[[Path], None]]) -> None:
         """Call each database's writer with the folder of that database."""
+        for db in data:  # so that `exists` knows of those that are still to be written
+            (self._filepath / db).mkdir(parents=True, exist_ok=True)
         for db, write in data.items():
             write(self._filepath / db)
 
     def _exists(self) -> bool:
-        return any(self._filepath.glob("*/RECORDS"))
+        folders = [each for each in self._filepath.glob("[!.]*") if each.is_dir()]
+        return bool(folders) and all((each / "RECORDS").is_file() for each in folders)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath.as_posix()}

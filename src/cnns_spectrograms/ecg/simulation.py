@@ -188,8 +188,8 @@ def simulate_database(
     no database that looks complete. Equal arguments give equal bytes, and a record does not
     depend on how many others are made. Files that already hold these bytes are left alone.
 
-    Of mitdb-like records any 3 neighbours hold all five AAMI classes, of svdb-like records any 2;
-    so with 9 or more mitdb-like records any contiguous third does.
+    Of mitdb-like records any 3 neighbours hold all five AAMI classes, of svdb-like records any 2,
+    if they are of 20 s or more; so with 9 or more mitdb-like records any contiguous third does.
 
     Args:
         folder: where the files go; made if absent.

@@ -60,7 +60,7 @@ class SignalBank(nn.Module):
 
         def add(signal: NDArray[np.float32]) -> int:
             nonlocal end
-            flat.append(np.asarray(signal, dtype=np.float32))
+            flat.append(np.array(signal, dtype=np.float32))  # of a memory map: closes its file
             end += len(signal)
             return end - len(signal)
 

@@ -66,7 +66,7 @@ class DrawnImages:
         keys = pd.unique(rows["db"] + "/" + rows["record_id"])
         for name in _MAPPINGS:
             kept = getattr(self, name)
-            arrays = {key: np.ascontiguousarray(kept[key]) for key in keys if key in kept}
+            arrays = {key: np.array(kept[key]) for key in keys if key in kept}
             save_file(arrays, folder / _FILE.format(name))
         return {"fs": self.fs, "spectrogram": self.spectrogram.model_dump(mode="json")}
 

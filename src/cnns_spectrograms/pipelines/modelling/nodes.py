@@ -164,9 +164,12 @@ def draw_images(
     spectrogram: SpectrogramParameters,
 ) -> Images:
     """Return what draws images from the signals, for ``training.images: memory``."""
+    from collections import ChainMap
+
     from cnns_spectrograms.training.images import DrawnImages
 
-    every = {**signals, **smote_signals}
+    # Signals open a file at each access: a dictionary would hold all of them open.
+    every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
     return DrawnImages(every, typical_beats, int(records["fs"].iloc[0]), spectrogram)
 
 
