@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from dataclasses import replace
@@ -10,10 +11,19 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, analyse
-from cnns_spectrograms.inference.report import _WORDS, draw_strips, render_report
+from cnns_spectrograms.inference.report import (
+    _WORDS,
+    CONTEXT_S,
+    STRIP_S,
+    _plan_strips,
+    draw_strips,
+    render_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +59,26 @@ def test_every_word_is_in_both_languages_with_the_same_values(key):
         for text in (_WORDS[key]["en"], _WORDS[key]["es"])
     ]
     assert fields[0] == fields[1]
+
+
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=40))
+def test_strips_show_every_abnormal_beat_once_and_none_is_a_scrap(times):
+    times = sorted(times)
+    duration_s = 300.0
+    beats = pd.DataFrame({"time_s": times, "aami_class": "V"})
+    strips, n_more = _plan_strips(beats, duration_s)
+    assert n_more == 0
+    for (start, stop), (following, _) in itertools.pairwise([*strips, (duration_s, duration_s)]):
+        assert 0 <= start < stop <= following + 1e-9
+        assert 2.0 - 1e-9 <= stop - start <= STRIP_S + 1e-9  # 2 s: a beat at an end of the lead
+    for time in times:
+        shown = [start <= time <= stop for start, stop in strips]
+        assert any(shown)
+        around = max(0, time - CONTEXT_S), min(duration_s, time + CONTEXT_S)
+        covered = sum(
+            max(0, min(stop, around[1]) - max(start, around[0])) for start, stop in strips
+        )
+        assert covered == pytest.approx(around[1] - around[0])
 
 
 def draw(lead_mv, fs=100.0):

@@ -7,6 +7,7 @@ It speaks English or Spanish; the strips speak neither. Drawings are SVG in mill
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -23,7 +24,7 @@ MAX_STRIPS = 600
 """Most strips on a page, some 10 KB each; the page says how many more there would be."""
 
 STRIP_S = 10.0
-"""Length of a strip, s: 250 mm."""
+"""Greatest length of a strip, s: 250 mm."""
 
 CONTEXT_S = 2.0
 """What a strip shows before and after an abnormal beat, s."""
@@ -280,8 +281,8 @@ def _plan_strips(beats: pd.DataFrame, duration_s: float) -> tuple[list[tuple[flo
     strips = []
     for episode in np.split(times, splits):
         start, stop = max(0.0, episode[0] - CONTEXT_S), min(duration_s, episode[-1] + CONTEXT_S)
-        for first in np.arange(start, stop, STRIP_S).tolist():
-            strips.append((first, min(first + STRIP_S, stop)))
+        n_parts = max(1, math.ceil((stop - start) / STRIP_S - 1e-9))
+        strips += itertools.pairwise(np.linspace(start, stop, n_parts + 1).tolist())
     return strips[:MAX_STRIPS], max(0, len(strips) - MAX_STRIPS)
 
 
