@@ -17,14 +17,6 @@ FS = 100
 N = 1500
 
 
-@pytest.fixture(scope="module")
-def signal():
-    """Two leads of 15 s, mV, (n, 2), on the steps of a 200 per mV converter."""
-    time_s = np.arange(N) / FS
-    leads = np.stack([np.sin(2 * np.pi * time_s), 0.5 * np.cos(2 * np.pi * 3 * time_s)], axis=1)
-    return np.round(leads * 200) / 200
-
-
 def rows(signal, form, delimiter=",", decimal=".", time=None):
     lines = []
     for i, pair in enumerate(signal):
