@@ -11,6 +11,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
+from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
@@ -186,3 +187,26 @@ class TestPreflight:
         catalog["modelling.mine.made"] = MemoryDataset("a model")
         run_params = {**START, "only_missing_outputs": True}
         PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+
+    @pytest.mark.parametrize(
+        ("made", "steps"),
+        [((), "ingestion,feature_engineering"), (("beats", "records"), "feature_engineering")],
+    )
+    def test_what_other_pipelines_make_must_be_there(
+        self, tmp_path: Path, made: tuple[str, ...], steps: str
+    ) -> None:
+        node = Node(lambda windows, synthetic: windows, ["windows", "smote_windows"], "made")
+        names = ("windows", "beats", "records")
+        catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in names})
+        catalog["smote_windows"] = MemoryDataset()  # as what a single node of a pipeline reads
+        for name in made:
+            (tmp_path / name).touch()
+        run_params = {**START, "env": "quick"}
+        with pytest.raises(FileNotFoundError) as refusal:
+            PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
+        assert str(refusal.value) == (
+            f"this run reads windows: not made yet, or not to the end; first run "
+            f"`kedro run --env=quick --pipelines={steps}`, with the same --params"
+        )
+        (tmp_path / "windows").touch()
+        PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
