@@ -15,7 +15,7 @@ from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
-from kedro_project import ROOT
+from kedro_project import ROOT, copy_project, run_kedro
 
 RUN_PARAMS = {
     "run_id": "now",
@@ -149,6 +149,18 @@ def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: 
     run(manager, tmp_path, fail=False, names=("a",))
     ended = [each.info.status for each in client.search_runs([experiment])]
     assert sorted(ended) == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
+
+
+@pytest.mark.slow
+def test_mlflow_is_as_quiet_as_the_logging_says(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    sizes = "n_mitdb_records=3,simulation.n_svdb_records=3,simulation.duration_s=30"
+    done = run_kedro(
+        project, "run", "--env=demo", "--pipelines=simulation", f"--params=simulation.{sizes}"
+    )
+    assert (project / "mlflow.db").is_file()
+    assert "Completed node: simulation.simulate" in done.stdout
+    assert "mlflow" not in done.stderr
 
 
 class TestPreflight:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -223,8 +224,13 @@ class MLflowHooks:
     def _open_parent(self) -> None:
         import atexit
 
+        level = logging.getLogger("mlflow").level
         import mlflow
 
+        # That of conf/logging.yml; MLflow sets one of its own as it is imported.
+        logging.getLogger("mlflow").setLevel(level)
+        # Of copying one file on this disk.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # An interrupt reaches no hook of Kedro's; MLflow itself would call the run finished.
         atexit.register(self._close, "KILLED")
 
