@@ -72,7 +72,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
     ("options", "message"),
     [
         (["--model", "nowhere.safetensors"], "there is no model nowhere"),
-        (["--lead", "V9"], "0: MLII"),
+        (["--lead", "V9"], "error: {record}: there is no lead V9; the recording has 0: MLII, "),
         (["--peaks", "xyz"], "no annotation file"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
         (["--columns", "a,b"], "fs and columns are those of CSV files"),
@@ -83,9 +83,11 @@ def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options
     model = [] if "--model" in options else ["--model", str(folder / "model.safetensors")]
     record = str(folder / "db" / "100")
     assert main(["predict", record, "-o", str(tmp_path), *model, *options]) != 0
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
+    printed = capsys.readouterr()
+    assert printed.err.count(message.format(record=record)) == 1
+    assert "Traceback" not in printed.err
+    assert "Results in" not in printed.err
+    assert printed.out == ""
 
 
 def test_help_is_light():

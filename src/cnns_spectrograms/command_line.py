@@ -91,10 +91,12 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     failed = table["error"] != ""
-    print(table[~failed].drop(columns="error").to_string(index=False) if (~failed).any() else "")
+    if not failed.all():
+        print(table[~failed].drop(columns="error").to_string(index=False))
     for row in table[failed].itertuples():
         print(f"error: {row.recording}: {row.error}", file=sys.stderr)
-    print(f"Results in {options.output}", file=sys.stderr)
+    if not failed.all():
+        print(f"Results in {options.output}", file=sys.stderr)
     return int(failed.any())
 
 
