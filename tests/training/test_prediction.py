@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 import cnns_spectrograms
+from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import AugmentationParameters
-from cnns_spectrograms.training import progress
 from cnns_spectrograms.training.prediction import predict_table
 
 N_ROWS, SIZE = 40, 12

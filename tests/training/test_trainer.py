@@ -24,9 +24,9 @@ from lightning.pytorch import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
-from cnns_spectrograms.training import progress
 from cnns_spectrograms.training.data import EpochSampler
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.prediction import predict_table

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import AugmentationParameters
+from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.augmentation import augment_images
 from cnns_spectrograms.training.data import (
     ImageSource,
@@ -19,7 +20,6 @@ from cnns_spectrograms.training.data import (
     resolve_precision,
     rr_features_for,
 )
-from cnns_spectrograms.training.progress import LoggedProgress
 
 PREDICTION_COLUMNS = (
     "row_id",

@@ -45,6 +45,7 @@ from torch.utils.data import DataLoader, Sampler
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.data import (
     EpochSampler,
     ImageSource,
@@ -56,7 +57,6 @@ from cnns_spectrograms.training.data import (
     rr_features_for,
 )
 from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
-from cnns_spectrograms.training.progress import LoggedProgress
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnns_spectrograms.training import progress
-from cnns_spectrograms.training.progress import LoggedProgress
+from cnns_spectrograms import progress
+from cnns_spectrograms.progress import LoggedProgress
 
 
 def test_lines_grow_sparse(
