@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from kedro.framework.cli.cli import KedroCLI
@@ -50,6 +51,14 @@ def test_the_file_may_write_them_as_the_command_line_does(tmp_path: Path) -> Non
     path.write_text(yaml.safe_dump({"run": {"params": "image_size=64,training.seed=1"}}))
     found = parse(f"--config={path}", "--params=training.seed=2")["params"]
     assert found == {"image_size": 64, "training": {"seed": 2}}
+
+
+@pytest.mark.parametrize("text", ["", "training:\n  max_epochs: 3\n"])
+def test_a_file_of_parameters_is_no_file_of_options(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "parameters.yml"
+    path.write_text(text)
+    with pytest.raises(click.UsageError, match=r"has no section 'run'.*conf/local/parameters\.yml"):
+        parse(f"--config={path}")
 
 
 def test_kedro_takes_it_for_its_run() -> None:

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
 from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
@@ -72,20 +73,50 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
     ("options", "message"),
     [
         (["--model", "nowhere.safetensors"], "there is no model nowhere"),
-        (["--lead", "V9"], "0: MLII"),
+        (["--lead", "V9"], "error: {record}: there is no lead V9; the recording has 0: MLII, "),
         (["--peaks", "xyz"], "no annotation file"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
         (["--columns", "a,b"], "fs and columns are those of CSV files"),
         (["--jobs", "0"], "--jobs is 0"),
+        (["--output", "{record}.hea"], "--output {record}.hea is a file"),
     ],
 )
 def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options, message):
     model = [] if "--model" in options else ["--model", str(folder / "model.safetensors")]
     record = str(folder / "db" / "100")
+    options = [each.format(record=record) for each in options]
     assert main(["predict", record, "-o", str(tmp_path), *model, *options]) != 0
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
+    printed = capsys.readouterr()
+    assert printed.err.count(message.format(record=record)) == 1
+    assert "Traceback" not in printed.err
+    assert "Results in" not in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "nix"], "error: --model: there is no weights file nix"),
+        (["--physionet", "nix"], "error: --physionet: nix holds neither a folder mitdb nor svdb"),
+        (["--data", "nix"], "error: --data: there is no folder nix"),
+    ],
+)
+def test_the_app_does_not_start_with_a_wrong_path(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.setattr(launch, "launch", lambda *_: pytest.fail("started"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["app", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_app_starts_without_data(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda *given: started.append(given))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "db" / "svdb").mkdir(parents=True)
+    assert main(["app", "--physionet", "db"]) == 0
+    ((settings, address, port),) = started
+    assert (settings.physionet, settings.data) == (tmp_path / "db", tmp_path / "data")
+    assert (address, port) == ("127.0.0.1", 8501)
 
 
 def test_help_is_light():

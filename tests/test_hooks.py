@@ -11,10 +11,11 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
+from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
-from kedro_project import ROOT
+from kedro_project import ROOT, copy_project, run_kedro
 
 RUN_PARAMS = {
     "run_id": "now",
@@ -150,6 +151,18 @@ def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: 
     assert sorted(ended) == ["FINISHED", "FINISHED", "KILLED", "KILLED"]
 
 
+@pytest.mark.slow
+def test_mlflow_is_as_quiet_as_the_logging_says(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    sizes = "n_mitdb_records=3,simulation.n_svdb_records=3,simulation.duration_s=30"
+    done = run_kedro(
+        project, "run", "--env=demo", "--pipelines=simulation", f"--params=simulation.{sizes}"
+    )
+    assert (project / "mlflow.db").is_file()
+    assert "Completed node: simulation.simulate" in done.stdout
+    assert "mlflow" not in done.stderr
+
+
 class TestPreflight:
     @pytest.fixture(autouse=True)
     def _project(self) -> None:
@@ -186,3 +199,26 @@ class TestPreflight:
         catalog["modelling.mine.made"] = MemoryDataset("a model")
         run_params = {**START, "only_missing_outputs": True}
         PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+
+    @pytest.mark.parametrize(
+        ("made", "steps"),
+        [((), "ingestion,feature_engineering"), (("beats", "records"), "feature_engineering")],
+    )
+    def test_what_other_pipelines_make_must_be_there(
+        self, tmp_path: Path, made: tuple[str, ...], steps: str
+    ) -> None:
+        node = Node(lambda windows, synthetic: windows, ["windows", "smote_windows"], "made")
+        names = ("windows", "beats", "records")
+        catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in names})
+        catalog["smote_windows"] = MemoryDataset()  # as what a single node of a pipeline reads
+        for name in made:
+            (tmp_path / name).touch()
+        run_params = {**START, "env": "quick"}
+        with pytest.raises(FileNotFoundError) as refusal:
+            PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
+        assert str(refusal.value) == (
+            f"this run reads windows: not made yet, or not to the end; first run "
+            f"`kedro run --env=quick --pipelines={steps}`, with the same --params"
+        )
+        (tmp_path / "windows").touch()
+        PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import mlflow
@@ -51,6 +52,14 @@ def test_no_such_model(store, tmp_path):
     for words in ("0" * 32, "models:/nix/1", "nowhere"):
         with pytest.raises(ValueError, match=r"no model (0{32}|models:/nix/1|nowhere)"):
             resolve_model(words, tmp_path)
+
+
+def test_only_what_one_can_act_on_is_warned_of(store):
+    _, weights, _ = store
+    experiment = mlflow.get_experiment_by_name("e").experiment_id
+    with warnings.catch_warnings(record=True) as told, mlflow.start_run(experiment_id=experiment):
+        log_model(weights, "net")
+    assert [str(each.message) for each in told] == []
 
 
 def test_the_logged_model_holds_no_pickle(store):

@@ -14,7 +14,17 @@ class _Run(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         from omegaconf import OmegaConf
 
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except KeyError as error:
+            if error.args != (ctx.info_name,):
+                raise
+            raise click.UsageError(
+                f"the --config file has no section '{ctx.info_name}'; it holds options of this "
+                f"command, as conf/two_cores.yml does (run: params: ...), and is no file of "
+                f"parameters: put those into conf/local/parameters.yml, or give --params",
+                ctx,
+            ) from error
         of_file = (ctx.default_map or {}).get("params")
         if of_file is not None:
             (option,) = (each for each in self.params if each.name == "params")

@@ -72,6 +72,9 @@ def _predict(options: argparse.Namespace) -> int:
     if options.jobs == 0:
         print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
         return 2
+    if options.output.exists() and not options.output.is_dir():
+        print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
+        return 2
     columns = None
     if options.columns is not None:
         columns = tuple(name.strip() for name in options.columns.split(","))
@@ -91,10 +94,12 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
     failed = table["error"] != ""
-    print(table[~failed].drop(columns="error").to_string(index=False) if (~failed).any() else "")
+    if not failed.all():
+        print(table[~failed].drop(columns="error").to_string(index=False))
     for row in table[failed].itertuples():
         print(f"error: {row.recording}: {row.error}", file=sys.stderr)
-    print(f"Results in {options.output}", file=sys.stderr)
+    if not failed.all():
+        print(f"Results in {options.output}", file=sys.stderr)
     return int(failed.any())
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,12 @@ class PreflightHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Check parameters against each other, and that every network can be built.
+        """Check parameters against each other, what is read, and that networks can be built.
 
         Raises:
             ValueError: Two parameters contradict each other, a network is unknown, or its
                 pretrained weights cannot be had.
+            FileNotFoundError: What another pipeline makes, and this run reads, is not there.
         """
         parameters = {
             name.removeprefix("params:"): catalog.load(name)
@@ -71,6 +73,8 @@ class PreflightHooks:
                 ", ".join(ignored),
             )
         check_together(parameters)
+        if not run_params.get("only_missing_outputs"):  # that run reads less than its pipeline
+            _check_inputs(pipeline, catalog, pipelines, run_params)
         for node in _find_training(pipeline):
             if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):
                 continue
@@ -220,8 +224,13 @@ class MLflowHooks:
     def _open_parent(self) -> None:
         import atexit
 
+        level = logging.getLogger("mlflow").level
         import mlflow
 
+        # That of conf/logging.yml; MLflow sets one of its own as it is imported.
+        logging.getLogger("mlflow").setLevel(level)
+        # Of copying one file on this disk.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # An interrupt reaches no hook of Kedro's; MLflow itself would call the run finished.
         atexit.register(self._close, "KILLED")
 
@@ -347,6 +356,50 @@ class SummaryHooks:
             f"MLflow    {tracking}\n"
             f"Lineage   {commands / 'kedro'} viz run --env={self._env}"
         )
+
+
+def _check_inputs(
+    pipeline: Pipeline,
+    catalog: DataCatalog,
+    pipelines: Mapping[str, Pipeline],
+    run_params: Mapping[str, Any],
+) -> None:
+    """Refuse a run of what another pipeline has not made, naming all that come before it."""
+    maker_of = {
+        output: name
+        for name, each in pipelines.items()
+        if name not in ("__default__", "training", "robustness")
+        for output in each.all_outputs()
+    }
+
+    def find_lacking(each: Pipeline) -> set[str]:
+        made = each.inputs() & maker_of.keys()
+        return {name for name in made if _is_kept(catalog, name) and not catalog.exists(name)}
+
+    lacking = sorted(find_lacking(pipeline))
+    if not lacking:
+        return
+    needed: set[str] = set()
+    makers = {maker_of[name] for name in lacking}
+    while makers:
+        needed |= makers
+        before = {name for maker in makers for name in find_lacking(pipelines[maker])}
+        makers = {maker_of[name] for name in before} - needed
+    option = f" --env={run_params['env']}" if run_params.get("env") else ""
+    steps = ",".join(name for name in pipelines if name in needed)
+    raise FileNotFoundError(
+        f"this run reads {', '.join(lacking)}: not made yet, or not to the end; first run "
+        f"`kedro run{option} --pipelines={steps}`"
+        f"{', with the same --params' if run_params.get('runtime_params') else ''}"
+    )
+
+
+def _is_kept(catalog: DataCatalog, name: str) -> bool:
+    """Tell whether a dataset outlasts a run; Kedro keeps in memory what no catalog lists."""
+    from kedro.io import MemoryDataset
+
+    dataset = catalog.get(name)
+    return dataset is not None and not isinstance(dataset, MemoryDataset)
 
 
 def _find_training(pipeline: Pipeline) -> list[Node]:

@@ -82,8 +82,9 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
         name: of the logged model.
         registered_name: registers it as a new version of this model.
     """
-    with warnings.catch_warnings():
-        # MLflow warns of the types in classes of its own, as it reads them.
+    with warnings.catch_warnings(record=True) as told:
+        # MLflow warns of the types in classes of its own, as it reads them; and of `serving`, which
+        # has none with reason, past every filter.
         warnings.filterwarnings("ignore", r".*type hint", UserWarning)
         import mlflow
         from mlflow.models import infer_signature
@@ -93,7 +94,7 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
         model = BeatModel.load(weights)
         example = make_example(model)
         answer = tabulate_probabilities(model.predict(example["windows"], example.get("rr_s")))
-        return mlflow.pyfunc.log_model(
+        logged = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(Path(__file__).with_name("serving.py")),
             artifacts={"weights": str(weights)},
@@ -102,6 +103,10 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
             pip_requirements=[f"cnns_spectrograms=={__version__}"],
             registered_model_name=registered_name,
         )
+    for each in told:
+        if "type hint" not in str(each.message):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return logged
 
 
 def make_example(model: BeatModel) -> dict[str, NDArray[np.float32]]:

@@ -49,7 +49,8 @@ def url(weights: Path, folder: Path) -> Iterator[str]:
     # No recordings of whoever runs the tests: the samples are the simulated ones.
     options = ["--model", str(weights), "--data", str(folder / "data")]
     options += ["--physionet", str(folder / "none")]
-    (folder / "tmp").mkdir()
+    for name in ("data", "none/mitdb", "tmp"):
+        (folder / name).mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder / "tmp"))
         with served(options, folder / "log.txt") as address:

@@ -22,6 +22,7 @@ def test_the_command_starts_streamlit_on_loopback_without_telemetry(
     monkeypatch.chdir(tmp_path)
     parser = argparse.ArgumentParser()
     launch.add_command(parser.add_subparsers())
+    (tmp_path / "w.safetensors").touch()
     options = parser.parse_args(["app", "--port", "8700", "--model", "w.safetensors"])
     assert options.run(options) == 0
     (arguments,) = started

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cnns_spectrograms
+from cnns_spectrograms import progress
 from cnns_spectrograms.imaging import cache as cache_module
 from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache, build_cache
 from cnns_spectrograms.imaging.png import encode_png
@@ -175,6 +176,16 @@ def test_concurrent_builds_wait_for_each_other(
     assert "drew 96" in errors[0]
     assert "drew" not in errors[1]
     assert read_tree(tmp_path) == uninterrupted
+
+
+def test_long_work_tells_how_far_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_FIRST_S", 1e-9)
+    caplog.set_level(logging.INFO)
+    build_cache(make_plan(2), tmp_path)
+    told = [message for message in caplog.messages if message.startswith("Spectrograms: ")]
+    assert told[0].startswith("Spectrograms: 12 of 24 windows in ")
 
 
 def test_number_of_workers_changes_nothing(

@@ -48,7 +48,7 @@ def test_an_archive(parameters, tmp_path):
 def test_what_cannot_be_done(parameters, tmp_path):
     for change, message in (
         ({"recordings": []}, "names no recording"),
-        ({"lead": "V9"}, "no recording could be analysed"),
+        ({"lead": "V9"}, r"no recording could be analysed; the first: .*db.*: there is no lead V9"),
     ):
         inference = InferenceParameters.model_validate(parameters | change)
         with pytest.raises(ValueError, match=message):

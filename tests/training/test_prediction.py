@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 import cnns_spectrograms
+from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import AugmentationParameters
 from cnns_spectrograms.training.prediction import predict_table
@@ -127,6 +129,15 @@ def test_rows_without_truth_and_empty_tables(table: pd.DataFrame) -> None:
         predict_table(network, table.drop(columns="path"), read_image, 16, 0)
     with pytest.raises(ValueError, match="tta_views is 2 but no augmentation"):
         predict_table(network, table, read_image, 16, 0, tta_views=2)
+
+
+def test_long_work_tells_how_far_it_is(
+    table: pd.DataFrame, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_FIRST_S", 1e-9)
+    with caplog.at_level(logging.INFO):
+        predict_table(make_network(), table, read_image, 7, 0)
+    assert caplog.messages[0] == f"Predicting: 7 of {N_ROWS} images in 0 s"
 
 
 def test_import_needs_no_lightning() -> None:

@@ -24,6 +24,7 @@ from lightning.pytorch import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
 from cnns_spectrograms.training.data import EpochSampler
@@ -338,8 +339,21 @@ def test_it_is_quiet(
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == ""
-    assert [record.name for record in caplog.records] == ["cnns_spectrograms.training.trainer"] * 2
+    assert [record.name for record in caplog.records] == ["cnns_spectrograms.training.trainer"] * 3
+    said_first = "Training on cpu with precision 32-true: at most 2 epochs of 5 batches of 8 draws"
+    assert caplog.messages[0] == said_first
     assert "Epoch 2 of at most 2" in caplog.text
+
+
+def test_a_long_epoch_tells_how_far_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_FIRST_S", 1e-9)
+    with caplog.at_level(logging.INFO):
+        fit(tmp_path, max_epochs=2)
+    told = [message for message in caplog.messages if "batches in" in message]
+    assert "Epoch 1: 1 of 5 batches in 0 s" in told
+    assert "Epoch 2: 1 of 5 batches in 0 s" in told
 
 
 def test_loggers_get_every_row(tmp_path: Path) -> None:

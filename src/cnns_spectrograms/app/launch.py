@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,9 @@ _VARIABLE = "CNNS_SPECTROGRAMS_APP"
 
 MAX_UPLOAD_MB = 256
 """Largest file that can be uploaded, MB: a day of three leads at 250 Hz and 16 bits is 130."""
+
+_DATA = Path("data")
+_PHYSIONET = _DATA / "01_raw" / "physionet"
 
 MAIN = Path(__file__).with_name("main.py")
 
@@ -24,7 +28,7 @@ class AppSettings(BaseModel):
     physionet: Path | None = None
     """Folder that holds mitdb and svdb."""
 
-    data: Path = Path("data")
+    data: Path = _DATA
     """Data folder of the project, for the technical report."""
 
     model: Path | None = None
@@ -93,13 +97,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add(
         "--physionet",
         type=Path,
-        default=Path("data/01_raw/physionet"),
+        default=_PHYSIONET,
         help="folder of mitdb and svdb, for samples; default: %(default)s",
     )
     add(
         "--data",
         type=Path,
-        default=Path("data"),
+        default=_DATA,
         help="data folder of the project, for the technical report; default: %(default)s",
     )
     add(
@@ -111,7 +115,22 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(run=_run)
 
 
+def _find_wrong_path(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with a path that was given, which the page would not show."""
+    if options.model is not None and not options.model.is_file():
+        return f"--model: there is no weights file {options.model} (.safetensors)"
+    given, data = options.physionet, options.data
+    if given != _PHYSIONET and not any((given / db).is_dir() for db in ("mitdb", "svdb")):
+        return f"--physionet: {given} holds neither a folder mitdb nor svdb; correct the path"
+    if data != _DATA and not data.is_dir():
+        return f"--data: there is no folder {data}; correct the path"
+    return None
+
+
 def _run(options: argparse.Namespace) -> int:
+    if wrong := _find_wrong_path(options):
+        print(f"error: {wrong}", file=sys.stderr)
+        return 2
     settings = AppSettings(
         physionet=options.physionet.resolve(),
         data=options.data.resolve(),

@@ -186,16 +186,18 @@ def find_lead(lead_names: Sequence[str], lead: int | str) -> int:
     """
     if isinstance(lead, str) and lead in lead_names:
         return lead_names.index(lead)
+    index = -1 if isinstance(lead, str) else lead
     if isinstance(lead, str):
         lower = [name.lower() for name in lead_names]
         if lower.count(lead.lower()) == 1:
             return lower.index(lead.lower())
-        lead = int(lead) if lead.isdecimal() and len(lead) < 6 else -1
-    if 0 <= lead < len(lead_names):
-        return lead
+        if lead.isdecimal() and len(lead) < 6:
+            index = int(lead)
+    if 0 <= index < len(lead_names):
+        return index
     raise ValueError(
-        f"there is no such lead; the recording has "
-        f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}"
+        f"there is no lead {lead}; the recording has "
+        f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}: give one of these"
     )
 
 
@@ -241,7 +243,7 @@ def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
     if not (np.isfinite(fs) and 0 < fs <= MAX_FS_HZ):
         raise RecordError(
             f"{name}: found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
-            f"{MAX_FS_HZ:g}; correct the header"
+            f"{MAX_FS_HZ:g}; correct it"
         )
     if not 0 < n_leads <= MAX_LEADS:
         raise RecordError(

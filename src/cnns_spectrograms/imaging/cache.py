@@ -45,6 +45,7 @@ from cnns_spectrograms.fan_out import joblib_backend, one_torch_thread
 from cnns_spectrograms.imaging.png import decode_png, encode_png
 from cnns_spectrograms.imaging.storage import LocalStorage, open_storage
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
+from cnns_spectrograms.progress import LoggedProgress
 
 logger = logging.getLogger(__name__)
 
@@ -570,6 +571,7 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
         owner=os.getpid(),
     )
     execution = plan.execution
+    progress = LoggedProgress("Spectrograms", n_windows, "windows")
     with (
         joblib_backend(execution.backend, execution.address, execution.n_jobs),
         tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
@@ -579,6 +581,8 @@ def _build(plan: CachePlan, files: _BuildFiles) -> None:
         def show(n_done: int, n_drawn: int) -> None:
             bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
             bar.update(max(0, n_drawn - bar.n))
+            if bar.disable:  # no terminal shows it
+                progress.update(n_drawn)
 
         bar.set_postfix_str(f"{n_reused}/{n_records} records")
         return_as = _return_as()

@@ -230,7 +230,10 @@ def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dic
     import torch
 
     torch.set_num_threads(1)
-    return _predict(source, folder, options)
+    row = _predict(source, folder, options)
+    if row["error"]:  # said at once, where others are still to come
+        logger.error("%s: %s", source.told, row["error"])
+    return row
 
 
 def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
@@ -259,7 +262,8 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
     except (ValueError, OSError) as error:
         # Of an archive, the user knows no other path.
         told = str(error).replace(str(source.path.parent), str(Path(source.told).parent))
-        logger.error("%s: %s", source.told, told)
+        for name in (source.told, Path(source.told).name):  # it stands before the error already
+            told = told.removeprefix(f"{name}: ")
         return {**row, "error": told}
     return {
         **row,

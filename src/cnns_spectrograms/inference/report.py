@@ -278,7 +278,7 @@ def _plan_strips(beats: pd.DataFrame, duration_s: float) -> tuple[list[tuple[flo
     if not len(times):
         return [(0.0, min(STRIP_S, duration_s))], 0
     splits = np.flatnonzero(np.diff(times) > 2 * CONTEXT_S) + 1
-    strips = []
+    strips: list[tuple[float, float]] = []
     for episode in np.split(times, splits):
         start, stop = max(0.0, episode[0] - CONTEXT_S), min(duration_s, episode[-1] + CONTEXT_S)
         n_parts = max(1, math.ceil((stop - start) / STRIP_S - 1e-9))

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import AugmentationParameters
+from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.augmentation import augment_images
 from cnns_spectrograms.training.data import (
     ImageSource,
@@ -88,6 +89,7 @@ def predict_table(
     draw = images.to(device) if isinstance(images, nn.Module) else None
     classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
     n_done = 0
+    progress = LoggedProgress("Predicting", len(rows), "images")
     with (
         torch.inference_mode(),
         tqdm(total=len(rows), unit="image", desc="Predicting", disable=None) as bar,
@@ -107,6 +109,8 @@ def predict_table(
             probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
             n_done += len(batch)
             bar.update(len(batch))
+            if bar.disable:  # no terminal shows it
+                progress.update(n_done)
     classifier.cpu()
     n_faulty = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if n_faulty:

@@ -45,6 +45,7 @@ from torch.utils.data import DataLoader, Sampler
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.data import (
     EpochSampler,
     ImageSource,
@@ -277,8 +278,7 @@ def _make_trainer(
     if params.ema_decay > 0:
         callbacks.append(_EmaWeights(params.ema_decay))
     show_bar = sys.stdout.isatty()
-    if show_bar:
-        callbacks.append(TQDMProgressBar())
+    callbacks.append(TQDMProgressBar() if show_bar else _ProgressReporter())
     cuda = torch.cuda.is_available()
     plugins: list[Any] = [_AtomicCheckpointIO()]
     if world_size == 1:
@@ -580,6 +580,8 @@ class _HistoryRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for row in self.rows:
             self._send(row)
+        assert isinstance(pl_module, BeatClassifierModule)
+        self._announce(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
@@ -590,6 +592,17 @@ class _HistoryRecorder(Callback):
         self.rows.append(row)
         self._send(row)
         self._report(row)
+
+    @rank_zero_only
+    def _announce(self, trainer: Trainer, module: BeatClassifierModule) -> None:
+        logger.info(
+            "Training on %s with precision %s: at most %d epochs of %d batches of %d draws",
+            module.device,
+            trainer.precision,
+            self.max_epochs,
+            module.steps_per_epoch,
+            module.params.batch_size,
+        )
 
     @rank_zero_only
     def _send(self, row: dict[str, float]) -> None:
@@ -612,6 +625,20 @@ class _HistoryRecorder(Callback):
         """Return the `history` table."""
         table = pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
         return table.astype({"epoch": "int64", "bad_batches": "int64"})
+
+
+class _ProgressReporter(Callback):
+    """Logs how far an epoch is, where no terminal shows a bar."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        what = f"Epoch {trainer.current_epoch + 1}"
+        self._progress = LoggedProgress(what, int(trainer.num_training_batches), "batches")
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._progress.update(batch_idx + 1)
 
 
 @contextlib.contextmanager

@@ -46,5 +46,8 @@ def predict_own(
             execution.address,
         )
     if (table["error"] != "").all():
-        raise ValueError(f"no recording could be analysed; the first: {table['error'].iloc[0]}")
+        first = table.iloc[0]
+        raise ValueError(
+            f"no recording could be analysed; the first: {first['recording']}: {first['error']}"
+        )
     return table
