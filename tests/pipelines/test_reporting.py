@@ -14,10 +14,12 @@ from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
+    SpectrogramParameters,
     SplitParameters,
     SubsetParameters,
 )
 from cnns_spectrograms.pipelines.reporting.nodes import (
+    check_predictions,
     choose_operating_points,
     compare,
     compare_ec57,
@@ -69,6 +71,13 @@ def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
     )
 
 
+def make_windows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the windows that predictions are of, and one of train."""
+    windows = predictions.drop(columns=["predicted", *(f"prob_{name}" for name in CLASSES)])
+    train = windows.head(1).assign(row_id="t", split="train", record_id="0", patient_id="0")
+    return pd.concat([train, windows], ignore_index=True).assign(n_samples=900)
+
+
 def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
     predictions = make_predictions(0)
     metrics, text, errors, confusion, curves = evaluate(
@@ -99,10 +108,61 @@ def test_a_missing_class_is_absent_not_failed() -> None:
     assert "absent" in text
 
 
-def test_wrong_predictions_are_refused() -> None:
-    predictions = make_predictions(2).assign(prob_N=0.9)
-    with pytest.raises(ValueError, match="sum"):
-        evaluate(predictions, HISTORY, MODEL, SPLIT, REPORTING)
+class TestCheck:
+    """Predictions are scored beside the weights, windows and protocol that gave them."""
+
+    SPECTROGRAM = SpectrogramParameters(image_size=32)
+
+    def check(self, predictions, windows=None, *, split=SPLIT, trained_by="a" * 64, **changes):
+        description = {
+            "spectrogram": self.SPECTROGRAM.model_dump(mode="json"),
+            "n_samples": 900,
+            "fingerprint": "a" * 64,
+        }
+        windows = make_windows(predictions) if windows is None else windows
+        predictions.attrs["trained_by"] = trained_by
+        spectrogram = self.SPECTROGRAM.model_copy(update=changes)
+        return check_predictions(predictions, (None, description), windows, split, spectrogram)
+
+    def test_those_of_the_weights_and_windows_pass_in_any_order(self) -> None:
+        predictions = make_predictions(2)
+        shuffled = make_windows(predictions).sample(frac=1, random_state=0)
+        assert self.check(predictions, shuffled) is predictions
+        assert self.check(predictions, trained_by=None) is predictions  # of an earlier version
+
+    def test_wrong_probabilities_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="sum"):
+            self.check(make_predictions(2).assign(prob_N=0.9))
+
+    def test_another_protocol_is_refused(self) -> None:
+        lists = {"train": ["0"], "val": ["2"], "test": ["1", "3"]}
+        swapped = SplitParameters(protocol="swapped", records={"mitdb": lists})
+        with pytest.raises(ValueError, match="another protocol"):
+            self.check(make_predictions(2), split=swapped)
+
+    def test_another_training_than_that_of_the_weights_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"another training .*bbbb.*weights \(aaaa"):
+            self.check(make_predictions(2), trained_by="b" * 64)
+
+    def test_windows_that_were_made_since_are_refused(self) -> None:
+        predictions = make_predictions(2)
+        lists = {"train": ["0"], "val": ["1"], "test": ["2", "3", "4"]}
+        more = SplitParameters(protocol="demo", records={"mitdb": lists})
+        new = make_windows(predictions).tail(20).assign(record_id="4", patient_id="4")
+        new["row_id"] = [f"4_{i}" for i in range(20)]
+        windows = pd.concat([make_windows(predictions), new], ignore_index=True)
+        with pytest.raises(ValueError, match=r"60 windows .* not the 80 that there are now"):
+            self.check(predictions, windows, split=more)
+        relabelled = make_windows(predictions).assign(aami_class="N")
+        with pytest.raises(ValueError, match="make them again"):
+            self.check(predictions, relabelled)
+
+    def test_other_spectrograms_than_the_network_saw_are_refused(self) -> None:
+        predictions = make_predictions(2)
+        with pytest.raises(ValueError, match="image_size was 32 and is 64"):
+            self.check(predictions, image_size=64)
+        with pytest.raises(ValueError, match="n_samples was 900 and is 450"):
+            self.check(predictions, make_windows(predictions).assign(n_samples=450))
 
 
 def test_models_are_ranked_by_macro_f1_on_test() -> None:

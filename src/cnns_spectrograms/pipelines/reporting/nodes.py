@@ -21,13 +21,64 @@ from cnns_spectrograms.parameters import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.evaluation.curves import ExampleBeat
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = ExampleBeat = Any
+    Classifier = Figure = ExampleBeat = Any
 
 logger = logging.getLogger(__name__)
 
 PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
+
+_PREDICT_AGAIN = (
+    "delete them (predictions.parquet in 07_model_output) and run `kedro run --pipelines=modelling "
+    "--only-missing-outputs` to make them again"
+)
+# What a row of predictions says of its window.
+_WINDOW_COLUMNS = ["row_id", "split", "db", "record_id", "patient_id", "sample", "aami_class"]
+
+
+def check_predictions(
+    predictions: pd.DataFrame,
+    model: Classifier,
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    spectrogram: SpectrogramParameters,
+) -> pd.DataFrame:
+    """Return one model's predictions, if they are what its weights give for the windows of now.
+
+    Otherwise a report would set scores beside weights, records or spectrograms that had no part in
+    them.
+
+    Raises:
+        ValueError: They cannot be scored, were made under another protocol, for other windows or by
+            another training than that of the weights; or the weights are for other spectrograms.
+    """
+    from cnns_spectrograms.ecg.splits import check_protocol
+    from cnns_spectrograms.evaluation.metrics import validate_predictions
+    from cnns_spectrograms.pipelines.modelling.nodes import TRAINED_BY, check_trained_on
+
+    validate_predictions(predictions)
+    check_protocol(predictions, split)
+    _, description = model
+    check_trained_on(description, windows, spectrogram)
+    scored = windows[windows["split"].isin(["val", "test"])]
+    now, then = (
+        table[_WINDOW_COLUMNS].astype(str).sort_values("row_id", ignore_index=True)
+        for table in (scored, predictions)
+    )
+    if not now.equals(then):
+        raise ValueError(
+            f"the predictions are of {len(then)} windows of val and test, which are not the "
+            f"{len(now)} that there are now; {_PREDICT_AGAIN}"
+        )
+    trained_by = predictions.attrs.get(TRAINED_BY)  # unknown of predictions of earlier versions
+    if trained_by not in (None, description["fingerprint"]):
+        raise ValueError(
+            f"the predictions are of another training (fingerprint {trained_by[:12]}) than the "
+            f"weights ({description['fingerprint'][:12]}); {_PREDICT_AGAIN}"
+        )
+    return predictions
 
 
 def evaluate(
@@ -42,21 +93,14 @@ def evaluate(
     Returns:
         Metrics by split and part of test; the test split's classification report as text, its
         errors by record, its confusion matrix and the learning curves.
-
-    Raises:
-        ValueError: The predictions were made under another protocol.
     """
-    from cnns_spectrograms.ecg.splits import check_protocol
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
         format_classification_report,
         per_record_table,
-        validate_predictions,
     )
 
-    validate_predictions(predictions)
-    check_protocol(predictions, split)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
     scores: dict[str, Any] = {
         name: evaluate_predictions(by_split[name]) for name in ("val", "test")
