@@ -31,6 +31,7 @@ from cnns_spectrograms.pipelines.reporting.nodes import (
     find_intervals,
     write_report,
 )
+from kedro_project import ROOT
 
 CLASSES = [*"NSVFQ"]
 SPLIT = SplitParameters(
@@ -331,6 +332,27 @@ def test_every_pair_of_models_is_compared_on_test() -> None:
     found = table[table["score"] == "accuracy"].set_index(["first", "second"])["difference"]
     assert found["a", "c"] == pytest.approx(accuracy["a"] - accuracy["c"])
     assert compare_pairs(reporting, a=by_model["a"]).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("reporting.{name}.errors_by_record", ["record_id"]),
+        ("comparison", ["model"]),
+        ("paired_differences", ["first", "second"]),
+    ],
+)
+def test_names_of_digits_are_read_back_as_names(name: str, columns: list[str], tmp_path) -> None:
+    """As the report needs them: 04015 is a record of afdb, and a model may be called 01."""
+    import yaml
+    from kedro_datasets.pandas import CSVDataset
+
+    entry = yaml.safe_load((ROOT / "conf/base/reporting/catalog.yml").read_text())[name]
+    arguments = {key: entry[key] for key in ("save_args", "load_args")}
+    dataset = CSVDataset(filepath=str(tmp_path / "table.csv"), **arguments)
+    dataset.save(pd.DataFrame({column: ["04015", "01"] for column in columns} | {"score": 0.5}))
+    for column in columns:
+        assert dataset.load()[column].tolist() == ["04015", "01"]
 
 
 def test_a_test_split_of_one_record_with_two_classes_gives_a_report(tmp_path) -> None:
