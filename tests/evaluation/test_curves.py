@@ -91,6 +91,7 @@ def test_examples_leave_room_for_what_is_not_there() -> None:
     draw(figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles.count("100 beat 3") == 3
+    assert figure.get_supxlabel() == "time from the R peak, s"
     assert titles.count("S: no such beat") == 1
     assert titles.count("V: no such beat") == 2
     with pytest.raises(ValueError, match="no beat to show"):

@@ -25,6 +25,8 @@ from cnns_spectrograms.pipelines.reporting.nodes import (
     compare_ec57,
     compare_pairs,
     draw_class_distribution,
+    draw_contact_sheet,
+    draw_examples,
     draw_rank_curves,
     evaluate,
     evaluate_calibration,
@@ -99,6 +101,39 @@ def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
         title = figure.get_suptitle() or figure.axes[0].get_title()
         assert title.startswith("synthetic data")
         assert "resnet50" in title
+
+
+def test_sliding_windows_are_told_from_beats() -> None:
+    predictions = make_predictions(0)
+    sliding = predictions.assign(beat_idx=-1)
+    for table, expected in ((predictions, "beat"), (sliding, "sliding")):
+        metrics, *_ = evaluate(table, HISTORY, MODEL, SPLIT, REPORTING)
+        assert metrics["windows"] == expected
+
+
+@pytest.mark.parametrize(
+    ("beat_idx", "place", "middle"),
+    [([*range(20)] * 3, "beat ", "R peak"), (-1, "at 7.0 s", "middle of the window")],
+)
+def test_examples_say_where_their_windows_are(beat_idx, place: str, middle: str) -> None:
+    predictions = make_predictions(0).assign(beat_idx=beat_idx, sample=7 * 360)
+    windows = make_windows(predictions).assign(start=7 * 360 - 450, synthetic=False)
+    signals = {f"mitdb/{record}": np.zeros(20 * 360, np.float32) for record in "0123"}
+    spectrogram = SpectrogramParameters(image_size=32)
+    records = pd.DataFrame({"fs": [360]})
+    shared = (signals, {}, records, spectrogram)
+    figure = draw_examples(predictions, windows, *shared, MODEL, SPLIT, REPORTING)
+    assert figure.get_supxlabel() == f"time from the {middle}, s"
+    captions = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert all(re.match(rf"mitdb [23] {place}", caption) for caption in captions)
+    smote = windows.head(1).assign(synthetic=True, db="AUG", record_id="smote", aami_class="F")
+    smote["start"] = 0
+    every = (windows, smote, signals, {"AUG/smote": np.zeros(900, np.float32)}, {})
+    sheet = draw_contact_sheet(*every, records, spectrogram, REPORTING)
+    titles = [axes.get_title() for axes in sheet.axes if axes.get_title()]
+    assert len(titles) == 2
+    assert titles[0].startswith(f"mitdb 0 {place}")
+    assert titles[1] == "SMOTE (synthetic)"
 
 
 def test_a_missing_class_is_absent_not_failed() -> None:

@@ -144,6 +144,7 @@ def plot_examples(
     *,
     fs: float,
     max_frequency_hz: float,
+    middle: str = "R peak",
     synthetic: bool = False,
 ) -> Figure:
     """Draw single beats, a column a class: the signal, and below it its spectrogram.
@@ -153,6 +154,7 @@ def plot_examples(
         title: protocol, split and model.
         fs: sampling rate of the signals, Hz.
         max_frequency_hz: of the top of the images.
+        middle: what stands in the middle of the signals, in words.
         synthetic: whether the data are simulated.
 
     Raises:
@@ -193,7 +195,7 @@ def plot_examples(
             if column == 0:
                 above.set_ylabel("mV", fontsize=8)
                 below.set_ylabel("Hz", fontsize=8)
-    figure.supxlabel("time from the R peak, s", fontsize=9)
+    figure.supxlabel(f"time from the {middle}, s", fontsize=9)
     return figure
 
 

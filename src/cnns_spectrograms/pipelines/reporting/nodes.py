@@ -112,6 +112,7 @@ def evaluate(
     described = {
         "protocol": split.protocol,
         "synthetic_data": synthetic,
+        "windows": "sliding" if (predictions["beat_idx"] < 0).any() else "beat",
         "inputs": "spectrograms of one lead" + (", RR intervals" if model.rr_intervals else ""),
     }
     return (
@@ -368,7 +369,7 @@ def draw_examples(
         chosen = beat["predicted"]
         return ExampleBeat(
             caption=(
-                f"{beat['db']} {beat['record_id']} beat {beat['beat_idx']}\n"
+                f"{_name_window(beat, fs)}\n"
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
             signal=read_windows(row)[0],
@@ -390,8 +391,15 @@ def draw_examples(
         f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
         fs=fs,
         max_frequency_hz=spectrogram.max_frequency_hz,
+        middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
         synthetic=reporting.synthetic_data,
     )
+
+
+def _name_window(row: pd.Series[Any], fs: int) -> str:
+    """Return `mitdb 100 beat 12`, or where in its record a sliding window has its middle."""
+    place = f"beat {row['beat_idx']}" if row["beat_idx"] >= 0 else f"at {row['sample'] / fs:.1f} s"
+    return f"{row['db']} {row['record_id']} {place}"
 
 
 def write_report(
@@ -505,11 +513,14 @@ def draw_contact_sheet(
     every = {**signals, **smote_signals}
     rng = np.random.default_rng(reporting.seed)
 
-    def draw(rows: pd.DataFrame, n: int, caption: str) -> list[tuple[np.ndarray, str]]:
+    def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:
         chosen = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
         if chosen.empty:
             return []
-        captions = [caption.format(row=row) for row in chosen.itertuples()]
+        captions = [
+            "SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs)
+            for _, row in chosen.iterrows()
+        ]
         drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
         return list(zip(drawn, captions, strict=True))
 
@@ -521,8 +532,8 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            *draw(real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
-            *draw(synthetic, n_synthetic, "SMOTE (synthetic)"),
+            *draw(real, n_real),
+            *draw(synthetic, n_synthetic),
         ]
     times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
