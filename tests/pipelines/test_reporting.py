@@ -136,6 +136,25 @@ def test_examples_say_where_their_windows_are(beat_idx, place: str, middle: str)
     assert titles[1] == "SMOTE (synthetic)"
 
 
+def test_a_contact_sheet_opens_no_more_files_than_it_shows() -> None:
+    """However many records there are: a system allows 256 open files, or 1,024."""
+
+    class Opened(dict):
+        def __getitem__(self, key):
+            opened.add(key)
+            return super().__getitem__(key)
+
+    opened: set[str] = set()
+    n = 50
+    windows = make_windows(make_predictions(0)).head(1)
+    windows = pd.concat([windows] * n, ignore_index=True).assign(start=0, synthetic=False)
+    windows["record_id"] = [str(i) for i in range(n)]
+    signals = Opened({f"mitdb/{i}": np.zeros(900, np.float32) for i in range(n)})
+    shown = (pd.DataFrame({"fs": [360]}), SpectrogramParameters(image_size=32), REPORTING)
+    draw_contact_sheet(windows, windows.head(0), signals, {}, {}, *shown)
+    assert len(opened) == REPORTING.examples_per_class
+
+
 def test_a_missing_class_is_absent_not_failed() -> None:
     metrics, text, *_ = evaluate(make_predictions(1, "NSV"), HISTORY, MODEL, SPLIT, REPORTING)
     assert metrics["test"]["per_class"]["F"]["status"] == "absent"

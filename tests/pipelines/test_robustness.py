@@ -199,6 +199,24 @@ class TestStress:
         assert not np.array_equal(of_beats, clean)
         np.testing.assert_array_equal(of_windows, of_beats)
 
+    def test_no_file_of_a_signal_is_held_open(self, seen, tmp_path, monkeypatch) -> None:
+        """There may be more records than a system lets files be open."""
+        mapped = {}
+        for key, signal in make_signals(make_windows()).items():
+            np.save(tmp_path / "signal.npy", signal)
+            mapped[key] = np.load(tmp_path / "signal.npy", mmap_mode="r")
+        kinds = set()
+        remember = robustness.predict_signals
+
+        def note(model, windows, signals, *others):
+            kinds.update(type(signal) for signal in signals.values())
+            return remember(model, windows, signals, *others)
+
+        monkeypatch.setattr(robustness, "predict_signals", note)
+        monkeypatch.setitem(globals(), "make_signals", lambda windows: mapped)
+        self.stress(make_windows(), reporting())
+        assert kinds == {np.ndarray}
+
     def test_records_can_be_chosen(self, seen) -> None:
         table = self.stress(make_windows(), reporting(records={"mitdb": ["101"]}))
         assert set(seen[0][0]["record_id"]) == {"101"}

@@ -505,12 +505,15 @@ def draw_contact_sheet(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
+    from collections import ChainMap
+
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 
     fs = int(records["fs"].iloc[0])
-    every = {**signals, **smote_signals}
+    # Signals open a file at each access: a dictionary would hold all of them open.
+    every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
     rng = np.random.default_rng(reporting.seed)
 
     def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:

@@ -95,7 +95,8 @@ def stress_model(
     """Score the beats of the noisy minutes of test, clean and under everything asked for.
 
     Every row is a score of the same beats: those whose R peak stands in the parts that the noise
-    stress test makes noisy. A record without a normal beat has no SNR and is left out.
+    stress test makes noisy; but `other lead` of the records alone that have one. A record without a
+    normal beat has no SNR and is left out.
 
     Returns:
         One row a condition: condition (`clean`, a noise, `flat lead`, `other lead`, `N Hz`),
@@ -111,7 +112,10 @@ def stress_model(
     params = reporting.robustness
     fs = int(model[1]["fs"])
     chosen = _choose_records(windows, params)
-    clean = {key: signals[key] for key in (chosen["db"] + "/" + chosen["record_id"]).unique()}
+    # Copies, since a memory map holds its file open.
+    clean = {
+        key: np.array(signals[key]) for key in (chosen["db"] + "/" + chosen["record_id"]).unique()
+    }
     normal = beats[beats["aami_class"] == "N"]
     test = _keep_noisy(chosen, normal, clean, fs, params)
     clean = {key: clean[key] for key in (test["db"] + "/" + test["record_id"]).unique()}
