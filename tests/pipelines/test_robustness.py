@@ -217,6 +217,11 @@ class TestStress:
         self.stress(make_windows(), reporting())
         assert kinds == {np.ndarray}
 
+    def test_a_missing_noise_is_told_before_anything_is_predicted(self, seen, tmp_path) -> None:
+        with pytest.raises(FileNotFoundError, match="no noise record"):
+            self.stress(make_windows(), reporting(noises=["ma"]), tmp_path)
+        assert seen == []
+
     def test_records_can_be_chosen(self, seen) -> None:
         table = self.stress(make_windows(), reporting(records={"mitdb": ["101"]}))
         assert set(seen[0][0]["record_id"]) == {"101"}

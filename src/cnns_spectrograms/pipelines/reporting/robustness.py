@@ -140,9 +140,10 @@ def stress_model(
         at = "" if np.isnan(snr_db) else f" at {snr_db:g} dB"
         logger.info("%s%s: macro F1 %.3f", condition, at, scores["macro_f1"])
 
+    # Read first, so that one that is missing is told before hours of prediction.
+    noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
     score("clean", np.nan, clean)
-    for noise_name in params.noises:
-        noise = read_noise(physionet / "nstdb", noise_name, fs)
+    for noise_name, noise in noises.items():
         mix = _make_mixer(normal, clean, noise, fs, params)
         for snr_db in params.snr_db:
             score(noise_name, snr_db, {key: mix(key, snr_db) for key in clean})
