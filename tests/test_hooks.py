@@ -111,6 +111,36 @@ def test_one_child_a_model_under_one_parent(tracking, tmp_path: Path) -> None:
     assert mlflow.active_run() is None
 
 
+# Kedro's word on names such as that of the network, which the registry silences in the same way.
+@pytest.mark.filterwarnings("ignore:One or more dataset names contain")
+def test_a_run_that_trains_nothing_tells_how_the_network_was_trained(
+    tracking, tmp_path: Path
+) -> None:
+    """And not what the parameters of training happen to be now."""
+    manager, client = tracking
+    description = {"training": {"learning_rate": 0.25, "seed": 7}, "model": {"dropout": 0.1}}
+    now = {
+        "params:training": MemoryDataset(TrainingParameters(learning_rate=0.5)),
+        "params:models.a": MemoryDataset(ModelParameters(timm_name="resnet18", dropout=0.4)),
+        "modelling.a.model": MemoryDataset((None, description), copy_mode="assign"),
+    }
+    pipeline = Pipeline(
+        [Node(lambda *_: 0, [*reversed(now)], "scores", name="ship", namespace="reporting.a")]
+    )
+    catalog = DataCatalog({**now, "scores": MemoryDataset()})
+    keywords = {"run_params": RUN_PARAMS, "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**keywords)
+    SequentialRunner().run(pipeline, catalog, manager)
+    manager.hook.after_pipeline_run(run_result={}, **keywords)
+    runs = read_runs(client)
+    params = runs["a"].data.params
+    assert params["training.learning_rate"] == "0.25"
+    assert params["training.seed"] == "7"
+    assert params["model.dropout"] == "0.1"
+    assert params["model.timm_name"] == "resnet18"
+    assert not any(key.startswith("training") for key in runs["modelling demo"].data.params)
+
+
 def test_a_failed_run_is_closed_as_failed(tracking, tmp_path: Path) -> None:
     manager, client = tracking
     run(manager, tmp_path, fail=True)

@@ -9,8 +9,10 @@ from cnns_spectrograms.parameters import (
     BalancingParameters,
     ExecutionParameters,
     IngestionParameters,
+    ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
+    SubsetParameters,
     TrainingParameters,
     WindowParameters,
     fingerprint,
@@ -38,11 +40,23 @@ from cnns_spectrograms.parameters import (
         (BalancingParameters, {"class_weight_beta": 1.1}, "class_weight_beta"),
         (WindowParameters, {"label_rule": "median"}, "label_rule"),
         (ExecutionParameters, {"n_jobs": 0}, "n_jobs"),
+        (
+            SubsetParameters,
+            {"databases": ["mitdb"], "classes": ["N", "V", "N"]},
+            r"\['N'\] more than once",
+        ),
+        (ReportingParameters, {"subsets": {"test": None}}, "the whole test split"),
+        (ReportingParameters, {"subsets": {"DS2 (no paced)": None}}, r"DS2 \(no paced\)"),
     ],
 )
 def test_wrong_value_is_refused_by_key(model, values, key):
     with pytest.raises(ValidationError, match=key):
         model.model_validate(values)
+
+
+def test_a_subset_may_have_a_name_of_several_words():
+    subset = SubsetParameters(databases=["mitdb"])
+    assert ReportingParameters(subsets={"DS2 ohne 202": subset}).subsets == {"DS2 ohne 202": subset}
 
 
 def test_record_names_may_be_written_as_numbers():

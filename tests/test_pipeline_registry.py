@@ -15,7 +15,7 @@ from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
 ENVIRONMENTS = ("base", "demo", "quick", "source", "source_records", "mitdb_to_svdb")
-IN_MEMORY = (".images", ".checked_train_index")
+IN_MEMORY = (".images", ".checked_train_index", ".checked_predictions")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 
@@ -83,7 +83,7 @@ def test_environments_keep_their_data_apart(project):
     env, pipelines, catalog, _ = project
     prefix = ROOT / "data" / env if env != "base" else ROOT / "data"
     for name in pipelines["__default__"].datasets():
-        # What opens images, and the index once it is checked, lie in memory and nowhere else.
+        # What opens images, and tables once they are checked, lie in memory and nowhere else.
         if not name.startswith("param") and name != "physionet" and not name.endswith(IN_MEMORY):
             path = str(catalog.get(name)._filepath)
             assert path.startswith(str(prefix)), name

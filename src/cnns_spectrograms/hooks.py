@@ -126,7 +126,8 @@ class MLflowHooks:
     """Tracks a `kedro run`: one parent run, and one nested child run a model.
 
     A node in a namespace `pipeline.model` belongs to the child run `model`. Its typed parameters
-    are logged flat, the fingerprints of the data it reads too. A saved dataset with
+    are logged flat, the fingerprints of the data it reads too; those of a training where it is
+    trained, and as the network's own description tells them where it is read. A saved dataset with
     `metadata: {mlflow: artifact}` is logged as a file, one with `mlflow: metrics` also number by
     number, one with `mlflow: model` also as a model that takes raw windows, registered under the
     experiment's and its own name. A run that fails is closed as FAILED.
@@ -158,6 +159,8 @@ class MLflowHooks:
             for name in sorted(pipeline.inputs())
             if name.startswith("params:") and not name.startswith("params:models.")
         }
+        if not _find_training(pipeline):
+            self._shared.pop("params:training", None)
         self._client, self._parent_id = None, None
         self._children, self._logged = {}, {}
 
@@ -170,6 +173,8 @@ class MLflowHooks:
         model = _model_of(node)
         run_id = self._parent_id if model is None else self._enter_child(model)
         for name, value in inputs.items():
+            if name == "params:training" and not _is_training(node):
+                continue  # of now; the network may have been trained with others
             self._log_params(run_id, name, value)
 
     @hook_impl
@@ -284,11 +289,15 @@ class MLflowHooks:
             self._children[model] = run.info.run_id
             # A child stands beside those of other runs, so it holds every parameter itself.
             for name, value in self._shared.items():
-                self._log_params(run.info.run_id, name, value)
+                if name != "params:training":
+                    self._log_params(run.info.run_id, name, value)
         return self._children[model]
 
     def _log_params(self, run_id: str, name: str, value: Any) -> None:
-        """Log a typed parameter flat, or the fingerprint of a dataset, once a run."""
+        """Log a typed parameter or what a network was trained with flat, or a data fingerprint.
+
+        Each key once a run.
+        """
         assert self._client is not None
         key = name.removeprefix("params:")
         if key.startswith("models."):
@@ -297,6 +306,10 @@ class MLflowHooks:
             pairs = list(_flatten({key: value.model_dump(mode="json")}))
         elif name.startswith("params:"):
             pairs = [(key, value)]
+        elif name.endswith(".model") and isinstance(value, tuple):
+            description = value[1]
+            made_with = {part: description.get(part, {}) for part in ("model", "training")}
+            pairs = list(_flatten(made_with))
         elif isinstance(getattr(value, "fingerprint", None), str):
             pairs = [(f"{key}.fingerprint", value.fingerprint)]
         else:
@@ -404,11 +417,11 @@ def _is_kept(catalog: DataCatalog, name: str) -> bool:
 
 def _find_training(pipeline: Pipeline) -> list[Node]:
     """Return the nodes that train a model."""
-    return [
-        node
-        for node in pipeline.nodes
-        if (node.namespace or "").startswith("modelling.") and node.short_name == "train"
-    ]
+    return [node for node in pipeline.nodes if _is_training(node)]
+
+
+def _is_training(node: Node) -> bool:
+    return (node.namespace or "").startswith("modelling.") and node.short_name == "train"
 
 
 def _model_of(node: Node) -> str | None:

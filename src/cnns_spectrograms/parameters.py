@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -330,6 +331,13 @@ class SubsetParameters(Parameters):
         None, min_length=2, description="the classes that beats have and are called; null: all"
     )
 
+    @model_validator(mode="after")
+    def _check_classes_once(self) -> SubsetParameters:
+        classes = self.classes or []
+        if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+            raise ValueError(f"classes names {repeated} more than once; name each class once")
+        return self
+
 
 class RobustnessParameters(Parameters):
     """What `kedro run --pipelines=robustness` does to the test signals."""
@@ -363,6 +371,17 @@ class ReportingParameters(Parameters):
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
     examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_subset_names(self) -> ReportingParameters:
+        # A name becomes part of that of a metric, of which MLflow takes no other signs.
+        bad = [name for name in self.subsets if not re.fullmatch(r"(?!test$)[\w .-]+", name)]
+        if bad:
+            raise ValueError(
+                f"subsets are named {bad}; use letters, digits, spaces, '_', '-' and '.', and not "
+                f"'test', which is the whole test split"
+            )
+        return self
 
 
 def _as_list(value: Any) -> Any:

@@ -53,6 +53,26 @@ def test_rank_curves_end_in_the_corners_and_give_the_area() -> None:
         assert line.get_label() == f"{name}: AUC {area:.3f}"
 
 
+def test_the_curve_of_a_rare_class_keeps_its_steps() -> None:
+    """A curve of as many points as beats is thinned for the eye, not for what it says."""
+    from sklearn.metrics import precision_recall_curve
+
+    rng = np.random.default_rng(0)
+    is_rare = np.arange(40_000) < 100
+    score = 1 / (1 + np.exp(-rng.normal(np.where(is_rare, 3, 0))))
+    table = pd.DataFrame({"aami_class": np.where(is_rare, "F", "N"), "prob_F": score})
+    (line,) = plot_rank_curves(table, "a model", classes=["F"]).axes[1].lines
+    recall, precision = line.get_data()
+    expected, at, _ = precision_recall_curve(is_rare, score)
+    # At each recall the best precision, drawn and true.
+    drawn, true = (
+        pd.Series(value).groupby(np.round(of, 2)).max()
+        for value, of in ((precision, recall), (expected, at))
+    )
+    assert len(recall) <= 1000
+    np.testing.assert_allclose(drawn.reindex(true.index), true, atol=0.01)
+
+
 def test_reliability_shows_both_and_the_temperature() -> None:
     measured = measure_calibration(make_predictions())
     figure = plot_reliability(measured, measured, 1.7, "a model", synthetic=True)
@@ -71,6 +91,7 @@ def test_examples_leave_room_for_what_is_not_there() -> None:
     draw(figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles.count("100 beat 3") == 3
+    assert figure.get_supxlabel() == "time from the R peak, s"
     assert titles.count("S: no such beat") == 1
     assert titles.count("V: no such beat") == 2
     with pytest.raises(ValueError, match="no beat to show"):

@@ -195,18 +195,19 @@ class TestLearningCurves:
         assert drawn["learning rate"] == [3e-4, 2e-4, 1e-4]
 
     def test_marks_the_epoch_of_the_greatest_validation_macro_f1(self) -> None:
+        """Epochs count from 1, as in the model card, which adds 1 to `best_epoch`."""
         for axes in plot_learning_curves(HISTORY, "t").axes:
             (line,) = (line for line in axes.lines if "best epoch" in str(line.get_label()))
-            assert line.get_label() == "best epoch: 1\n(macro F1 0.600)"
-            assert list(np.asarray(line.get_xdata())) == [1, 1]
+            assert line.get_label() == "best epoch: 2\n(macro F1 0.600)"
+            assert list(np.asarray(line.get_xdata())) == [2, 2]
 
     def test_a_single_epoch_has_one_tick_and_room_around_it(self) -> None:
         figure = plot_learning_curves(HISTORY[:1], "t")
         figure.draw_without_rendering()
         axes = figure.axes[2]
 
-        assert [x for x in axes.get_xticks() if -0.5 <= x <= 0.5] == [0]
-        assert axes.get_xlim() == (-0.5, 0.5)
+        assert [x for x in axes.get_xticks() if 0.5 <= x <= 1.5] == [1]
+        assert axes.get_xlim() == (0.5, 1.5)
 
     def test_a_diverged_epoch_leaves_the_others_readable(self) -> None:
         history = HISTORY.assign(val_loss=[1.0, np.inf, np.nan], val_macro_f1=[0.3, np.nan, 0.2])
@@ -214,7 +215,7 @@ class TestLearningCurves:
         figure.draw_without_rendering()
 
         assert figure.axes[0].get_ylim() == pytest.approx((0, 1.08))
-        assert any("best epoch: 0" in str(line.get_label()) for line in figure.axes[1].lines)
+        assert any("best epoch: 1" in str(line.get_label()) for line in figure.axes[1].lines)
 
     def test_no_epoch_is_best_when_none_was_scored(self) -> None:
         axes = plot_learning_curves(HISTORY.assign(val_macro_f1=np.nan), "t").axes[1]

@@ -18,7 +18,7 @@ from cnns_spectrograms.evaluation.calibration import (
     measure_calibration,
 )
 from cnns_spectrograms.evaluation.ec57 import compare_predictions, make_annotations, summarise_ec57
-from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
+from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
 from cnns_spectrograms.evaluation.report import render_report
 from cnns_spectrograms.parameters import (
@@ -113,6 +113,7 @@ def make_items(predictions: pd.DataFrame) -> dict:
         }
     return {
         "metrics": {
+            "windows": "beat",
             "inputs": "spectrograms of one lead, RR intervals",
             "test": evaluate_predictions(test),
             "subsets": {
@@ -144,9 +145,14 @@ def make_items(predictions: pd.DataFrame) -> dict:
 
 
 def render(
-    models: dict, *, synthetic: bool = False, robustness: RobustnessParameters | None = None
+    models: dict,
+    *,
+    synthetic: bool = False,
+    robustness: RobustnessParameters | None = None,
+    windows: pd.DataFrame | None = None,
+    subsets: dict[str, SubsetParameters] = SUBSETS,
 ) -> str:
-    windows = pd.concat(
+    made = pd.concat(
         [
             make_predictions(0)[["split", "db", "record_id", "patient_id", "aami_class"]],
             pd.DataFrame(
@@ -163,10 +169,10 @@ def render(
     names = ["comparison", "class_distribution", "contact_sheet"]
     names += ["robustness"] if robustness else []
     return render_report(
-        windows,
+        made if windows is None else windows,
         SPLIT,
         ReportingParameters(
-            subsets=SUBSETS,
+            subsets=subsets,
             n_resamples=100,
             synthetic_data=synthetic,
             robustness=robustness or RobustnessParameters(),
@@ -283,6 +289,54 @@ def test_robustness_is_shown_where_it_was_run(items) -> None:
     some = RobustnessParameters(records={"mitdb": ["103", "213"], "svdb": ["806"]})
     html = render({"a": {**items, "robustness": table}}, robustness=some)
     assert "of mitdb 103, 213 and svdb 806, not of the whole test split" in text_of(html)
+
+
+def make_windows(records: dict[str, list[str]]) -> pd.DataFrame:
+    """A window of test in each of these records."""
+    rows = [(db, record) for db, names in records.items() for record in names]
+    table = pd.DataFrame(rows, columns=["db", "record_id"])
+    return table.assign(split="test", patient_id=table["record_id"], aami_class="N")
+
+
+def test_only_databases_that_were_used_are_described(items) -> None:
+    text = text_of(render({"a": items}, windows=make_windows({"svdb": ["800"]})))
+    assert "svdb: MIT-BIH Supraventricular Arrhythmia Database" in text
+    assert "In svdb nobody knows" in text
+    assert "Boston" not in text
+    text = text_of(render({"a": items}, windows=make_windows({"mitdb": ["100"], "own": ["p1"]})))
+    assert "47 people, Boston" in text
+    assert "own: not described here; see its own source." in text
+    assert "In svdb nobody knows" not in text
+    assert "The recordings of mitdb are de-identified" in text
+    assert "Data: see each database" in text
+
+
+def test_only_all_of_ds2_is_set_beside_results_on_ds2(items) -> None:
+    paced = ["102", "104", "107", "217"]
+    subset = SubsetParameters(databases=["mitdb"], without={"mitdb": paced}, classes=[*"NSVF"])
+    subsets = {**SUBSETS, "ds2": subset}
+    ds2 = sorted(DS2_RECORDS)
+    assert len(ds2) == 22
+    beside = "this run, a of the test: the test records of mitdb"
+    limit = "Of DS2's 1,837 S beats 1,382 are in record 232"
+    for records, said in ((ds2, True), ([*ds2, "107", "217"], True), (ds2[1:], False)):
+        windows = make_windows({"mitdb": records})
+        text = text_of(render({"a": items}, windows=windows, subsets=subsets))
+        assert (beside in text) is said
+        assert (limit in text) is said
+        assert "this run, a of the test: the whole test split" in text
+
+
+def test_sliding_windows_are_not_called_beats(items) -> None:
+    assert "One prediction a reference beat." in text_of(render({"a": items}))
+    sliding = {**items, "metrics": {**items["metrics"], "windows": "sliding"}}
+    text = text_of(render({"a": sliding}))
+    assert "One prediction a reference beat." not in text
+    assert "One prediction a window that slides over the recording." in text
+    assert "80 windows" in text
+    assert "class windows patients" in text
+    assert "the whole test split, sliding windows" in text
+    assert "A beat detector's errors" not in text
 
 
 def test_a_name_cannot_break_the_page(items) -> None:

@@ -156,6 +156,10 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
     pd.testing.assert_frame_equal(score(again, data), predictions)
+    # A file of them still tells which training they are of.
+    predictions.to_parquet(tmp_path / "predictions.parquet")
+    kept = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert kept.attrs["trained_by"] == model[1]["fingerprint"]
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> None:

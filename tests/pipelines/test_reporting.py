@@ -14,21 +14,26 @@ from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
+    SpectrogramParameters,
     SplitParameters,
     SubsetParameters,
 )
 from cnns_spectrograms.pipelines.reporting.nodes import (
+    check_predictions,
     choose_operating_points,
     compare,
     compare_ec57,
     compare_pairs,
     draw_class_distribution,
+    draw_contact_sheet,
+    draw_examples,
     draw_rank_curves,
     evaluate,
     evaluate_calibration,
     find_intervals,
     write_report,
 )
+from kedro_project import ROOT
 
 CLASSES = [*"NSVFQ"]
 SPLIT = SplitParameters(
@@ -69,6 +74,13 @@ def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
     )
 
 
+def make_windows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the windows that predictions are of, and one of train."""
+    windows = predictions.drop(columns=["predicted", *(f"prob_{name}" for name in CLASSES)])
+    train = windows.head(1).assign(row_id="t", split="train", record_id="0", patient_id="0")
+    return pd.concat([train, windows], ignore_index=True).assign(n_samples=900)
+
+
 def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
     predictions = make_predictions(0)
     metrics, text, errors, confusion, curves = evaluate(
@@ -91,6 +103,58 @@ def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
         assert "resnet50" in title
 
 
+def test_sliding_windows_are_told_from_beats() -> None:
+    predictions = make_predictions(0)
+    sliding = predictions.assign(beat_idx=-1)
+    for table, expected in ((predictions, "beat"), (sliding, "sliding")):
+        metrics, *_ = evaluate(table, HISTORY, MODEL, SPLIT, REPORTING)
+        assert metrics["windows"] == expected
+
+
+@pytest.mark.parametrize(
+    ("beat_idx", "place", "middle"),
+    [([*range(20)] * 3, "beat ", "R peak"), (-1, "at 7.0 s", "middle of the window")],
+)
+def test_examples_say_where_their_windows_are(beat_idx, place: str, middle: str) -> None:
+    predictions = make_predictions(0).assign(beat_idx=beat_idx, sample=7 * 360)
+    windows = make_windows(predictions).assign(start=7 * 360 - 450, synthetic=False)
+    signals = {f"mitdb/{record}": np.zeros(20 * 360, np.float32) for record in "0123"}
+    spectrogram = SpectrogramParameters(image_size=32)
+    records = pd.DataFrame({"fs": [360]})
+    shared = (signals, {}, records, spectrogram)
+    figure = draw_examples(predictions, windows, *shared, MODEL, SPLIT, REPORTING)
+    assert figure.get_supxlabel() == f"time from the {middle}, s"
+    captions = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert all(re.match(rf"mitdb [23] {place}", caption) for caption in captions)
+    smote = windows.head(1).assign(synthetic=True, db="AUG", record_id="smote", aami_class="F")
+    smote["start"] = 0
+    every = (windows, smote, signals, {"AUG/smote": np.zeros(900, np.float32)}, {})
+    sheet = draw_contact_sheet(*every, records, spectrogram, REPORTING)
+    titles = [axes.get_title() for axes in sheet.axes if axes.get_title()]
+    assert len(titles) == 2
+    assert titles[0].startswith(f"mitdb 0 {place}")
+    assert titles[1] == "SMOTE (synthetic)"
+
+
+def test_a_contact_sheet_opens_no_more_files_than_it_shows() -> None:
+    """However many records there are: a system allows 256 open files, or 1,024."""
+
+    class Opened(dict):
+        def __getitem__(self, key):
+            opened.add(key)
+            return super().__getitem__(key)
+
+    opened: set[str] = set()
+    n = 50
+    windows = make_windows(make_predictions(0)).head(1)
+    windows = pd.concat([windows] * n, ignore_index=True).assign(start=0, synthetic=False)
+    windows["record_id"] = [str(i) for i in range(n)]
+    signals = Opened({f"mitdb/{i}": np.zeros(900, np.float32) for i in range(n)})
+    shown = (pd.DataFrame({"fs": [360]}), SpectrogramParameters(image_size=32), REPORTING)
+    draw_contact_sheet(windows, windows.head(0), signals, {}, {}, *shown)
+    assert len(opened) == REPORTING.examples_per_class
+
+
 def test_a_missing_class_is_absent_not_failed() -> None:
     metrics, text, *_ = evaluate(make_predictions(1, "NSV"), HISTORY, MODEL, SPLIT, REPORTING)
     assert metrics["test"]["per_class"]["F"]["status"] == "absent"
@@ -99,10 +163,61 @@ def test_a_missing_class_is_absent_not_failed() -> None:
     assert "absent" in text
 
 
-def test_wrong_predictions_are_refused() -> None:
-    predictions = make_predictions(2).assign(prob_N=0.9)
-    with pytest.raises(ValueError, match="sum"):
-        evaluate(predictions, HISTORY, MODEL, SPLIT, REPORTING)
+class TestCheck:
+    """Predictions are scored beside the weights, windows and protocol that gave them."""
+
+    SPECTROGRAM = SpectrogramParameters(image_size=32)
+
+    def check(self, predictions, windows=None, *, split=SPLIT, trained_by="a" * 64, **changes):
+        description = {
+            "spectrogram": self.SPECTROGRAM.model_dump(mode="json"),
+            "n_samples": 900,
+            "fingerprint": "a" * 64,
+        }
+        windows = make_windows(predictions) if windows is None else windows
+        predictions.attrs["trained_by"] = trained_by
+        spectrogram = self.SPECTROGRAM.model_copy(update=changes)
+        return check_predictions(predictions, (None, description), windows, split, spectrogram)
+
+    def test_those_of_the_weights_and_windows_pass_in_any_order(self) -> None:
+        predictions = make_predictions(2)
+        shuffled = make_windows(predictions).sample(frac=1, random_state=0)
+        assert self.check(predictions, shuffled) is predictions
+        assert self.check(predictions, trained_by=None) is predictions  # of an earlier version
+
+    def test_wrong_probabilities_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="sum"):
+            self.check(make_predictions(2).assign(prob_N=0.9))
+
+    def test_another_protocol_is_refused(self) -> None:
+        lists = {"train": ["0"], "val": ["2"], "test": ["1", "3"]}
+        swapped = SplitParameters(protocol="swapped", records={"mitdb": lists})
+        with pytest.raises(ValueError, match="another protocol"):
+            self.check(make_predictions(2), split=swapped)
+
+    def test_another_training_than_that_of_the_weights_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"another training .*bbbb.*weights \(aaaa"):
+            self.check(make_predictions(2), trained_by="b" * 64)
+
+    def test_windows_that_were_made_since_are_refused(self) -> None:
+        predictions = make_predictions(2)
+        lists = {"train": ["0"], "val": ["1"], "test": ["2", "3", "4"]}
+        more = SplitParameters(protocol="demo", records={"mitdb": lists})
+        new = make_windows(predictions).tail(20).assign(record_id="4", patient_id="4")
+        new["row_id"] = [f"4_{i}" for i in range(20)]
+        windows = pd.concat([make_windows(predictions), new], ignore_index=True)
+        with pytest.raises(ValueError, match=r"60 windows .* not the 80 that there are now"):
+            self.check(predictions, windows, split=more)
+        relabelled = make_windows(predictions).assign(aami_class="N")
+        with pytest.raises(ValueError, match="make them again"):
+            self.check(predictions, relabelled)
+
+    def test_other_spectrograms_than_the_network_saw_are_refused(self) -> None:
+        predictions = make_predictions(2)
+        with pytest.raises(ValueError, match="image_size was 32 and is 64"):
+            self.check(predictions, image_size=64)
+        with pytest.raises(ValueError, match="n_samples was 900 and is 450"):
+            self.check(predictions, make_windows(predictions).assign(n_samples=450))
 
 
 def test_models_are_ranked_by_macro_f1_on_test() -> None:
@@ -271,6 +386,27 @@ def test_every_pair_of_models_is_compared_on_test() -> None:
     found = table[table["score"] == "accuracy"].set_index(["first", "second"])["difference"]
     assert found["a", "c"] == pytest.approx(accuracy["a"] - accuracy["c"])
     assert compare_pairs(reporting, a=by_model["a"]).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("reporting.{name}.errors_by_record", ["record_id"]),
+        ("comparison", ["model"]),
+        ("paired_differences", ["first", "second"]),
+    ],
+)
+def test_names_of_digits_are_read_back_as_names(name: str, columns: list[str], tmp_path) -> None:
+    """As the report needs them: 04015 is a record of afdb, and a model may be called 01."""
+    import yaml
+    from kedro_datasets.pandas import CSVDataset
+
+    entry = yaml.safe_load((ROOT / "conf/base/reporting/catalog.yml").read_text())[name]
+    arguments = {key: entry[key] for key in ("save_args", "load_args")}
+    dataset = CSVDataset(filepath=str(tmp_path / "table.csv"), **arguments)
+    dataset.save(pd.DataFrame({column: ["04015", "01"] for column in columns} | {"score": 0.5}))
+    for column in columns:
+        assert dataset.load()[column].tolist() == ["04015", "01"]
 
 
 def test_a_test_split_of_one_record_with_two_classes_gives_a_report(tmp_path) -> None:

@@ -139,13 +139,16 @@ class TestStress:
         {"db": "mitdb", "record_id": ["100", "101"], "lead": "MLII", "leads": "MLII"}
     )
 
-    def stress(self, windows, params, physionet=Path("/nowhere")) -> pd.DataFrame:
+    def stress(
+        self, windows, params, physionet=Path("/nowhere"), beats: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
         model = (SimpleNamespace(), {"fs": FS})
+        beats = windows if beats is None else beats
         return stress_model(
             model,
             windows,
-            make_signals(windows),
-            windows,
+            make_signals(beats),
+            beats,
             self.RECORDS,
             physionet,
             TRAINING,
@@ -185,6 +188,39 @@ class TestStress:
         assert np.abs(added[0][~inside]).max() < 1e-5
         ratio_db = 20 * np.log10(added[1][inside].std() / added[0][inside].std())
         assert ratio_db == pytest.approx(30, abs=0.1)
+
+    def test_sliding_windows_get_the_noise_that_their_beats_ask_for(self, seen, physionet) -> None:
+        beats = make_windows()
+        between = beats.assign(sample=beats["sample"] + FS // 2, beat_idx=-1)
+        params = reporting(noises=["ma"], snr_db=[6])
+        self.stress(beats, params, physionet)
+        self.stress(between, params, physionet, beats)
+        clean, of_beats, of_windows = (seen[call][1]["mitdb/100"] for call in (0, 1, 5))
+        assert not np.array_equal(of_beats, clean)
+        np.testing.assert_array_equal(of_windows, of_beats)
+
+    def test_no_file_of_a_signal_is_held_open(self, seen, tmp_path, monkeypatch) -> None:
+        """There may be more records than a system lets files be open."""
+        mapped = {}
+        for key, signal in make_signals(make_windows()).items():
+            np.save(tmp_path / "signal.npy", signal)
+            mapped[key] = np.load(tmp_path / "signal.npy", mmap_mode="r")
+        kinds = set()
+        remember = robustness.predict_signals
+
+        def note(model, windows, signals, *others):
+            kinds.update(type(signal) for signal in signals.values())
+            return remember(model, windows, signals, *others)
+
+        monkeypatch.setattr(robustness, "predict_signals", note)
+        monkeypatch.setitem(globals(), "make_signals", lambda windows: mapped)
+        self.stress(make_windows(), reporting())
+        assert kinds == {np.ndarray}
+
+    def test_a_missing_noise_is_told_before_anything_is_predicted(self, seen, tmp_path) -> None:
+        with pytest.raises(FileNotFoundError, match="no noise record"):
+            self.stress(make_windows(), reporting(noises=["ma"]), tmp_path)
+        assert seen == []
 
     def test_records_can_be_chosen(self, seen) -> None:
         table = self.stress(make_windows(), reporting(records={"mitdb": ["101"]}))

@@ -39,6 +39,7 @@ def test_an_operating_point_of_averaged_views_does_not_travel(tta_views: int) ->
             "val": make_scores(),
             "test": make_scores(),
             "protocol": "base",
+            "windows": "beat",
             "synthetic_data": False,
         },
         {"temperature": 1.5, "points": {"class_thresholds": {"offsets": OFFSETS}}},

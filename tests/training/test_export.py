@@ -159,3 +159,23 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         small, DESCRIPTION, SCORES, AT_POINT, "demo", ["mitdb"], True, datetime.date(2025, 3, 9)
     )
     assert "simulated recordings" in synthetic
+    sliding = write_model_card(
+        small,
+        DESCRIPTION,
+        SCORES,
+        AT_POINT,
+        "base",
+        ["mitdb"],
+        False,
+        datetime.date(2025, 3, 9),
+        sliding=True,
+    )
+    for one, other in (
+        ("one prediction a beat.", "one prediction a window that slides over the recording."),
+        ("2.5 s at 360 Hz around each beat", "2.5 s at 360 Hz of a sliding window"),
+        ("on beats at their reference annotations", "on windows whose class is taken from"),
+    ):
+        assert one in card
+        assert other not in card
+        assert one not in sliding
+        assert other in sliding

@@ -35,7 +35,8 @@ class _Ranking:
 
     Bins ascend. Where a class has at most `N_BINS` distinct scores there is a bin for each of
     them and one for the gap above it, and AUC and average precision are exact. Where it has more,
-    that many quantiles take their place, which moves either by some 1e-4.
+    that many quantiles take their place, which moves either by some 1e-4: little beside the width
+    of an interval, but enough for another last digit than an exact score.
     """
 
     own_ME: NDArray[np.float64]
@@ -133,12 +134,12 @@ def bootstrap_scores(
     counts = count_by_patient(predictions, classes)
     drawn = _draw(len(counts.patients), n_resamples, level, seed)
     resampled = _score(counts, drawn)
-    estimates = _score(counts, np.ones((1, len(counts.patients))))
+    once = _score(counts, np.ones((1, len(counts.patients))))
+    estimates = {name: float(values[0]) for name, values in once.items()}
+    estimates |= _score_ranking_exactly(predictions, counts.classes)
     spread = _describe_classes(counts)
     scores = {
-        name: _interval(
-            estimates[name][0], values, level, _patients_behind(name, spread, counts) > 1
-        )
+        name: _interval(estimates[name], values, level, _patients_behind(name, spread, counts) > 1)
         for name, values in resampled.items()
     }
     return {
@@ -312,6 +313,20 @@ def _score_ranking(
             precision_B = np.einsum("be,be->b", own_BE, precision_BE) / n_own_B
             average_precision[rows] = np.where(n_other_B > 0, precision_B, np.nan)
     return auc, average_precision
+
+
+def _score_ranking_exactly(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
+    """Return both ranking scores of each class that has them, as `evaluate_predictions` does."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    scores = {}
+    for name in classes:
+        is_own = (predictions["aami_class"] == name).to_numpy(bool)
+        if is_own.any() and not is_own.all():
+            score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
+            scores[f"roc_auc_{name}"] = float(roc_auc_score(is_own, score))
+            scores[f"average_precision_{name}"] = float(average_precision_score(is_own, score))
+    return scores
 
 
 def _interval(

@@ -144,6 +144,7 @@ def plot_examples(
     *,
     fs: float,
     max_frequency_hz: float,
+    middle: str = "R peak",
     synthetic: bool = False,
 ) -> Figure:
     """Draw single beats, a column a class: the signal, and below it its spectrogram.
@@ -153,6 +154,7 @@ def plot_examples(
         title: protocol, split and model.
         fs: sampling rate of the signals, Hz.
         max_frequency_hz: of the top of the images.
+        middle: what stands in the middle of the signals, in words.
         synthetic: whether the data are simulated.
 
     Raises:
@@ -193,7 +195,7 @@ def plot_examples(
             if column == 0:
                 above.set_ylabel("mV", fontsize=8)
                 below.set_ylabel("Hz", fontsize=8)
-    figure.supxlabel("time from the R peak, s", fontsize=9)
+    figure.supxlabel(f"time from the {middle}, s", fontsize=9)
     return figure
 
 
@@ -245,11 +247,17 @@ def plot_robustness(
 
 
 def _thin(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[Any, Any]:
-    """Return at most `_MAX_POINTS` points of a curve, its ends among them."""
+    """Return at most `_MAX_POINTS` points of a curve, evenly along it, its ends among them.
+
+    Evenly among the points would leave next to none where a rare class has its recall: there a
+    curve is all steps, and most of its points lie where it is flat.
+    """
     if len(x) <= _MAX_POINTS:
         return x, y
-    keep = np.unique(np.linspace(0, len(x) - 1, _MAX_POINTS).round().astype(int))
-    return x[keep], y[keep]
+    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    keep = np.searchsorted(length, np.linspace(0, length[-1], _MAX_POINTS))
+    keep = np.unique(np.minimum(keep, len(x) - 1))
+    return x[[*keep[:-1], -1]], y[[*keep[:-1], -1]]
 
 
 def _finish(axes: Axes) -> None:

@@ -125,8 +125,9 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
     """Draw loss, validation scores and learning rate by epoch, with the best epoch marked.
 
     Args:
-        history: One row an epoch: epoch, train_loss, val_loss, val_macro_f1, val_accuracy,
-            learning_rate. The best epoch is the first with the greatest val_macro_f1.
+        history: One row an epoch: epoch (counted from 0, drawn from 1), train_loss, val_loss,
+            val_macro_f1, val_accuracy, learning_rate. The best epoch is the first with the greatest
+            val_macro_f1.
         title: Protocol and model.
         synthetic: Whether the data are simulated.
 
@@ -159,7 +160,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
     ]
     figure = start_figure((7.2, 7.0), title, synthetic)
     all_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
-    epochs = history["epoch"].to_numpy()
+    epochs = history["epoch"].to_numpy() + 1  # as the log and the model card count them
     f1 = history["val_macro_f1"].to_numpy(dtype=np.float64)
     best = None if np.isnan(f1).all() else int(np.nanargmax(f1))
     for axes, (label, lines) in zip(all_axes, panels, strict=True):

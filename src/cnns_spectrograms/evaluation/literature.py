@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DS2_RECORDS = frozenset((
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210",
+    "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
+))  # fmt: skip
+"""Records of mitdb that most published results test on (de Chazal 2004)."""
+
 _DS2 = "mitdb DS1 -> DS2, by patient, paced records left out"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
+from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
 from cnns_spectrograms.parameters import (
     SPLITS,
     ReportingParameters,
@@ -20,7 +20,14 @@ from cnns_spectrograms.parameters import (
 
 N_WORST_RECORDS = 10
 LITERATURE_SUBSET = "ds2"
-"""The subset whose protocol is that of most published results."""
+"""The subset whose protocol is that of most published results, where it holds all of DS2."""
+
+_DATABASES = {
+    "mitdb": "MIT-BIH Arrhythmia Database (doi:10.13026/C2F305; Moody and Mark 2001), 48 half "
+    "hours of 47 people, Boston, 1975 to 1979",
+    "svdb": "MIT-BIH Supraventricular Arrhythmia Database (doi:10.13026/C2V30W; Greenwald 1990), "
+    "78 half hours",
+}
 
 _TEMPLATE = "report.html.j2"
 
@@ -69,11 +76,16 @@ def render_report(
         "png": _embed,
         "count": _format_count,
     }
+    splits = _describe_splits(windows)
+    sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
+    databases = sorted(windows["db"].astype(str).unique())
     html: str = environment.get_template(_TEMPLATE).render(
         protocol=split.protocol,
         synthetic=reporting.synthetic_data,
         classes=AAMI_CLASSES,
-        splits=_describe_splits(windows),
+        splits=splits,
+        databases=databases,
+        described_databases={name: _DATABASES[name] for name in databases if name in _DATABASES},
         unused={db: parts.get("unused", []) for db, parts in split.records.items()},
         n_resamples=reporting.n_resamples,
         subsets=_describe_subsets(reporting),
@@ -93,9 +105,23 @@ def render_report(
         },
         stressed_records=_list_records(reporting.robustness.records or {}),
         published=PUBLISHED_RESULTS,
-        literature_subset=LITERATURE_SUBSET,
+        sliding=sliding,
+        literature_subset=None
+        if sliding
+        else _find_literature_subset(reporting, splits[-1]["records"]),
     )
     return html
+
+
+def _find_literature_subset(
+    reporting: ReportingParameters, tested: Mapping[str, Sequence[str]]
+) -> str | None:
+    """Return the name of the subset that is DS2; None where this run does not test on all of it."""
+    subset = reporting.subsets.get(LITERATURE_SUBSET)
+    if subset is None or subset.databases != ["mitdb"]:
+        return None
+    records = set(tested.get("mitdb", [])) - set(subset.without.get("mitdb", []))
+    return LITERATURE_SUBSET if records == DS2_RECORDS else None
 
 
 def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:

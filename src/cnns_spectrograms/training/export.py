@@ -45,6 +45,7 @@ def write_model_card(
     databases: Sequence[str],
     synthetic_data: bool,
     date: datetime.date,
+    sliding: bool = False,
 ) -> str:
     """Return the card of a network as `save_classifier` writes it with this description, Markdown.
 
@@ -60,6 +61,7 @@ def write_model_card(
         databases: names of the databases.
         synthetic_data: whether the recordings are simulated.
         date: of the card.
+        sliding: whether it was trained on windows that slide, not on one around each beat.
     """
     content = serialise_classifier(classifier, dict(description))
     spectrogram = description["spectrogram"]
@@ -68,8 +70,9 @@ def write_model_card(
     facts = {
         "network": f"`{classifier.params.timm_name}` of timm, with "
         f"{sum(each.numel() for each in classifier.parameters()):,} parameters in float16",
-        "input": f"spectrograms of {size} x {size} pixels, {n_samples / fs:g} s at {fs} Hz around "
-        f"each beat" + (", and RR intervals" if classifier.params.rr_intervals else ""),
+        "input": f"spectrograms of {size} x {size} pixels, {n_samples / fs:g} s at {fs} Hz "
+        + ("of a sliding window" if sliding else "around each beat")
+        + (", and RR intervals" if classifier.params.rr_intervals else ""),
         "data": f"{', '.join(databases)}, protocol `{protocol}`, split by patient",
         "initial weights": description.get("initial_weights", "not told"),
         "epoch": f"{description['best_epoch'] + 1}, chosen on val (macro F1 there "
@@ -82,15 +85,20 @@ def write_model_card(
         [
             f"# Heartbeat classifier {classifier.params.timm_name}\n",
             warning if synthetic_data else "",
-            "Tells the AAMI classes N, S, V, F and Q apart, one prediction a beat.\n",
+            "Tells the AAMI classes N, S, V, F and Q apart, one prediction a "
+            + ("window that slides over the recording.\n" if sliding else "beat.\n"),
             "**Research software. Not a medical device: not for diagnosis, not for clinical use.**",
             "\n| | |\n| --- | --- |",
             *(f"| {name} | {said} |" for name, said in facts.items()),
             *(line for name in ("val", "test") for line in _tell_scores(name, scores[name])),
             *_tell_operating_point(at_operating_point),
             "\n## Limits\n",
-            "* The scores are those of the full-precision network, on beats at their reference "
-            "annotations; a detector's errors are not in them.",
+            "* The scores are those of the full-precision network, on "
+            + (
+                "windows whose class is taken from the reference beats in them."
+                if sliding
+                else "beats at their reference annotations; a detector's errors are not in them."
+            ),
             "* Few patients carry the rare classes S and F: a score of these is close to a score "
             "of one patient.",
             "* The data are few people, recorded with one kind of device. Nothing here says how "

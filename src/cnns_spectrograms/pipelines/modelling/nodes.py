@@ -35,6 +35,9 @@ else:  # Kedro resolves annotations at its start, which must not import torch
 _SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
 
 
+TRAINED_BY = "trained_by"
+"""Key of the attributes of `predictions`: fingerprint of the training that gave the weights."""
+
 _MADE_BY = ("ingestion", "feature_engineering", "balancing")
 
 
@@ -274,6 +277,8 @@ def predict(
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights.
 
+    The table's ``attrs``, which Parquet keeps, tell the fingerprint of the network's training.
+
     Raises:
         ValueError: The network was trained on other spectrograms, or windows of another length; or
             it gives no finite probability.
@@ -281,6 +286,31 @@ def predict(
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, description = model
+    check_trained_on(description, windows, spectrogram)
+    scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
+    predictions = predict_table(
+        classifier,
+        scored,
+        images.open(scored),
+        batch_size=training.batch_size,
+        num_workers=training.num_workers,
+        precision=training.precision,
+        tta_views=training.tta_views,
+        augmentation=training.augmentation,
+        seed=training.seed,
+    )
+    predictions.attrs[TRAINED_BY] = description["fingerprint"]
+    return predictions
+
+
+def check_trained_on(
+    description: Mapping[str, Any], windows: pd.DataFrame, spectrogram: SpectrogramParameters
+) -> None:
+    """Check that a network was trained on spectrograms such as the windows give now.
+
+    Raises:
+        ValueError: It was trained on others, or on windows of another length; tells what differs.
+    """
     trained_on = {**description["spectrogram"], "n_samples": description["n_samples"]}
     n_samples = int(windows["n_samples"].iloc[0])
     now = {**spectrogram.model_dump(mode="json"), "n_samples": n_samples}
@@ -294,18 +324,6 @@ def predict(
             f"the network was trained on other spectrograms: {'; '.join(differences)}. Train "
             f"it again, or set the parameters back"
         )
-    scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
-    return predict_table(
-        classifier,
-        scored,
-        images.open(scored),
-        batch_size=training.batch_size,
-        num_workers=training.num_workers,
-        precision=training.precision,
-        tta_views=training.tta_views,
-        augmentation=training.augmentation,
-        seed=training.seed,
-    )
 
 
 def _check_made_together(train_index: pd.DataFrame, windows: pd.DataFrame) -> None:

@@ -21,13 +21,64 @@ from cnns_spectrograms.parameters import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.evaluation.curves import ExampleBeat
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Figure = ExampleBeat = Any
+    Classifier = Figure = ExampleBeat = Any
 
 logger = logging.getLogger(__name__)
 
 PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
+
+_PREDICT_AGAIN = (
+    "delete them (predictions.parquet in 07_model_output) and run `kedro run --pipelines=modelling "
+    "--only-missing-outputs` to make them again"
+)
+# What a row of predictions says of its window.
+_WINDOW_COLUMNS = ["row_id", "split", "db", "record_id", "patient_id", "sample", "aami_class"]
+
+
+def check_predictions(
+    predictions: pd.DataFrame,
+    model: Classifier,
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    spectrogram: SpectrogramParameters,
+) -> pd.DataFrame:
+    """Return one model's predictions, if they are what its weights give for the windows of now.
+
+    Otherwise a report would set scores beside weights, records or spectrograms that had no part in
+    them.
+
+    Raises:
+        ValueError: They cannot be scored, were made under another protocol, for other windows or by
+            another training than that of the weights; or the weights are for other spectrograms.
+    """
+    from cnns_spectrograms.ecg.splits import check_protocol
+    from cnns_spectrograms.evaluation.metrics import validate_predictions
+    from cnns_spectrograms.pipelines.modelling.nodes import TRAINED_BY, check_trained_on
+
+    validate_predictions(predictions)
+    check_protocol(predictions, split)
+    _, description = model
+    check_trained_on(description, windows, spectrogram)
+    scored = windows[windows["split"].isin(["val", "test"])]
+    now, then = (
+        table[_WINDOW_COLUMNS].astype(str).sort_values("row_id", ignore_index=True)
+        for table in (scored, predictions)
+    )
+    if not now.equals(then):
+        raise ValueError(
+            f"the predictions are of {len(then)} windows of val and test, which are not the "
+            f"{len(now)} that there are now; {_PREDICT_AGAIN}"
+        )
+    trained_by = predictions.attrs.get(TRAINED_BY)  # unknown of predictions of earlier versions
+    if trained_by not in (None, description["fingerprint"]):
+        raise ValueError(
+            f"the predictions are of another training (fingerprint {trained_by[:12]}) than the "
+            f"weights ({description['fingerprint'][:12]}); {_PREDICT_AGAIN}"
+        )
+    return predictions
 
 
 def evaluate(
@@ -42,21 +93,14 @@ def evaluate(
     Returns:
         Metrics by split and part of test; the test split's classification report as text, its
         errors by record, its confusion matrix and the learning curves.
-
-    Raises:
-        ValueError: The predictions were made under another protocol.
     """
-    from cnns_spectrograms.ecg.splits import check_protocol
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
     from cnns_spectrograms.evaluation.metrics import (
         evaluate_predictions,
         format_classification_report,
         per_record_table,
-        validate_predictions,
     )
 
-    validate_predictions(predictions)
-    check_protocol(predictions, split)
     by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
     scores: dict[str, Any] = {
         name: evaluate_predictions(by_split[name]) for name in ("val", "test")
@@ -68,6 +112,7 @@ def evaluate(
     described = {
         "protocol": split.protocol,
         "synthetic_data": synthetic,
+        "windows": "sliding" if (predictions["beat_idx"] < 0).any() else "beat",
         "inputs": "spectrograms of one lead" + (", RR intervals" if model.rr_intervals else ""),
     }
     return (
@@ -324,7 +369,7 @@ def draw_examples(
         chosen = beat["predicted"]
         return ExampleBeat(
             caption=(
-                f"{beat['db']} {beat['record_id']} beat {beat['beat_idx']}\n"
+                f"{_name_window(beat, fs)}\n"
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
             signal=read_windows(row)[0],
@@ -346,8 +391,15 @@ def draw_examples(
         f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
         fs=fs,
         max_frequency_hz=spectrogram.max_frequency_hz,
+        middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
         synthetic=reporting.synthetic_data,
     )
+
+
+def _name_window(row: pd.Series[Any], fs: int) -> str:
+    """Return `mitdb 100 beat 12`, or where in its record a sliding window has its middle."""
+    place = f"beat {row['beat_idx']}" if row["beat_idx"] >= 0 else f"at {row['sample'] / fs:.1f} s"
+    return f"{row['db']} {row['record_id']} {place}"
 
 
 def write_report(
@@ -453,19 +505,25 @@ def draw_contact_sheet(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
+    from collections import ChainMap
+
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
     from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 
     fs = int(records["fs"].iloc[0])
-    every = {**signals, **smote_signals}
+    # Signals open a file at each access: a dictionary would hold all of them open.
+    every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
     rng = np.random.default_rng(reporting.seed)
 
-    def draw(rows: pd.DataFrame, n: int, caption: str) -> list[tuple[np.ndarray, str]]:
+    def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:
         chosen = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
         if chosen.empty:
             return []
-        captions = [caption.format(row=row) for row in chosen.itertuples()]
+        captions = [
+            "SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs)
+            for _, row in chosen.iterrows()
+        ]
         drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
         return list(zip(drawn, captions, strict=True))
 
@@ -477,8 +535,8 @@ def draw_contact_sheet(
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), reporting.examples_per_class - n_synthetic)
         images[aami_class] = [
-            *draw(real, n_real, "{row.db} {row.record_id} beat {row.beat_idx}"),
-            *draw(synthetic, n_synthetic, "SMOTE (synthetic)"),
+            *draw(real, n_real),
+            *draw(synthetic, n_synthetic),
         ]
     times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from .nodes import (
+    check_predictions,
     choose_operating_points,
     compare,
     compare_ec57,
@@ -79,8 +80,14 @@ def _create_template(robustness: bool) -> Pipeline:
     titled = ["params:model", "params:split", "params:reporting"]
     nodes = [
         Node(
+            check_predictions,
+            inputs=["predictions", "model", "windows", "params:split", "params:spectrogram"],
+            outputs="checked_predictions",
+            name="check_predictions",
+        ),
+        Node(
             evaluate,
-            inputs=["predictions", "history", *titled],
+            inputs=["checked_predictions", "history", *titled],
             outputs=[
                 "metrics",
                 "classification_report",
@@ -92,37 +99,37 @@ def _create_template(robustness: bool) -> Pipeline:
         ),
         Node(
             find_intervals,
-            inputs=["predictions", "params:reporting"],
+            inputs=["checked_predictions", "params:reporting"],
             outputs="intervals",
             name="evaluate_subsets",
         ),
         Node(
             compare_ec57,
-            inputs=["predictions", "records", "physionet", "params:reporting"],
+            inputs=["checked_predictions", "records", "physionet", "params:reporting"],
             outputs=["ec57_summary", "ec57"],
             name="compare_ec57",
         ),
         Node(
             choose_operating_points,
-            inputs="predictions",
+            inputs="checked_predictions",
             outputs="operating_points",
             name="choose_operating_points",
         ),
         Node(
             evaluate_calibration,
-            inputs=["predictions", "operating_points", *titled],
+            inputs=["checked_predictions", "operating_points", *titled],
             outputs=["calibration", "reliability"],
             name="evaluate_calibration",
         ),
         Node(
             draw_rank_curves,
-            inputs=["predictions", *titled],
+            inputs=["checked_predictions", *titled],
             outputs="rank_curves",
             name="draw_rank_curves",
         ),
         Node(
             draw_examples,
-            inputs=["predictions", "windows", *_DRAWN_FROM, *titled],
+            inputs=["checked_predictions", "windows", *_DRAWN_FROM, *titled],
             outputs="examples",
             name="draw_examples",
         ),
@@ -179,7 +186,7 @@ def _create_shared(models: Sequence[str], robustness: bool) -> Pipeline:
             compare_pairs,
             inputs={
                 "reporting": "params:reporting",
-                **{model: f"modelling.{model}.predictions" for model in models},
+                **{model: f"reporting.{model}.checked_predictions" for model in models},
             },
             outputs="paired_differences",
             name="compare_pairs",

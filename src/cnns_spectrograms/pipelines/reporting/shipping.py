@@ -52,5 +52,6 @@ def ship(
         databases=[name for name, splits in split.records.items() if splits.get("train")],
         synthetic_data=metrics["synthetic_data"],
         date=datetime.datetime.now(datetime.UTC).date(),
+        sliding=metrics["windows"] == "sliding",
     )
     return (small, description), card
