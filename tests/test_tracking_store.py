@@ -37,9 +37,7 @@ def make_project(project: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("copied", [False, True])
-def test_a_moved_or_copied_project_finds_its_artifacts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
-) -> None:
+def test_a_moved_or_copied_project_finds_its_artifacts(tmp_path: Path, copied: bool) -> None:
     run_id, model_id = make_project(tmp_path / "before")
     new = tmp_path / "after 50% ü"
     (shutil.copytree if copied else shutil.move)(tmp_path / "before", new)
@@ -48,10 +46,14 @@ def test_a_moved_or_copied_project_finds_its_artifacts(
     shutil.rmtree(tmp_path / "before", ignore_errors=True)
     client = make_client(new)
     assert Path(client.download_artifacts(run_id, "score.txt")).read_text() == "0.61"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(new / "mlflow.db"))
-    for uri in ("models:/answers/1", f"models:/{model_id}"):
-        fetched = Path(mlflow.artifacts.download_artifacts(uri))
-        assert (fetched / "weights.bin").read_bytes() == b"42"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(sqlite_uri(new / "mlflow.db"))
+    try:
+        for uri in ("models:/answers/1", f"models:/{model_id}"):
+            fetched = Path(mlflow.artifacts.download_artifacts(uri))
+            assert (fetched / "weights.bin").read_bytes() == b"42"
+    finally:
+        mlflow.set_tracking_uri(before)
 
     experiment = client.get_experiment_by_name("ecg")
     assert experiment is not None
