@@ -100,6 +100,11 @@ class IngestionParameters(Parameters):
         "MLII", description="read where a record has it, else its first lead; null: the first"
     )
     on_bad_record: Literal["raise", "skip"] = "raise"
+    other_annotations: Literal["Q"] | None = Field(
+        None,
+        description="class of a window around each annotation that is no beat, such as noise or a "
+        "change of rhythm; null leaves them out, as EC57 does",
+    )
 
 
 class WindowParameters(Parameters):
@@ -139,7 +144,7 @@ class ViewParameters(Parameters):
 
     of: Literal["beat", "typical_beat", "difference"] = Field(
         description="the signal around the beat, the typical beat of its record "
-        "(`ecg.windows.make_typical_beat`), or the first less the second"
+        "(`ecg.windows.make_typical_beats`), or the first less the second"
     )
     window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
     nperseg: int = Field(ge=8, description="STFT segment, samples")

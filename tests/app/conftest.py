@@ -66,6 +66,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "spectrogram": params.model_dump(mode="json"),
             "fs": FS,
             "n_samples": N_SAMPLES,
+            "highpass_hz": 0.5,
             "fingerprint": "f" * 64,
             "best_val_macro_f1": 0.5,
         },

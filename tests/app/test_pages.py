@@ -189,6 +189,7 @@ def _save_network_of_three_views(path: Path) -> Path:
             "spectrogram": params.model_dump(mode="json"),
             "fs": 360,
             "n_samples": 900,
+            "highpass_hz": 0.5,
             "fingerprint": "e" * 64,
         },
     )

@@ -32,7 +32,7 @@ def make_records() -> pd.DataFrame:
             "duration_s": [650_000 / 360, 0.0],
             "n_beats": [2273, 0],
             "signal_sha256": ["a" * 64, ""],
-            "n_unmapped_beats": [0, 0],
+            "highpass_hz": [0.5, 0.5],
             "status": ["ok", "skipped"],
             "reason": ["", "truncated"],
         }

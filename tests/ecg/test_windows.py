@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import (
+    WindowReader,
     cut_windows,
+    find_typical_beat,
     make_beat_windows,
     make_sliding_windows,
-    make_typical_beat,
+    make_typical_beats,
     select_typical,
 )
-from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters, WindowParameters
 
 COLUMNS = [
     "row_id",
@@ -65,12 +68,13 @@ def make_beats(peaks: dict[str, list[tuple[int, str]]]) -> pd.DataFrame:
             "patient_id": f"p{name}",
             "beat_idx": i,
             "sample": sample,
+            "symbol": {"S": "A", "Q": "/"}.get(aami_class, aami_class),
             "aami_class": aami_class,
         }
         for name, pairs in peaks.items()
         for i, (sample, aami_class) in enumerate(pairs)
     ]
-    columns = ["db", "record_id", "patient_id", "beat_idx", "sample", "aami_class"]
+    columns = ["db", "record_id", "patient_id", "beat_idx", "sample", "symbol", "aami_class"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -310,6 +314,16 @@ def test_real_record(physionet: Path) -> None:
     assert set(sliding["aami_class"][:200][calm]) == {"N"}
 
 
+def test_annotations_that_are_no_beats_have_the_rhythm_of_the_nearest_beat() -> None:
+    beats = make_beats({"a": list(zip([100, 400, 420, 500, 600, 600], "NNQQNN", strict=True))})
+    beats["symbol"] = [*"NN~|NN"]
+    windows = make_beat_windows(beats, make_records({"a": 2000}), WindowParameters())
+    peaks = [100, 400, 600, 600]
+    rr = measure_rr_intervals(peaks, 360).to_numpy()
+    found = windows[list(RR_COLUMNS)].to_numpy()
+    np.testing.assert_allclose(found, rr[[0, 1, 1, 1, 2, 3]])
+
+
 def test_a_typical_beat_has_no_premature_ones_even_where_they_are_the_rule() -> None:
     # Of ten beats seven come early and look otherwise.
     steps = np.tile([600, 600, 600, *[300] * 7], 12)
@@ -322,10 +336,42 @@ def test_a_typical_beat_has_no_premature_ones_even_where_they_are_the_rule() -> 
     chosen = select_typical(peaks)
     assert set(chosen) <= set(peaks[late])
     assert len(chosen) >= len(peaks) // 4
-    typical = make_typical_beat(signal, peaks, 40)
+    typical = make_typical_beats(signal, peaks, 360, 40)
     np.testing.assert_allclose(typical, np.hanning(40), atol=1e-6)
+    # All of a record that is no longer than training's is compared with one beat.
+    assert set(find_typical_beat(peaks, 360, 1)) == {0}
     np.testing.assert_array_equal(select_typical(peaks[:7]), peaks[:7])  # too few to choose from
     assert select_typical([]).size == 0
+
+
+def test_a_long_record_has_a_typical_beat_every_five_minutes() -> None:
+    fs, beat = 100, np.hanning(40)
+    peaks = np.arange(50, 2 * 3600 * fs, fs)  # two hours, and after the first hour another beat
+    signal = np.zeros(2 * 3600 * fs, np.float32)
+    for peak in peaks:
+        signal[peak - 20 : peak + 20] += beat * (1 if peak < 3600 * fs else -2)
+    typical = make_typical_beats(signal, peaks, fs, 40).reshape(-1, 40)
+    assert len(typical) == 24
+    np.testing.assert_allclose(typical[:12], np.tile(beat, (12, 1)), atol=1e-6)
+    np.testing.assert_allclose(typical[12:], np.tile(-2 * beat, (12, 1)), atol=1e-6)
+    np.testing.assert_array_equal(
+        find_typical_beat([0, 29_999, 30_000, 719_999, 720_000], fs, 24), [0, 0, 1, 23, 23]
+    )
+    rows = pd.DataFrame(
+        {
+            "db": "d",
+            "record_id": "r",
+            "start": peaks[[0, 5000]] - 20,
+            "n_samples": 40,
+            "synthetic": False,
+        }
+    )
+    shape = {"nperseg": 16, "noverlap": 8, "max_frequency_hz": 40}
+    view = ViewParameters(of="difference", window_s=0.4, **shape)
+    spectrogram = SpectrogramParameters(**shape, extra_views=(view, view))
+    read = WindowReader({"d/r": signal}, spectrogram, fs, {"d/r": typical.ravel()})
+    np.testing.assert_allclose(read(rows)[:, 40:], 0, atol=1e-6)
+    assert not make_typical_beats(signal, [], fs, 40).any()
 
 
 def test_typical_beats_of_real_records_are_normal(physionet: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cnns_spectrograms.ecg.records import read_record
-from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beat
+from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters
@@ -79,7 +79,7 @@ def test_a_difference_is_the_beat_less_the_typical_beat() -> None:
     for peak in (1000, 2000, 3000):  # R peak at the window's middle
         signal[peak - 225 : peak + 225] += beat
     signal[3040] += 1  # what the third beat has beside
-    typical = {"mitdb/1": make_typical_beat(signal, [1000, 2000, 3000], 450)}
+    typical = {"mitdb/1": make_typical_beats(signal, [1000, 2000, 3000], 360, 450)}
     np.testing.assert_array_equal(typical["mitdb/1"], beat)
     rows = make_rows("1", [1000 - 450, 3000 - 450])
     bank = SignalBank(rows, {"mitdb/1": signal}, FS, DIFFERENCE, typical)
@@ -119,10 +119,10 @@ def test_synthetic_windows_of_other_views_are_refused() -> None:
 def test_real_record(physionet: Path) -> None:
     record = read_record(physionet / "mitdb", "mitdb", "119", fs=FS)
     peaks = record.beats["sample"].to_numpy()
-    typical = {"mitdb/119": make_typical_beat(record.signal, peaks, 450)}
+    typical = {"mitdb/119": make_typical_beats(record.signal, peaks, 360, 450)}
     # Three quarters of the beats of 119 are normal: the others hardly move the median.
     normal = peaks[(record.beats["aami_class"] == "N").to_numpy()]
-    of_normal = make_typical_beat(record.signal, normal, 450)
+    of_normal = make_typical_beats(record.signal, normal, 360, 450)
     assert np.corrcoef(typical["mitdb/119"], of_normal)[0, 1] > 0.97
     assert typical["mitdb/119"].argmax() == pytest.approx(225, abs=5)
     rows = make_rows("119", (peaks[:60] - 450).tolist())

@@ -32,6 +32,7 @@ def save_model(path: Path, kind: str = "views", image_size: int = 32, **more: An
         "spectrogram": spectrogram.model_dump(mode="json"),
         "fs": FS,
         "n_samples": N_SAMPLES,
+        "highpass_hz": 0.5,
         "fingerprint": "f" * 64,
         "best_epoch": 0,
         "best_val_macro_f1": 0.5,

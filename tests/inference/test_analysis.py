@@ -14,15 +14,10 @@ from cnns_spectrograms.ecg.detection import detect_r_peaks
 from cnns_spectrograms.ecg.recordings import Recording, open_recording
 from cnns_spectrograms.ecg.records import RecordError, read_record
 from cnns_spectrograms.ecg.wfdb_files import select_beats
-from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beat
+from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.inference import signals
-from cnns_spectrograms.inference.analysis import (
-    analyse,
-    check_slides,
-    find_runs,
-    find_typical_beat,
-)
+from cnns_spectrograms.inference.analysis import analyse, check_slides, find_runs
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import WindowParameters
 from cnns_spectrograms.training.images import DrawnImages
@@ -45,7 +40,7 @@ def predict_as_training(folder, record_id, model):
     typical = {}
     if n_typical:
         samples = record.beats["sample"].to_numpy()
-        typical[key] = make_typical_beat(record.signal, samples, n_typical)
+        typical[key] = make_typical_beats(record.signal, samples, 360, n_typical)
     images = DrawnImages({key: record.signal}, typical, model.fs, model.spectrogram)
     return predict_table(model.classifier, windows, images.open(windows), 64, 0, "32-true")
 
@@ -71,32 +66,19 @@ def test_beats_of_another_rate_are_those_of_training(physionet, views_model):
 
 
 def test_pieces_make_no_difference(recording, model, monkeypatch):
-    """Read, typical beat and classification by small pieces: the same beats."""
+    """Read and classified by small pieces: the same beats."""
     from cnns_spectrograms.inference import analysis
 
     whole = analyse(recording, model)
     for module, name, value in (
         (signals, "CHUNK_SAMPLES", 1000),
         (analysis, "_BLOCK_BEATS", 7),
-        (analysis, "_TYPICAL_COLUMNS", 100),
     ):
         monkeypatch.setattr(module, name, value)
     pieces = analyse(recording, model)
     pd.testing.assert_frame_equal(whole.beats, pieces.beats, check_exact=False, atol=1e-5)
     assert whole.summary == pieces.summary
     assert len(whole.beats) > 50
-
-
-@pytest.mark.parametrize("most", [1, 60, 10**9])
-def test_typical_beat(recording, monkeypatch, most):
-    from cnns_spectrograms.inference import analysis
-
-    monkeypatch.setattr(analysis, "_TYPICAL_COLUMNS", most)
-    samples = recording.reference["sample"].to_numpy()
-    signal = recording.read(0)
-    np.testing.assert_array_equal(
-        find_typical_beat(signal, samples, 251), make_typical_beat(signal, samples, 251)
-    )
 
 
 def begin(recording, seconds):

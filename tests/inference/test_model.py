@@ -12,7 +12,7 @@ import torch
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features, measure_rr_intervals
-from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beat
+from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.inference.model import BeatModel, find_shipped_weights
 from cnns_spectrograms.inference.onnx_graphs import export_onnx
@@ -34,7 +34,7 @@ def cut(model, signal, samples):
         }
     )
     n_typical = model.spectrogram.typical_beat_length(model.fs)
-    typical = {"d/r": make_typical_beat(signal, samples, n_typical)} if n_typical else {}
+    typical = {"d/r": make_typical_beats(signal, samples, 360, n_typical)} if n_typical else {}
     reader = WindowReader({"d/r": signal}, model.spectrogram, model.fs, typical)
     return reader(rows), intervals
 

@@ -1,4 +1,4 @@
-"""A lead brought to the model's rate chunk by chunk: as in one piece, to the last bit."""
+"""A lead brought to the model's rate chunk by chunk, as in one piece, and its gaps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.ecg.records import RecordError, resample
-from cnns_spectrograms.inference.signals import prepare_signal
+from cnns_spectrograms.inference.signals import find_flat_stretches, prepare_signal
 
 
 def make(signal, fs=360.0):
@@ -28,7 +29,8 @@ def make(signal, fs=360.0):
 def test_chunks_make_no_difference(fs, n, chunk, seed):
     signal = np.random.default_rng(seed).normal(size=n).cumsum().astype(np.float32)
     prepared = prepare_signal(make(signal, fs), 0, 360, chunk_samples=chunk)
-    np.testing.assert_array_equal(prepared.signal, resample(signal, fs, 360))
+    expected = remove_baseline(resample(signal, fs, 360), 360)
+    np.testing.assert_array_equal(prepared.signal, expected)
     assert prepared.signal.dtype == np.float32
 
 
@@ -41,8 +43,7 @@ def test_gaps_are_bridged_by_straight_lines(chunk, gaps):
     bad = np.isnan(signal)
     expected = pd.Series(signal.astype(float)).interpolate(limit_direction="both")
     prepared = prepare_signal(make(signal), 0, 360, chunk_samples=chunk)
-    np.testing.assert_allclose(prepared.signal, expected, atol=1e-6)
-    np.testing.assert_array_equal(prepared.signal[~bad], signal[~bad])
+    np.testing.assert_allclose(prepared.signal, remove_baseline(expected, 360), atol=1e-6)
     # A run of 36 samples or more is a gap: none shorter than a tenth of a second is.
     runs = ("".join("x" if each else " " for each in bad)).split()
     assert [stop - first for first, stop in prepared.gaps] == [
@@ -68,6 +69,51 @@ def test_quality_tells_clean_from_flat_and_noise():
         "flat_share": 0.25,
         "clean_share": 0.5,
     }
+
+
+def make_beats(seconds, fs=360):
+    """Return narrow beats of 1 mV, one per second, on noise of 5 uV."""
+    spikes = np.zeros(seconds * fs)
+    spikes[fs // 2 :: fs] = 1
+    noise = np.random.default_rng(1).normal(0, 5e-3, seconds * fs)
+    return np.convolve(spikes, np.hanning(30), "same") + noise
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0, -5.0], ids=["off", "high rail", "low rail"])
+@pytest.mark.parametrize("noise_mv", [0.0, 3e-3])
+def test_a_flat_stretch_is_a_gap(level, noise_mv):
+    fs = 360
+    signal = make_beats(60, fs)
+    noise = np.random.default_rng(2).normal(0, noise_mv, 25 * fs) if noise_mv else 0
+    signal[20 * fs : 45 * fs] = level + noise
+    (gap,) = prepare_signal(make(signal, fs), 0, fs).gaps
+    assert gap == (20 * fs, 45 * fs)
+    # At another rate of the recording too, in its own samples.
+    (gap,) = prepare_signal(make(signal[::2], 180), 0, fs).gaps
+    np.testing.assert_allclose(gap, (20 * 180, 45 * 180), atol=180)
+
+
+@pytest.mark.parametrize("scale", [1, 20, 0.05])
+def test_flatness_does_not_depend_on_the_gain(scale):
+    signal = make_beats(60) * scale
+    assert find_flat_stretches(signal, 360) == []
+    signal[20 * 360 : 40 * 360] = signal[20 * 360]
+    assert find_flat_stretches(signal, 360) == [(20, 40)]
+
+
+def test_a_pause_of_the_heart_is_no_gap():
+    signal = make_beats(60)
+    signal[20 * 360 : 29 * 360] = 0  # nine seconds without even noise
+    assert find_flat_stretches(signal, 360) == []
+    assert find_flat_stretches(signal[:100], 360) == []
+
+
+def test_missing_and_flat_stretches_that_touch_are_one_gap():
+    signal = make_beats(60)
+    signal[20 * 360 : 32 * 360] = 0.2
+    signal[32 * 360 : 36 * 360] = np.nan
+    (gap,) = prepare_signal(make(signal), 0, 360).gaps
+    assert gap == (20 * 360, 36 * 360)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.5, np.nan])

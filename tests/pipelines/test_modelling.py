@@ -95,6 +95,7 @@ def data(tmp_path: Path) -> dict:
             "db": "mitdb",
             "record_id": [*"123"],
             "fs": 360,
+            "highpass_hz": 0.5,
             "signal_sha256": [hash_signal(signal) for signal in signals.values()],
             "status": "ok",
             "reason": "",

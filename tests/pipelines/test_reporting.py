@@ -283,6 +283,10 @@ def write_reference(folder, predictions: pd.DataFrame) -> None:
         )
 
 
+def make_beats(predictions: pd.DataFrame, symbol: str = "N") -> pd.DataFrame:
+    return predictions[["db", "record_id", "beat_idx"]].assign(symbol=symbol)
+
+
 class TestEc57:
     RECORDS = pd.DataFrame({"fs": [360]})
 
@@ -297,7 +301,7 @@ class TestEc57:
         lost = predictions.index[predictions["split"] == "test"][5]
         reporting = ReportingParameters(learning_period_s=0)
         summary, table = compare_ec57(
-            predictions.drop(index=lost), self.RECORDS, tmp_path, reporting
+            predictions.drop(index=lost), make_beats(predictions), self.RECORDS, tmp_path, reporting
         )
         assert table["record"].tolist() == ["mitdb/2", "mitdb/3", "gross", "average"]
         assert summary["gross"]["QRS"] == {"Se": 39 / 40, "+P": 1.0}
@@ -309,10 +313,23 @@ class TestEc57:
         wrong = (called & kept["aami_class"].isin(["N", "S"])).sum()
         assert summary["gross"]["VEB"]["+P"] == pytest.approx(right / (right + wrong))
 
+    def test_annotations_that_are_no_beats_are_no_false_beats(self, predictions, tmp_path) -> None:
+        write_reference(tmp_path, predictions)
+        noise = predictions.assign(
+            beat_idx=predictions["beat_idx"] + 1000, sample=predictions["sample"] + 150
+        )
+        beats = pd.concat([make_beats(predictions), make_beats(noise, "~")])
+        reporting = ReportingParameters(learning_period_s=0)
+        both = pd.concat([predictions, noise], ignore_index=True)
+        summary, _ = compare_ec57(both, beats, self.RECORDS, tmp_path, reporting)
+        assert summary["gross"]["QRS"] == {"Se": 1.0, "+P": 1.0}
+
     def test_the_learning_period_leaves_out_what_comes_before(self, predictions, tmp_path) -> None:
         write_reference(tmp_path, predictions)
         reporting = ReportingParameters(learning_period_s=(500 + 10 * 300 - 100) / 360)
-        summary, _ = compare_ec57(predictions, self.RECORDS, tmp_path, reporting)
+        summary, _ = compare_ec57(
+            predictions, make_beats(predictions), self.RECORDS, tmp_path, reporting
+        )
         assert np.sum(summary["matrix"]) == 20  # the last 10 of 20 beats, twice
 
     def test_an_annotation_file_takes_the_place_of_predictions(self, predictions, tmp_path) -> None:
@@ -320,17 +337,23 @@ class TestEc57:
         for path in (tmp_path / "mitdb").glob("*.atr"):
             path.with_suffix(".qrs").write_bytes(path.read_bytes())
         reporting = ReportingParameters(learning_period_s=0, test_annotator="qrs")
-        summary, _ = compare_ec57(predictions, self.RECORDS, tmp_path, reporting)
+        summary, _ = compare_ec57(
+            predictions, make_beats(predictions), self.RECORDS, tmp_path, reporting
+        )
         assert np.trace(summary["matrix"]) == np.sum(summary["matrix"]) == 40
 
     def test_missing_recordings_leave_it_out_with_a_reason(self, predictions, tmp_path) -> None:
-        summary, table = compare_ec57(predictions, self.RECORDS, tmp_path, REPORTING)
+        summary, table = compare_ec57(
+            predictions, make_beats(predictions), self.RECORDS, tmp_path, REPORTING
+        )
         assert "no annotation file" in summary["left_out"]
         assert table.empty
 
     def test_sliding_windows_leave_it_out(self, predictions, tmp_path) -> None:
         sliding = predictions.assign(beat_idx=-1)
-        summary, _ = compare_ec57(sliding, self.RECORDS, tmp_path, REPORTING)
+        summary, _ = compare_ec57(
+            sliding, make_beats(predictions), self.RECORDS, tmp_path, REPORTING
+        )
         assert "windows slide" in summary["left_out"]
 
 
@@ -417,7 +440,9 @@ def test_a_test_split_of_one_record_with_two_classes_gives_a_report(tmp_path) ->
     write_reference(tmp_path, predictions)
     reporting = ReportingParameters(n_resamples=100, learning_period_s=0)
     metrics, _, errors, *_ = evaluate(predictions, HISTORY, MODEL, SPLIT, reporting)
-    summary, _ = compare_ec57(predictions, TestEc57.RECORDS, tmp_path, reporting)
+    summary, _ = compare_ec57(
+        predictions, make_beats(predictions), TestEc57.RECORDS, tmp_path, reporting
+    )
     locked = choose_operating_points(predictions)
     calibration, _ = evaluate_calibration(predictions, locked, MODEL, SPLIT, reporting)
     intervals = find_intervals(predictions, reporting)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.app.texts import LANGUAGES
-from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.ecg.aami import map_symbols
 from cnns_spectrograms.fan_out import one_torch_thread
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Study:
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
-        typical_beat: see `ecg.windows.make_typical_beat`, float32 mV, where the model looks at it.
+        typical_beats: see `ecg.windows.make_typical_beats`, float32 mV, where the model looks at
+            them.
         rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
     """
@@ -88,7 +89,7 @@ class Study:
     outputs: dict[str, tuple[str, bytes]]
     reference: pd.DataFrame | None
     at_reference: bool
-    typical_beat: NDArray[np.float32] | None
+    typical_beats: NDArray[np.float32] | None
     rr_features: NDArray[np.float32] | None
     synthetic: bool
 
@@ -124,8 +125,7 @@ def read_reference(recording: Recording) -> pd.DataFrame | None:
             "aami_class": pd.Series(map_symbols(symbols), dtype=object),
         }
     )
-    is_beat = beats["aami_class"].notna() | symbols.isin(BEAT_SYMBOLS_UNMAPPED).to_numpy()
-    kept = beats[is_beat].reset_index(drop=True)
+    kept = beats[beats["aami_class"].notna()].reset_index(drop=True)
     return kept if len(kept) else None
 
 
@@ -152,7 +152,8 @@ def conduct(
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
     from cnns_spectrograms.ecg.rhythm import make_rr_features
-    from cnns_spectrograms.inference.analysis import analyse, find_typical_beat
+    from cnns_spectrograms.ecg.windows import make_typical_beats
+    from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
     from cnns_spectrograms.inference.signals import prepare_signal
@@ -170,7 +171,7 @@ def conduct(
         rhythm = make_rr_features(analysis.rr_intervals)
     typical = None
     if n_typical and len(analysis.beats):
-        typical = find_typical_beat(signal, analysis.at_model, n_typical)
+        typical = make_typical_beats(signal, analysis.at_model, model.fs, n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -188,7 +189,7 @@ def conduct(
         outputs=outputs,
         reference=reference,
         at_reference=peaks is not None,
-        typical_beat=typical,
+        typical_beats=typical,
         rr_features=rhythm,
         synthetic=synthetic,
     )
@@ -214,7 +215,7 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
             "synthetic": [False],
         }
     )
-    typical = {} if study.typical_beat is None else {"own/recording": study.typical_beat}
+    typical = {} if study.typical_beats is None else {"own/recording": study.typical_beats}
     read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
     wide = read(row)
     with one_torch_thread():

@@ -1,7 +1,8 @@
 """AAMI heartbeat classes, and the mapping of WFDB annotation symbols to them.
 
 The mapping is that of ANSI/AAMI EC57, as laid out for the MIT-BIH databases by de Chazal et al.
-(2004, doi:10.1109/TBME.2004.827359).
+(2004, doi:10.1109/TBME.2004.827359). Of the beats that they do not use, B, r and ? are mapped as
+by WFDB's ``bxb``, the reference implementation of EC57, and n is N like the other escape beats.
 """
 
 from __future__ import annotations
@@ -18,22 +19,26 @@ AAMI_CLASS_OF_SYMBOL: dict[str, str] = {
     "N": "N",  # normal beat
     "L": "N",  # left bundle branch block beat
     "R": "N",  # right bundle branch block beat
+    "B": "N",  # bundle branch block beat, unspecified
     "e": "N",  # atrial escape beat
     "j": "N",  # nodal escape beat
+    "n": "N",  # supraventricular escape beat
     "A": "S",  # atrial premature beat
     "a": "S",  # aberrated atrial premature beat
     "J": "S",  # nodal premature beat
     "S": "S",  # supraventricular premature beat
     "V": "V",  # premature ventricular contraction
     "E": "V",  # ventricular escape beat
+    "r": "V",  # R-on-T premature ventricular contraction
     "F": "F",  # fusion of ventricular and normal beat
     "/": "Q",  # paced beat
     "f": "Q",  # fusion of paced and normal beat
     "Q": "Q",  # unclassifiable beat
+    "?": "Q",  # beat not classified during learning
 }
+"""Every beat symbol of WFDB has a class: a beat counts in the rhythm, whatever it is."""
 
-BEAT_SYMBOLS_UNMAPPED: tuple[str, ...] = ("B", "n", "r", "?")
-"""WFDB beat symbols that the mapping leaves without a class; such beats are counted, not used."""
+BEAT_SYMBOLS = tuple(AAMI_CLASS_OF_SYMBOL)
 
 # Everything else that WFDB's table of annotation codes holds: rhythms, noise, waves, comments.
 NON_BEAT_SYMBOLS: tuple[str, ...] = tuple(' ~|sT*D"=p^t+u![]@x()')
@@ -46,8 +51,7 @@ def map_symbols(symbols: Iterable[str]) -> NDArray[np.object_]:
         symbols: one symbol an annotation.
 
     Returns:
-        Object array `(n_symbols,)` of class names; None where the symbol is no beat, or a beat
-        outside the mapping (`BEAT_SYMBOLS_UNMAPPED`).
+        Object array `(n_symbols,)` of class names; None where the symbol is no beat.
 
     Raises:
         ValueError: a symbol is not in WFDB's table of annotation codes.
@@ -66,5 +70,5 @@ def map_symbols(symbols: Iterable[str]) -> NDArray[np.object_]:
 
 _CLASS_OR_NONE: dict[str, str | None] = {
     **AAMI_CLASS_OF_SYMBOL,
-    **dict.fromkeys(BEAT_SYMBOLS_UNMAPPED + NON_BEAT_SYMBOLS),
+    **dict.fromkeys(NON_BEAT_SYMBOLS),
 }

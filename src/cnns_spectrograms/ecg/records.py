@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
+from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +71,9 @@ class Record:
         leads: names of all leads of the recording.
         source_fs: sampling rate of the recording, Hz.
         fs: sampling rate of `signal`, Hz.
-        signal: `(n_samples,)` float32, mV.
-        beats: one row a reference beat with an AAMI class, in time order: db, record_id,
-            patient_id, beat_idx, time_s, sample, symbol, aami_class, lead, fs.
-        n_unmapped_beats: beats whose symbol has no AAMI class, which are not in `beats`.
+        signal: `(n_samples,)` float32, mV, without its baseline (`ecg.baseline`).
+        beats: one row per reference beat, in time order: db, record_id, patient_id, beat_idx,
+            time_s, sample, symbol, aami_class, lead, fs.
     """
 
     db: str
@@ -85,7 +85,6 @@ class Record:
     fs: int
     signal: NDArray[np.float32]
     beats: pd.DataFrame
-    n_unmapped_beats: int
 
 
 def mv_per_unit(text: str) -> float | None:
@@ -248,6 +247,7 @@ def read_record(
     *,
     fs: int = 360,
     preferred_lead: str | None = "MLII",
+    other_class: str | None = None,
 ) -> Record:
     """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
 
@@ -261,6 +261,8 @@ def read_record(
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
         preferred_lead: lead that is read where the record has it; else, or if None, the first.
+        other_class: class of the annotations that are no beats, which then stand in `beats` too;
+            None leaves them out.
 
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
@@ -289,13 +291,14 @@ def read_record(
         _check_skew(name, header.skew[i_lead], leads[i_lead])
         signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
         _check_signal(name, leads[i_lead], signal, source_fs)
-        resampled = resample(signal, source_fs, fs)
+        resampled = remove_baseline(resample(signal, source_fs, fs), fs)
     n_frames = int(source.sig_len)
     with _as_record_error(name, path, "atr"):
         samples, symbols, ann_fs = _read_annotations(name, path, n_frames, float(header.fs))
     classes = map_symbols(symbols)
-    is_beat = np.array([aami_class is not None for aami_class in classes], dtype=bool)
-    beat_samples = samples[is_beat]
+    classes[[each is None for each in classes]] = other_class
+    kept = np.array([each is not None for each in classes], dtype=bool)
+    beat_samples = samples[kept]
     patient_id = patient_of(db, record_id)
     beats = pd.DataFrame(
         {
@@ -305,8 +308,8 @@ def read_record(
             "beat_idx": np.arange(beat_samples.size, dtype=np.int64),
             "time_s": beat_samples / ann_fs,
             "sample": _to_target_samples(beat_samples, ann_fs, fs, resampled.size),
-            "symbol": np.array(symbols, dtype=object)[is_beat],
-            "aami_class": classes[is_beat],
+            "symbol": np.array(symbols, dtype=object)[kept],
+            "aami_class": classes[kept],
             "lead": leads[i_lead],
             "fs": np.int64(fs),
         }
@@ -321,7 +324,6 @@ def read_record(
         fs=int(fs),
         signal=resampled,
         beats=beats,
-        n_unmapped_beats=sum(symbol in BEAT_SYMBOLS_UNMAPPED for symbol in symbols),
     )
 
 
@@ -338,8 +340,8 @@ def describe_record(record: Record) -> dict[str, Any]:
         "n_samples": int(record.signal.size),
         "duration_s": record.signal.size / record.fs,
         "n_beats": len(record.beats),
+        "highpass_hz": HIGHPASS_HZ,
         "signal_sha256": hash_signal(record.signal),
-        "n_unmapped_beats": record.n_unmapped_beats,
         "status": "ok",
         "reason": "",
     }
@@ -363,8 +365,8 @@ def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> di
         "n_samples": 0,
         "duration_s": 0.0,
         "n_beats": 0,
+        "highpass_hz": HIGHPASS_HZ,
         "signal_sha256": "",
-        "n_unmapped_beats": 0,
         "status": "skipped",
         "reason": reason,
     }
@@ -378,6 +380,7 @@ def read_records(
     preferred_lead: str | None,
     skip_bad: bool,
     n_jobs: int,
+    other_class: str | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -386,6 +389,7 @@ def read_records(
         record_list: columns db, record_id and fault (what is wrong with its files, or '').
         fs: target sampling rate, Hz.
         preferred_lead: see `read_record`.
+        other_class: see `read_record`.
         skip_bad: leave out a record that cannot be used, with its reason in `records`.
         n_jobs: joblib workers, -1 for every core.
 
@@ -401,7 +405,9 @@ def read_records(
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
     tasks = (
-        delayed(_read_or_explain)(physionet / db, db, record_id, fault, fs, preferred_lead)
+        delayed(_read_or_explain)(
+            physionet / db, db, record_id, fault, fs, preferred_lead, other_class
+        )
         for db, record_id, fault in listed
     )
     signals: dict[str, NDArray[np.float32]] = {}
@@ -439,13 +445,21 @@ def read_records(
 
 
 def _read_or_explain(
-    folder: Path, db: str, record_id: str, fault: str, fs: int, preferred_lead: str | None
+    folder: Path,
+    db: str,
+    record_id: str,
+    fault: str,
+    fs: int,
+    preferred_lead: str | None,
+    other_class: str | None,
 ) -> Record | RecordError:
     """Return the record, or why it cannot be used: a worker's error would stop the others."""
     if fault:
         return RecordError(f"{db}/{record_id}: {fault}")
     try:
-        return read_record(folder, db, record_id, fs=fs, preferred_lead=preferred_lead)
+        return read_record(
+            folder, db, record_id, fs=fs, preferred_lead=preferred_lead, other_class=other_class
+        )
     except RecordError as error:
         return error
 
@@ -454,9 +468,8 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
     """Return what was read, ready for JSON.
 
     Returns:
-        n_records, hours, beats_by_class (by database and class), n_unmapped_beats (reference
-        beats whose symbol has no AAMI class), leads (records by lead) and skipped (db, record_id
-        and reason of each record left out).
+        n_records, hours, beats_by_class (by database and class), leads (records by lead) and
+        skipped (db, record_id and reason of each record left out).
     """
     read = records[records["status"] == "ok"]
     counts = pd.crosstab(beats["db"], beats["aami_class"])
@@ -468,7 +481,6 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
             str(db): {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
             for db, row in counts.iterrows()
         },
-        "n_unmapped_beats": int(read["n_unmapped_beats"].sum()),
         "leads": {lead: int(n) for lead, n in read["lead"].value_counts().sort_index().items()},
         "skipped": skipped.to_dict("records"),
     }

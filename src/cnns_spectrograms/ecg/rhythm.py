@@ -14,31 +14,57 @@ N_RR_FEATURES = 6
 _N_LOCAL = 10  # intervals around a beat, as in de Chazal 2004
 SHORTEST_S, LONGEST_S = 0.15, 4.0  # beyond: an annotation's slip, or a gap
 
+REFERENCE_S = 1810.0
+"""Stretch around a beat that its rhythm and its shape are compared with, s: the half hour that a
+training record lasts, and the seconds by which mitdb's exceed it."""
+
+
+def place_reference(
+    at: ArrayLike, first: float, last: float, length: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the stretch around each moment, shifted where needed to stay inside the recording.
+
+    Args:
+        at: moments, (n,), in any unit of time.
+        first: beginning of the recording, in that unit.
+        last: its end.
+        length: of a stretch, in that unit; a shorter recording is its own stretch.
+
+    Returns:
+        Begin and end of each stretch, (n,).
+    """
+    begin = np.asarray(at, dtype=np.float64) - length / 2
+    begin = np.clip(begin, first, max(first, last - length))
+    return begin, np.minimum(begin + length, last)
+
 
 def measure_rr_intervals(
     samples: ArrayLike, fs: float, after_gap: NDArray[np.bool_] | None = None
 ) -> pd.DataFrame:
     """Measure the RR intervals around every beat of one record.
 
-    They are those of de Chazal et al. (2004, doi:10.1109/TBME.2004.827359, section III-C), with
-    medians in place of the two means, which a pause or a missed beat would move. Positions of
-    beats are used and no class, over the whole record, later beats included.
+    They are those of de Chazal et al. (2004, doi:10.1109/TBME.2004.827359, section III-C): the
+    intervals before and after a beat, the mean of the ten around it, and the mean of the record; in
+    a record longer than training's, of the `REFERENCE_S` around the beat. Intervals enter a mean
+    within `SHORTEST_S` to `LONGEST_S`, so that a pause or a missed beat does not move it far.
+    Positions of beats are used and no class, later beats included.
 
     Args:
         samples: R peaks of one record, ascending, (n_beats,).
         fs: sampling rate, Hz.
         after_gap: whether signal is missing between a beat and the one before it, (n_beats,): that
-            interval is not known, and in no median. None for an unbroken record.
+            interval is not known, and in no mean. None for an unbroken record.
 
     Returns:
-        One row a beat, seconds: ``rr_previous_s`` (NaN for the first beat), ``rr_next_s`` (NaN for
-        the last), ``rr_local_s`` (median of the ten intervals around the beat, fewer at the
-        record's ends), ``rr_record_s`` (median of all). All NaN in a record of one beat.
+        One row per beat, seconds: ``rr_previous_s`` (NaN for the first beat), ``rr_next_s`` (NaN
+        for the last), ``rr_local_s`` (mean of the ten intervals around the beat, fewer at the
+        record's ends), ``rr_record_s`` (mean of the record). All NaN in a record of one beat.
 
     Raises:
         ValueError: the samples descend.
     """
     peaks_s = np.asarray(samples, dtype=np.float64) / fs
+    n = len(peaks_s)
     intervals = np.diff(peaks_s)
     if (intervals < 0).any():
         raise ValueError(
@@ -47,19 +73,34 @@ def measure_rr_intervals(
         )
     if after_gap is not None:
         intervals[after_gap[1:]] = np.nan
-    known = intervals[~np.isnan(intervals)]
     gap = [np.nan]
     # Interval i lies between beats i and i + 1: those around beat i are i - 5 to i + 4.
-    padded = pd.Series(np.concatenate([intervals, gap]))
-    local = padded.rolling(_N_LOCAL, min_periods=1, center=True).median()
+    limited = np.concatenate([np.clip(intervals, SHORTEST_S, LONGEST_S), gap])
+    local = pd.Series(limited).rolling(_N_LOCAL, min_periods=1, center=True).mean()
     return pd.DataFrame(
         {
-            "rr_previous_s": np.concatenate([gap, intervals])[: len(peaks_s)],
-            "rr_next_s": np.concatenate([intervals, gap])[: len(peaks_s)],
-            "rr_local_s": local.to_numpy()[: len(peaks_s)],
-            "rr_record_s": np.median(known) if len(known) else np.nan,
+            "rr_previous_s": np.concatenate([gap, intervals])[:n],
+            "rr_next_s": np.concatenate([intervals, gap])[:n],
+            "rr_local_s": local.to_numpy()[:n],
+            "rr_record_s": _average_reference(peaks_s, limited[:-1]),
         }
     )
+
+
+def _average_reference(
+    peaks_s: NDArray[np.float64], intervals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean of the intervals in the reference stretch of each beat; NaN without any."""
+    if not len(intervals):
+        return np.full(len(peaks_s), np.nan)
+    begin, end = place_reference(peaks_s, peaks_s[0], peaks_s[-1], REFERENCE_S)
+    first = np.searchsorted(peaks_s, begin, side="left")
+    last = np.searchsorted(peaks_s, end, side="right") - 1
+    known = ~np.isnan(intervals)
+    total = np.concatenate([[0], np.cumsum(np.where(known, intervals, 0))])
+    count = np.concatenate([[0], np.cumsum(known)])
+    n = count[last] - count[first]
+    return np.where(n > 0, (total[last] - total[first]) / np.maximum(n, 1), np.nan)
 
 
 def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
@@ -69,8 +110,8 @@ def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
         table: rows with the ``RR_COLUMNS``, s; NaN where an interval is not known.
 
     Returns:
-        float32 (n, 6): the logs of previous and next interval over the local median, of both over
-        the record's median, of previous over next, and of previous in seconds. Intervals are
+        float32 (n, 6): the logs of previous and next interval over the local mean, of both over
+        the record's mean, of previous over next, and of previous in seconds. Intervals are
         limited to 0.15 to 4 s. What is not known is 0.
 
     Raises:

@@ -9,7 +9,13 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import (
+    AAMI_CLASS_OF_SYMBOL,
+    AAMI_CLASSES,
+    BEAT_SYMBOLS,
+    NON_BEAT_SYMBOLS,
+)
+from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 
 # The columns of text are coerced: pandas 2 holds text as object, pandas 3 as str, and a record's
 # name may come back from a file as a number. Numbers are not: a cast would hide a fraction.
@@ -42,7 +48,9 @@ class RecordsSchema(_Table):
     n_samples: Series[int] = pa.Field(ge=0, description="at fs")
     duration_s: Series[float] = pa.Field(coerce=True, ge=0)
     n_beats: Series[int] = pa.Field(ge=0)
-    n_unmapped_beats: Series[int] = pa.Field(ge=0, description="beats without an AAMI class")
+    highpass_hz: Series[float] = pa.Field(
+        coerce=True, eq=HIGHPASS_HZ, description="corner of the filter that took the baseline out"
+    )
     signal_sha256: Series[str] = pa.Field(coerce=True, str_matches=r"^([0-9a-f]{64})?$")
     status: Series[str] = pa.Field(coerce=True, isin=("ok", "skipped"))
     reason: Series[str] = pa.Field(coerce=True, description="why it was skipped, else empty")
@@ -70,7 +78,7 @@ class RecordsSchema(_Table):
 
 
 class BeatsSchema(_Table):
-    """One row a reference beat that has an AAMI class."""
+    """One row per reference beat, or other annotation that has been given a class."""
 
     db: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
     record_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
@@ -78,7 +86,7 @@ class BeatsSchema(_Table):
     beat_idx: Series[int] = pa.Field(ge=0, description="0, 1, ... in time order")
     time_s: Series[float] = pa.Field(coerce=True, ge=0, lt=np.inf, description="in the source")
     sample: Series[int] = pa.Field(ge=0, description="at fs")
-    symbol: Series[str] = pa.Field(coerce=True, isin=tuple(AAMI_CLASS_OF_SYMBOL))
+    symbol: Series[str] = pa.Field(coerce=True, isin=(*BEAT_SYMBOLS, *NON_BEAT_SYMBOLS))
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     lead: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
     fs: Series[int] = pa.Field(gt=0, description="Hz")
@@ -86,7 +94,8 @@ class BeatsSchema(_Table):
     @pa.dataframe_check(error="a class is not that of its symbol")
     @classmethod
     def _check_class(cls, beats: pd.DataFrame) -> pd.Series[bool]:
-        return beats["symbol"].map(AAMI_CLASS_OF_SYMBOL) == beats["aami_class"]
+        expected = beats["symbol"].map(AAMI_CLASS_OF_SYMBOL)
+        return expected.isna() | (expected == beats["aami_class"])
 
     @pa.dataframe_check(error="the beats of a record are not numbered 0, 1, ... in time order")
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS, map_symbols
 from cnns_spectrograms.ecg.recordings import (
     MAX_DURATION_S,
     MAX_FS_HZ,
@@ -33,9 +33,6 @@ from cnns_spectrograms.ecg.records import (
 )
 
 logger = logging.getLogger(__name__)
-
-BEAT_SYMBOLS = (*AAMI_CLASS_OF_SYMBOL, *BEAT_SYMBOLS_UNMAPPED)
-"""Annotation symbols that mark a beat."""
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_SEGMENTS = 20_000

@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.rhythm import (
+    REFERENCE_S,
+    RR_COLUMNS,
+    measure_rr_intervals,
+    place_reference,
+)
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
 
 
@@ -19,7 +24,8 @@ def make_beat_windows(
     """Return one window a beat, its R peak at index ``n_samples // 2`` of the window.
 
     Args:
-        beats: the `beats` table; ``sample`` counts from the start of the record, at ``fs``.
+        beats: the `beats` table; ``sample`` counts from the start of the record, at ``fs``. An
+            annotation that is no beat has the RR intervals of the beat nearest to it.
         records: the `records` table; only rows with status ``ok`` are used.
         params: ``window_s`` gives the length, ``round(window_s * fs)`` samples.
 
@@ -55,11 +61,12 @@ def make_beat_windows(
     sample = beats["sample"].to_numpy(np.int64)
     beat_idx = beats["beat_idx"].to_numpy(np.int64)
     ids = beats["record_id"].tolist()
+    is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
     rr_s = np.full((len(beats), len(RR_COLUMNS)), np.nan)
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        rr_s[rows] = measure_rr_intervals(sample[rows], float(usable["fs"].iloc[0]))
+        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], float(usable["fs"].iloc[0]))
     return _make_table(
         row_id=[f"{record}_{beat:06d}" for record, beat in zip(ids, beat_idx, strict=True)],
         db=beats["db"].tolist(),
@@ -71,6 +78,18 @@ def make_beat_windows(
         aami_class=beats["aami_class"].tolist(),
         rr_s=rr_s,
     )
+
+
+def _measure_rhythm(
+    samples: NDArray[np.int64], is_beat: NDArray[np.bool_], fs: float
+) -> NDArray[np.float64]:
+    """Return the RR intervals of a record's annotations, those of the beats nearest to them."""
+    peaks = samples[is_beat]
+    if not len(peaks):
+        return np.full((len(samples), len(RR_COLUMNS)), np.nan)
+    nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, samples)
+    nearest[is_beat] = np.arange(len(peaks))  # beats may share a sample
+    return measure_rr_intervals(peaks, fs).to_numpy()[nearest]
 
 
 def make_sliding_windows(
@@ -193,24 +212,48 @@ def cut_windows(
     return windows
 
 
-def make_typical_beat(
-    signal: NDArray[np.floating], samples: ArrayLike, n_samples: int
+TYPICAL_STEP_S = 300.0
+"""Stretch of a recording whose beats share one typical beat, s, where it is longer than a record
+of training."""
+
+
+def make_typical_beats(
+    signal: NDArray[np.floating], samples: ArrayLike, fs: float, n_samples: int
 ) -> NDArray[np.float32]:
-    """Return a record's typical beat: the median, sample by sample, of windows of its beats.
+    """Return the typical beats of a record: medians, sample by sample, of windows of its beats.
 
     Of the beats that `select_typical` takes. Which of them are normal need not be known, since most
-    are: a median passes over the others.
+    are: a median passes over the others. A record no longer than `rhythm.REFERENCE_S` has one.
+    A longer one has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
 
     Args:
         signal: the whole record, (n,), mV.
-        samples: R peaks, ascending, (n_beats,), one or more.
+        samples: R peaks, ascending, (n_beats,).
+        fs: sampling rate, Hz.
         n_samples: length of the window, samples, its R peak at index ``n_samples // 2``.
 
     Returns:
-        float32 (n_samples,), mV.
+        float32 (n_steps * n_samples,), mV, one after another; see `find_typical_beat`. Zeros where
+        there is no beat.
     """
-    starts = select_typical(samples) - n_samples // 2
-    return np.asarray(np.median(cut_windows(signal, starts, n_samples), axis=0), dtype=np.float32)
+    peaks = np.asarray(samples, dtype=np.int64)
+    n = len(signal)
+    step = round(TYPICAL_STEP_S * fs)
+    steps = np.arange(0, n, step) if n > REFERENCE_S * fs else np.zeros(1)
+    begin, end = place_reference(steps + step / 2, 0, n, REFERENCE_S * fs)
+    typical = np.zeros((len(steps), n_samples), dtype=np.float32)
+    for row, (first, stop) in enumerate(zip(begin, end, strict=True)):
+        chosen = select_typical(peaks[(peaks >= first) & (peaks < stop)])
+        if len(chosen):
+            windows = cut_windows(signal, chosen - n_samples // 2, n_samples)
+            typical[row] = np.median(windows, axis=0)
+    return typical.ravel()
+
+
+def find_typical_beat(samples: ArrayLike, fs: float, n_steps: int) -> NDArray[np.int64]:
+    """Return which of a record's `n_steps` typical beats belongs to each beat, (n_beats,)."""
+    step = np.asarray(samples, dtype=np.int64) // round(TYPICAL_STEP_S * fs)
+    return np.clip(step, 0, n_steps - 1)
 
 
 def select_typical(samples: ArrayLike) -> NDArray[np.int64]:
@@ -240,7 +283,7 @@ class WindowReader:
             themselves, one after another.
         spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
         fs: sampling rate, Hz, needed for these.
-        typical_beats: by ``db/record_id``, `(typical_beat_length,)` float32, mV, needed where a
+        typical_beats: by ``db/record_id``, float32, mV, see `make_typical_beats`; needed where a
             view shows the typical beat or the difference from it.
     """
 
@@ -278,11 +321,14 @@ class WindowReader:
             if of == "beat":
                 cut.append(cut_windows(signal, centres - n // 2, n))
                 continue
-            typical = self._typical_beats[key]
-            middle = len(typical) // 2 - n // 2
-            typical = typical[middle : middle + n]
+            length = self._spectrogram.typical_beat_length(self._fs)
+            typical = self._typical_beats[key].reshape(-1, length)
+            middle = length // 2 - n // 2
+            typical = typical[
+                find_typical_beat(centres, self._fs, len(typical)), middle : middle + n
+            ]
             if of == "typical_beat":
-                cut.append(np.tile(typical, (len(rows), 1)))
+                cut.append(typical)
             else:
                 cut.append(cut_windows(signal, centres - n // 2, n) - typical)
         return np.concatenate(cut, axis=1)

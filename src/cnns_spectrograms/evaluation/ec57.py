@@ -34,13 +34,10 @@ LEARNING_PERIOD_S = 300.0
 
 BXB_CLASS_OF_SYMBOL: dict[str, str] = {
     **AAMI_CLASS_OF_SYMBOL,
-    **dict.fromkeys("ejn", "S"),  # escape beats
-    "B": "N",
-    "r": "V",
-    "?": "Q",
+    **dict.fromkeys("ejn", "S"),
 }
-"""How `bxb` itself maps symbols. It differs from this project's mapping (de Chazal 2004), which
-takes atrial and nodal escape beats (e, j) for N and leaves B, n, r and ? without a class."""
+"""How `bxb` itself maps symbols. It differs from this project's mapping (de Chazal 2004) in the
+supraventricular escape beats, which are N there."""
 
 _SHUTDOWN_BITS = 0x30  # both signals unreadable, in the subtype of a "~" annotation
 _FAR = 2**62  # the time of the annotation after the last, as bxb has it

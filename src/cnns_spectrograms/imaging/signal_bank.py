@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cnns_spectrograms.ecg.windows import find_typical_beat
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.parameters import SpectrogramParameters
 
@@ -96,12 +97,14 @@ class SignalBank(nn.Module):
                     offsets[mine, part] = first + centres - n // 2
             if any(of != "beat" for of, _ in self._parts):
                 typical = _get(typical_beats or {}, key, "typical beat")
-                first = add(typical) + len(typical) // 2
+                length = spectrogram.typical_beat_length(fs)
+                of_row = find_typical_beat(centres, fs, len(typical) // length)
+                at_typical = add(typical) + of_row * length + length // 2
                 for part, (of, n) in enumerate(self._parts):
                     if of == "typical_beat":
-                        offsets[mine, part] = first - n // 2
+                        offsets[mine, part] = at_typical - n // 2
                     elif of == "difference":
-                        taken_off[mine, part] = first - n // 2
+                        taken_off[mine, part] = at_typical - n // 2
         # Not persistent: no checkpoint is to carry the signals.
         samples = torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.float32))
         self.register_buffer("_samples", samples, persistent=False)

@@ -17,7 +17,7 @@ from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
 from cnns_spectrograms.ecg.recordings import Recording, choose_recording_lead
 from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
-from cnns_spectrograms.ecg.windows import WindowReader
+from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
 
@@ -38,7 +38,6 @@ _BLOCK_BEATS = 512  # whose windows are in memory at once
 # gaps in nine records of mitdb.
 _BRIDGE_S = 0.15
 _N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
-_TYPICAL_COLUMNS = 1 << 22  # numbers of the typical beat's windows in memory at once
 
 Progress = Callable[[str, float], None]
 """Is told the stage ("read", "detect", "classify") and the share of it that is done."""
@@ -261,28 +260,6 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     return after
 
 
-def find_typical_beat(
-    signal: NDArray[np.float32], samples: NDArray[np.int64], n_samples: int
-) -> NDArray[np.float32]:
-    """Return what `ecg.windows.make_typical_beat` does, with few columns in memory at once.
-
-    Args:
-        signal: the whole lead, (n,), mV.
-        samples: R peaks, (n_beats,), one or more.
-        n_samples: length of the window, samples.
-    """
-    from cnns_spectrograms.ecg.windows import cut_windows, select_typical
-
-    samples = select_typical(samples)
-    width = max(1, min(n_samples, _TYPICAL_COLUMNS // max(1, len(samples))))
-    starts = samples - n_samples // 2
-    parts = [
-        np.median(cut_windows(signal, starts + first, min(width, n_samples - first)), axis=0)
-        for first in range(0, n_samples, width)
-    ]
-    return np.concatenate(parts).astype(np.float32)
-
-
 def _classify(
     signal: NDArray[np.float32],
     model: BeatModel,
@@ -295,8 +272,7 @@ def _classify(
     typical = {}
     n_typical = model.spectrogram.typical_beat_length(model.fs)
     if n_typical and len(centres):
-        of = peaks if len(peaks) else centres  # without a beat, nothing is typical
-        typical[key] = find_typical_beat(signal, of, n_typical)
+        typical[key] = make_typical_beats(signal, peaks, model.fs, n_typical)
     read = WindowReader({key: signal}, model.spectrogram, model.fs, typical)
     rows = pd.DataFrame(
         {

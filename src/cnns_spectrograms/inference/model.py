@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.inference.onnx_graphs import start_network
@@ -84,6 +85,12 @@ class BeatModel:
             raise ValueError(
                 f"the description in {path} lacks {missing}, without which no image can be made; "
                 f"give weights that `kedro run` saved"
+            )
+        if description.get("highpass_hz") != HIGHPASS_HZ:
+            raise ValueError(
+                f"the weights in {path} were trained on signals with their baseline, and with RR "
+                f"intervals set against medians; this version takes the baseline out and sets them "
+                f"against means: train them again, or use the weights that come with the package"
             )
         return cls(classifier, description, path, hashlib.sha256(path.read_bytes()).hexdigest())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.ecg.records import RecordError, rate_ratio
 
@@ -17,6 +18,9 @@ CHUNK_SAMPLES = 1 << 19
 
 SHORTEST_GAP_S = 0.1
 """Stretch without samples that a beat may hide in, s: a narrow QRS complex."""
+
+FLAT_S = 10.0
+"""Shortest flat stretch that is a gap, s; in a shorter one a heart may pause."""
 
 _QUALITY_S = 10.0
 # mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
@@ -35,11 +39,11 @@ class PreparedSignal:
     """One lead, ready for detection and windows.
 
     Attributes:
-        signal: float32 (n,), mV, at the wanted rate, finite; a map of a temporary file that goes
-            when nothing reads it any more.
-        gaps: (first, stop) of each stretch of SHORTEST_GAP_S or more without samples in the
-            recording, in its own samples. There, and where less is missing, the signal is the
-            straight line between the samples beside it.
+        signal: float32 (n,), mV, at the wanted rate, without its baseline, finite; a map of a
+            temporary file that goes when nothing reads it any more.
+        gaps: (first, stop) of each stretch without an ECG in the recording, in its own samples:
+            SHORTEST_GAP_S or more without samples, or flat (`find_flat_stretches`). Where samples
+            are missing, the signal is the straight line between those beside them.
         quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
     """
 
@@ -55,10 +59,10 @@ def prepare_signal(
     progress: Progress | None = None,
     chunk_samples: int = CHUNK_SAMPLES,
 ) -> PreparedSignal:
-    """Copy one lead into a temporary file at another rate, chunk by chunk.
+    """Copy one lead into a temporary file at another rate, without its baseline, chunk by chunk.
 
-    Every sample is that of `ecg.records.resample` of the whole lead: chunks overlap by the length
-    of its filter.
+    Every sample is that of `ecg.records.resample` and `ecg.baseline.remove_baseline` of the whole
+    lead: chunks overlap by the length of the filters.
 
     Args:
         recording: the recording.
@@ -102,7 +106,7 @@ def prepare_signal(
             if progress is not None:
                 progress(end / n)
         file.flush()
-        signal = np.memmap(file, np.float32, "r", shape=(written,))
+        resampled = np.memmap(file, np.float32, "r", shape=(written,))
     quality.finish()
     if not quality.low < quality.high:
         found = "no sample" if not np.isfinite(quality.low) else f"{quality.low:g} mV throughout"
@@ -112,7 +116,62 @@ def prepare_signal(
         )
     shortest = SHORTEST_GAP_S * recording.fs
     gaps = [(first, stop) for first, stop in filled.missing if stop - first >= shortest]
-    return PreparedSignal(signal, gaps, quality.tell())
+    flat = [
+        (round(first * recording.fs), min(round(stop * recording.fs), n))
+        for first, stop in find_flat_stretches(resampled, fs)
+    ]
+    return PreparedSignal(_remove_baseline(resampled, fs), _join(gaps + flat), quality.tell())
+
+
+def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tuple[float, float]]:
+    """Find where a lead shows no heart: an electrode is off, or the input is at its rail.
+
+    A stretch is flat if each of its seconds, `FLAT_S` or more in a row, spans less than half the
+    smallest step of ECG paper, or less than a twentieth of what the lead's liveliest seconds span,
+    whichever is less. In a pause of the heart that lasts so long, P waves or noise span more.
+
+    Args:
+        signal_mv: `(n,)`, mV, finite; may be a memory map.
+        fs: sampling rate, Hz.
+
+    Returns:
+        (first, stop) of each stretch, s from the start, in order.
+    """
+    second = max(1, round(fs))
+    n = len(signal_mv) // second
+    spans = np.empty(n)
+    for first in range(0, n, 600):
+        stop = min(first + 600, n)
+        spans[first:stop] = np.ptp(
+            np.asarray(signal_mv[first * second : stop * second]).reshape(-1, second), axis=1
+        )
+    if not n:
+        return []
+    quiet = spans < min(_FLAT_MV, 0.05 * float(np.quantile(spans, 0.95)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
+    runs = edges.reshape(-1, 2) * second / fs
+    return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
+
+
+def _join(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return stretches in order, those that touch as one."""
+    joined: list[tuple[int, int]] = []
+    for first, stop in sorted(stretches):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((first, stop))
+    return joined
+
+
+def _remove_baseline(signal: NDArray[np.float32], fs: float) -> NDArray[np.float32]:
+    """Return a map of a temporary file with what `ecg.baseline.remove_baseline` leaves."""
+    with tempfile.TemporaryFile() as file:
+        for start in range(0, len(signal), CHUNK_SAMPLES):
+            stop = min(start + CHUNK_SAMPLES, len(signal))
+            file.write(remove_baseline(signal, fs, start, stop).tobytes())
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(len(signal),))
 
 
 class _FilledLead:

@@ -58,16 +58,21 @@ def make_typical_beats(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return each record's typical beat, by "db/record_id"; none where no view shows it."""
-    from cnns_spectrograms.ecg.windows import make_typical_beat
+    """Return each record's typical beats, by "db/record_id"; none where no view shows them."""
+    from cnns_spectrograms.ecg import windows
+    from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
 
-    n_samples = spectrogram.typical_beat_length(int(records["fs"].iloc[0]))
+    fs = int(records["fs"].iloc[0])
+    n_samples = spectrogram.typical_beat_length(fs)
     if not n_samples:
         return {}
+
+    def make(key: str, samples: np.ndarray) -> np.ndarray:  # opens one signal when it is called
+        return windows.make_typical_beats(signals[key], samples, fs, n_samples)
+
+    beats = beats[beats["symbol"].isin(BEAT_SYMBOLS)]
     return {
-        f"{db}/{record_id}": partial(
-            make_typical_beat, signals[f"{db}/{record_id}"], rows["sample"].to_numpy(), n_samples
-        )
+        f"{db}/{record_id}": partial(make, f"{db}/{record_id}", rows["sample"].to_numpy())
         for (db, record_id), rows in beats.groupby(["db", "record_id"], sort=False)
     }
 

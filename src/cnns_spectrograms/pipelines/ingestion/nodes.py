@@ -93,6 +93,7 @@ def ingest_records(
         record_list,
         fs=ingestion.fs,
         preferred_lead=ingestion.preferred_lead,
+        other_class=ingestion.other_annotations,
         skip_bad=ingestion.on_bad_record == "skip",
         n_jobs=execution.n_jobs,
     )

@@ -254,6 +254,7 @@ def train(
         "fs": int(records["fs"].iloc[0]),
         "n_samples": int(windows["n_samples"].iloc[0]),
         "preferred_lead": ingestion.preferred_lead,
+        "highpass_hz": float(records["highpass_hz"].iloc[0]),
         "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,

@@ -28,6 +28,8 @@ else:  # Kedro resolves annotations at its start, which must not import torch or
 
 logger = logging.getLogger(__name__)
 
+_BEAT_KEY = ["db", "record_id", "beat_idx"]
+
 PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 _PREDICT_AGAIN = (
@@ -211,18 +213,21 @@ def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -
 
 def compare_ec57(
     predictions: pd.DataFrame,
+    beats: pd.DataFrame,
     records: pd.DataFrame,
     physionet: Path,
     reporting: ReportingParameters,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Compare the test split's predictions with the reference annotations, as EC57 asks.
 
-    The predictions stand as test annotations at the beats they were made for. With the parameter
-    `test_annotator` annotation files of that name, beside the reference, take their place.
+    The predictions stand as test annotations at the beats they were made for; those of other
+    annotations are left out. With the parameter `test_annotator` annotation files of that name,
+    beside the reference, take their place.
 
     Returns:
         The summary over records, or the reason why there is none, and the table by record.
     """
+    from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
     from cnns_spectrograms.evaluation.ec57 import (
         compare_annotations,
         compare_predictions,
@@ -242,6 +247,8 @@ def compare_ec57(
     if (test["beat_idx"] < 0).any() and annotator is None:
         reason = "windows slide, so predictions do not stand for beats"
         return {**described, "left_out": reason}, pd.DataFrame({"record": []})
+    others = beats.loc[~beats["symbol"].isin(BEAT_SYMBOLS), _BEAT_KEY]
+    test = test[~pd.MultiIndex.from_frame(test[_BEAT_KEY]).isin(pd.MultiIndex.from_frame(others))]
     keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
     try:
         references = {key: read_annotations(physionet / key, "atr", fs=fs) for key in keys}

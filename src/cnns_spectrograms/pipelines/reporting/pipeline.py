@@ -105,7 +105,7 @@ def _create_template(robustness: bool) -> Pipeline:
         ),
         Node(
             compare_ec57,
-            inputs=["checked_predictions", "records", "physionet", "params:reporting"],
+            inputs=["checked_predictions", "beats", "records", "physionet", "params:reporting"],
             outputs=["ec57_summary", "ec57"],
             name="compare_ec57",
         ),

@@ -41,13 +41,14 @@ def predict_signals(
         model: A network and its description.
         windows: Rows of the `windows` table.
         signals: "db/record_id" -> `(n_samples,)` float32, mV, at the network's sampling rate.
-        beats: The `beats` table: a record's typical beat is of all its beats.
+        beats: The `beats` table: a record's typical beats are of all its beats.
         training: How images are predicted.
 
     Returns:
         The `predictions` table, by record, in the order of `windows` within each.
     """
-    from cnns_spectrograms.ecg.windows import make_typical_beat
+    from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
+    from cnns_spectrograms.ecg.windows import make_typical_beats
     from cnns_spectrograms.training.images import DrawnImages
     from cnns_spectrograms.training.prediction import predict_table
 
@@ -62,8 +63,9 @@ def predict_signals(
         typical_beat = {}
         if typical_length:
             of_record = (beats["db"] + "/" + beats["record_id"]) == key
-            peaks = beats.loc[of_record, "sample"].to_numpy()
-            typical_beat[str(key)] = make_typical_beat(signal[str(key)], peaks, typical_length)
+            is_beat = beats["symbol"].isin(BEAT_SYMBOLS)
+            peaks = beats.loc[of_record & is_beat, "sample"].to_numpy()
+            typical_beat[str(key)] = make_typical_beats(signal[str(key)], peaks, fs, typical_length)
         rows = rows.reset_index(drop=True)
         images = DrawnImages(signal, typical_beat, fs, spectrogram)
         predictions.append(
@@ -224,6 +226,7 @@ def _make_mixer(
     The signal's amplitude is that of its normal beats, at their R peaks: the middle of a sliding
     window is none.
     """
+    from cnns_spectrograms.ecg.baseline import remove_baseline
     from cnns_spectrograms.evaluation.noise import (
         add_noise,
         mark_noisy,
@@ -243,7 +246,10 @@ def _make_mixer(
     def mix(key: str, snr_db: float) -> np.ndarray:
         signal = clean[key]
         noisy = mark_noisy(len(signal), fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
-        return add_noise(signal, noise, noise_gain(snr_db, amplitudes[key], noise_amplitude), noisy)
+        gain = noise_gain(snr_db, amplitudes[key], noise_amplitude)
+        # The signal has lost its baseline at ingestion; what is added to it loses it here.
+        added = remove_baseline(add_noise(np.zeros_like(signal), noise, gain, noisy), fs)
+        return signal + added
 
     return mix
 
