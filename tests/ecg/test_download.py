@@ -373,7 +373,7 @@ def test_without_network_the_error_comes_at_once_and_says_what_to_do(
             match=r"cannot download mitdb .*(refused|resolve).*kedro run --params=physionet=/path",
         ):
             download_database("mitdb", tmp_path / "mitdb")
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 5  # 0.01 s, on cores that others use too
     assert not (tmp_path / "mitdb").exists()
 
 
