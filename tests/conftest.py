@@ -1,8 +1,10 @@
-"""Shared fixtures: the real recordings, and threads capped so that tests do not fight for cores."""
+"""Shared fixtures: the real recordings; threads capped so that tests do not fight for cores; and no
+network, neither here nor in any process started from here."""
 
 from __future__ import annotations
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from kedro_project import ROOT, copy_project, run_kedro
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+_OFFLINE = Path(__file__).parent / "offline"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(_OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+runpy.run_path(str(_OFFLINE / "sitecustomize.py"))
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +34,5 @@ def physionet() -> Path:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `kedro run --env=demo` has ended."""
     project = copy_project(tmp_path_factory.mktemp("demo"))
-    run_kedro(project, "run", "--env=demo")
+    run_kedro(project, "run", "--env=demo", ASKED_NAMES=str(project / "asked_names.txt"))
     return project

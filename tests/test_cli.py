@@ -1,4 +1,4 @@
-"""`kedro run --config=FILE --params=...`: neither takes the other's parameters away."""
+"""`kedro run`: --config and --params keep each other's parameters; how errors are printed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 import click
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
+from kedro.io import DatasetError
+from kedro.pipeline import Node
+from kedro.validation.exceptions import DataValidationError, ParameterValidationError
 
 from cnns_spectrograms.cli import run
+from cnns_spectrograms.ecg.download import DownloadError
+from cnns_spectrograms.ecg.splits import LeakError
+from kedro_project import copy_project, run_kedro
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,3 +70,85 @@ def test_a_file_of_parameters_is_no_file_of_options(tmp_path: Path, text: str) -
 
 def test_kedro_takes_it_for_its_run() -> None:
     assert KedroCLI(ROOT).get_command(None, "run") is run  # type: ignore[arg-type]
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, *arguments: str) -> Result:
+    """Run `kedro run` where the run itself only raises an error, in a node."""
+
+    def raise_error() -> None:
+        raise error
+
+    node = Node(raise_error, None, "out", name="read_records")
+    monkeypatch.setattr(run, "callback", lambda **_: node.run({}))
+    return CliRunner().invoke(run, list(arguments))
+
+
+def wrap(cause: Exception | None) -> DatasetError:
+    error = DatasetError("Failed while saving data to dataset beats")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("training.seed is x"),
+        FileNotFoundError("no weights"),
+        PermissionError("no right to write data"),
+        DownloadError("cannot download mitdb"),
+        LeakError("patient 1 in two splits"),
+        ParameterValidationError("ingestion.fs: an integer is wanted"),
+        DataValidationError("a record is listed twice"),
+        wrap(None),
+        wrap(LeakError("patient 1")),
+        wrap(wrap(OSError("disk full"))),
+        yaml.YAMLError("a bracket is open"),
+    ],
+)
+def test_an_error_of_the_user_is_its_message_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    result = fail(monkeypatch, error)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {error}\n(kedro run --verbose shows where it was raised)\n"
+    assert "Traceback" not in result.stdout
+    (said,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert said.startswith("Node read_records: raise_error")
+    assert said.endswith(" failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (TypeError("'NoneType' object is not iterable"), ()),
+        (KeyError("lead"), ()),
+        (wrap(AttributeError("no attribute 'lead'")), ()),
+        (ValueError("training.seed is x"), ("--verbose",)),
+    ],
+)
+def test_other_errors_keep_their_traceback_and_so_do_all_with_verbose(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    arguments: tuple[str, ...],
+) -> None:
+    result = fail(monkeypatch, error, *arguments)
+    assert result.exit_code == 1
+    assert result.exception is error
+    assert result.stderr == ""
+    fail(monkeypatch, ValueError("then as Kedro has it"), "--verbose")
+    assert "failed with error: \nthen as Kedro has it" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_first_run_without_network_says_so_and_ends(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    done = run_kedro(project, "run", "--env=quick", "--pipelines=ingestion", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"Error: {project}/data/01_raw/physionet/mitdb lacks 100.hea, 100.dat, 100.atr, 101.hea, "
+        "101.dat ..., and cannot download mitdb from https://physionet.org/files"
+    )
+    assert len(done.stderr.splitlines()) == 2
+    assert "Traceback" not in done.stdout
+    assert not (project / "mlflow.db").exists()

@@ -38,6 +38,10 @@ def tracked(demo: Path):
     return client, experiment.experiment_id
 
 
+def test_no_network_was_asked_for(demo: Path) -> None:
+    assert not (demo / "asked_names.txt").exists()
+
+
 class TestReports:
     def test_supports_are_those_of_the_annotations_written(self, demo: Path) -> None:
         import wfdb

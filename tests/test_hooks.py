@@ -13,8 +13,9 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.text import TextDataset
 
+from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
-from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from cnns_spectrograms.parameters import IngestionParameters, ModelParameters, TrainingParameters
 from kedro_project import ROOT, copy_project, run_kedro
 
 RUN_PARAMS = {
@@ -182,15 +183,21 @@ def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: 
 
 
 @pytest.mark.slow
-def test_mlflow_is_as_quiet_as_the_logging_says(tmp_path: Path) -> None:
+def test_mlflow_is_as_quiet_as_the_logging_says_and_reports_nothing(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     sizes = "n_mitdb_records=3,simulation.n_svdb_records=3,simulation.duration_s=30"
     done = run_kedro(
-        project, "run", "--env=demo", "--pipelines=simulation", f"--params=simulation.{sizes}"
+        project,
+        "run",
+        "--env=demo",
+        "--pipelines=simulation",
+        f"--params=simulation.{sizes}",
+        ASKED_NAMES=str(tmp_path / "asked_names.txt"),
     )
     assert (project / "mlflow.db").is_file()
     assert "Completed node: simulation.simulate" in done.stdout
     assert "mlflow" not in done.stderr
+    assert not (tmp_path / "asked_names.txt").exists()
 
 
 class TestPreflight:
@@ -222,6 +229,27 @@ class TestPreflight:
         run_params = {**START, "runtime_params": given}
         PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
         assert "--params sets split, windows, which none of the pipelines" in caplog.text
+
+    def test_a_download_without_network_is_refused_before_anything_else(
+        self, tmp_path: Path
+    ) -> None:
+        node = Node(lambda *_: 0, ["physionet", "params:ingestion"], "record_list", name="check")
+        pipeline = Pipeline([node])
+        ingestion = IngestionParameters(databases={"mitdb": ["100"]})
+        catalog = DataCatalog(
+            {
+                "physionet": MemoryDataset(tmp_path),
+                "params:ingestion": MemoryDataset(ingestion),
+                "record_list": TextDataset(filepath=str(tmp_path / "record_list.csv")),
+            }
+        )
+        with pytest.raises(DownloadError, match=r"mitdb lacks 100\.hea.*physionet\.org"):
+            PreflightHooks().before_pipeline_run(START, pipeline, catalog)
+        (tmp_path / "record_list.csv").touch()
+        run_params = {**START, "only_missing_outputs": True}
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+        simulation = Node(lambda: 0, None, "physionet", name="simulate")
+        PreflightHooks().before_pipeline_run(START, Pipeline([simulation, node]), catalog)
 
     def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
         PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))

@@ -49,6 +49,7 @@ class PreflightHooks:
             ValueError: Two parameters contradict each other, a network is unknown, or its
                 pretrained weights cannot be had.
             FileNotFoundError: What another pipeline makes, and this run reads, is not there.
+            DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
         """
         parameters = {
             name.removeprefix("params:"): catalog.load(name)
@@ -73,10 +74,19 @@ class PreflightHooks:
                 ", ".join(ignored),
             )
         check_together(parameters)
-        if not run_params.get("only_missing_outputs"):  # that run reads less than its pipeline
+        only_missing = run_params.get("only_missing_outputs")
+        if (
+            "physionet" in pipeline.inputs()  # not simulated
+            and "record_list" in pipeline.all_outputs()
+            and not (only_missing and catalog.exists("record_list"))
+        ):
+            from cnns_spectrograms.pipelines.ingestion.nodes import check_downloads
+
+            check_downloads(catalog.load("physionet"), parameters["ingestion"])
+        if not only_missing:  # that run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
         for node in _find_training(pipeline):
-            if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):
+            if only_missing and all(map(catalog.exists, node.outputs)):
                 continue
             from cnns_spectrograms.training.networks import check_network
 

@@ -350,7 +350,7 @@ class RobustnessParameters(Parameters):
     records: dict[str, list[RecordId]] | None = Field(
         None, description="database -> test records; null takes every record of test"
     )
-    noises: list[str] = Field(["bw", "ma"], description="noise records of nstdb")
+    noises: list[str] = Field(["bw", "em", "ma"], description="noise records of nstdb")
     snr_db: list[float] = Field([24, 18, 12, 6, 0, -6], description="of the noisy parts, dB")
     clean_s: float = Field(300, ge=0, description="clean beginning of each record, s")
     alternate_s: float = Field(120, gt=0, description="length of each noisy or clean part, s")

@@ -588,35 +588,47 @@ def test_describe_record(tmp_path: Path):
 # ---- checksums
 
 
-def write_sums(folder: Path, separator: str = "  ") -> None:
+def write_sums(folder: Path, separator: str = " ", to: str = "SHA256SUMS.txt") -> None:
     names = sorted(p.name for p in folder.iterdir() if p.suffix in (".hea", ".dat", ".atr"))
     text = "".join(
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}{separator}{name}\n"
         for name in names
     )
-    (folder / "SHA256SUMS").write_text(text)
+    (folder / to).write_text(text)
 
 
+@pytest.mark.parametrize("name", ["SHA256SUMS.txt", "SHA256SUMS"])
 @pytest.mark.parametrize("separator", [" ", "  ", " *"])
-def test_verify_checksums(tmp_path: Path, caplog: pytest.LogCaptureFixture, separator: str):
+def test_verify_checksums(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, separator: str, name: str
+):
     caplog.set_level(logging.INFO)
     path = write_record(tmp_path)
     assert verify_checksums(tmp_path, ["100"]) == {}
-    assert "has no SHA256SUMS" in caplog.text
-    write_sums(tmp_path, separator)
+    assert "has no SHA256SUMS.txt: its files are not compared" in caplog.text
+    write_sums(tmp_path, separator, name)
     caplog.clear()
     assert verify_checksums(tmp_path, ["100"]) == {}
     assert not caplog.records
 
     replace_in_header(path, "MLII", "ECG1")
     assert verify_checksums(tmp_path, ["100"]) == {}
-    assert "1 header(s) differ from SHA256SUMS, the first is 100.hea" in caplog.text
+    assert f"1 header(s) differ from {name}, the first is 100.hea" in caplog.text
 
     damage_flipped_bit(path)
     damage_truncated_annotations(path)
     faults = verify_checksums(tmp_path, ["100"])
     assert list(faults) == ["100"]
-    assert re.search(r"100\.dat differs.*again; 100\.atr differs.*again", faults["100"])
+    assert re.search(
+        rf"100\.dat differs from {re.escape(name)} .*again; 100\.atr differs.*again", faults["100"]
+    )
+
+
+def test_verify_checksums_takes_physionets_list_where_there_are_two(tmp_path: Path):
+    write_record(tmp_path)
+    write_sums(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64} 100.dat\n")
+    assert verify_checksums(tmp_path, ["100"]) == {}
 
 
 def test_verify_checksums_tells_unlisted_files_and_leaves_missing_ones(

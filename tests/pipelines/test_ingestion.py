@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import wfdb
 
 from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
-from cnns_spectrograms.pipelines.ingestion.nodes import check_databases, ingest_records
+from cnns_spectrograms.pipelines.ingestion.nodes import (
+    check_databases,
+    check_downloads,
+    ingest_records,
+)
 
 # Counted by hand from the annotation files, with the symbols of AAMI EC57.
 COUNTS = {
@@ -151,7 +154,8 @@ class TestCheckDatabases:
             check_databases(folder, make_parameters())
 
     def test_a_changed_file_is_found_by_its_checksum(self, folder: Path, physionet: Path) -> None:
-        shutil.copy(physionet / "mitdb" / "SHA256SUMS", folder / "mitdb")
+        (sums,) = (physionet / "mitdb").glob("SHA256SUMS*")
+        shutil.copy(sums, folder / "mitdb")
         check_databases(folder, make_parameters())
         with (folder / "mitdb" / "114.dat").open("r+b") as file:
             file.seek(5000)
@@ -170,9 +174,21 @@ class TestCheckDatabases:
     def test_no_network_says_how_to_do_without(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(
-            wfdb.io.download.config, "db_index_url", "http://127.0.0.1:9/"
-        )  # nothing listens there
-        with pytest.raises(DownloadError, match="--params=physionet="):
-            check_databases(tmp_path, make_parameters(download=True))
+        monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
+        parameters = make_parameters(download=True)
+        for check in (check_databases, check_downloads):
+            with pytest.raises(
+                DownloadError, match=r"mitdb lacks RECORDS, and cannot .*--params=physionet="
+            ):
+                check(tmp_path, parameters)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    def test_no_network_is_needed_where_nothing_is_to_be_downloaded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
+        check_downloads(tmp_path, make_parameters())
+        for suffix in (".hea", ".dat", ".atr"):
+            (tmp_path / "mitdb").mkdir(exist_ok=True)
+            (tmp_path / "mitdb" / f"100{suffix}").touch()
+        check_downloads(tmp_path, make_parameters(download=True))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
@@ -140,7 +141,12 @@ class TestStress:
     )
 
     def stress(
-        self, windows, params, physionet=Path("/nowhere"), beats: pd.DataFrame | None = None
+        self,
+        windows,
+        params,
+        physionet=Path("/nowhere"),
+        beats: pd.DataFrame | None = None,
+        download: bool = False,
     ) -> pd.DataFrame:
         model = (SimpleNamespace(), {"fs": FS})
         beats = windows if beats is None else beats
@@ -153,6 +159,7 @@ class TestStress:
             physionet,
             TRAINING,
             params,
+            download,
         )
 
     def test_every_condition_scores_the_beats_of_the_noisy_parts(self, seen) -> None:
@@ -221,6 +228,47 @@ class TestStress:
         with pytest.raises(FileNotFoundError, match="no noise record"):
             self.stress(make_windows(), reporting(noises=["ma"]), tmp_path)
         assert seen == []
+
+    def test_a_missing_noise_is_downloaded(self, seen, tmp_path, monkeypatch) -> None:
+        import wfdb
+
+        folder = tmp_path / "nstdb"
+        folder.mkdir()
+        noise = np.random.default_rng(0).integers(-500, 500, size=(60 * FS, 1))
+
+        def write(name: str) -> None:
+            form = {"fs": FS, "units": ["mV"], "sig_name": ["noise1"], "fmt": ["16"]}
+            gain = {"adc_gain": [1.0], "baseline": [0]}
+            wfdb.wrsamp(name, d_signal=noise, write_dir=str(folder), **form, **gain)
+
+        asked = []
+
+        def download(db: str, to: Path, names: list[str], suffixes: tuple[str, ...]) -> None:
+            asked.append((db, to, names, suffixes))
+            for name in names:
+                write(name)
+
+        write("bw")
+        monkeypatch.setattr("cnns_spectrograms.ecg.download.download_database", download)
+        params = reporting(noises=["bw", "em"])
+        table = self.stress(make_windows(), params, tmp_path, download=True)
+        assert asked == [("nstdb", folder, ["em"], (".hea", ".dat"))]
+        assert table["condition"].tolist() == ["clean", "bw", "em", "flat lead", "128 Hz"]
+        self.stress(make_windows(), params, tmp_path, download=True)
+        assert len(asked) == 1
+
+    def test_without_network_a_missing_noise_says_what_to_do(
+        self, seen, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
+        with pytest.raises(
+            DownloadError,
+            match=r"nstdb lacks the noise records em, ma, and cannot download nstdb .*or leave "
+            r"them out of reporting\.robustness\.noises",
+        ):
+            self.stress(make_windows(), reporting(noises=["em", "ma"]), tmp_path, download=True)
+        assert seen == []
+        assert not list(tmp_path.iterdir())
 
     def test_records_can_be_chosen(self, seen) -> None:
         table = self.stress(make_windows(), reporting(records={"mitdb": ["101"]}))

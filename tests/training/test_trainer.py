@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.training import trainer
 from cnns_spectrograms.training.data import EpochSampler
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.prediction import predict_table
@@ -35,6 +36,7 @@ from cnns_spectrograms.training.trainer import (
     FitResult,
     _AtomicCheckpointIO,
     _EmaWeights,
+    _Forecast,
     clear_checkpoints,
     fit_classifier,
     read_checkpoint_fingerprint,
@@ -354,6 +356,89 @@ def test_a_long_epoch_tells_how_far_it_is(
     told = [message for message in caplog.messages if "batches in" in message]
     assert "Epoch 1: 1 of 5 batches in 0 s" in told
     assert "Epoch 2: 1 of 5 batches in 0 s" in told
+
+
+class Clock:
+    """Stands in for `time`."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def forecast(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[float], n_batches: int, epoch: int = 0
+) -> int:
+    """Let batches take so many seconds each; return how many were done when the forecast came."""
+    clock = Clock()
+    monkeypatch.setattr(trainer, "time", clock)
+    callback = _Forecast(max_epochs=10)
+    running: Any = SimpleNamespace(num_training_batches=n_batches, current_epoch=epoch)
+    module: Any = None
+    for batch, taken in enumerate(seconds):
+        clock.now += taken
+        callback.on_train_batch_end(running, module, None, None, batch)
+        if callback._done:
+            return batch + 1
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "n_batches", "epoch", "n_done", "said"),
+    [
+        # After five slow batches that do not count, twenty of 2 s: 1000 batches, ten epochs.
+        ([30.0] * 5 + [2.0] * 30, 1000, 0, 25, "takes 6 hours or more .* all 10 epochs"),
+        # Four epochs are left of a training that goes on.
+        ([2.0] * 30, 1000, 6, 25, "takes 2 hours or more .* all 4 epochs"),
+        ([2.0] * 30, 50, 0, 25, "takes 17 minutes or more"),
+        ([2.0] * 30, 500_000, 0, 25, "takes 116 days or more"),
+        # Slow batches are not waited for.
+        ([20.0] * 30, 1000, 0, 8, "takes 2 days or more"),
+        # An epoch of few batches is measured to its end.
+        ([20.0] * 7, 7, 0, 7, "takes 23 minutes or more"),
+    ],
+)
+def test_a_long_training_on_a_cpu_says_at_its_beginning_how_long(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: list[float],
+    n_batches: int,
+    epoch: int,
+    n_done: int,
+    said: str,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert forecast(monkeypatch, seconds, n_batches, epoch) == n_done
+    (record,) = caplog.records
+    assert re.search(said, record.getMessage())
+    is_long = "minutes" not in said
+    assert (record.levelno == logging.WARNING) == is_long
+    assert ("--config=conf/two_cores.yml" in record.getMessage()) == is_long
+    assert Path(trainer.__file__).parents[3].joinpath("conf/two_cores.yml").is_file()
+
+
+def test_a_training_of_minutes_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert forecast(monkeypatch, [0.05] * 30, 1000) == 25  # 500 s
+        assert forecast(monkeypatch, [50.0] * 4, 4) == 0
+    assert not caplog.records
+
+
+def test_a_gpu_gets_no_forecast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(trainer, "Trainer", lambda **given: made.append(given))
+    params = TrainingParameters()
+    recorder: Any = None
+    for cuda in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        trainer._make_trainer(params, tmp_path, recorder, 1)
+    found = [any(isinstance(c, _Forecast) for c in given["callbacks"]) for given in made]
+    assert found == [True, False]
 
 
 def test_loggers_get_every_row(tmp_path: Path) -> None:

@@ -466,9 +466,9 @@ TEXTS: dict[str, Text] = {
     ),
     "no_robustness": Text(
         "No noise stress test was run. `kedro run --pipelines=robustness` does, with the noise "
-        "records of nstdb beside mitdb.",
+        "records of nstdb.",
         "No se hizo la prueba con ruido. `kedro run --pipelines=robustness` la hace, con los "
-        "registros de ruido de nstdb junto a mitdb.",
+        "registros de ruido de nstdb.",
     ),
     "axis_snr": Text("signal-to-noise ratio, dB", "relación señal-ruido, dB"),
     "tracked_title": Text("Tracked trainings", "Entrenamientos registrados"),

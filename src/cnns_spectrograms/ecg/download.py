@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.records import hash_file, parse_checksums
+from cnns_spectrograms.ecg.records import CHECKSUM_FILES, hash_file, parse_checksums
 from cnns_spectrograms.files import replacing
 
 if TYPE_CHECKING:
@@ -21,20 +22,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Seconds to connect, and between two pieces of an answer. PhysioNet is slow at busy hours.
-_TIMEOUT_S = (20.0, 120.0)
+_TIMEOUT_S = (10.0, 120.0)
+
+_CHECKSUMS = CHECKSUM_FILES[0]
+
+_LOGIN_PAGE = (
+    "this is likely the login page of a network, or of a database that needs an account: open the "
+    "address in a browser, then run the same command again: it goes on from where it stopped"
+)
+_GO_ON = "Run the same command again when the network is back: it goes on from where it stopped"
+_REFUSED = (
+    "Open that address in a browser: the name may be wrong, the database may need an account, or "
+    "the network here may block it"
+)
 
 
 class DownloadError(ConnectionError):
     """A database cannot be fetched whole: what failed, and how to do without the network."""
 
 
-def download_database(db: str, folder: Path | str, record_ids: Sequence[str] | None = None) -> None:
+def download_database(
+    db: str,
+    folder: Path | str,
+    record_ids: Sequence[str] | None = None,
+    suffixes: Sequence[str] = (".hea", ".dat", ".atr"),
+) -> None:
     """Fetch a database's headers, signals and reference annotations into a folder.
 
-    The database's own SHA256SUMS comes first, and every other file must match it. A file that is
-    there and matches is not fetched again, so a download that was stopped goes on when the same
+    The database's own SHA256SUMS.txt comes first, and every other file must match it. A file that
+    is there and matches is not fetched again, so a download that was stopped goes on when the same
     call is repeated. Files appear under their names only when they are whole. `folder` also
-    receives SHA256SUMS and RECORDS, the list of all the database's records.
+    receives SHA256SUMS.txt and RECORDS, the list of all the database's records.
 
     The latest published version is taken, from the index that `wfdb.set_db_index_url` sets
     (PhysioNet by default).
@@ -43,37 +61,66 @@ def download_database(db: str, folder: Path | str, record_ids: Sequence[str] | N
         db: name of the database on PhysioNet, such as `mitdb`.
         folder: folder of the database, made if absent.
         record_ids: records to fetch; None fetches all.
+        suffixes: files of a record to fetch.
 
     Raises:
         DownloadError: PhysioNet cannot be reached, or a file is missing there or arrives corrupt.
         ValueError: a name is not that of a database, or of a record in it.
     """
     import requests
+
+    folder = Path(folder)
+    with _as_download_error(db), requests.Session() as session:
+        version = _find_version(session, db)
+        base_url = f"{_index_url()}/{db}/{version}"
+        folder.mkdir(parents=True, exist_ok=True)
+        logger.info("downloading %s %s into %s", db, version, folder)
+        _remove_remains(folder)
+        # Parsed before it is kept: what is no list of checksums must not stay in the folder.
+        with _open(session, f"{base_url}/{_CHECKSUMS}") as response:
+            sums = parse_checksums(response.text, f"{base_url}/{_CHECKSUMS}")
+            with replacing(folder / _CHECKSUMS) as part:
+                part.write_bytes(response.content)
+        _fetch(session, base_url, folder / "RECORDS", sums)
+        wanted = _select(db, (folder / "RECORDS").read_text("utf-8").split(), record_ids)
+        names = [record_id + suffix for record_id in wanted for suffix in suffixes]
+        # disable=None: no bar where the output is not a terminal.
+        for name in tqdm(names, desc=f"downloading {db}", unit="file", disable=None):
+            _fetch(session, base_url, folder / name, sums)
+
+
+def check_reachable(db: str) -> None:
+    """Ask PhysioNet for a database's version, and for nothing else.
+
+    Raises:
+        DownloadError: there is no network, or no such database.
+        ValueError: the name is not that of a database.
+    """
+    import requests
+
+    with _as_download_error(db), requests.Session() as session:
+        _find_version(session, db)
+
+
+def _index_url() -> str:
+    from wfdb.io import download as wfdb_download
+
+    return str(wfdb_download.config.db_index_url).rstrip("/")
+
+
+def _find_version(session: requests.Session, db: str) -> str:
+    """Return the latest version, from the page that `wfdb` reads it from too, with a timeout."""
     from wfdb.io import download as wfdb_download
 
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", db):
         raise ValueError(f"database is {db!r}; expected a PhysioNet name such as 'mitdb'")
-    folder = Path(folder)
-    with _as_download_error(db), requests.Session() as session:
-        index_url = wfdb_download.config.db_index_url.rstrip("/")
-        # WFDB's requests have no timeout: this one fails in seconds where there is no network.
-        session.head(index_url, timeout=_TIMEOUT_S).close()
-        version = wfdb_download.get_version(db)
-        base_url = f"{index_url}/{db}/{version}"
-        folder.mkdir(parents=True, exist_ok=True)
-        logger.info("downloading %s %s into %s", db, version, folder)
-        # Read before it is kept: a login page in its place must not stay in the folder.
-        with session.get(f"{base_url}/SHA256SUMS", timeout=_TIMEOUT_S) as response:
-            response.raise_for_status()
-            sums = parse_checksums(response.text, f"{base_url}/SHA256SUMS")
-        with replacing(folder / "SHA256SUMS") as part:
-            part.write_bytes(response.content)
-        _fetch(session, base_url, folder / "RECORDS", sums)
-        wanted = _select(db, (folder / "RECORDS").read_text("utf-8").split(), record_ids)
-        names = [record_id + suffix for record_id in wanted for suffix in (".hea", ".dat", ".atr")]
-        # disable=None: no bar where the output is not a terminal.
-        for name in tqdm(names, desc=f"downloading {db}", unit="file", disable=None):
-            _fetch(session, base_url, folder / name, sums)
+    url = f"{wfdb_download.PN_CONTENT_URL}{db}/"
+    with session.get(url, timeout=_TIMEOUT_S) as response:
+        response.raise_for_status()
+        found = re.search(r"Version:\s*([\w.-]*\w)", response.text)
+    if found is None:
+        raise DownloadError(f"found no 'Version: 1.0.0' on the page {url}; {_LOGIN_PAGE}")
+    return found[1]
 
 
 def _select(db: str, available: list[str], record_ids: Sequence[str] | None) -> list[str]:
@@ -95,12 +142,28 @@ def _select(db: str, available: list[str], record_ids: Sequence[str] | None) -> 
     return list(dict.fromkeys(record_ids))
 
 
+def _remove_remains(folder: Path) -> None:
+    """Remove what a killed download left; one still alive has written within its timeout."""
+    for path in folder.glob(".*.tmp"):
+        if time.time() - path.stat().st_mtime > _TIMEOUT_S[1]:
+            path.unlink()
+
+
+@contextmanager
+def _open(session: requests.Session, url: str) -> Iterator[requests.Response]:
+    with session.get(url, stream=True, timeout=_TIMEOUT_S) as response:
+        response.raise_for_status()
+        if "html" in response.headers.get("Content-Type", ""):
+            raise DownloadError(f"found a web page at {url}, expected a file; {_LOGIN_PAGE}")
+        yield response
+
+
 def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str, str]) -> None:
     """Fetch one file to `path`, unless it is there with the right SHA-256."""
     if path.name not in sums:
         raise DownloadError(
-            f"{base_url}/SHA256SUMS does not list {path.name}; expected RECORDS and the .hea, .dat "
-            "and .atr files of every record; leave the record out of the list of records"
+            f"{base_url}/{_CHECKSUMS} does not list {path.name}; expected RECORDS and the files of "
+            "every record; leave the record out of the list of records"
         )
     expected = sums[path.name]
     if path.is_file() and hash_file(path) == expected:
@@ -108,15 +171,15 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
     url = f"{base_url}/{path.name}"
     digest = hashlib.sha256()
     with replacing(path) as part:
-        with session.get(url, stream=True, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
-            response.raise_for_status()
+        with _open(session, url) as response, part.open("wb") as file:
             for chunk in response.iter_content(1 << 16):
                 digest.update(chunk)
                 file.write(chunk)
         if digest.hexdigest() != expected:
             raise DownloadError(
                 f"{url} arrived corrupt: found SHA-256 {digest.hexdigest()}, expected {expected} "
-                "as in the database's SHA256SUMS; run the same command again, it goes on from here"
+                f"as in the database's {_CHECKSUMS}; run the same command again, it goes on from "
+                "here"
             )
 
 
@@ -124,20 +187,16 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
 def _as_download_error(db: str) -> Iterator[None]:
     """Turn whatever the network layer raises into one error that says how to go on."""
     import requests
-    from wfdb.io import download as wfdb_download
 
     try:
         yield
-    except DownloadError:
-        raise
-    # OSError: what WFDB raises; IndexError: it finds no version on the database's page.
-    except (requests.RequestException, OSError, IndexError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of this machine, such as a full disk
+    except requests.RequestException as error:
+        # Of an unreachable server, the fault itself, not how often urllib3 tried.
+        cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+        status = 0 if error.response is None else error.response.status_code
+        refused = 400 <= status < 500 and status not in (408, 429)
         raise DownloadError(
-            f"cannot download {db} from {wfdb_download.config.db_index_url} "
-            f"({type(error).__name__}: {error}). Run the same command again when the network is "
-            "back: it goes on from where it stopped. Without a network, copy the database "
-            f"(.hea, .dat and .atr files) to a folder /path/to/physionet/{db} and run "
-            "`kedro run --params=physionet=/path/to/physionet`"
+            f"cannot download {db} from {_index_url()} ({type(cause).__name__}: {cause}). "
+            f"{_REFUSED if refused else _GO_ON}. Without a network, copy the database to a folder "
+            f"/path/to/physionet/{db} and run `kedro run --params=physionet=/path/to/physionet`"
         ) from error

@@ -55,6 +55,10 @@ BYTES_PER_SAMPLE = {
 }
 
 
+CHECKSUM_FILES = ("SHA256SUMS.txt", "SHA256SUMS")
+"""A database's list of checksums: PhysioNet's name for it, then one that old copies have."""
+
+
 class RecordError(ValueError):
     """A recording cannot be used: what was found, what was expected, and what to do."""
 
@@ -487,7 +491,9 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
 
 
 def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str, str]:
-    """Check the files of some records against the database's own SHA256SUMS, where it has one.
+    """Check the files of some records against the database's own SHA256SUMS.txt, if it has one.
+
+    The name SHA256SUMS is accepted too.
 
     A differing `.hea` only warns: its text may have been edited while the recording is untouched,
     and `read_record` checks the samples against the header anyway. A file that is not there is
@@ -497,12 +503,12 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
         For each record with a `.dat` or `.atr` file that differs, what was found and expected.
 
     Raises:
-        ValueError: SHA256SUMS cannot be understood.
+        ValueError: the list of checksums cannot be understood.
     """
     folder = Path(folder)
-    path = folder / "SHA256SUMS"
-    if not path.is_file():
-        logger.info("%s has no SHA256SUMS: its files are not compared with checksums", folder)
+    path = next((folder / name for name in CHECKSUM_FILES if (folder / name).is_file()), None)
+    if path is None:
+        logger.info("%s has no SHA256SUMS.txt: its files are not compared with checksums", folder)
         return {}
     sums = parse_checksums(path.read_text(encoding="utf-8"), path)
     faults: dict[str, list[str]] = {}
@@ -523,21 +529,23 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
                 edited_headers.append(name)
             else:
                 faults.setdefault(record_id, []).append(
-                    f"{name} differs from SHA256SUMS (found {found[:12]}, expected "
+                    f"{name} differs from {path.name} (found {found[:12]}, expected "
                     f"{sums[name][:12]}); delete it and download it again"
                 )
     if edited_headers:
         logger.warning(
-            "%s: %d header(s) differ from SHA256SUMS, the first is %s; this is harmless when only "
-            "their text was edited",
+            "%s: %d header(s) differ from %s, the first is %s; this is harmless if only text was "
+            "edited",
             folder,
             len(edited_headers),
+            path.name,
             edited_headers[0],
         )
     if unlisted:
         logger.warning(
-            "%s: SHA256SUMS does not list %d file(s), the first is %s; they are not compared",
+            "%s: %s does not list %d file(s), the first is %s; they are not compared",
             folder,
+            path.name,
             len(unlisted),
             unlisted[0],
         )
@@ -545,7 +553,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
 
 
 def parse_checksums(text: str, source: Path | str) -> dict[str, str]:
-    """Read the lines of a SHA256SUMS file into file name -> hex digest.
+    """Read the lines of a list of checksums into file name -> hex digest.
 
     Raises:
         ValueError: a line is not a digest and a name; `source` names the file in the message.

@@ -38,8 +38,9 @@ def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
     missing = [suffix for suffix in (".hea", ".dat") if not path.with_suffix(suffix).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"no noise record {path}{missing[0]}; put the MIT-BIH Noise Stress Test Database "
-            f"there, or leave '{name}' out of reporting.robustness.noises"
+            f"no noise record {path}{missing[0]}; set ingestion.download to true, put the MIT-BIH "
+            f"Noise Stress Test Database there, or leave '{name}' out of "
+            f"reporting.robustness.noises"
         )
     # Digital: nstdb states no gain.
     record = wfdb.rdrecord(str(path), physical=False, channels=[0])

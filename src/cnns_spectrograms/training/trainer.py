@@ -280,6 +280,8 @@ def _make_trainer(
     show_bar = sys.stdout.isatty()
     callbacks.append(TQDMProgressBar() if show_bar else _ProgressReporter())
     cuda = torch.cuda.is_available()
+    if not cuda:
+        callbacks.append(_Forecast(params.max_epochs))
     plugins: list[Any] = [_AtomicCheckpointIO()]
     if world_size == 1:
         plugins.append(LightningEnvironment())  # one process, in a SLURM job too
@@ -639,6 +641,63 @@ class _ProgressReporter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._progress.update(batch_idx + 1)
+
+
+class _Forecast(Callback):
+    """Says once how long a training will take, from the speed of the first batches after a warm-up.
+
+    Images may be smaller in the first epochs, and val takes its own time: it takes no less.
+    """
+
+    WARM_UP, MEASURED = 5, 20  # batches
+    LONGEST_S = 60.0  # of measuring
+    SHORT_S, LONG_S = 600.0, 3600.0  # of trainings: nothing is said; something is to be done
+
+    def __init__(self, max_epochs: int) -> None:
+        self.max_epochs = max_epochs
+        self._began: float | None = None
+        self._done = False
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        n_measured = batch_idx + 1 - self.WARM_UP
+        if self._done or n_measured < 0:
+            return
+        now = time.perf_counter()
+        if self._began is None or n_measured == 0:
+            self._began = now
+            return
+        seconds = now - self._began
+        n_batches = int(trainer.num_training_batches)
+        if batch_idx + 1 < n_batches and n_measured < self.MEASURED and seconds < self.LONGEST_S:
+            return
+        self._done = True
+        n_epochs = self.max_epochs - trainer.current_epoch
+        self._tell(n_epochs, seconds / n_measured * n_batches * n_epochs)
+
+    def _tell(self, n_epochs: int, seconds: float) -> None:
+        if seconds < self.SHORT_S:
+            return
+        logger.log(
+            logging.INFO if seconds < self.LONG_S else logging.WARNING,
+            "At the speed of its first batches, this training takes %s or more on this machine's "
+            "CPU, if it goes through all %d epochs%s",
+            _tell_duration(seconds),
+            n_epochs,
+            ""
+            if seconds < self.LONG_S
+            else ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
+            "training.samples_per_epoch; or a machine with a GPU, which is found by itself",
+        )
+
+
+def _tell_duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
     Raises:
         FileNotFoundError: A whole database is missing, or a record and `on_bad_record` is 'raise'.
         DownloadError: A file is missing and PhysioNet cannot be reached.
-        RecordError: A file differs from the database's SHA256SUMS and `on_bad_record` is 'raise'.
+        RecordError: A file differs from the database's checksums and `on_bad_record` is 'raise'.
     """
-    from cnns_spectrograms.ecg.download import DownloadError, download_database
+    from cnns_spectrograms.ecg.download import download_database
     from cnns_spectrograms.ecg.records import (
         RecordError,
         find_missing_files,
@@ -37,13 +39,11 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
     for db, wanted in ingestion.databases.items():
         folder = physionet / db
         missing = find_missing_files(folder, wanted)
-        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        shown = _shorten(missing)
         if missing and ingestion.download:
             logger.info("%s lacks %s: downloading", folder, shown)
-            try:
+            with _naming_missing(folder, missing):
                 download_database(db, folder, wanted)
-            except DownloadError as error:
-                raise DownloadError(f"{folder} lacks {shown}, and {error}") from error
             missing = []
         lost = {name: name.rsplit(".", 1)[0] for name in missing}
         if wanted is not None:
@@ -70,6 +70,36 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
             for record_id in record_ids
         ]
     return pd.DataFrame(rows, columns=["db", "record_id", "fault"])
+
+
+def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
+    """Check that PhysioNet answers, if `check_databases` will have to download.
+
+    Raises:
+        DownloadError: A file is missing and PhysioNet cannot be reached.
+    """
+    from cnns_spectrograms.ecg.download import check_reachable
+    from cnns_spectrograms.ecg.records import find_missing_files
+
+    for db, wanted in ingestion.databases.items() if ingestion.download else ():
+        if missing := find_missing_files(physionet / db, wanted):
+            with _naming_missing(physionet / db, missing):
+                check_reachable(db)
+            return
+
+
+@contextmanager
+def _naming_missing(folder: Path, missing: Sequence[str]) -> Iterator[None]:
+    from cnns_spectrograms.ecg.download import DownloadError
+
+    try:
+        yield
+    except DownloadError as error:
+        raise DownloadError(f"{folder} lacks {_shorten(missing)}, and {error}") from error
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def ingest_records(

@@ -43,6 +43,7 @@ _SHARED_PARAMETERS = (
     "params:reporting",
     "params:training",
     "params:spectrogram",
+    "params:ingestion.download",
 )
 _SHARED_INPUTS = ("windows", "signals", "typical_beats", "beats", "records", "physionet")
 
@@ -160,6 +161,7 @@ def _create_template(robustness: bool) -> Pipeline:
                     "physionet",
                     "params:training",
                     "params:reporting",
+                    "params:ingestion.download",
                 ],
                 outputs="robustness",
                 name="stress_model",

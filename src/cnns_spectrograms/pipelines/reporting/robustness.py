@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,14 @@ def stress_model(
     physionet: Path,
     training: TrainingParameters,
     reporting: ReportingParameters,
+    download: bool,
 ) -> pd.DataFrame:
     """Score the beats of the noisy minutes of test, clean and under everything asked for.
 
     Every row is a score of the same beats: those whose R peak stands in the parts that the noise
     stress test makes noisy; but `other lead` of the records alone that have one. A record without a
-    normal beat has no SNR and is left out.
+    normal beat has no SNR and is left out. With `download`, noise records that are missing are
+    fetched from PhysioNet into ``physionet/nstdb``.
 
     Returns:
         One row a condition: condition (`clean`, a noise, `flat lead`, `other lead`, `N Hz`),
@@ -106,6 +108,7 @@ def stress_model(
 
     Raises:
         FileNotFoundError: A noise record, or a recording whose other lead is wanted, is missing.
+        DownloadError: A noise record is missing and PhysioNet cannot be reached.
         ValueError: A record is asked for that is not in test, or none has noisy parts.
     """
     from cnns_spectrograms.evaluation.metrics import evaluate_predictions
@@ -113,6 +116,10 @@ def stress_model(
 
     params = reporting.robustness
     fs = int(model[1]["fs"])
+    # First of all, so that a missing one stops the run before hours of prediction.
+    if download:
+        _fetch_noises(physionet / "nstdb", params.noises)
+    noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
     chosen = _choose_records(windows, params)
     # Copies, since a memory map holds its file open.
     clean = {
@@ -142,8 +149,6 @@ def stress_model(
         at = "" if np.isnan(snr_db) else f" at {snr_db:g} dB"
         logger.info("%s%s: macro F1 %.3f", condition, at, scores["macro_f1"])
 
-    # Read first, so that one that is missing is told before hours of prediction.
-    noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
     score("clean", np.nan, clean)
     for noise_name, noise in noises.items():
         mix = _make_mixer(normal, clean, noise, fs, params)
@@ -168,6 +173,25 @@ def draw_robustness(
         f"Noise stress test on the test split, protocol {split.protocol}",
         synthetic=reporting.synthetic_data,
     )
+
+
+def _fetch_noises(folder: Path, names: Sequence[str]) -> None:
+    """Download the noise records that a folder lacks; they have no annotations."""
+    from cnns_spectrograms.ecg.download import DownloadError, download_database
+
+    suffixes = (".hea", ".dat")
+    missing = [
+        name for name in names if not all((folder / f"{name}{each}").is_file() for each in suffixes)
+    ]
+    if not missing:
+        return
+    try:
+        download_database("nstdb", folder, missing, suffixes)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{folder} lacks the noise records {', '.join(missing)}, and {error}; or leave them "
+            f"out of reporting.robustness.noises"
+        ) from error
 
 
 def _choose_records(windows: pd.DataFrame, params: RobustnessParameters) -> pd.DataFrame:
