@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, BEAT_SYMBOLS_UNMAPPED
 from cnns_spectrograms.ecg.recordings import (
     MAX_DURATION_S,
     MAX_FS_HZ,
@@ -28,8 +27,9 @@ from cnns_spectrograms.ecg.records import (
     RecordError,
     check_signal_files,
     mv_per_unit,
-    parse_units,
-    read_header_lines,
+    read_annotation_file,
+    read_header,
+    read_samples,
 )
 
 logger = logging.getLogger(__name__)
@@ -37,16 +37,10 @@ logger = logging.getLogger(__name__)
 BEAT_SYMBOLS = (*AAMI_CLASS_OF_SYMBOL, *BEAT_SYMBOLS_UNMAPPED)
 """Annotation symbols that mark a beat."""
 
-MAX_HEADER_BYTES = 1 << 20
-MAX_SEGMENTS = 20_000
-
 # Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
 _MAX_FLAC_RATIO = 8192
 
 _CHUNK_FRAMES = 1 << 16
-
-# A file beside the header: wfdb would open any path that stands there, and understands one dot.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)?")
 
 
 def open_wfdb(path: Path) -> Recording:
@@ -87,35 +81,18 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
     Raises:
         RecordError: the file is missing or damaged, or not of this recording.
     """
-    import wfdb
-
-    file = path.with_name(f"{path.name}.{extension}")
-    if not file.is_file():
-        raise RecordError(f"{path.name}: found no annotation file {file}; correct its name")
-    try:
-        # A damaged annotation must end as an error here, not as a line on the screen.
-        found = wfdb.rdann(str(path), extension, return_label_elements=["symbol"])
-        samples = np.asarray(found.sample, dtype=np.int64)
-        symbols = [str(symbol) for symbol in found.symbol]
-        map_symbols(symbols)
-        source_fs = float(found.fs) if found.fs else fs
-        if not (np.isfinite(source_fs) and 0 < source_fs <= MAX_FS_HZ):
-            raise ValueError(f"a sampling rate of {source_fs:g} Hz")
-        samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
-        if samples.size and not (samples.min() >= 0 and samples.max() <= n_samples):
-            raise ValueError(
-                f"annotations at samples {samples.min()} to {samples.max()} of {n_samples}"
-            )
-    except Exception as error:
-        raise RecordError(
-            f"{path.name}: found a corrupt {file} ({type(error).__name__}: {error}); expected "
-            f"annotations of this recording; copy or download it again"
-        ) from error
-    order = np.argsort(samples, kind="stable")
+    frame_fs = fs
+    if path.with_name(f"{path.name}.hea").is_file():
+        frame_fs = float(read_header(path.name, path).fs)
+    n_frames = round(n_samples * frame_fs / fs)
+    samples, symbols, source_fs = read_annotation_file(
+        path.name, path, extension, fs=frame_fs, n_samples=n_frames
+    )
+    samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
     return pd.DataFrame(
         {
-            "sample": np.minimum(samples[order], n_samples - 1),
-            "symbol": np.array(symbols, dtype=object)[order],
+            "sample": np.minimum(samples, n_samples - 1),
+            "symbol": np.array(symbols, dtype=object),
         }
     )
 
@@ -148,8 +125,9 @@ class _Segment:
 def _open(name: str, path: Path) -> Recording:
     import wfdb
 
-    header = _read_header(name, path)
+    header = read_header(name, path)
     frame_fs = float(header.fs)
+    check_shape(name, frame_fs, header.sig_len or 2, header.n_sig)
     if isinstance(header, wfdb.MultiRecord):
         layout, segments = _list_segments(name, path, header)
     else:
@@ -157,7 +135,6 @@ def _open(name: str, path: Path) -> Recording:
         n_stored = _check_single(name, path, header)
         segments = [_Segment(path, 0, n_stored, n_stored, header)]
     n_frames = segments[-1].start + segments[-1].length
-    check_shape(name, frame_fs, n_frames, len(layout.sig_name))
     per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
     bad = [n for n in per_frame.values() if not 0 < n * frame_fs <= MAX_FS_HZ]
     if bad:
@@ -230,8 +207,6 @@ def _read(
 
     The skew of a lead is undone here: wfdb does so in part, and for no compressed format.
     """
-    import wfdb
-
     first, last = start // per_frame, -(-stop // per_frame)
     signal = np.full((last - first) * per_frame, np.nan)
     for segment in segments:
@@ -246,23 +221,15 @@ def _read(
         end = min(end, segment.n_stored - offset)
         if begin >= end:
             continue
-        is_differences = segment.header.fmt[channel] == "8"
         try:
-            found = wfdb.rdrecord(
-                str(segment.path),
-                sampfrom=begin + offset,
-                sampto=end + offset,
-                channels=[channel],
-                physical=not is_differences,
-                smooth_frames=False,
-                ignore_skew=True,
+            found = read_samples(
+                segment.path, segment.header, [channel], begin + offset, end + offset
             )
-            if is_differences:
+            if segment.header.fmt[channel] == "8":
                 found.e_d_signal[0] += _sum_differences(
                     segment.path, segment.header, channel, begin + offset
                 )
-                found.dac(expanded=True, inplace=True)
-            piece = found.e_p_signal[0] * factors[lead]
+            piece = found.dac(expanded=True)[0] * factors[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
         except Exception as error:
             raise RecordError(
@@ -292,74 +259,10 @@ def _sum_differences(path: Path, header: Any, channel: int, n_frames: int) -> in
     return total
 
 
-def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
-    """Return what wfdb makes of a header that has passed the checks of its text.
-
-    A segment may be of length 0: it then only says what signals there are.
-    """
-    import wfdb
-
-    file = path.with_name(f"{path.name}.hea")
-    if not file.is_file():
-        raise RecordError(f"{name}: found no header {file}; copy or download it")
-    if file.stat().st_size > MAX_HEADER_BYTES:
-        raise RecordError(
-            f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
-            f"{MAX_HEADER_BYTES:,}"
-        )
-    lines = read_header_lines(file)
-    fields = lines[0].split() if lines else []
-    rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"  # the format's default
-    try:
-        fs, n_signals = float(rate), int(fields[1])
-        n_samples = int(fields[3]) if len(fields) > 3 else 2
-    except (ValueError, IndexError):
-        raise RecordError(
-            f"{name}: found {' '.join(fields)[:80]!r} at the head of {file}; expected name, "
-            f"number of signals, sampling rate and length"
-        ) from None
-    check_shape(name, fs, 2 if is_segment and n_samples == 0 else n_samples, n_signals)
-    if len(lines) > MAX_SEGMENTS:
-        raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
-    if "." in fields[0]:
-        raise RecordError(
-            f"{name}: {file} calls its record {fields[0][:80]!r}; expected letters, digits, - and "
-            f"_ alone there (the header itself may be called as it is); correct its first word"
-        )
-    for line in lines[1:]:
-        text = line.split()[0]
-        if text != "~" and not _PLAIN_NAME.fullmatch(text):
-            raise RecordError(
-                f"{name}: {file} names the file {text[:80]!r}; expected a file beside the header, "
-                f"without a folder, of letters, digits, - and _ with one dot at most; put it "
-                f"there, or rename it"
-            )
-    header = wfdb.rdheader(str(path))
-    if int(header.n_sig) != n_signals or float(header.fs) != fs:
-        raise RecordError(
-            f"{name}: {file} cannot be understood: found {header.n_sig} signals at {header.fs} Hz "
-            f"after {n_signals} at {fs:g} Hz; correct its first line"
-        )
-    if isinstance(header, wfdb.Record):
-        header.units = parse_units(name, file, lines[1:])
-    return header
-
-
 def _check_single(name: str, path: Path, header: Any) -> int:
     """Check a record of one segment against its files; return its length in frames."""
-    n_described = len(header.file_name or ())
-    if n_described != header.n_sig:
-        raise RecordError(
-            f"{name}: found {n_described} signal lines; expected {header.n_sig} as in the first "
-            f"line; copy or download the header again"
-        )
     check_signal_files(name, path, header)
-    n_frames = header.sig_len
-    if n_frames is None:  # wfdb reads such a record whole alone
-        raise RecordError(
-            f"{name}: found no length in the first line of {path.name}.hea; expected it as the "
-            f"fourth number; write there how many samples each signal has"
-        )
+    n_frames = int(header.sig_len)
     for file_name in dict.fromkeys(header.file_name):
         size = path.with_name(file_name).stat().st_size
         is_packed = header.fmt[header.file_name.index(file_name)] not in BYTES_PER_SAMPLE
@@ -368,7 +271,7 @@ def _check_single(name: str, path: Path, header: Any) -> int:
                 f"{name}: found {n_frames} samples for the {size} bytes of {file_name}; no "
                 f"compression does that; copy or download the record again"
             )
-    return int(n_frames)
+    return n_frames
 
 
 def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segment]]:
@@ -390,7 +293,7 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
             continue
         each = path.with_name(text)
         if text not in headers:
-            headers[text] = _read_header(f"{name}/{text}", each, is_segment=True)
+            headers[text] = read_header(f"{name}/{text}", each)
         part = headers[text]
         if not hasattr(part, "file_name") or float(part.fs) != float(header.fs):
             raise RecordError(
