@@ -17,16 +17,14 @@ from cnns_spectrograms.ecg.recordings import (
     MAX_DURATION_S,
     MAX_FS_HZ,
     Recording,
+    SelectedLeads,
     check_shape,
-    keep_one_rate,
-    name_leads,
+    select_leads,
 )
 from cnns_spectrograms.ecg.records import (
     BYTES_PER_SAMPLE,
-    KNOWN_VOLTAGES,
     RecordError,
     check_signal_files,
-    mv_per_unit,
     read_annotation_file,
     read_header,
     read_samples,
@@ -135,37 +133,41 @@ def _open(name: str, path: Path) -> Recording:
         n_stored = _check_single(name, path, header)
         segments = [_Segment(path, 0, n_stored, n_stored, header)]
     n_frames = segments[-1].start + segments[-1].length
-    per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
-    bad = [n for n in per_frame.values() if not 0 < n * frame_fs <= MAX_FS_HZ]
+    per_frame = [int(n or 1) for n in layout.samps_per_frame]
+    bad = [n for n in per_frame if not 0 < n * frame_fs <= MAX_FS_HZ]
     if bad:
         raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
-    units = {i: _unit_of(name, layout, segments, i) for i in per_frame}
-    names = name_leads(layout.sig_name)
-    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit or "")) is not None}
-    voltages = {i: names[i] for i in factors}
-    if not voltages:
-        raise RecordError(
-            f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
-            f"({KNOWN_VOLTAGES}) in one signal at least"
-        )
-    kept, fs = keep_one_rate(name, voltages, {i: per_frame[i] * frame_fs for i in voltages})
-    n = per_frame[kept[0]]
+    units = [_units_of(layout, segments, i) for i in range(len(per_frame))]
+    leads = select_leads(
+        name,
+        layout.sig_name,
+        [next(iter(sorted(found)), ("", 1))[0] for found in units],
+        [n * frame_fs for n in per_frame],
+        {
+            i: f"its units and samples a frame differ between segments, {sorted(found)}; expected "
+            f"the same in all: give the segments as records of their own"
+            for i, found in enumerate(units)
+            if len(found) > 1
+        },
+    )
+    n = per_frame[leads.signals[0]]
     n_samples = n_frames * n
-    check_shape(name, fs, n_samples, len(kept))
+    check_shape(name, leads.fs, n_samples, len(leads.names))
     reference = None
     if path.with_name(f"{name}.atr").is_file():
         try:
-            reference = read_annotations(path, "atr", fs, n_samples)
+            reference = read_annotations(path, "atr", leads.fs, n_samples)
         except RecordError as error:  # of no use to a prediction, nor an obstacle
             logger.warning("%s: its reference is not used: %s", name, error)
     return Recording(
         name=name,
-        fs=fs,
-        lead_names=tuple(voltages[i] for i in kept),
+        fs=leads.fs,
+        lead_names=leads.names,
         n_samples=n_samples,
         reference=reference,
-        read_lead=partial(_read, name, segments, layout, kept, [factors[i] for i in kept], n),
+        read_lead=partial(_read, name, segments, layout, leads, n),
         path=path,
+        left_out=leads.left_out,
     )
 
 
@@ -177,27 +179,21 @@ def _find_channel(layout: Any, segment: _Segment, index: int) -> int | None:
     return names.index(layout.sig_name[index]) if layout.sig_name[index] in names else None
 
 
-def _unit_of(name: str, layout: Any, segments: list[_Segment], index: int) -> str | None:
-    """Return the unit of a signal, the same in every segment that holds it."""
+def _units_of(layout: Any, segments: list[_Segment], index: int) -> set[tuple[str, int]]:
+    """Return the unit and the samples a frame of a signal, of each segment that holds it."""
     found = set()
     for segment in segments:
         channel = None if segment.path is None else _find_channel(layout, segment, index)
         if channel is not None:
             found.add((segment.header.units[channel], segment.header.samps_per_frame[channel] or 1))
-    if len(found) > 1:
-        raise RecordError(
-            f"{name}: signal {layout.sig_name[index]} has several units or rates, {sorted(found)}; "
-            f"expected one; give its segments as records of their own"
-        )
-    return next(iter(found))[0] if found else None
+    return found
 
 
 def _read(
     name: str,
     segments: list[_Segment],
     layout: Any,
-    kept: list[int],
-    factors: list[float],
+    leads: SelectedLeads,
     per_frame: int,
     lead: int,
     start: int,
@@ -214,7 +210,7 @@ def _read(
         end = min(last, segment.start + segment.length)
         if begin >= end or segment.path is None:
             continue
-        channel = _find_channel(layout, segment, kept[lead])
+        channel = _find_channel(layout, segment, leads.signals[lead])
         if channel is None:
             continue
         offset = (segment.header.skew[channel] or 0) - segment.start
@@ -229,7 +225,7 @@ def _read(
                 found.e_d_signal[0] += _sum_differences(
                     segment.path, segment.header, channel, begin + offset
                 )
-            piece = found.dac(expanded=True)[0] * factors[lead]
+            piece = found.dac(expanded=True)[0] * leads.mv_per_unit[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
         except Exception as error:
             raise RecordError(
