@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS_UNMAPPED, map_symbols
+from cnns_spectrograms.parameters import RecordParameters
 
 logger = logging.getLogger(__name__)
 
@@ -343,12 +344,33 @@ def find_missing_files(folder: Path | str, record_ids: Sequence[str] | None = No
         if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
             return ["RECORDS"]
         record_ids = list_records(folder)
-    names = [name + suffix for name in record_ids for suffix in (".hea", ".dat", ".atr")]
+    names = [name for record_id in record_ids for name in _list_files(folder, record_id)]
     return [name for name in names if not (folder / name).is_file()]
 
 
-def patient_of(db: str, record_id: str) -> str:
-    """Return the patient of a record: mitdb 201 and 202 are one, any other record is its own."""
+def _list_files(folder: Path, record_id: str) -> list[str]:
+    """Return the files of a record: header, signals, as the header names them, annotations."""
+    header = folder / f"{record_id}.hea"
+    signals = [f"{record_id}.dat"]
+    if header.is_file():
+        named = [line.split()[0] for line in _read_header_lines(header)[1:]]
+        # Of what is no file beside the header, `read_header` says so.
+        signals = [name for name in dict.fromkeys(named) if _PLAIN_NAME.fullmatch(name)]
+    return [header.name, *signals, f"{record_id}.atr"]
+
+
+def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | None = None) -> str:
+    """Return the patient of a record, as `db/patient`.
+
+    Args:
+        db: database name.
+        record_id: record name.
+        known: what is known of records, by `db/record_id`. Of others, mitdb 201 and 202 are one
+            patient, and any record is a patient of its own.
+    """
+    given = (known or {}).get(f"{db}/{record_id}")
+    if given is not None and given.patient is not None:
+        return f"{db}/{given.patient}"
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
@@ -434,6 +456,7 @@ def read_record(
     *,
     fs: int = 360,
     preferred_lead: str | None = "MLII",
+    known: Mapping[str, RecordParameters] | None = None,
 ) -> Record:
     """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
 
@@ -446,7 +469,9 @@ def read_record(
         db: database name.
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
-        preferred_lead: lead that is read where the record has it; else, or if None, the first.
+        preferred_lead: lead that is read where the record has it, see `choose_lead`.
+        known: patient and lead of records, by `db/record_id`, see `patient_of`. A lead that is
+            given here is read and no other.
 
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
@@ -478,7 +503,8 @@ def read_record(
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
-        i_lead = choose_lead(leads, preferred_lead)
+        lead = _find_known_lead(name, leads, known)
+        i_lead = choose_lead(leads, preferred_lead) if lead is None else lead
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
         _check_skew(name, header.skew[i_lead], leads[i_lead])
         signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
@@ -490,7 +516,7 @@ def read_record(
     classes = map_symbols(symbols)
     is_beat = np.array([aami_class is not None for aami_class in classes], dtype=bool)
     beat_samples = samples[is_beat]
-    patient_id = patient_of(db, record_id)
+    patient_id = patient_of(db, record_id, known)
     beats = pd.DataFrame(
         {
             "db": db,
@@ -519,6 +545,20 @@ def read_record(
     )
 
 
+def _find_known_lead(
+    name: str, leads: Sequence[str], known: Mapping[str, RecordParameters] | None
+) -> int | None:
+    """Return the index of the lead that is given for a record; None where none is."""
+    lead = known[name].lead if known and name in known else None
+    if lead is not None and lead not in leads:
+        db, record_id = name.split("/", 1)
+        raise RecordError(
+            f"{name}: found the leads {', '.join(leads)}; expected {lead!r} as in "
+            f"ingestion.databases.{db}.{record_id}.lead; correct it there"
+        )
+    return None if lead is None else leads.index(lead)
+
+
 def describe_record(record: Record) -> dict[str, Any]:
     """Return the row of the `records` table for a record that was read."""
     return {
@@ -544,12 +584,18 @@ def hash_signal(signal: NDArray[np.float32]) -> str:
     return hashlib.sha256(signal.astype("<f4").tobytes()).hexdigest()
 
 
-def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> dict[str, Any]:
+def describe_skipped_record(
+    db: str,
+    record_id: str,
+    fs: int,
+    reason: str,
+    known: Mapping[str, RecordParameters] | None = None,
+) -> dict[str, Any]:
     """Return the row of the `records` table for a record that was left out, and why."""
     return {
         "db": db,
         "record_id": record_id,
-        "patient_id": patient_of(db, record_id),
+        "patient_id": patient_of(db, record_id, known),
         "lead": "",
         "leads": "",
         "source_fs": np.nan,
@@ -572,6 +618,7 @@ def read_records(
     preferred_lead: str | None,
     skip_bad: bool,
     n_jobs: int,
+    known: Mapping[str, RecordParameters] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -582,6 +629,7 @@ def read_records(
         preferred_lead: see `read_record`.
         skip_bad: leave out a record that cannot be used, with its reason in `records`.
         n_jobs: joblib workers, -1 for every core.
+        known: see `read_record`.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -595,7 +643,7 @@ def read_records(
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
     tasks = (
-        delayed(_read_or_explain)(physionet / db, db, record_id, fault, fs, preferred_lead)
+        delayed(_read_or_explain)(physionet / db, db, record_id, fault, fs, preferred_lead, known)
         for db, record_id, fault in listed
     )
     signals: dict[str, NDArray[np.float32]] = {}
@@ -610,7 +658,7 @@ def read_records(
                 beats.append(result.beats)
                 rows.append(describe_record(result))
             elif skip_bad:
-                rows.append(describe_skipped_record(db, record_id, fs, str(result)))
+                rows.append(describe_skipped_record(db, record_id, fs, str(result), known))
             else:
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
@@ -623,8 +671,12 @@ def read_records(
             else "no record is listed; name databases and records in ingestion.databases"
         )
     records = pd.DataFrame(rows)
-    leads = sorted({lead for row in records["leads"] for lead in row.split("|") if lead})
-    if preferred_lead is not None and preferred_lead not in leads:
+    # Records whose lead is given do not need the preferred one.
+    given = {key for key, record in (known or {}).items() if record.lead is not None}
+    free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
+    leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
+    has_preferred = any(is_same_lead(lead, preferred_lead or lead) for lead in leads)
+    if leads and not has_preferred:
         raise RecordError(
             f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
             f"ingestion.preferred_lead to one of them, or to null for the first of each record"
@@ -633,13 +685,19 @@ def read_records(
 
 
 def _read_or_explain(
-    folder: Path, db: str, record_id: str, fault: str, fs: int, preferred_lead: str | None
+    folder: Path,
+    db: str,
+    record_id: str,
+    fault: str,
+    fs: int,
+    preferred_lead: str | None,
+    known: Mapping[str, RecordParameters] | None,
 ) -> Record | RecordError:
     """Return the record, or why it cannot be used: a worker's error would stop the others."""
     if fault:
         return RecordError(f"{db}/{record_id}: {fault}")
     try:
-        return read_record(folder, db, record_id, fs=fs, preferred_lead=preferred_lead)
+        return read_record(folder, db, record_id, fs=fs, preferred_lead=preferred_lead, known=known)
     except RecordError as error:
         return error
 
