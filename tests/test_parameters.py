@@ -9,6 +9,7 @@ from cnns_spectrograms.parameters import (
     BalancingParameters,
     ExecutionParameters,
     IngestionParameters,
+    RecordParameters,
     ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
@@ -62,6 +63,38 @@ def test_a_subset_may_have_a_name_of_several_words():
 def test_record_names_may_be_written_as_numbers():
     parameters = IngestionParameters(databases={"mitdb": [100, "101"]})
     assert parameters.databases == {"mitdb": ["100", "101"]}
+
+
+def test_what_is_known_of_records():
+    databases = {
+        "a": {1: "p", "r2": {"patient": 7, "lead": "V5"}, "r3": None},
+        "b": ["4"],
+        "c": None,
+    }
+    known = IngestionParameters(databases=databases).known_records()
+    assert known == {
+        "a/1": RecordParameters(patient="p"),
+        "a/r2": RecordParameters(patient="7", lead="V5"),
+        "a/r3": RecordParameters(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ("r1", r"(?s)databases\.a\n.*expected null, a list of records, or a map record -> patient"),
+        ({"r1": {"patiant": "p"}}, r"databases\.a\.map\.r1\.patiant"),
+        (
+            {"r1": ["p"]},
+            r"(?s)databases\.a\.map\.r1\n.*expected a patient, or {patient: \.\.\., lead",
+        ),
+        ({"r1": ""}, r"databases\.a\.map\.r1\.patient"),
+        ([1.5], r"databases\.a\.list\.0"),
+    ],
+)
+def test_records_in_a_form_that_is_not_known_are_refused_by_key(records, message):
+    with pytest.raises(ValidationError, match=message):
+        IngestionParameters(databases={"a": records})
 
 
 def make_split(**splits):

@@ -108,6 +108,14 @@ def test_parameters_that_fit_together_pass():
         ),
         (
             {
+                "ingestion": IngestionParameters(
+                    databases={"mitdb": {"100": "p", "101": {"patient": "p"}, "103": "q"}}
+                ),
+            },
+            "one patient into two splits: mitdb/100 into train, mitdb/101 into test",
+        ),
+        (
+            {
                 "windows": WindowParameters(window_s=0.5),
                 "spectrogram": SpectrogramParameters(nperseg=200),
             },

@@ -13,7 +13,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -88,16 +96,59 @@ class SimulationParameters(Parameters):
     duration_s: float = Field(90.0, ge=30, le=1800)
 
 
+class RecordParameters(Parameters):
+    """What is known of a record that its files do not say."""
+
+    patient: RecordId | None = Field(
+        None, min_length=1, description="same for all records of a patient; null: the record's own"
+    )
+    lead: str | None = Field(
+        None, min_length=1, description="lead that is read; null: see ingestion.preferred_lead"
+    )
+
+
+def _expand_patient(value: Any) -> Any:
+    if isinstance(value, (str, int)):
+        return {"patient": value}
+    if value is None or isinstance(value, (dict, RecordParameters)):
+        return value or {}
+    raise ValueError(f"found {value!r}; expected a patient, or {{patient: ..., lead: ...}}")
+
+
+def _kind_of_records(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return "map"
+    return "list" if isinstance(value, (list, tuple)) else None
+
+
+# Tagged, so that an error is about the form that was given, and not about both.
+Records = Annotated[
+    Annotated[list[RecordId], Tag("list")]
+    | Annotated[
+        dict[RecordId, Annotated[RecordParameters, BeforeValidator(_expand_patient)]], Tag("map")
+    ],
+    Discriminator(
+        _kind_of_records,
+        custom_error_type="records",
+        custom_error_message="expected null, a list of records, or a map record -> patient or "
+        "record -> {patient: ..., lead: ...}",
+    ),
+]
+
+
 class IngestionParameters(Parameters):
     """Which recordings are read, and how they are brought to one form."""
 
-    databases: dict[str, list[RecordId] | None] = Field(
-        description="database name -> its records; null takes every record in RECORDS"
+    databases: dict[str, Records | None] = Field(
+        description="database name -> its records, as a list or with what is known of each; null "
+        "takes every record in RECORDS"
     )
     download: bool = Field(True, description="fetch a missing database from PhysioNet")
     fs: int = Field(360, ge=50, le=2000, description="target sampling rate, Hz")
     preferred_lead: str | None = Field(
-        "MLII", description="read where a record has it, else its first lead; null: the first"
+        "MLII",
+        description="read where a record has it, by this name or another (II); else the first lead "
+        "called ECG, else the first; null: no lead is preferred",
     )
     on_bad_record: Literal["raise", "skip"] = "raise"
     other_annotations: Literal["Q"] | None = Field(
@@ -105,6 +156,15 @@ class IngestionParameters(Parameters):
         description="class of a window around each annotation that is no beat, such as noise or a "
         "change of rhythm; null leaves them out, as EC57 does",
     )
+
+    def known_records(self) -> dict[str, RecordParameters]:
+        """Return what is known of records, by `db/record_id`."""
+        return {
+            f"{db}/{record_id}": known
+            for db, records in self.databases.items()
+            if isinstance(records, dict)
+            for record_id, known in records.items()
+        }
 
 
 class WindowParameters(Parameters):

@@ -12,6 +12,7 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
+    RecordParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -60,7 +61,8 @@ def check_together(parameters: Mapping[str, Any]) -> None:
             for name in SPLITS
             if not any(splits.get(name) for splits in split.records.values())
         ]
-        faults += _find_split_patients(split)
+        known = ingestion.known_records() if isinstance(ingestion, IngestionParameters) else {}
+        faults += _find_split_patients(split, known)
     if isinstance(ingestion, IngestionParameters) and isinstance(
         spectrogram, SpectrogramParameters
     ):
@@ -154,13 +156,15 @@ def check_runtime_names(names: Iterable[str], known: Iterable[str]) -> None:
         )
 
 
-def _find_split_patients(split: SplitParameters) -> list[str]:
+def _find_split_patients(
+    split: SplitParameters, known: Mapping[str, RecordParameters]
+) -> list[str]:
     """Return a fault for each patient whose records the lists put into two splits."""
     places: dict[str, dict[str, str]] = {}
     for db, splits in split.records.items():
         for name in SPLITS:
             for record_id in splits.get(name, []):
-                patient = places.setdefault(patient_of(db, record_id), {})
+                patient = places.setdefault(patient_of(db, record_id, known), {})
                 patient.setdefault(name, f"{db}/{record_id}")
     return [
         f"split.records puts one patient into two splits: "

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.records import (
     RecordError,
     choose_lead,
     describe_record,
     describe_skipped_record,
+    find_missing_files,
     hash_file,
     list_records,
     parse_checksums,
@@ -31,6 +33,8 @@ from cnns_spectrograms.ecg.records import (
     resample,
     verify_checksums,
 )
+from cnns_spectrograms.evaluation import ec57
+from cnns_spectrograms.parameters import RecordParameters
 
 BEAT_COLUMNS = [
     "db", "record_id", "patient_id", "beat_idx", "time_s",
@@ -193,10 +197,29 @@ def test_every_real_record_is_whole(physionet: Path, caplog: pytest.LogCaptureFi
 # ---- leads, patients, lists
 
 
-def test_choose_lead():
-    assert choose_lead(["V5", "MLII"], "MLII") == 1
-    assert choose_lead(["MLII", "V5"], "MLII") == 0
-    assert choose_lead(["V5", "V2"], "MLII") == 0
+@pytest.mark.parametrize(
+    ("leads", "preferred", "expected"),
+    [
+        (["V5", "MLII"], "MLII", 1),
+        (["MLII", "V5"], "MLII", 0),
+        (["V5", "V2"], "MLII", 0),
+        (["ECG1", "ECG2"], "MLII", 0),  # svdb: no lead II
+        (["I", "II", "V1"], "MLII", 1),
+        (["ecg", "ECG II"], "MLII", 1),
+        (["V5", "lead DII"], "MLII", 1),
+        (["MLI", "MLIII", "D2"], "MLII", 2),
+        (["I", "ECG V5"], "V5", 1),
+        (["V1", "MLII"], "II", 1),
+        (["EEG Fpz", "EOG", "EKG"], "MLII", 2),
+        (["PLETH", "ECG"], None, 1),
+        (["V5", "MLII"], None, 0),
+    ],
+)
+def test_choose_lead(leads, preferred, expected):
+    assert choose_lead(leads, preferred) == expected
+
+
+def test_a_lead_is_chosen_from_some():
     with pytest.raises(ValueError, match="no lead"):
         choose_lead([], "MLII")
 
@@ -253,6 +276,75 @@ def test_patient_of():
     assert patient_of("mitdb", "200") == "mitdb/200"
     assert patient_of("svdb", "802") == "svdb/802"
     assert patient_of("other", "202") == "other/202"
+
+
+def test_patient_and_lead_of_a_record_that_are_given(tmp_path: Path):
+    write_record(tmp_path)
+    known = {
+        "mitdb/100": RecordParameters(patient="p1", lead="V5"),
+        "mitdb/202": RecordParameters(lead="V5"),
+    }
+    record = read_record(tmp_path, "mitdb", "100", known=known)
+    assert (record.patient_id, record.lead) == ("mitdb/p1", "V5")
+    assert set(record.beats["patient_id"]) == {"mitdb/p1"}
+    assert describe_skipped_record("mitdb", "100", 360, "x", known)["patient_id"] == "mitdb/p1"
+    assert patient_of("mitdb", "202", known) == "mitdb/201"
+    assert patient_of("other", "100", known) == "other/100"
+    wrong = {"mitdb/100": RecordParameters(lead="V6")}
+    with pytest.raises(
+        RecordError, match=r"leads MLII, V5; expected 'V6' as in ingestion\.databases\.mitdb\.100"
+    ):
+        read_record(tmp_path, "mitdb", "100", known=wrong)
+
+
+def test_the_files_of_a_record_are_those_of_its_header(tmp_path: Path):
+    path = write_record(tmp_path)
+    path.with_name("100.dat").rename(path.with_name("100.mat"))
+    assert find_missing_files(tmp_path) == ["100.dat"]
+    replace_in_header(path, "100.dat", "100.mat")
+    assert find_missing_files(tmp_path) == []
+    assert len(read_record(tmp_path, "mitdb", "100").beats) == 2
+    path.with_name("100.mat").unlink()
+    assert find_missing_files(tmp_path, ["100", "101"]) == [
+        "100.mat", "101.hea", "101.dat", "101.atr"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2014-05-08 05:05:15",  # of the PhysioNet/CinC challenge 2017
+        "2006",
+        "05:05:15 2014-05-08",
+        "24:61:00",
+        "12:00:00 31/02/2020",
+        "1.5.2020 noon",
+    ],
+)
+def test_a_date_that_cannot_be_read_does_not_matter(tmp_path: Path, caplog, date):
+    """wfdb refuses such a record, and takes the rate of its annotations from the header too."""
+    path = write_record(tmp_path, fs=200, samples=(1000, 1500, 1800))
+    plain = read_record(tmp_path, "mitdb", "100")
+    replace_in_header(path, "100 2 200 2000", f"100 2 200 2000 {date}")
+    caplog.set_level(logging.INFO)
+    dated = read_record(tmp_path, "mitdb", "100")
+    np.testing.assert_array_equal(dated.signal, plain.signal)
+    assert dated.beats.equals(plain.beats)
+    opened = open_recording(path)
+    np.testing.assert_array_equal(opened.read("V5"), open_recording(path).read(1))
+    assert opened.reference["sample"].tolist() == [1000, 1500, 1800]
+    assert ec57.read_annotations(path, "atr", fs=100).sample.tolist() == [500, 900]
+    if date != "1.5.2020 noon":  # of which wfdb takes no notice
+        assert f"no time and date are read from {date!r}" in caplog.text
+
+
+def test_a_decimal_comma_in_a_gain_is_told(tmp_path: Path):
+    """wfdb would read 200, and the rest of the line as what comes later in it."""
+    path = write_record(tmp_path)
+    replace_in_header(path, "100.dat 16 200.0(0)/mV", "100.dat 16 200,5(0)/mV")
+    for read in (lambda: read_record(tmp_path, "mitdb", "100"), lambda: open_recording(path)):
+        with pytest.raises(RecordError, match=r"gain '200,5\(0\)/mV' .*decimal point"):
+            read()
 
 
 def test_list_records(tmp_path: Path):

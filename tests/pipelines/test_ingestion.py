@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.ecg.records import RecordError
-from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
+from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference, bootstrap_scores
+from cnns_spectrograms.parameters import (
+    ExecutionParameters,
+    IngestionParameters,
+    SplitParameters,
+    WindowParameters,
+)
+from cnns_spectrograms.pipelines.feature_engineering.nodes import make_windows
 from cnns_spectrograms.pipelines.ingestion.nodes import (
     check_databases,
     check_downloads,
@@ -39,6 +48,70 @@ def folder(tmp_path: Path, physionet: Path) -> Path:
             shutil.copy(physionet / "mitdb" / (record_id + suffix), tmp_path / "mitdb")
     (tmp_path / "mitdb" / "RECORDS").write_text("100\n114\n")
     return tmp_path
+
+
+# Two records of one patient; the second names its lead.
+RECORDS = {"r1": "p", "r2": {"patient": "p", "lead": "V5"}, "r3": None, "r4": None}
+
+
+class TestPatients:
+    """What is known of a database's records reaches every table."""
+
+    @pytest.fixture
+    def tables(self, tmp_path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+        (tmp_path / "own").mkdir()
+        for i, name in enumerate(RECORDS):
+            wfdb.wrsamp(
+                name,
+                fs=360,
+                units=["mV", "mV"],
+                sig_name=["II", "V5"],
+                d_signal=np.random.default_rng(i).integers(-500, 500, (3600, 2)),
+                fmt=["16", "16"],
+                adc_gain=[200.0, 200.0],
+                baseline=[0, 0],
+                write_dir=str(tmp_path / "own"),
+            )
+            at = np.arange(1, 10) * 360
+            wfdb.wrann(name, "atr", at, [*"NNVNNNVNN"], write_dir=str(tmp_path / "own"))
+        parameters = make_parameters(databases={"own": RECORDS})
+        listed = check_databases(tmp_path, parameters)
+        _, beats, records, report = ingest_records(tmp_path, listed, parameters, EXECUTION)
+        assert report["leads"] == {"II": 3, "V5": 1}
+        return beats, records
+
+    @staticmethod
+    def make_windows(tables, **splits: list[str]) -> pd.DataFrame:
+        split = SplitParameters(protocol="p", records={"own": splits})
+        return make_windows(*tables, WindowParameters(), split)
+
+    def test_they_are_in_every_table(self, tables) -> None:
+        beats, records = tables
+        assert records["patient_id"].tolist() == ["own/p", "own/p", "own/r3", "own/r4"]
+        windows = self.make_windows(tables, train=["r1", "r2"], val=["r3"], test=["r4"])
+        for table in (beats, windows):
+            patients = table.groupby("record_id")["patient_id"].unique().to_dict()
+            assert {name: [*each] for name, each in patients.items()} == {
+                "r1": ["own/p"],
+                "r2": ["own/p"],
+                "r3": ["own/r3"],
+                "r4": ["own/r4"],
+            }
+
+    def test_one_in_two_splits_stops_the_run(self, tables) -> None:
+        with pytest.raises(LeakError, match=r"own/p in train \(own/r1\), test \(own/r2\)"):
+            self.make_windows(tables, train=["r1"], val=["r3"], test=["r2", "r4"])
+
+    def test_intervals_are_over_patients(self, tables) -> None:
+        beats, _ = tables
+        predictions = beats.assign(
+            row_id=beats.index,
+            split="test",
+            predicted="N",
+            **{f"prob_{name}": 0.2 for name in AAMI_CLASSES},
+        )
+        assert bootstrap_scores(predictions, n_resamples=9)["n_patients"] == 3
+        assert bootstrap_difference(predictions, predictions, n_resamples=9)["n_patients"] == 3
 
 
 class TestIngestRecords:

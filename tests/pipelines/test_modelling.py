@@ -26,6 +26,7 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
+    RecordParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -350,6 +351,10 @@ def made(folder: Path) -> dict:
     return TestInputs.make(TestInputs.read(folder))
 
 
+def know(**known: str) -> dict:
+    return {"databases": {"mitdb": {"100": RecordParameters(**known)}}}
+
+
 class TestInputs:
     """Whatever is left from other parameters or data is refused before anything is trained."""
 
@@ -420,6 +425,8 @@ class TestInputs:
         [
             ("ingestion", {"preferred_lead": "V5"}, "read on lead MLII", "ingestion,"),
             ("ingestion", {"fs": 250}, "brought to 360 Hz", "ingestion,"),
+            ("ingestion", know(lead="V5"), "100 was read on lead MLII", "ingestion,"),
+            ("ingestion", know(patient="p"), "100 was read as patient mitdb/100's", "ingestion,"),
             ("window", {"window_s": 3.0}, "the windows were", "=feature_engineering,"),
             ("split", {"protocol": "q"}, None, ""),
             ("balancing", {"smote_factor": 3.0}, "the synthetic windows were", "=balancing`"),

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cnns_spectrograms.ecg.recordings import EDF_SUFFIXES, WFDB_SUFFIXES
 from cnns_spectrograms.ecg.records import RecordError, list_records
 
-SUFFIXES = (".zip", ".hea", ".dat", ".atr", ".edf", ".csv")
+SUFFIXES = (".zip", *WFDB_SUFFIXES, *EDF_SUFFIXES, ".csv")
 """Endings of the files that can be uploaded."""
 
 MAX_FILES = 200
@@ -64,7 +65,7 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
     """Write an upload to a folder of its own, and give the recordings in it.
 
     Args:
-        files: ZIP, EDF or CSV files, or all the files of WFDB records.
+        files: ZIP, EDF, BDF or CSV files, or all the files of WFDB records.
 
     Yields:
         Paths for `ecg.recordings.open_recording`, one or more. All is removed afterwards.

@@ -1,12 +1,12 @@
-"""EDF and EDF+ files opened as recordings."""
+"""EDF and BDF files, plain or of the EDF+ kind, opened as recordings."""
 
 from __future__ import annotations
 
 import logging
-import warnings
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,124 +14,291 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.recordings import (
     MAX_LEADS,
     Recording,
+    SelectedLeads,
     check_shape,
-    keep_one_rate,
-    name_leads,
+    select_leads,
 )
-from cnns_spectrograms.ecg.records import KNOWN_VOLTAGES, RecordError, mv_per_unit
+from cnns_spectrograms.ecg.records import RecordError
 
 logger = logging.getLogger(__name__)
 
-# Of the specification (Kemp 1992, doi:10.1016/0013-4694(92)90009-7): bytes before the signals'
-# own headers, and of each of these.
+# Of the specifications (Kemp 1992, doi:10.1016/0013-4694(92)90009-7; Kemp and Olivan 2003,
+# doi:10.1016/S1388-2457(03)00123-8; of BDF, BioSemi's): the version and the bytes a sample.
+_FORMATS = {".edf": (b"0       ", 2), ".bdf": (b"\xffBIOSEMI", 3)}
+
+# Bytes before the signals' own headers, and of each of these.
 _FIXED_BYTES, _SIGNAL_BYTES = 256, 256
-_N_SIGNALS = slice(252, 256)
-_N_HEADER_BYTES = slice(184, 192)
+
+# Field of a signal -> its bytes; the header holds one field of all signals after another.
+_FIELDS = {
+    "label": 16,
+    "transducer": 80,
+    "unit": 8,
+    "physical_min": 8,
+    "physical_max": 8,
+    "digital_min": 8,
+    "digital_max": 8,
+    "filter": 80,
+    "n_samples": 8,
+    "reserved": 32,
+}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a file has what.
+
+    Attributes:
+        path: the file.
+        n_bytes: of the header.
+        n_records: data records.
+        duration_s: of a data record, s.
+        width: bytes of a sample.
+        per_record: samples of each signal in a data record.
+        signals: fields of each signal, as text.
+        is_interrupted: whether the file says that it may have gaps.
+    """
+
+    path: Path
+    n_bytes: int
+    n_records: int
+    duration_s: float
+    width: int
+    per_record: tuple[int, ...]
+    signals: tuple[dict[str, str], ...]
+    is_interrupted: bool
+
+    def read(self, signal: int, first: int = 0, last: int | None = None) -> NDArray[np.uint8]:
+        """Return the bytes of a signal, `(last - first, bytes)` of these data records."""
+        ends = [n * self.width for n in accumulate(self.per_record)]
+        shape = (self.n_records, ends[-1])
+        file = np.memmap(self.path, np.uint8, "r", offset=self.n_bytes, shape=shape)
+        begin = ends[signal] - self.per_record[signal] * self.width
+        return np.array(file[first:last, begin : ends[signal]])
 
 
 def open_edf(path: Path) -> Recording:
-    """Open an EDF file, or an EDF+ file without interruptions.
+    """Open an EDF or BDF file; where an interrupted one (EDF+D) has a gap, samples are NaN.
 
     Raises:
-        RecordError: the file is absent, truncated, damaged, interrupted, or holds no voltage.
+        RecordError: the file is absent, truncated, damaged, or holds no voltage.
     """
     if not path.is_file():
-        raise RecordError(f"found no file {path}; expected an EDF file; correct the path")
-    try:
-        return _open(path.stem, path)
-    except RecordError:
-        raise
-    except Exception as error:  # whatever edfio raises on a corrupt file
-        raise RecordError(
-            f"{path.name}: found a corrupt EDF file ({type(error).__name__}: {error}); copy or "
-            f"download it again"
-        ) from error
-
-
-def _open(name: str, path: Path) -> Recording:
-    import edfio
-
-    _check_header(path)
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        edf = edfio.read_edf(path, lazy_load_data=True, header_encoding="latin-1")
-        if edf.reserved.startswith("EDF+D") or not edf.is_continuous:
-            raise RecordError(
-                f"{path.name}: found an interrupted recording (EDF+D); expected a continuous one; "
-                f"give its parts as files of their own"
-            )
-        duration_s = float(edf.data_record_duration)
-        signals = dict(enumerate(edf.signals))
-    for text in dict.fromkeys(str(each.message) for each in found):
-        logger.warning("%s: %s", path.name, text)
-    if not duration_s > 0:
-        raise RecordError(f"{path.name}: found data records of {duration_s:g} s; expected more")
-    units = {i: signal.physical_dimension.strip() for i, signal in signals.items()}
-    names = name_leads([signal.label for signal in signals.values()])
-    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit)) is not None}
-    voltages = {i: names[i] for i in factors}
-    if not voltages:
-        raise RecordError(
-            f"{path.name}: found signals in {sorted(set(units.values()))}; expected a voltage "
-            f"({KNOWN_VOLTAGES}) in one at least"
-        )
-    rates = {i: signals[i].samples_per_data_record / duration_s for i in voltages}
-    kept, fs = keep_one_rate(path.name, voltages, rates)
-    per_record = signals[kept[0]].samples_per_data_record
-    n_samples = per_record * int(edf.num_data_records)
-    check_shape(path.name, fs, n_samples, len(kept))
-    for i in kept:
-        _check_scale(path.name, voltages[i], signals[i])
+        raise RecordError(f"found no file {path}; expected an EDF or BDF file; correct the path")
+    layout = _read_layout(path)
+    kind = path.suffix[1:].upper()
+    notes = {i for i, each in enumerate(layout.signals) if each["label"] == f"{kind} Annotations"}
+    places = [i for i in range(len(layout.signals)) if i not in notes]
+    scales, faults = {}, {}
+    for place, i in enumerate(places):
+        try:
+            scales[i] = _parse_scale(layout.signals[i], layout.per_record[i])
+        except ValueError as error:
+            faults[place] = str(error)
+    leads = select_leads(
+        path.name,
+        [layout.signals[i]["label"] for i in places],
+        [layout.signals[i]["unit"] for i in places],
+        [layout.per_record[i] / layout.duration_s for i in places],
+        faults,
+    )
+    kept = [places[place] for place in leads.signals]
+    starts = _find_starts(layout, min(notes, default=None), layout.per_record[kept[0]])
+    n_samples = int(starts[-1]) + layout.per_record[kept[0]]
+    check_shape(path.name, leads.fs, n_samples, len(kept))
     return Recording(
-        name=name,
-        fs=fs,
-        lead_names=tuple(voltages[i] for i in kept),
+        name=path.stem,
+        fs=leads.fs,
+        lead_names=leads.names,
         n_samples=n_samples,
         reference=None,
-        read_lead=partial(_read, [signals[i] for i in kept], [factors[i] for i in kept]),
+        read_lead=partial(_read, layout, leads, kept, [scales[i] for i in kept], starts),
         path=path,
+        left_out=leads.left_out,
     )
 
 
-def _check_header(path: Path) -> None:
-    """Check what decides how much is read, before any of it is."""
+def _read_layout(path: Path) -> _Layout:
+    """Read the header; check what decides how much is read, before any of it is."""
+    version, width = _FORMATS[path.suffix.lower()]
+    size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(_FIXED_BYTES)
-    size = path.stat().st_size
-    if len(head) < _FIXED_BYTES or head[:8].strip() != b"0":
-        raise RecordError(
-            f"{path.name}: found {head[:8]!r} at its head; expected the version 0 of an EDF file"
+        if len(head) < _FIXED_BYTES or head[:8] != version:
+            raise RecordError(
+                f"{path.name}: found {head[:8]!r} at its head; expected {version!r}, the version "
+                f"of such a file; correct its ending ({' or '.join(_FORMATS)}), or download it "
+                f"again"
+            )
+        n_bytes, n_records, n_signals = (
+            int(_parse(path, what, head[at].decode("latin-1")))
+            for what, at in (
+                ("bytes of header", slice(184, 192)),
+                ("data records", slice(236, 244)),
+                ("signals", slice(252, 256)),
+            )
         )
+        duration_s = _parse(path, "s a data record", head[244:252].decode("latin-1"))
+        if not 0 < n_signals <= 2 * MAX_LEADS:
+            raise RecordError(
+                f"{path.name}: found {n_signals} signals; expected 1 to {2 * MAX_LEADS}"
+            )
+        if n_bytes != _FIXED_BYTES + n_signals * _SIGNAL_BYTES or size < n_bytes:
+            raise RecordError(
+                f"{path.name}: found a header of {n_bytes} bytes in a file of {size}; expected "
+                f"{_FIXED_BYTES + n_signals * _SIGNAL_BYTES} for {n_signals} signals; the file is "
+                f"truncated or corrupt: copy or download it again"
+            )
+        text = file.read(n_signals * _SIGNAL_BYTES).decode("latin-1")
+    signals: list[dict[str, str]] = [{} for _ in range(n_signals)]
+    at = 0
+    for field, length in _FIELDS.items():
+        for signal in signals:
+            signal[field] = text[at : at + length].strip(" \0")
+            at += length
+    per_record = [int(_parse(path, "samples a data record", each["n_samples"])) for each in signals]
+    if not duration_s > 0 or min(per_record) < 0 or not sum(per_record):
+        raise RecordError(
+            f"{path.name}: found data records of {duration_s:g} s with {per_record[:10]} samples; "
+            f"expected more; correct the header"
+        )
+    n_found, rest = divmod(size - n_bytes, sum(per_record) * width)
+    if rest:
+        logger.warning("%s: Incomplete data record at the end, which is left out", path.name)
+    if n_records not in (n_found, -1):  # -1: it was still being written
+        logger.warning(
+            "%s: found %d data records, where the header says %d", path.name, n_found, n_records
+        )
+    if not n_found:
+        raise RecordError(
+            f"{path.name}: found no whole data record; the file is truncated: copy or download it "
+            f"again"
+        )
+    return _Layout(
+        path=path,
+        n_bytes=n_bytes,
+        n_records=n_found,
+        duration_s=duration_s,
+        width=width,
+        per_record=tuple(per_record),
+        signals=tuple(signals),
+        is_interrupted=head[192:197] in (b"EDF+D", b"BDF+D"),
+    )
+
+
+def _parse(path: Path, what: str, text: str) -> float:
     try:
-        n_signals, n_bytes = int(head[_N_SIGNALS]), int(head[_N_HEADER_BYTES])
-    except ValueError:
+        return _parse_number(text)
+    except ValueError as error:
         raise RecordError(
-            f"{path.name}: its header says {head[_N_SIGNALS]!r} signals and "
-            f"{head[_N_HEADER_BYTES]!r} bytes of header; expected numbers"
+            f"{path.name}: its header says {what}: {error}; correct the header, or copy or "
+            f"download the file again"
         ) from None
-    if not 0 < n_signals <= 2 * MAX_LEADS:
-        raise RecordError(f"{path.name}: found {n_signals} signals; expected 1 to {2 * MAX_LEADS}")
-    if n_bytes != _FIXED_BYTES + n_signals * _SIGNAL_BYTES or size < n_bytes:
-        raise RecordError(
-            f"{path.name}: found a header of {n_bytes} bytes in a file of {size}; expected "
-            f"{_FIXED_BYTES + n_signals * _SIGNAL_BYTES} for {n_signals} signals; the file is "
-            f"truncated or corrupt: copy or download it again"
-        )
 
 
-def _check_scale(name: str, lead: str, signal: Any) -> None:
-    if signal.digital_min >= signal.digital_max or signal.physical_min == signal.physical_max:
-        raise RecordError(
-            f"{name}: lead {lead} says that {signal.digital_min} to {signal.digital_max} stand for "
-            f"{signal.physical_min:g} to {signal.physical_max:g}, which is no scale; correct the "
-            f"header"
+def _parse_number(text: str) -> float:
+    """Return a number of a header, which some programs write with a decimal comma.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        number = float(text.strip(" \0").replace(",", "."))
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise ValueError(f"found {text!r}, expected a number")
+    return number
+
+
+def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]:
+    """Return gain and offset of a signal: its unit is (sample + offset) * gain.
+
+    Raises:
+        ValueError: the header gives none, or no samples.
+    """
+    if not per_record:
+        raise ValueError("the header says that it has no samples")
+    low, high, physical_low, physical_high = (
+        _parse_number(signal[field])
+        for field in ("digital_min", "digital_max", "physical_min", "physical_max")
+    )
+    gain = (physical_high - physical_low) / (high - low) if low < high else 0.0
+    if not gain or not np.isfinite(gain):
+        raise ValueError(
+            f"the header says that {low:g} to {high:g} stand for {physical_low:g} to "
+            f"{physical_high:g}, which is no scale"
         )
+    return gain, physical_low / gain - low
+
+
+def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray[np.int64]:
+    """Return at which sample of a lead each data record begins, the first at 0.
+
+    An EDF+ file says so in each data record, at the head of its first signal of annotations.
+
+    Args:
+        layout: of the file.
+        notes: that signal; None where there is none.
+        per_record: samples of the lead in a data record.
+    """
+    whole = np.arange(layout.n_records, dtype=np.int64) * per_record
+    if notes is None and layout.is_interrupted:
+        raise RecordError(
+            f"{layout.path.name}: says that it is interrupted (EDF+D), and has no annotations that "
+            f"say where; expected a continuous file; convert it, part by part"
+        )
+    if notes is None:
+        return whole
+    try:
+        onsets = np.array([float(bytes(each).split(b"\x14", 1)[0]) for each in layout.read(notes)])
+        starts = np.rint((onsets - onsets[0]) * (per_record / layout.duration_s))
+        if not np.isfinite(starts).all() or (np.diff(starts) < per_record - 1).any():
+            raise ValueError("data records that begin before the one before them ends")
+        if starts[-1] > np.iinfo(np.int32).max:
+            raise ValueError(f"a data record {onsets[-1] - onsets[0]:g} s after the first")
+    except ValueError as error:
+        if layout.is_interrupted:
+            raise RecordError(
+                f"{layout.path.name}: its times of data records (EDF+D) cannot be used: {error}; "
+                f"expected them in time order; convert the file to a continuous one, or copy or "
+                f"download it again"
+            ) from None
+        logger.warning("%s: taken to be continuous: %s", layout.path.name, error)
+        return whole
+    if np.abs(starts - whole).max() <= 1:  # of rounding
+        return whole
+    gaps = np.diff(starts) - per_record
+    logger.warning(
+        "%s: interrupted %d time(s), for %g s together, which are without samples",
+        layout.path.name,
+        np.count_nonzero(gaps > 1),
+        gaps.sum() * layout.duration_s / per_record,
+    )
+    return starts.astype(np.int64)
 
 
 def _read(
-    signals: list[Any], factors: list[float], lead: int, start: int, stop: int
+    layout: _Layout,
+    leads: SelectedLeads,
+    kept: list[int],
+    scales: list[tuple[float, float]],
+    starts: NDArray[np.int64],
+    lead: int,
+    start: int,
+    stop: int,
 ) -> NDArray[np.floating]:
-    """Read a stretch of a lead, mV."""
-    fs = signals[lead].sampling_frequency
-    found: NDArray[np.floating] = signals[lead].get_data_slice(start / fs, stop / fs)
-    return found * factors[lead]
+    """Read a stretch of a lead, mV; NaN in a gap."""
+    first = max(int(np.searchsorted(starts, start, side="right")) - 1, 0)
+    last = int(np.searchsorted(starts, stop))
+    stored = layout.read(kept[lead], first, last).reshape(last - first, -1, layout.width)
+    # The sign is in the highest byte of a sample: these stand at the end of 32 bits.
+    wide = np.zeros((*stored.shape[:2], 4), np.uint8)
+    wide[..., 4 - layout.width :] = stored
+    samples = wide.view("<i4")[..., 0] >> (32 - 8 * layout.width)
+    at = starts[first:last, np.newaxis] + np.arange(samples.shape[1]) - start
+    inside = (at >= 0) & (at < stop - start)
+    gain, offset = scales[lead]
+    signal = np.full(stop - start, np.nan)
+    signal[at[inside]] = (samples[inside] + offset) * (gain * leads.mv_per_unit[lead])
+    return signal

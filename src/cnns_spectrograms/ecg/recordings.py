@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.ecg.records import (
+    KNOWN_VOLTAGES,
+    RecordError,
+    choose_lead,
+    is_called_ecg,
+    mv_per_unit,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +28,9 @@ MAX_FS_HZ = 100_000.0
 MAX_DURATION_S = 31 * 86_400.0
 """Longest recording that is read, s: a month."""
 
-WFDB_SUFFIXES = (".hea", ".dat", ".atr")
+WFDB_SUFFIXES = (".hea", ".dat", ".mat", ".atr")
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
-EDF_SUFFIXES = (".edf",)
-
-# The limb lead II under its usual names, which MLII resembles most.
-_LIKE_II = {"ii", "mlii", "ml2", "ecgii", "ekgii", "leadii"}
+EDF_SUFFIXES = (".edf", ".bdf")
 
 ReadLead = Callable[[int, int, int], NDArray[np.floating]]
 """Takes lead, first sample and the one after the last; returns `(n,)` mV, NaN where none is."""
@@ -46,6 +49,7 @@ class Recording:
             order; None where there are none.
         read_lead: what reads; `read` checks its arguments.
         path: where it was opened; None for one made in memory.
+        left_out: signals of the file that are no leads -> why.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Recording:
     reference: pd.DataFrame | None
     read_lead: ReadLead = field(repr=False)
     path: Path | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -82,7 +87,7 @@ class Recording:
                 f"recording {self.name} has samples 0 to {self.n_samples}; asked for {start} to "
                 f"{stop}"
             )
-        index = find_lead(self.lead_names, lead)
+        index = find_lead(self.lead_names, lead, self.left_out)
         if start == stop:
             return np.empty(0, np.float32)
         signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
@@ -98,7 +103,7 @@ class Recording:
 def open_recording(
     path: Path | str, fs: float | None = None, columns: Sequence[str] | None = None
 ) -> Recording:
-    """Open a WFDB record (one segment or several), an EDF or EDF+ file, or a CSV file.
+    """Open a WFDB record (one segment or several), an EDF(+) or BDF(+) file, or a CSV file.
 
     A file from a stranger is data: what its header says is checked before anything of that size
     is read or reserved.
@@ -136,8 +141,8 @@ def open_recording(
         return open_wfdb(path)
     found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
     raise RecordError(
-        f"{path}: found {found}; expected a WFDB record with its .hea file, an .edf file, or a "
-        f"CSV file ({', '.join(CSV_SUFFIXES)}); correct the path"
+        f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "
+        f"{', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}; correct the path"
     )
 
 
@@ -151,7 +156,7 @@ def name_recording(path: Path) -> str:
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """Return the recordings that lie in a folder, by name: WFDB headers, EDF and CSV files.
+    """Return the recordings that lie in a folder, by name: WFDB headers, EDF, BDF and CSV files.
 
     Headers of the segments of another record are left out.
     """
@@ -160,7 +165,7 @@ def find_recordings(folder: Path) -> list[Path]:
     others = [
         each
         for each in sorted(folder.iterdir())
-        if each.suffix.lower() in (".edf", ".csv") and each.is_file()
+        if each.suffix.lower() in (*EDF_SUFFIXES, ".csv") and each.is_file()
     ]
     return [each for each in headers if each.stem not in segments] + others
 
@@ -178,8 +183,15 @@ def _segment_names(header: Path) -> list[str]:
     return [line[0] for line in lines[1:]]
 
 
-def find_lead(lead_names: Sequence[str], lead: int | str) -> int:
+def find_lead(
+    lead_names: Sequence[str], lead: int | str, left_out: Mapping[str, str] | None = None
+) -> int:
     """Return the index of a lead given by name (case does not matter) or index.
+
+    Args:
+        lead_names: of the recording.
+        lead: which.
+        left_out: signals of the recording that are no leads -> why, for the error.
 
     Raises:
         ValueError: there is no such lead.
@@ -195,43 +207,38 @@ def find_lead(lead_names: Sequence[str], lead: int | str) -> int:
             index = int(lead)
     if 0 <= index < len(lead_names):
         return index
+    why = {name.lower(): reason for name, reason in (left_out or {}).items()}
+    found = (
+        f"signal {lead} cannot be used: {reason}"
+        if (reason := why.get(str(lead).lower()))
+        else f"there is no lead {lead}"
+    )
     raise ValueError(
-        f"there is no lead {lead}; the recording has "
+        f"{found}; the recording has "
         f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}: give one of these"
     )
 
 
 def choose_recording_lead(
-    lead_names: Sequence[str], lead: int | str | None, preferred: str | None
+    lead_names: Sequence[str],
+    lead: int | str | None,
+    preferred: str | None,
+    left_out: Mapping[str, str] | None = None,
 ) -> int:
-    """Return the index of the lead to analyse.
-
-    Without a wish it is that of training: the preferred one. Where the recording has no such
-    lead, lead II under another name is taken, then the first that is called ECG or EKG, which in
-    a sleep recording is not the first of all, then the first.
+    """Return the index of the lead to analyse: that of the user's wish, else that of training.
 
     Args:
         lead_names: of the recording.
         lead: the user's wish, a name or an index.
-        preferred: the lead that the model was trained on.
+        preferred: the lead that the model was trained on, see `records.choose_lead`.
+        left_out: see `find_lead`.
 
     Raises:
         ValueError: there is no lead as wished.
     """
     if lead is not None:
-        return find_lead(lead_names, lead)
-    if preferred in lead_names:
-        return lead_names.index(preferred)
-    plain = ["".join(filter(str.isalnum, name.lower())) for name in lead_names]
-    rules: list[Callable[[str], bool]] = [
-        lambda name: name in _LIKE_II,
-        lambda name: "ecg" in name or "ekg" in name,
-    ]
-    for rule in rules:
-        for index, name in enumerate(plain):
-            if rule(name):
-                return index
-    return 0
+        return find_lead(lead_names, lead, left_out)
+    return choose_lead(lead_names, preferred)
 
 
 def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
@@ -256,33 +263,82 @@ def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
         )
 
 
-def keep_one_rate(
-    name: str, leads: Mapping[int, str], rates: Mapping[int, float]
-) -> tuple[list[int], float]:
-    """Return the signals that are read, all of one rate, and that rate, Hz.
+@dataclass(frozen=True)
+class SelectedLeads:
+    """The signals of a file that are the leads of a recording.
 
-    The rate is that of the signals called ECG or EKG, or as an ECG lead is, where there are any,
-    else that of most signals; others are left out, and the log says so.
+    Attributes:
+        signals: their places in the file.
+        names: one a lead, all different.
+        mv_per_unit: what one unit of each is in mV.
+        fs: sampling rate of all of them, Hz.
+        left_out: name of each other signal -> why it is no lead.
+    """
+
+    signals: tuple[int, ...]
+    names: tuple[str, ...]
+    mv_per_unit: tuple[float, ...]
+    fs: float
+    left_out: dict[str, str]
+
+
+def select_leads(
+    name: str,
+    labels: Sequence[str | None],
+    units: Sequence[str | None],
+    rates: Sequence[float],
+    faults: Mapping[int, str],
+) -> SelectedLeads:
+    """Return which signals are leads: sound voltages of one rate.
+
+    The rate is that of the signals whose name is an ECG's, where there are any, else that of most
+    signals. The log names voltages that are left out.
 
     Args:
         name: of the recording.
-        leads: signal -> its name.
-        rates: signal -> its sampling rate, Hz.
+        labels: name of each signal.
+        units: unit of each signal.
+        rates: sampling rate of each signal, Hz.
+        faults: signal -> why it cannot be read. Only a lead that is asked for must be sound.
+
+    Raises:
+        RecordError: no signal is a voltage, or none of these is sound.
     """
-    plain = {i: "".join(filter(str.isalnum, lead.lower())) for i, lead in leads.items()}
-    ecg = [i for i, lead in plain.items() if "ecg" in lead or "ekg" in lead or lead in _LIKE_II]
-    counted = [rates[i] for i in ecg or leads]
+    names = name_leads(labels)
+    factors = {i: mv for i, unit in enumerate(units) if (mv := mv_per_unit(unit or "")) is not None}
+    if not factors:
+        raise RecordError(
+            f"{name}: found signals in {sorted({unit or '' for unit in units})}; expected a "
+            f"voltage ({KNOWN_VOLTAGES}) in one at least"
+        )
+    left_out = {
+        names[i]: f"its unit is {unit!r}, which is no voltage"
+        for i, unit in enumerate(units)
+        if i not in factors
+    }
+    unsound = {names[i]: faults[i] for i in factors if i in faults}
+    told = "; ".join(f"{lead}: {fault}" for lead, fault in list(unsound.items())[:10])
+    sound = [i for i in factors if i not in faults]
+    if not sound:
+        raise RecordError(f"{name}: found no sound signal ({told}); correct the header")
+    if unsound:
+        logger.warning("%s: left out are signals that cannot be read: %s", name, told)
+    called = [i for i in sound if is_called_ecg(names[i])]
+    counted = [rates[i] for i in called or sound]
     fs = max(counted, key=lambda rate: (counted.count(rate), rate))
-    kept = [i for i in leads if rates[i] == fs]
-    left_out = [f"{leads[i]} ({rates[i]:g} Hz)" for i in leads if rates[i] != fs]
-    if left_out:
+    slow = [i for i in sound if rates[i] != fs]
+    if slow:
         logger.info(
             "%s: read at %g Hz; left out are signals of another rate: %s",
             name,
             fs,
-            ", ".join(left_out[:10]),
+            ", ".join(f"{names[i]} ({rates[i]:g} Hz)" for i in slow[:10]),
         )
-    return kept, fs
+    left_out |= unsound | {names[i]: f"its rate is {rates[i]:g} Hz, not {fs:g} Hz" for i in slow}
+    kept = [i for i in sound if rates[i] == fs]
+    return SelectedLeads(
+        tuple(kept), tuple(names[i] for i in kept), tuple(factors[i] for i in kept), fs, left_out
+    )
 
 
 def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
+from cnns_spectrograms.parameters import RecordParameters
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,16 @@ _MV_PER_PREFIX = {
 # The micro sign and the Greek letter, each also as it looks where UTF-8 is read as Latin-1.
 _MICRO = ("\u00c2\u00b5", "\u00ce\u00bc", "\u00b5", "\u03bc")
 
-# FORMATxSAMPLES:SKEW+OFFSET: wfdb reads anything else as a gain, a unit or a name.
+MAX_HEADER_BYTES = 1 << 20
+MAX_SEGMENTS = 20_000
+
+# A file beside the header: wfdb would open any path that stands there, and understands one dot.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)?")
+
+# FORMATxSAMPLES:SKEW+OFFSET and GAIN(BASELINE)/UNIT: what wfdb does not take for a number it reads
+# as the next field.
 _FORMAT_FIELD = re.compile(r"\d+(x\d+)?(:\d+)?(\+\d+)?")
+_GAIN_FIELD = re.compile(r"-?\d*\.?\d*(e[+-]?\d+)?(\(-?\d+\))?(/.*)?")
 
 # WFDB signal formats with a fixed size: bytes a sample, as a fraction.
 BYTES_PER_SAMPLE = {
@@ -57,6 +68,9 @@ BYTES_PER_SAMPLE = {
 
 CHECKSUM_FILES = ("SHA256SUMS.txt", "SHA256SUMS")
 """A database's list of checksums: PhysioNet's name for it, then one that old copies have."""
+
+# Of the standard 12, as `_plain_lead` writes them.
+_LEADS = {"i", "ii", "iii", "avr", "avl", "avf", *(f"v{i}" for i in range(1, 7))}
 
 
 class RecordError(ValueError):
@@ -107,7 +121,57 @@ def _spell_micro(text: str) -> str:
     return text
 
 
-def read_header_lines(file: Path) -> list[str]:
+def read_header(name: str, path: Path) -> Any:
+    """Return a WFDB header as wfdb takes it apart, after checks of its text.
+
+    wfdb guesses where it does not understand a field, and opens any file that is named. A time or
+    date that it cannot read is left out: nothing here uses it. Units are those of the file.
+
+    Args:
+        name: what the record is called in an error.
+        path: of the record, without extension.
+
+    Returns:
+        `wfdb.Record`, or `wfdb.MultiRecord` for several segments.
+
+    Raises:
+        RecordError: there is no header, or it cannot be understood.
+    """
+    import wfdb
+
+    file = path.with_name(f"{path.name}.hea")
+    if not file.is_file():
+        raise RecordError(
+            f"{name}: found no header {file}; expected .hea, .dat and .atr files of that name; "
+            "correct the record's name or the folder"
+        )
+    if file.stat().st_size > MAX_HEADER_BYTES:
+        raise RecordError(
+            f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
+            f"{MAX_HEADER_BYTES:,}"
+        )
+    lines = _read_header_lines(file)
+    n_signals, fs = _parse_first_line(name, file, lines)
+    for line in lines[1:]:
+        text = line.split()[0]
+        if text != "~" and not _PLAIN_NAME.fullmatch(text):
+            raise RecordError(
+                f"{name}: {file} names the file {text[:80]!r}; expected a file beside the header, "
+                f"without a folder, of letters, digits, - and _ with one dot at most; put it "
+                f"there, or rename it"
+            )
+    header = _parse_header(name, file, lines)
+    if int(header.n_sig) != n_signals or float(header.fs) != fs:
+        raise RecordError(
+            f"{name}: {file} cannot be understood: found {header.n_sig} signals at a sampling rate "
+            f"of {header.fs} Hz after {n_signals} at {fs:g} Hz; correct its first line"
+        )
+    if isinstance(header, wfdb.Record):
+        header.units = _parse_units(name, file, lines[1:])
+    return header
+
+
+def _read_header_lines(file: Path) -> list[str]:
     """Return the lines of a WFDB header that are no comments, as wfdb takes them apart.
 
     Where wfdb drops what is not ASCII, so that `µV` becomes `V`, the micro sign is `u` here, and
@@ -118,28 +182,121 @@ def read_header_lines(file: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def parse_units(name: str, file: Path, lines: Sequence[str]) -> list[str]:
-    """Return the unit of each signal of a WFDB header: that of the file, not of wfdb's reading.
+def _parse_first_line(name: str, file: Path, lines: Sequence[str]) -> tuple[int, float]:
+    """Return the number of signals and the rate, Hz, which wfdb would take to be 250 if absent."""
+    fields = lines[0].split() if lines else []
+    try:
+        n_signals = int(fields[1])
+        n_samples = int(fields[3]) if len(fields) > 3 else 0
+    except (ValueError, IndexError):
+        n_signals = n_samples = -1
+    if n_signals < 0 or n_samples < 0:
+        raise RecordError(
+            f"{name}: found a corrupt {file}, with {' '.join(fields)[:80]!r} at the head; expected "
+            f"name, number of signals (leads), sampling rate and number of samples; correct it, or "
+            f"copy or download the record again"
+        )
+    if n_signals == 0:
+        raise RecordError(
+            f"{name}: found no signals in {file}; expected at least one of the leads of an ECG; "
+            "remove the record from the list"
+        )
+    rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else ""
+    try:
+        fs = float(rate)
+    except ValueError:
+        fs = np.nan
+    if not (np.isfinite(fs) and fs > 0):
+        raise RecordError(
+            f"{name}: found sampling rate {rate!r} in the first line of {file}; expected a "
+            "positive number of Hz as its third field; correct the header"
+        )
+    if "." in fields[0]:
+        raise RecordError(
+            f"{name}: {file} calls its record {fields[0][:80]!r}; expected letters, digits, - and "
+            f"_ alone there (the header itself may be called as it is); correct its first word"
+        )
+    if len(lines) > MAX_SEGMENTS:
+        raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
+    return n_signals, fs
 
-    Args:
-        name: what the record is called in an error.
-        file: the header.
-        lines: those that describe signals, from `read_header_lines`.
 
-    Raises:
-        RecordError: a line has a format that wfdb would misread, such as one with a negative skew.
-    """
+def _parse_header(name: str, file: Path, lines: Sequence[str]) -> Any:
+    import wfdb
+
+    try:
+        return wfdb.rdheader(str(file.with_suffix("")))
+    except ValueError:
+        first = lines[0].split()
+        if len(first) < 5:
+            raise
+    # wfdb refuses the whole record for a time or date that it cannot read.
+    with tempfile.TemporaryDirectory() as folder:
+        text = "\n".join([" ".join(first[:4]), *lines[1:]])
+        Path(folder, "header.hea").write_text(text, encoding="ascii")
+        header = wfdb.rdheader(str(Path(folder, "header")))
+    logger.info("%s: no time and date are read from %r in %s", name, " ".join(first[4:]), file)
+    return header
+
+
+def _parse_units(name: str, file: Path, lines: Sequence[str]) -> list[str]:
+    """Return the unit of each signal of a WFDB header, checking the fields before it."""
     units = []
     for line in lines:
-        fields = line.split()
-        if len(fields) > 1 and not _FORMAT_FIELD.fullmatch(fields[1]):
-            raise RecordError(
-                f"{name}: found the format {fields[1][:80]!r} in {file}; expected a number, then "
-                f"maybe xSAMPLES, :SKEW and +OFFSET, none of them negative; correct the header"
-            )
-        gain = fields[2] if len(fields) > 2 else ""
-        units.append(gain.partition("/")[2] or "mV")  # the format's default
+        fields = [*line.split(), "", ""]
+        for label, field, pattern, form in (
+            ("format", fields[1], _FORMAT_FIELD, "xSAMPLES, :SKEW and +OFFSET"),
+            ("gain", fields[2], _GAIN_FIELD, "(BASELINE) and /UNIT"),
+        ):
+            if field and not pattern.fullmatch(field):
+                raise RecordError(
+                    f"{name}: found the {label} {field[:80]!r} in {file}; expected a number, then "
+                    f"maybe {form}, in digits with a decimal point; correct the header"
+                )
+        units.append(fields[2].partition("/")[2] or "mV")  # the format's default
     return units
+
+
+def read_samples(
+    path: Path, header: Any, channels: Sequence[int], first: int = 0, last: int | None = None
+) -> Any:
+    """Read samples of some signals of a record, by a header that `read_header` gave.
+
+    Args:
+        path: of the record, without extension.
+        header: of one segment.
+        channels: which signals.
+        first: first frame.
+        last: frame after the last; None for the end.
+
+    Returns:
+        `wfdb.Record` of these signals with `e_d_signal`, a list of integer arrays as they are
+        stored: with all samples of a frame, and with their skew.
+    """
+    from wfdb.io import _signal
+
+    found = copy.copy(header)
+    for field in ("fmt", "adc_gain", "baseline"):  # what `dac` needs
+        setattr(found, field, [getattr(header, field)[i] for i in channels])
+    found.n_sig = len(channels)
+    # Not `wfdb.rdrecord`, which would parse the header again, its date too.
+    found.e_d_signal = _signal._rd_segment(
+        file_name=header.file_name,
+        dir_name=str(path.parent.absolute()),
+        pn_dir=None,
+        fmt=header.fmt,
+        n_sig=header.n_sig,
+        sig_len=header.sig_len,
+        byte_offset=header.byte_offset,
+        samps_per_frame=header.samps_per_frame,
+        skew=header.skew,
+        init_value=header.init_value,
+        sampfrom=first,
+        sampto=header.sig_len if last is None else last,
+        channels=list(channels),
+        ignore_skew=True,
+    )
+    return found
 
 
 def list_records(folder: Path | str) -> list[str]:
@@ -189,24 +346,74 @@ def find_missing_files(folder: Path | str, record_ids: Sequence[str] | None = No
         if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
             return ["RECORDS"]
         record_ids = list_records(folder)
-    names = [name + suffix for name in record_ids for suffix in (".hea", ".dat", ".atr")]
+    names = [name for record_id in record_ids for name in _list_files(folder, record_id)]
     return [name for name in names if not (folder / name).is_file()]
 
 
-def patient_of(db: str, record_id: str) -> str:
-    """Return the patient of a record: mitdb 201 and 202 are one, any other record is its own."""
+def _list_files(folder: Path, record_id: str) -> list[str]:
+    """Return the files of a record: header, signals, as the header names them, annotations."""
+    header = folder / f"{record_id}.hea"
+    signals = [f"{record_id}.dat"]
+    if header.is_file():
+        named = [line.split()[0] for line in _read_header_lines(header)[1:]]
+        # Of what is no file beside the header, `read_header` says so.
+        signals = [name for name in dict.fromkeys(named) if _PLAIN_NAME.fullmatch(name)]
+    return [header.name, *signals, f"{record_id}.atr"]
+
+
+def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | None = None) -> str:
+    """Return the patient of a record, as `db/patient`.
+
+    Args:
+        db: database name.
+        record_id: record name.
+        known: what is known of records, by `db/record_id`. Of others, mitdb 201 and 202 are one
+            patient, and any record is a patient of its own.
+    """
+    given = (known or {}).get(f"{db}/{record_id}")
+    if given is not None and given.patient is not None:
+        return f"{db}/{given.patient}"
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
 def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
-    """Return the index of the preferred lead where it exists, else 0.
+    """Return the index of the lead that training reads and that prediction suggests.
+
+    It is the preferred lead; else that lead under another name, as `II` or `ECG II` for `MLII`;
+    else the first that is called ECG or EKG, which in a sleep recording is not the first of all;
+    else the first.
 
     Raises:
         ValueError: there is no lead at all.
     """
     if not leads:
         raise ValueError("no lead to choose from; expected at least one signal name")
-    return leads.index(preferred) if preferred in leads else 0
+    if preferred in leads:
+        return leads.index(preferred)
+    same = [i for i, name in enumerate(leads) if preferred and is_same_lead(name, preferred)]
+    called = [i for i, name in enumerate(leads) if _says_ecg(name)]
+    return (same + called + [0])[0]
+
+
+def is_same_lead(name: str, other: str) -> bool:
+    """Return whether two names are of one lead, such as `MLII`, `II`, `ECG II` and `lead ii`."""
+    return _plain_lead(name) == _plain_lead(other)
+
+
+def is_called_ecg(name: str) -> bool:
+    """Return whether a signal's name says that it is an ECG, or is that of an ECG lead."""
+    return _says_ecg(name) or _plain_lead(name) in _LEADS
+
+
+def _says_ecg(name: str) -> bool:
+    return re.search("ecg|ekg", name, re.IGNORECASE) is not None
+
+
+def _plain_lead(name: str) -> str:
+    plain = re.sub(r"[\W_]", "", name.lower())
+    plain = re.sub(r"^(?:ecg|ekg|lead)+(?=.)", "", plain)
+    limb = re.fullmatch(r"(?:ml|d)(i{1,3}|[123])", plain)  # modified; as some languages write it
+    return "i" * int(limb[1]) if limb and limb[1].isdecimal() else limb[1] if limb else plain
 
 
 def resample(signal: ArrayLike, source_fs: float, fs: float) -> NDArray[np.float32]:
@@ -252,6 +459,7 @@ def read_record(
     fs: int = 360,
     preferred_lead: str | None = "MLII",
     other_class: str | None = None,
+    known: Mapping[str, RecordParameters] | None = None,
 ) -> Record:
     """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
 
@@ -264,9 +472,11 @@ def read_record(
         db: database name.
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
-        preferred_lead: lead that is read where the record has it; else, or if None, the first.
+        preferred_lead: lead that is read where the record has it, see `choose_lead`.
         other_class: class of the annotations that are no beats, which then stand in `beats` too;
             None leaves them out.
+        known: patient and lead of records, by `db/record_id`, see `patient_of`. A lead that is
+            given here is read and no other.
 
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
@@ -280,30 +490,39 @@ def read_record(
     name = f"{db}/{record_id}"
     path = Path(folder) / record_id
     with _as_record_error(name, path, "hea"):
-        header = _read_header(name, path)
+        header = read_header(name, path)
+        if not isinstance(header, wfdb.Record):
+            raise RecordError(
+                f"{name}: found a record of {header.n_seg} segments; expected one segment; "
+                "convert it to a single-segment record (WFDB's xform does) or remove it"
+            )
         check_signal_files(name, path, header)
-        _check_annotation_file(name, path)
+        if "61" in header.fmt:
+            raise RecordError(
+                f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
+                f"another format; write the record anew, such as in format 16"
+            )
     with _as_record_error(name, path, "dat"):
-        # Frames are not smoothed: a lead with several samples a frame keeps its own rate.
-        source = wfdb.rdrecord(str(path), physical=False, smooth_frames=False, ignore_skew=True)
+        source = read_samples(path, header, range(header.n_sig))
         _check_sample_checksums(name, header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
-        i_lead = choose_lead(leads, preferred_lead)
+        lead = _find_known_lead(name, leads, known)
+        i_lead = choose_lead(leads, preferred_lead) if lead is None else lead
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
         _check_skew(name, header.skew[i_lead], leads[i_lead])
         signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
         _check_signal(name, leads[i_lead], signal, source_fs)
         resampled = remove_baseline(resample(signal, source_fs, fs), fs)
-    n_frames = int(source.sig_len)
-    with _as_record_error(name, path, "atr"):
-        samples, symbols, ann_fs = _read_annotations(name, path, n_frames, float(header.fs))
+    samples, symbols, ann_fs = read_annotation_file(
+        name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
+    )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
     kept = np.array([each is not None for each in classes], dtype=bool)
     beat_samples = samples[kept]
-    patient_id = patient_of(db, record_id)
+    patient_id = patient_of(db, record_id, known)
     beats = pd.DataFrame(
         {
             "db": db,
@@ -331,6 +550,20 @@ def read_record(
     )
 
 
+def _find_known_lead(
+    name: str, leads: Sequence[str], known: Mapping[str, RecordParameters] | None
+) -> int | None:
+    """Return the index of the lead that is given for a record; None where none is."""
+    lead = known[name].lead if known and name in known else None
+    if lead is not None and lead not in leads:
+        db, record_id = name.split("/", 1)
+        raise RecordError(
+            f"{name}: found the leads {', '.join(leads)}; expected {lead!r} as in "
+            f"ingestion.databases.{db}.{record_id}.lead; correct it there"
+        )
+    return None if lead is None else leads.index(lead)
+
+
 def describe_record(record: Record) -> dict[str, Any]:
     """Return the row of the `records` table for a record that was read."""
     return {
@@ -356,12 +589,18 @@ def hash_signal(signal: NDArray[np.float32]) -> str:
     return hashlib.sha256(signal.astype("<f4").tobytes()).hexdigest()
 
 
-def describe_skipped_record(db: str, record_id: str, fs: int, reason: str) -> dict[str, Any]:
+def describe_skipped_record(
+    db: str,
+    record_id: str,
+    fs: int,
+    reason: str,
+    known: Mapping[str, RecordParameters] | None = None,
+) -> dict[str, Any]:
     """Return the row of the `records` table for a record that was left out, and why."""
     return {
         "db": db,
         "record_id": record_id,
-        "patient_id": patient_of(db, record_id),
+        "patient_id": patient_of(db, record_id, known),
         "lead": "",
         "leads": "",
         "source_fs": np.nan,
@@ -385,6 +624,7 @@ def read_records(
     skip_bad: bool,
     n_jobs: int,
     other_class: str | None = None,
+    known: Mapping[str, RecordParameters] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -396,6 +636,7 @@ def read_records(
         other_class: see `read_record`.
         skip_bad: leave out a record that cannot be used, with its reason in `records`.
         n_jobs: joblib workers, -1 for every core.
+        known: see `read_record`.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -410,7 +651,14 @@ def read_records(
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
     tasks = (
         delayed(_read_or_explain)(
-            physionet / db, db, record_id, fault, fs, preferred_lead, other_class
+            physionet / db,
+            db,
+            record_id,
+            fault,
+            fs=fs,
+            preferred_lead=preferred_lead,
+            other_class=other_class,
+            known=known,
         )
         for db, record_id, fault in listed
     )
@@ -426,7 +674,7 @@ def read_records(
                 beats.append(result.beats)
                 rows.append(describe_record(result))
             elif skip_bad:
-                rows.append(describe_skipped_record(db, record_id, fs, str(result)))
+                rows.append(describe_skipped_record(db, record_id, fs, str(result), known))
             else:
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
@@ -439,8 +687,12 @@ def read_records(
             else "no record is listed; name databases and records in ingestion.databases"
         )
     records = pd.DataFrame(rows)
-    leads = sorted({lead for row in records["leads"] for lead in row.split("|") if lead})
-    if preferred_lead is not None and preferred_lead not in leads:
+    # Records whose lead is given do not need the preferred one.
+    given = {key for key, record in (known or {}).items() if record.lead is not None}
+    free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
+    leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
+    has_preferred = any(is_same_lead(lead, preferred_lead or lead) for lead in leads)
+    if leads and not has_preferred:
         raise RecordError(
             f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
             f"ingestion.preferred_lead to one of them, or to null for the first of each record"
@@ -449,21 +701,13 @@ def read_records(
 
 
 def _read_or_explain(
-    folder: Path,
-    db: str,
-    record_id: str,
-    fault: str,
-    fs: int,
-    preferred_lead: str | None,
-    other_class: str | None,
+    folder: Path, db: str, record_id: str, fault: str, **options: Any
 ) -> Record | RecordError:
     """Return the record, or why it cannot be used: a worker's error would stop the others."""
     if fault:
         return RecordError(f"{db}/{record_id}: {fault}")
     try:
-        return read_record(
-            folder, db, record_id, fs=fs, preferred_lead=preferred_lead, other_class=other_class
-        )
+        return read_record(folder, db, record_id, **options)
     except RecordError as error:
         return error
 
@@ -593,54 +837,6 @@ def _as_record_error(name: str, path: Path, extension: str) -> Iterator[None]:
         ) from error
 
 
-def _read_header(name: str, path: Path) -> Any:
-    import wfdb
-
-    hea = path.with_name(f"{path.name}.hea")
-    if not hea.is_file():
-        raise RecordError(
-            f"{name}: found no header {hea}; expected .hea, .dat and .atr files of that name; "
-            "correct the record's name or the folder"
-        )
-    lines = read_header_lines(hea)
-    fields = lines[0].split() if lines else []
-    if len(fields) > 1 and fields[1] == "0":
-        raise RecordError(
-            f"{name}: found no signals in {hea}; expected at least one ECG lead; "
-            "remove the record from the list"
-        )
-    # The WFDB reader takes an absent or malformed rate for 250 Hz.
-    text = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else ""
-    try:
-        fs = float(text)
-    except ValueError:
-        fs = np.nan
-    if not (np.isfinite(fs) and fs > 0):
-        raise RecordError(
-            f"{name}: found sampling rate {text!r} in the first line of {hea}; expected a "
-            "positive number of Hz as its third field; correct the header"
-        )
-    header = wfdb.rdheader(str(path))
-    if not isinstance(header, wfdb.Record):
-        raise RecordError(
-            f"{name}: found a record of {header.n_seg} segments; expected one segment; "
-            "convert it to a single-segment record (WFDB's xform does) or remove it"
-        )
-    n_described = len(header.file_name or ())
-    if n_described != header.n_sig:
-        raise RecordError(
-            f"{name}: found {n_described} signal line(s) in {hea}; expected {header.n_sig} as in "
-            "its first line; copy or download the header again"
-        )
-    if "61" in header.fmt:
-        raise RecordError(
-            f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
-            f"another format; write the record anew, such as in format 16"
-        )
-    header.units = parse_units(name, hea, lines[1:])
-    return header
-
-
 def check_signal_files(name: str, path: Path, header: Any) -> None:
     """Check that the signal files of a record exist and are as long as they should be.
 
@@ -650,8 +846,19 @@ def check_signal_files(name: str, path: Path, header: Any) -> None:
         header: as wfdb reads it, of one segment.
 
     Raises:
-        RecordError: a file is missing or too short.
+        RecordError: a file is missing or too short, or the header is incomplete.
     """
+    n_described = len(header.file_name or ())
+    if n_described != header.n_sig:
+        raise RecordError(
+            f"{name}: found {n_described} signal line(s) in {path}.hea; expected {header.n_sig} "
+            f"signal lines as in its first; copy or download the header again"
+        )
+    if not header.sig_len:
+        raise RecordError(
+            f"{name}: found no length in the first line of {path.name}.hea; expected it as the "
+            f"fourth field; write there how many samples each signal has"
+        )
     for file_name in dict.fromkeys(header.file_name):
         dat = path.with_name(file_name)
         if not dat.is_file():
@@ -661,8 +868,8 @@ def check_signal_files(name: str, path: Path, header: Any) -> None:
             )
         signals = [i for i, other in enumerate(header.file_name) if other == file_name]
         bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
-        if bytes_per_sample is None or header.sig_len is None:
-            continue  # compressed, or as long as the file is: nothing to compare with
+        if bytes_per_sample is None:
+            continue  # compressed: nothing to compare with
         samples_per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
         offset = header.byte_offset[signals[0]] or 0
         expected = offset + int(header.sig_len * samples_per_frame * bytes_per_sample)
@@ -673,21 +880,6 @@ def check_signal_files(name: str, path: Path, header: Any) -> None:
                 f"bytes for {header.sig_len} samples of {len(signals)} signal(s); "
                 "copy or download the file again"
             )
-
-
-def _check_annotation_file(name: str, path: Path) -> None:
-    """Check that the annotation file exists and is whole."""
-    atr = path.with_name(f"{path.name}.atr")
-    if not atr.is_file():
-        raise RecordError(
-            f"{name}: found no annotation file {atr}; expected the reference beats there; "
-            "copy or download it"
-        )
-    if atr.read_bytes()[-2:] != b"\0\0":
-        raise RecordError(
-            f"{name}: found no end mark in {atr} ({atr.stat().st_size} bytes), which is "
-            "truncated; expected two zero bytes at its end; copy or download the file again"
-        )
 
 
 def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
@@ -751,22 +943,44 @@ def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: 
         )
 
 
-def _read_annotations(
-    name: str, path: Path, n_frames: int, frame_fs: float
+def read_annotation_file(
+    name: str, path: Path, extension: str, *, fs: float, n_samples: int
 ) -> tuple[NDArray[np.int64], list[str], float]:
-    """Return the annotations in time order: source samples, symbols, and their rate in Hz."""
+    """Return the annotations of a WFDB file in time order: samples, symbols, their rate in Hz.
+
+    Args:
+        name: what the record is called in an error.
+        path: of the record, without extension.
+        extension: annotator.
+        fs: rate of the recording in frames, Hz: that of a file that states none.
+        n_samples: length of the recording at `fs`.
+
+    Raises:
+        RecordError: the file is missing, truncated or corrupt, or not of this recording.
+    """
     import wfdb
 
-    annotation = wfdb.rdann(str(path), "atr", return_label_elements=["symbol", "label_store"])
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.is_file():
+        raise RecordError(
+            f"{name}: found no annotation file {file}; expected beats there; correct its name, or "
+            f"copy or download it"
+        )
+    if file.read_bytes()[-2:] != b"\0\0":
+        raise RecordError(
+            f"{name}: found no end mark in {file} ({file.stat().st_size} bytes), which is "
+            "truncated; expected two zero bytes at its end; copy or download the file again"
+        )
+    with _as_record_error(name, path, extension):
+        annotation = wfdb.rdann(
+            str(path), extension, return_label_elements=["symbol", "label_store"]
+        )
     samples = np.asarray(annotation.sample, dtype=np.int64)
-    undefined = [
-        int(code)
-        for code, symbol in zip(annotation.label_store, annotation.symbol, strict=True)
-        if not isinstance(symbol, str)
-    ]
+    codes = zip(annotation.label_store, annotation.symbol, strict=True)
+    undefined = [int(code) for code, symbol in codes if not isinstance(symbol, str)]
     if undefined:
         raise RecordError(
-            f"{name}: found unknown annotation code {undefined[0]} in {path.name}.atr; expected "
+            f"{name}: found unknown annotation code {undefined[0]} in {file.name}; expected "
             "codes of the WFDB table; correct the annotation file"
         )
     try:
@@ -774,13 +988,15 @@ def _read_annotations(
     except ValueError as error:
         raise RecordError(f"{name}: {error}") from error
     # An annotation file may state a time resolution of its own.
-    ann_fs = float(annotation.fs or frame_fs)
-    end = n_frames * ann_fs / frame_fs
+    ann_fs = float(annotation.fs or fs)
+    if not (np.isfinite(ann_fs) and ann_fs > 0):
+        raise RecordError(f"{name}: found {ann_fs:g} Hz in {file}; correct the annotation file")
+    end = n_samples * ann_fs / fs
     outside = samples[(samples < 0) | (samples > end)]
     if outside.size:
         raise RecordError(
             f"{name}: found {outside.size} annotation(s) outside the signal, the first at sample "
-            f"{outside[0]}; expected samples 0 to {end:g}; the .atr file is not of this signal, "
+            f"{outside[0]}; expected samples 0 to {end:g}; {file} is not of this signal, "
             "or one of them is corrupt: copy or download both again"
         )
     order = np.argsort(samples, kind="stable")

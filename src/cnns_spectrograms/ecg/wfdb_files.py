@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,37 +12,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS, map_symbols
+from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
 from cnns_spectrograms.ecg.recordings import (
     MAX_DURATION_S,
     MAX_FS_HZ,
     Recording,
+    SelectedLeads,
     check_shape,
-    keep_one_rate,
-    name_leads,
+    select_leads,
 )
 from cnns_spectrograms.ecg.records import (
     BYTES_PER_SAMPLE,
-    KNOWN_VOLTAGES,
     RecordError,
     check_signal_files,
-    mv_per_unit,
-    parse_units,
-    read_header_lines,
+    read_annotation_file,
+    read_header,
+    read_samples,
 )
 
 logger = logging.getLogger(__name__)
 
-MAX_HEADER_BYTES = 1 << 20
-MAX_SEGMENTS = 20_000
 
 # Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
 _MAX_FLAC_RATIO = 8192
 
 _CHUNK_FRAMES = 1 << 16
-
-# A file beside the header: wfdb would open any path that stands there, and understands one dot.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_]+)?")
 
 
 def open_wfdb(path: Path) -> Recording:
@@ -84,35 +77,18 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
     Raises:
         RecordError: the file is missing or damaged, or not of this recording.
     """
-    import wfdb
-
-    file = path.with_name(f"{path.name}.{extension}")
-    if not file.is_file():
-        raise RecordError(f"{path.name}: found no annotation file {file}; correct its name")
-    try:
-        # A damaged annotation must end as an error here, not as a line on the screen.
-        found = wfdb.rdann(str(path), extension, return_label_elements=["symbol"])
-        samples = np.asarray(found.sample, dtype=np.int64)
-        symbols = [str(symbol) for symbol in found.symbol]
-        map_symbols(symbols)
-        source_fs = float(found.fs) if found.fs else fs
-        if not (np.isfinite(source_fs) and 0 < source_fs <= MAX_FS_HZ):
-            raise ValueError(f"a sampling rate of {source_fs:g} Hz")
-        samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
-        if samples.size and not (samples.min() >= 0 and samples.max() <= n_samples):
-            raise ValueError(
-                f"annotations at samples {samples.min()} to {samples.max()} of {n_samples}"
-            )
-    except Exception as error:
-        raise RecordError(
-            f"{path.name}: found a corrupt {file} ({type(error).__name__}: {error}); expected "
-            f"annotations of this recording; copy or download it again"
-        ) from error
-    order = np.argsort(samples, kind="stable")
+    frame_fs = fs
+    if path.with_name(f"{path.name}.hea").is_file():
+        frame_fs = float(read_header(path.name, path).fs)
+    n_frames = round(n_samples * frame_fs / fs)
+    samples, symbols, source_fs = read_annotation_file(
+        path.name, path, extension, fs=frame_fs, n_samples=n_frames
+    )
+    samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
     return pd.DataFrame(
         {
-            "sample": np.minimum(samples[order], n_samples - 1),
-            "symbol": np.array(symbols, dtype=object)[order],
+            "sample": np.minimum(samples, n_samples - 1),
+            "symbol": np.array(symbols, dtype=object),
         }
     )
 
@@ -145,8 +121,9 @@ class _Segment:
 def _open(name: str, path: Path) -> Recording:
     import wfdb
 
-    header = _read_header(name, path)
+    header = read_header(name, path)
     frame_fs = float(header.fs)
+    check_shape(name, frame_fs, header.sig_len or 2, header.n_sig)
     if isinstance(header, wfdb.MultiRecord):
         layout, segments = _list_segments(name, path, header)
     else:
@@ -154,38 +131,41 @@ def _open(name: str, path: Path) -> Recording:
         n_stored = _check_single(name, path, header)
         segments = [_Segment(path, 0, n_stored, n_stored, header)]
     n_frames = segments[-1].start + segments[-1].length
-    check_shape(name, frame_fs, n_frames, len(layout.sig_name))
-    per_frame = {i: int(n or 1) for i, n in enumerate(layout.samps_per_frame)}
-    bad = [n for n in per_frame.values() if not 0 < n * frame_fs <= MAX_FS_HZ]
+    per_frame = [int(n or 1) for n in layout.samps_per_frame]
+    bad = [n for n in per_frame if not 0 < n * frame_fs <= MAX_FS_HZ]
     if bad:
         raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
-    units = {i: _unit_of(name, layout, segments, i) for i in per_frame}
-    names = name_leads(layout.sig_name)
-    factors = {i: mv for i, unit in units.items() if (mv := mv_per_unit(unit or "")) is not None}
-    voltages = {i: names[i] for i in factors}
-    if not voltages:
-        raise RecordError(
-            f"{name}: found the units {sorted(set(map(str, units.values())))}; expected a voltage "
-            f"({KNOWN_VOLTAGES}) in one signal at least"
-        )
-    kept, fs = keep_one_rate(name, voltages, {i: per_frame[i] * frame_fs for i in voltages})
-    n = per_frame[kept[0]]
+    units = [_units_of(layout, segments, i) for i in range(len(per_frame))]
+    leads = select_leads(
+        name,
+        layout.sig_name,
+        [next(iter(sorted(found)), ("", 1))[0] for found in units],
+        [n * frame_fs for n in per_frame],
+        {
+            i: f"its units and samples a frame differ between segments, {sorted(found)}; expected "
+            f"the same in all: give the segments as records of their own"
+            for i, found in enumerate(units)
+            if len(found) > 1
+        },
+    )
+    n = per_frame[leads.signals[0]]
     n_samples = n_frames * n
-    check_shape(name, fs, n_samples, len(kept))
+    check_shape(name, leads.fs, n_samples, len(leads.names))
     reference = None
     if path.with_name(f"{name}.atr").is_file():
         try:
-            reference = read_annotations(path, "atr", fs, n_samples)
+            reference = read_annotations(path, "atr", leads.fs, n_samples)
         except RecordError as error:  # of no use to a prediction, nor an obstacle
             logger.warning("%s: its reference is not used: %s", name, error)
     return Recording(
         name=name,
-        fs=fs,
-        lead_names=tuple(voltages[i] for i in kept),
+        fs=leads.fs,
+        lead_names=leads.names,
         n_samples=n_samples,
         reference=reference,
-        read_lead=partial(_read, name, segments, layout, kept, [factors[i] for i in kept], n),
+        read_lead=partial(_read, name, segments, layout, leads, n),
         path=path,
+        left_out=leads.left_out,
     )
 
 
@@ -197,27 +177,21 @@ def _find_channel(layout: Any, segment: _Segment, index: int) -> int | None:
     return names.index(layout.sig_name[index]) if layout.sig_name[index] in names else None
 
 
-def _unit_of(name: str, layout: Any, segments: list[_Segment], index: int) -> str | None:
-    """Return the unit of a signal, the same in every segment that holds it."""
+def _units_of(layout: Any, segments: list[_Segment], index: int) -> set[tuple[str, int]]:
+    """Return the unit and the samples a frame of a signal, of each segment that holds it."""
     found = set()
     for segment in segments:
         channel = None if segment.path is None else _find_channel(layout, segment, index)
         if channel is not None:
             found.add((segment.header.units[channel], segment.header.samps_per_frame[channel] or 1))
-    if len(found) > 1:
-        raise RecordError(
-            f"{name}: signal {layout.sig_name[index]} has several units or rates, {sorted(found)}; "
-            f"expected one; give its segments as records of their own"
-        )
-    return next(iter(found))[0] if found else None
+    return found
 
 
 def _read(
     name: str,
     segments: list[_Segment],
     layout: Any,
-    kept: list[int],
-    factors: list[float],
+    leads: SelectedLeads,
     per_frame: int,
     lead: int,
     start: int,
@@ -227,8 +201,6 @@ def _read(
 
     The skew of a lead is undone here: wfdb does so in part, and for no compressed format.
     """
-    import wfdb
-
     first, last = start // per_frame, -(-stop // per_frame)
     signal = np.full((last - first) * per_frame, np.nan)
     for segment in segments:
@@ -236,30 +208,22 @@ def _read(
         end = min(last, segment.start + segment.length)
         if begin >= end or segment.path is None:
             continue
-        channel = _find_channel(layout, segment, kept[lead])
+        channel = _find_channel(layout, segment, leads.signals[lead])
         if channel is None:
             continue
         offset = (segment.header.skew[channel] or 0) - segment.start
         end = min(end, segment.n_stored - offset)
         if begin >= end:
             continue
-        is_differences = segment.header.fmt[channel] == "8"
         try:
-            found = wfdb.rdrecord(
-                str(segment.path),
-                sampfrom=begin + offset,
-                sampto=end + offset,
-                channels=[channel],
-                physical=not is_differences,
-                smooth_frames=False,
-                ignore_skew=True,
+            found = read_samples(
+                segment.path, segment.header, [channel], begin + offset, end + offset
             )
-            if is_differences:
+            if segment.header.fmt[channel] == "8":
                 found.e_d_signal[0] += _sum_differences(
                     segment.path, segment.header, channel, begin + offset
                 )
-                found.dac(expanded=True, inplace=True)
-            piece = found.e_p_signal[0] * factors[lead]
+            piece = found.dac(expanded=True)[0] * leads.mv_per_unit[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
         except Exception as error:
             raise RecordError(
@@ -289,74 +253,10 @@ def _sum_differences(path: Path, header: Any, channel: int, n_frames: int) -> in
     return total
 
 
-def _read_header(name: str, path: Path, is_segment: bool = False) -> Any:
-    """Return what wfdb makes of a header that has passed the checks of its text.
-
-    A segment may be of length 0: it then only says what signals there are.
-    """
-    import wfdb
-
-    file = path.with_name(f"{path.name}.hea")
-    if not file.is_file():
-        raise RecordError(f"{name}: found no header {file}; copy or download it")
-    if file.stat().st_size > MAX_HEADER_BYTES:
-        raise RecordError(
-            f"{name}: found {file.stat().st_size:,} bytes in {file}; expected a header of at most "
-            f"{MAX_HEADER_BYTES:,}"
-        )
-    lines = read_header_lines(file)
-    fields = lines[0].split() if lines else []
-    rate = re.split(r"[/(]", fields[2])[0] if len(fields) > 2 else "250"  # the format's default
-    try:
-        fs, n_signals = float(rate), int(fields[1])
-        n_samples = int(fields[3]) if len(fields) > 3 else 2
-    except (ValueError, IndexError):
-        raise RecordError(
-            f"{name}: found {' '.join(fields)[:80]!r} at the head of {file}; expected name, "
-            f"number of signals, sampling rate and length"
-        ) from None
-    check_shape(name, fs, 2 if is_segment and n_samples == 0 else n_samples, n_signals)
-    if len(lines) > MAX_SEGMENTS:
-        raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
-    if "." in fields[0]:
-        raise RecordError(
-            f"{name}: {file} calls its record {fields[0][:80]!r}; expected letters, digits, - and "
-            f"_ alone there (the header itself may be called as it is); correct its first word"
-        )
-    for line in lines[1:]:
-        text = line.split()[0]
-        if text != "~" and not _PLAIN_NAME.fullmatch(text):
-            raise RecordError(
-                f"{name}: {file} names the file {text[:80]!r}; expected a file beside the header, "
-                f"without a folder, of letters, digits, - and _ with one dot at most; put it "
-                f"there, or rename it"
-            )
-    header = wfdb.rdheader(str(path))
-    if int(header.n_sig) != n_signals or float(header.fs) != fs:
-        raise RecordError(
-            f"{name}: {file} cannot be understood: found {header.n_sig} signals at {header.fs} Hz "
-            f"after {n_signals} at {fs:g} Hz; correct its first line"
-        )
-    if isinstance(header, wfdb.Record):
-        header.units = parse_units(name, file, lines[1:])
-    return header
-
-
 def _check_single(name: str, path: Path, header: Any) -> int:
     """Check a record of one segment against its files; return its length in frames."""
-    n_described = len(header.file_name or ())
-    if n_described != header.n_sig:
-        raise RecordError(
-            f"{name}: found {n_described} signal lines; expected {header.n_sig} as in the first "
-            f"line; copy or download the header again"
-        )
     check_signal_files(name, path, header)
-    n_frames = header.sig_len
-    if n_frames is None:  # wfdb reads such a record whole alone
-        raise RecordError(
-            f"{name}: found no length in the first line of {path.name}.hea; expected it as the "
-            f"fourth number; write there how many samples each signal has"
-        )
+    n_frames = int(header.sig_len)
     for file_name in dict.fromkeys(header.file_name):
         size = path.with_name(file_name).stat().st_size
         is_packed = header.fmt[header.file_name.index(file_name)] not in BYTES_PER_SAMPLE
@@ -365,7 +265,7 @@ def _check_single(name: str, path: Path, header: Any) -> int:
                 f"{name}: found {n_frames} samples for the {size} bytes of {file_name}; no "
                 f"compression does that; copy or download the record again"
             )
-    return int(n_frames)
+    return n_frames
 
 
 def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segment]]:
@@ -387,7 +287,7 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
             continue
         each = path.with_name(text)
         if text not in headers:
-            headers[text] = _read_header(f"{name}/{text}", each, is_segment=True)
+            headers[text] = read_header(f"{name}/{text}", each)
         part = headers[text]
         if not hasattr(part, "file_name") or float(part.fs) != float(header.fs):
             raise RecordError(

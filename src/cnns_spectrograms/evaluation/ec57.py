@@ -166,9 +166,11 @@ def read_annotations(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: nothing states the file's own rate.
+        RecordError: neither the file nor a header beside it states its rate.
     """
     import wfdb
+
+    from cnns_spectrograms.ecg.records import read_header
 
     path = Path(path)
     file = path.with_name(f"{path.name}.{extension}")
@@ -178,9 +180,7 @@ def read_annotations(
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
     found = wfdb.rdann(str(path), extension)
-    source_fs = found.fs or wfdb.rdheader(str(path)).fs
-    if not source_fs:
-        raise ValueError(f"neither {file} nor its header states a sampling rate; add it to either")
+    source_fs = found.fs or read_header(path.name, path).fs
     samples = np.rint(np.asarray(found.sample) * (fs / float(source_fs))).astype(np.int64)
     return annotations_from_symbols(
         samples, found.symbol, found.subtype, fs=fs, class_of_symbol=class_of_symbol

@@ -110,7 +110,9 @@ def analyse(
             f"often none; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
             f"higher rate, or the R peaks"
         )
-    index = choose_recording_lead(recording.lead_names, lead, model.preferred_lead)
+    index = choose_recording_lead(
+        recording.lead_names, lead, model.preferred_lead, recording.left_out
+    )
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
     longest_s = max(n for _, n in model.view_lengths) / model.fs

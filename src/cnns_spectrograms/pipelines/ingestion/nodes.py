@@ -36,7 +36,8 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
     )
 
     rows = []
-    for db, wanted in ingestion.databases.items():
+    for db, records in ingestion.databases.items():
+        wanted = None if records is None else list(records)
         folder = physionet / db
         missing = find_missing_files(folder, wanted)
         shown = _shorten(missing)
@@ -126,6 +127,7 @@ def ingest_records(
         other_class=ingestion.other_annotations,
         skip_bad=ingestion.on_bad_record == "skip",
         n_jobs=execution.n_jobs,
+        known=ingestion.known_records(),
     )
     report = summarise_records(records, beats)
     for line in report["skipped"]:

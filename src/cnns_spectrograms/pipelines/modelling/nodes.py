@@ -66,7 +66,7 @@ def check_inputs(
             what to run.
         LeakError: A patient stands in two splits.
     """
-    from cnns_spectrograms.ecg.records import choose_lead, hash_signal
+    from cnns_spectrograms.ecg.records import choose_lead, hash_signal, patient_of
     from cnns_spectrograms.ecg.splits import check_no_leak
     from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
     from cnns_spectrograms.pipelines.feature_engineering.nodes import (
@@ -75,11 +75,15 @@ def check_inputs(
     )
 
     check_no_leak(windows)
+    known = ingestion.known_records()
     for record in records[records["status"] == "ok"].to_dict("records"):
         key = f"{record['db']}/{record['record_id']}"
         leads = str(record["leads"]).split("|")
-        if leads[choose_lead(leads, ingestion.preferred_lead)] != record["lead"]:
+        lead = known[key].lead if key in known else None
+        if (lead or leads[choose_lead(leads, ingestion.preferred_lead)]) != record["lead"]:
             raise _stale("ingestion", f"record {key} was read on lead {record['lead']}")
+        if patient_of(record["db"], record["record_id"], known) != record["patient_id"]:
+            raise _stale("ingestion", f"record {key} was read as patient {record['patient_id']}'s")
         if int(record["fs"]) != ingestion.fs:
             raise _stale("ingestion", f"record {key} was brought to {record['fs']} Hz")
         if key not in signals or hash_signal(signals[key]) != record["signal_sha256"]:
