@@ -58,16 +58,21 @@ def make_typical_beats(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return each record's typical beat, by "db/record_id"; none where no view shows it."""
+    """Return what makes each record's typical beat, by "db/record_id"; none where no view shows it.
+
+    A signal is opened when its turn comes, so that of many records one file is open at a time.
+    """
     from cnns_spectrograms.ecg.windows import make_typical_beat
 
     n_samples = spectrogram.typical_beat_length(int(records["fs"].iloc[0]))
     if not n_samples:
         return {}
+
+    def make(key: str, peaks: np.ndarray) -> np.ndarray:
+        return make_typical_beat(signals[key], peaks, n_samples)
+
     return {
-        f"{db}/{record_id}": partial(
-            make_typical_beat, signals[f"{db}/{record_id}"], rows["sample"].to_numpy(), n_samples
-        )
+        f"{db}/{record_id}": partial(make, f"{db}/{record_id}", rows["sample"].to_numpy())
         for (db, record_id), rows in beats.groupby(["db", "record_id"], sort=False)
     }
 
