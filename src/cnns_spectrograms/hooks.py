@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.parameters import ModelParameters
+from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
 from cnns_spectrograms.preflight import check_runtime_names, check_together
 from cnns_spectrograms.tracking_store import follow_artifacts, sqlite_uri
 
@@ -75,6 +75,7 @@ class PreflightHooks:
         check_together(parameters)
         if not run_params.get("only_missing_outputs"):  # that run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
+        training = parameters.get("training", TrainingParameters())
         for node in _find_training(pipeline):
             if run_params.get("only_missing_outputs") and all(map(catalog.exists, node.outputs)):
                 continue
@@ -84,7 +85,7 @@ class PreflightHooks:
                 model = catalog.load(name) if name.startswith("params:models.") else None
                 if isinstance(model, ModelParameters):
                     try:
-                        check_network(model)
+                        check_network(model.inherit(training))
                     except ValueError as error:
                         key = name.removeprefix("params:")
                         raise ValueError(f"parameter '{key}': {error}") from error

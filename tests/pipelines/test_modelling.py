@@ -170,6 +170,10 @@ def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> No
 
     one = fingerprint()
     assert fingerprint() == one
+    # Random weights are random weights, whoever asks for them.
+    inherited = MODEL.model_copy(update={"pretrained": None})
+    randomly = TRAINING.model_copy(update={"pretrained": False})
+    assert fingerprint(model=inherited, training=randomly) == one
     # How the work is done does not matter; what is learnt from does.
     assert fingerprint(training=TRAINING.model_copy(update={"tta_views": 2})) == one
     assert fingerprint(training=TRAINING.model_copy(update={"learning_rate": 1e-3})) != one

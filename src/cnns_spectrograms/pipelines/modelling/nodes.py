@@ -31,8 +31,9 @@ else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
 
 
-# Of the training parameters; images come out alike from the cache and from memory.
-_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
+# Of the training parameters; images come out alike from the cache and from memory. What
+# `pretrained` gives, the model's own parameters say.
+_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images", "pretrained"}
 
 
 TRAINED_BY = "trained_by"
@@ -209,6 +210,7 @@ def train(
     from cnns_spectrograms.training.worker import fit_in_processes
 
     _check_made_together(train_index, windows)
+    model = model.inherit(training)
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
@@ -261,7 +263,7 @@ def train(
     return (classifier, metadata), result.history
 
 
-def _tell_initial_weights(pretrained: bool | Path) -> str:
+def _tell_initial_weights(pretrained: bool | Path | None) -> str:
     if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
         with open(pretrained, "rb") as file:
             return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
