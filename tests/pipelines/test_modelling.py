@@ -26,6 +26,7 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
+    ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -129,6 +130,7 @@ def data(tmp_path: Path) -> dict:
         "spectrogram": SPECTROGRAM,
         "execution": ExecutionParameters(),
         "ingestion": IngestionParameters(databases={}, preferred_lead="V1"),
+        "reporting": ReportingParameters(synthetic_data=True),
         "checkpoints": tmp_path / "checkpoints",
     }
 
@@ -149,6 +151,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert description["best_epoch"] == history["val_macro_f1"].idxmax()
     assert description["n_samples"] == 900
     assert description["preferred_lead"] == "V1"
+    assert description["synthetic_data"] is True
     # Until the whole run has ended, the same command can use the checkpoints.
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     again, history_again = fit(data)

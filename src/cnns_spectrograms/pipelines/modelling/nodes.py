@@ -15,6 +15,7 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
+    ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -188,6 +189,7 @@ def train(
     spectrogram: SpectrogramParameters,
     execution: ExecutionParameters,
     ingestion: IngestionParameters,
+    reporting: ReportingParameters,
     checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
@@ -256,6 +258,7 @@ def train(
         "fs": int(records["fs"].iloc[0]),
         "n_samples": int(windows["n_samples"].iloc[0]),
         "preferred_lead": ingestion.preferred_lead,
+        "synthetic_data": reporting.synthetic_data,
         "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,
