@@ -14,6 +14,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
+@pytest.fixture(autouse=True)
+def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow sets its variable for the whole process; each test begins without it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that it is as it was, afterwards
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
 @pytest.fixture(scope="session")
 def physionet() -> Path:
     """Folder of the real MIT-BIH databases; skips where they are absent."""

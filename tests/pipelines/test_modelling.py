@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from cnns_spectrograms.datasets.signals import SignalsDataset
@@ -201,6 +202,12 @@ def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> No
         save_file(backbone.state_dict(), weights)
         found.append(fingerprint(model=MODEL.model_copy(update={"pretrained": weights})))
     assert len({one, *found}) == 3
+
+
+def test_a_second_training_at_once_is_refused(data: dict) -> None:
+    """Its checkpoints would be taken for those of the first."""
+    with FileLock(f"{data['checkpoints']}.lock"), pytest.raises(ValueError, match="another run"):
+        fit(data)
 
 
 def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,8 @@ def train(
 
     Raises:
         ValueError: The windows and the train index are not of one making, the network is
-            unknown, or ``checkpoints`` holds an unfinished training with other parameters or data.
+            unknown, ``checkpoints`` holds an unfinished training with other parameters or data, or
+            another run trains there now.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
@@ -224,34 +226,25 @@ def train(
         "val": hash_table(val),  # it chooses the epoch
     }
     classifier = build_network(model, seed=training.seed)
-    loggers = [ActiveRunLogger()]
     n_processes = execution.training_processes * execution.training_hosts
-    if n_processes > 1:
-        result = fit_in_processes(
-            classifier,
-            train_index,
-            val,
-            images,
-            training,
-            checkpoints,
-            described,
-            execution.training_processes,
-            execution.training_hosts,
-            execution.training_endpoint,
-            loggers,
-        )
-    else:
-        result = fit_classifier(
-            classifier,
-            train_index,
-            val,
-            images.open(train_index),
-            images.open(val),
-            training,
-            checkpoints,
-            described,
-            loggers,
-        )
+    with _claiming(checkpoints):
+        common = (training, checkpoints, described)
+        loggers = [ActiveRunLogger()]
+        if n_processes > 1:
+            result = fit_in_processes(
+                classifier,
+                train_index,
+                val,
+                images,
+                *common,
+                execution.training_processes,
+                execution.training_hosts,
+                execution.training_endpoint,
+                loggers,
+            )
+        else:
+            opened = images.open(train_index), images.open(val)
+            result = fit_classifier(classifier, train_index, val, *opened, *common, loggers)
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
@@ -264,6 +257,26 @@ def train(
         "best_val_macro_f1": result.best_val_macro_f1,
     }
     return (classifier, metadata), result.history
+
+
+@contextlib.contextmanager
+def _claiming(checkpoints: Path) -> Iterator[None]:
+    """Keep other runs from training in a folder, where each would read what the other wrote."""
+    from filelock import FileLock, Timeout
+
+    checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{checkpoints}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"another run trains this model now, with its checkpoints in {checkpoints}; start this "
+            f"one when that has ended"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _tell_initial_weights(pretrained: bool | Path | None) -> str:
