@@ -88,6 +88,9 @@ def test_tracked_runs_are_those_of_the_project_of_the_data(tmp_path: Path, monke
     assert find_runs_of(project).store == project / "mlflow.db"
     (project / "conf" / "base" / "mlflow.yml").write_text("tracking_uri: sqlite:///runs/a.db")
     assert find_runs_of(project).store == project / "runs" / "a.db"
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "mlflow.yml").write_text("tracking_uri: sqlite:////disk/b.db")
+    assert find_runs_of(project).store == Path("/disk/b.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert find_runs_of(project).uri == "http://127.0.0.1:1"
     assert list_tracked_runs(find_runs_of(project)).empty  # no server is asked

@@ -188,17 +188,18 @@ def find_runs_of(project: Path) -> Tracking:
     """Return where a project tracks its runs, as its configuration or the environment says."""
     from kedro.config import MissingConfigException, OmegaConfigLoader
 
+    conf = project / "conf"
     loader = OmegaConfigLoader(
-        str(project / "conf"),
+        str(conf),
         base_env="base",
-        default_run_env="local",
+        default_run_env="local" if (conf / "local").is_dir() else "base",
         config_patterns={"mlflow": ["mlflow*"]},
     )
     try:
-        configured = loader["mlflow"]["tracking_uri"]
-    except MissingConfigException:
-        configured = "sqlite:///mlflow.db"
-    return find_tracking(configured, project)
+        parameters = loader["mlflow"]
+    except MissingConfigException:  # data without their project
+        parameters = {}
+    return find_tracking(parameters.get("tracking_uri", "sqlite:///mlflow.db"), project)
 
 
 def list_tracked_runs(tracking: Tracking) -> pd.DataFrame:
