@@ -6,8 +6,9 @@
 
 Nothing is trained. For each model: scores of the most probable class, and at the operating point
 whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
-95 % intervals over patients. Further data folders hold other trainings of the same recipe (another
-seed); of these, mean, lowest and highest score are told. The last line is one JSON object.
+95 % intervals over patients. The title says where recordings are simulated. Further data folders
+hold other trainings of the same recipe (another seed); of these, mean, lowest and highest score are
+told. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from cnns_spectrograms.app.reports import find_reports
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 from cnns_spectrograms.evaluation.calibration import apply_operating_point, fit_operating_points
@@ -37,6 +39,11 @@ TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
     "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
 }
 POINTS = {"most probable class": "argmax", "operating point of val": "class_thresholds"}
+
+
+def is_simulated(folder: Path) -> bool:
+    """Tell whether the scores in an environment's data folder are of simulated recordings."""
+    return any(run.synthetic for run in find_reports(folder) if run.folder == folder)
 
 
 def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> list[dict[str, Any]]:
@@ -82,6 +89,8 @@ def main() -> None:
         if not files:
             print(f"\n{title}: has not been run")
             continue
+        if is_simulated(args.data[0] / folder):
+            title = f"SIMULATED RECORDINGS, which say nothing about hearts: {title}"
         names = [name for name in AAMI_CLASSES if part is None or name in (part.classes or ())]
         columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in names)]
         head = "| model | beats called by | macro F1 | accuracy | " + " | ".join(names) + " |\n"

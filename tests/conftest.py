@@ -21,6 +21,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 runpy.run_path(str(_OFFLINE / "sitecustomize.py"))
 
 
+@pytest.fixture(autouse=True)
+def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow sets its variable for the whole process; each test begins without it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that it is as it was, afterwards
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
 @pytest.fixture(scope="session")
 def physionet() -> Path:
     """Folder of the real MIT-BIH databases; skips where they are absent."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 from kedro.framework.startup import bootstrap_project
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.ecg.download import DownloadError
-from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
+from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks, SummaryHooks, VersionHooks
 from cnns_spectrograms.parameters import IngestionParameters, ModelParameters, TrainingParameters
 from kedro_project import ROOT, copy_project, run_kedro
 
@@ -166,6 +168,69 @@ def test_two_runs_in_one_process_do_not_mix(tracking, tmp_path: Path) -> None:
     parents = {r.data.tags.get("mlflow.parentRunId") for r in runs if r.info.run_name == "a"}
     assert len(runs) == 4
     assert len(parents) == 2
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> DataCatalog:
+    """Versioned results of a run that began at 1, in a folder where another has left those of 2."""
+    from kedro_datasets.pandas import CSVDataset
+
+    def make(name: str, dataset: type) -> Any:
+        path = tmp_path / "08_reporting" / name
+        for version in ("0", "2"):
+            (path / version).mkdir(parents=True)
+            (path / version / name).write_text(f"of\n{version}")
+        version = Version(None, "1")
+        return dataset(filepath=str(path), version=version, metadata={"mlflow": "artifact"})
+
+    return DataCatalog(
+        {
+            "comparison": make("comparison.csv", CSVDataset),
+            "report": make("report.html", TextDataset),
+            "read": MemoryDataset(),
+        }
+    )
+
+
+def test_a_run_reports_its_own_versions_and_not_the_newest(
+    tracking, tmp_path: Path, results: DataCatalog, capsys
+) -> None:
+    """Kedro warns of a newer version, and a warning is an error here."""
+    manager, client = tracking
+    summary = SummaryHooks()
+    manager.register(VersionHooks())
+    manager.register(summary)
+    loader = {"mlflow": {"tracking_uri": "sqlite:///mlflow.db", "experiment": "ecg"}}
+    context = SimpleNamespace(config_loader=loader, project_path=tmp_path, env="demo")
+    summary.after_context_created(context=context)
+    pipeline = Pipeline(
+        [
+            Node(lambda: pd.DataFrame({"of": [1]}), None, "comparison", name="compare"),
+            Node(lambda table: f"report of {table['of'][0]}", "comparison", "report", name="write"),
+            Node(lambda report: report, "report", "read", name="read"),
+        ]
+    )
+    keywords = {"run_params": RUN_PARAMS, "pipeline": pipeline, "catalog": results}
+    manager.hook.before_pipeline_run(**keywords)
+    SequentialRunner().run(pipeline, results, manager)
+    manager.hook.after_pipeline_run(run_result={}, **keywords)
+    assert results.load("read") == "report of 1"
+    parent = read_runs(client)["modelling demo"].info.run_id
+    logged = Path(client.download_artifacts(parent, "report.html"))
+    assert logged.read_text() == "report of 1"
+    said = capsys.readouterr().out
+    assert "Report    08_reporting/report.html/1/report.html" in said
+    assert "ui --backend-store-uri sqlite:///mlflow.db\n" in said
+
+
+def test_a_run_reads_what_was_the_newest_as_it_began(tmp_path: Path, results: DataCatalog) -> None:
+    hooks = VersionHooks()
+    pipeline = Pipeline([Node(lambda report: report, "report", "read", name="read")])
+    hooks.before_pipeline_run(pipeline=pipeline, catalog=results)
+    newer = tmp_path / "08_reporting" / "report.html" / "3" / "report.html"
+    newer.parent.mkdir()
+    newer.write_text("of\n3")
+    assert results.load("report") == "of\n2"
 
 
 START = {**RUN_PARAMS, "runtime_params": {"training": {"seed": 1}, "physionet": "somewhere"}}

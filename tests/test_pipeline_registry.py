@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
@@ -129,6 +131,30 @@ def test_a_model_is_added_by_parameters_alone():
     assert str(catalog.get("modelling.convnext_atto.model")._filepath).endswith(
         "convnext_atto/model.safetensors"
     )
+
+
+def test_a_model_added_to_base_needs_no_network_where_the_others_need_none(tmp_path):
+    bootstrap_project(ROOT)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    models = tmp_path / "conf" / "base" / "modelling" / "parameters.yml"
+    added = "models:\n  added: {timm_name: convnext_atto}\n"
+    models.write_text(models.read_text().replace("models:\n", added))
+    found = {}
+    for env in ENVIRONMENTS:
+        with KedroSession.create(ROOT, env=env, conf_source=tmp_path / "conf") as session:
+            catalog = session.load_context().catalog
+        model, training = catalog.load("params:models.added"), catalog.load("params:training")
+        found[env] = model.inherit(training).pretrained
+        own = model.model_copy(update={"pretrained": not found[env]})
+        assert own.inherit(training) == own
+    assert found == {env: env not in ("demo", "quick") for env in ENVIRONMENTS}
+
+
+@pytest.mark.parametrize("name", ["one_gpu", "two_cores"])
+def test_a_set_of_options_decides_for_all_models_where_weights_come_from(name):
+    options = yaml.safe_load((ROOT / "conf" / f"{name}.yml").read_text())["run"]["params"]
+    assert options["training"]["pretrained"] is False
+    assert "models" not in options
 
 
 def test_an_environment_leaves_a_model_out_by_null():

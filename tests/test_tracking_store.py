@@ -1,15 +1,22 @@
-"""The store finds its artifacts where they are now, whatever the folder is called."""
+"""Where runs are tracked, and that a store finds its artifacts whatever the folder is called."""
 
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock
 from mlflow.entities import LoggedModelStatus
 
-from cnns_spectrograms.tracking_store import follow_artifacts, sqlite_uri
+from cnns_spectrograms.tracking_store import (
+    find_tracking,
+    follow_artifacts,
+    open_experiment,
+    sqlite_uri,
+)
 
 
 def make_client(project: Path) -> mlflow.MlflowClient:
@@ -77,3 +84,52 @@ def test_artifacts_that_somebody_keeps_elsewhere_stay_there(tmp_path: Path) -> N
         follow_artifacts(tmp_path / "none.db", "ecg", artifacts)
     assert make_client(tmp_path / "project").get_run(run_id).info.artifact_uri == before
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "configured", "uri", "store"),
+    [
+        (None, "sqlite:///mlflow.db", "sqlite:////project/mlflow.db", "/project/mlflow.db"),
+        (None, "sqlite:////disk/a.db", "sqlite:////disk/a.db", "/disk/a.db"),
+        (None, "http://host:5000", "http://host:5000", None),
+        ("", "http://host:5000", "http://host:5000", None),
+        ("http://me:word@host", "sqlite:///mlflow.db", "http://me:word@host", None),
+        ("sqlite:////disk/50%25.db", "http://host", "sqlite:////disk/50%25.db", "/disk/50%.db"),
+        ("sqlite:///here.db?timeout=9", "http://host", "sqlite:///here.db?timeout=9", "here.db"),
+    ],
+)
+def test_the_environment_variable_goes_before_the_configuration(
+    monkeypatch, tmp_path: Path, variable: str | None, configured: str, uri: str, store: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if variable is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    found = find_tracking(configured, Path("/project"))
+    assert found.uri == uri
+    assert found.store == (None if store is None else tmp_path / store)
+    assert found.set_by == ("MLFLOW_TRACKING_URI" if variable else "mlflow.yml")
+    assert "word" not in found.shown
+
+
+def test_a_run_before_does_not_decide_where_the_next_is_tracked(caplog, tmp_path: Path) -> None:
+    """MLflow itself sets the variable, of the whole process, to where it tracks."""
+    caplog.set_level("INFO")
+    first, second = (find_tracking("sqlite:///a.db", tmp_path / name) for name in ("1", "2"))
+    client, experiment = open_experiment(first, "ecg")
+    assert find_tracking("sqlite:///a.db", tmp_path / "2") == second
+    artifacts = client.get_experiment(experiment).artifact_location
+    assert artifacts == (tmp_path / "1" / "mlartifacts").as_uri()
+    assert f"MLflow tracks this run at {first.uri} (from mlflow.yml)" in caplog.text
+    assert open_experiment(first, "ecg")[1] == experiment
+
+
+def test_runs_that_start_at_once_make_a_store_one_after_another(tmp_path: Path) -> None:
+    tracking = find_tracking("sqlite:///mlflow.db", tmp_path)
+    with FileLock(f"{tracking.store}.lock"):
+        opening = threading.Thread(target=open_experiment, args=(tracking, "ecg"))
+        opening.start()
+        opening.join(0.5)
+        assert opening.is_alive()
+        assert not (tmp_path / "mlflow.db").exists()
+    opening.join()
+    assert make_client(tmp_path).get_experiment_by_name("ecg") is not None

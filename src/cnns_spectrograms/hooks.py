@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset, Version
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.parameters import ModelParameters
+from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
 from cnns_spectrograms.preflight import check_runtime_names, check_together
-from cnns_spectrograms.tracking_store import follow_artifacts, sqlite_uri
+from cnns_spectrograms.tracking_store import find_tracking, open_experiment
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Runtime parameters that the configuration files resolve, and no node reads.
 _RESOLVED_PARAMS = {"physionet", "image_size"}
-
-_ARTIFACTS = "mlartifacts"  # of MLflow's runs, below the project's folder
 
 # Those of the data that a run may find made with other values.
 _SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
@@ -85,6 +84,7 @@ class PreflightHooks:
             check_downloads(catalog.load("physionet"), parameters["ingestion"])
         if not only_missing:  # that run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
+        training = parameters.get("training", TrainingParameters())
         for node in _find_training(pipeline):
             if only_missing and all(map(catalog.exists, node.outputs)):
                 continue
@@ -94,10 +94,38 @@ class PreflightHooks:
                 model = catalog.load(name) if name.startswith("params:models.") else None
                 if isinstance(model, ModelParameters):
                     try:
-                        check_network(model)
+                        check_network(model.inherit(training))
                     except ValueError as error:
                         key = name.removeprefix("params:")
                         raise ValueError(f"parameter '{key}': {error}") from error
+
+
+class VersionHooks:
+    """Keeps a run to the versions that it found or made, whatever other runs save meanwhile.
+
+    Kedro loads the newest version on the disk, also where the run itself has saved another.
+    """
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Choose the newest versions there are now."""
+        self._catalog = catalog
+        for name in pipeline.datasets():
+            dataset = catalog.get(name)
+            if isinstance(dataset, AbstractVersionedDataset) and dataset.exists():
+                _pin(dataset, dataset.resolve_load_version())
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str) -> None:
+        """Load from now on what is saved here."""
+        dataset = self._catalog.get(dataset_name)
+        if isinstance(dataset, AbstractVersionedDataset):
+            _pin(dataset, dataset.resolve_save_version())
+
+
+def _pin(dataset: AbstractVersionedDataset[Any, Any], version: str | None) -> None:
+    if version is not None:
+        dataset._version = Version(version, dataset.resolve_save_version())
 
 
 class CheckpointHooks:
@@ -154,6 +182,7 @@ class MLflowHooks:
         """Read `mlflow.yml`."""
         self._parameters = MLflowParameters.model_validate(context.config_loader["mlflow"])
         self._project_path = context.project_path
+        self._tracking = find_tracking(self._parameters.tracking_uri, self._project_path)
         self._env = context.env or "local"
 
     @hook_impl
@@ -249,14 +278,9 @@ class MLflowHooks:
         # An interrupt reaches no hook of Kedro's; MLflow itself would call the run finished.
         atexit.register(self._close, "KILLED")
 
-        store = _find_store(self._parameters.tracking_uri, self._project_path)
-        if store is None:
-            mlflow.set_tracking_uri(self._parameters.tracking_uri)
-        else:
-            mlflow.set_tracking_uri(sqlite_uri(store))
-            follow_artifacts(store, self._parameters.experiment, self._project_path / _ARTIFACTS)
-        self._client = mlflow.MlflowClient()
-        self._experiment_id = self._get_experiment(self._client)
+        self._client, self._experiment_id = open_experiment(
+            self._tracking, self._parameters.experiment
+        )
         names = self._run_params.get("pipeline_names") or ["__default__"]
         parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
         run = mlflow.start_run(
@@ -275,14 +299,6 @@ class MLflowHooks:
         self._parent_id = run.info.run_id
         for name, value in self._shared.items():
             self._log_params(run.info.run_id, name, value)
-
-    def _get_experiment(self, client: MlflowClient) -> str:
-        experiment = client.get_experiment_by_name(self._parameters.experiment)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        local = self._parameters.tracking_uri.startswith("sqlite:")
-        artifacts = (self._project_path / _ARTIFACTS).as_uri() if local else None
-        return str(client.create_experiment(self._parameters.experiment, artifacts))
 
     def _enter_child(self, model: str) -> str:
         import mlflow
@@ -350,35 +366,35 @@ class SummaryHooks:
         """Keep what the commands need."""
         self._project_path = context.project_path
         self._env = context.env or "local"
-        self._tracking_uri = context.config_loader["mlflow"]["tracking_uri"]
+        configured = context.config_loader["mlflow"]["tracking_uri"]
+        self._tracking = find_tracking(configured, context.project_path)
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the comparison, the folders and the commands."""
-        if "comparison" not in pipeline.all_outputs():
+        if not {"comparison", "report"} <= pipeline.all_outputs():
             return
         comparison = catalog.load("comparison")
-        dataset: Any = catalog.get("comparison")
-        path = Path(dataset._get_load_path())
+        datasets: list[Any] = [catalog.get(name) for name in ("comparison", "report")]
+        path, report = (self._shorten(Path(each._get_load_path())) for each in datasets)
         reports, version = path.parents[2], path.parent.name
-        commands = Path(sys.executable).parent
-        if commands.is_relative_to(self._project_path):
-            commands = commands.relative_to(self._project_path)
-        if reports.is_relative_to(self._project_path):
-            reports = reports.relative_to(self._project_path)
-        tracking = (
-            f"{commands / 'mlflow'} ui --backend-store-uri {self._tracking_uri}"
-            if self._tracking_uri.startswith("sqlite:")
-            else self._tracking_uri
-        )
+        commands = self._shorten(Path(sys.executable).parent)
+        store, tracking = self._tracking.store, self._tracking.shown
+        if store is not None:
+            store_uri = f"sqlite:///{self._shorten(store).as_posix()}"
+            tracking = f"{commands / 'mlflow'} ui --backend-store-uri {store_uri}"
         print(
             f"\n{comparison.to_string(index=False, float_format='{:.3f}'.format, na_rep='-')}\n\n"
-            f"Report    {reports}/report.html/{version}/report.html\n"
+            f"Report    {report}\n"
             f"Metrics   {reports}/<model>/metrics.json/{version}/\n"
             f"Figures   {reports}/*.png/{version}/, {reports}/<model>/*.png/{version}/\n"
             f"MLflow    {tracking}\n"
             f"Lineage   {commands / 'kedro'} viz run --env={self._env}"
         )
+
+    def _shorten(self, path: Path) -> Path:
+        inside = path.is_relative_to(self._project_path)
+        return path.relative_to(self._project_path) if inside else path
 
 
 def _check_inputs(
@@ -447,12 +463,6 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flatten(item, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
-
-
-def _find_store(uri: str, project_path: Path) -> Path | None:
-    """Return the file of an SQLite address, by the project's folder and not the cwd; else None."""
-    path = uri.removeprefix("sqlite:///")
-    return None if path == uri else project_path / path
 
 
 def _describe_git(project_path: Path) -> dict[str, str]:

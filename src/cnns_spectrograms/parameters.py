@@ -316,6 +316,10 @@ class TrainingParameters(Parameters):
     """The recipe shared by all models."""
 
     seed: int = Field(0, ge=0)
+    pretrained: bool = Field(
+        True,
+        description="ImageNet weights to start from, of models that name none; false: random",
+    )
     learning_rate: float = Field(3e-4, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     batch_size: int = Field(64, ge=2)
@@ -376,13 +380,21 @@ class ModelParameters(Parameters):
     """One network: any timm model name."""
 
     timm_name: str
-    pretrained: bool | Path = Field(
-        True, description="true: ImageNet weights from the hub; a path: a local weights file"
+    pretrained: bool | Path | None = Field(
+        None,
+        description="true: ImageNet weights from the hub; false: random weights; a path: a local "
+        "weights file; null: as `training.pretrained`",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="before the linear head")
     rr_intervals: bool = Field(
         False, description="join the RR intervals around the beat to the image's features"
     )
+
+    def inherit(self, training: TrainingParameters) -> ModelParameters:
+        """Return these, with the weights to start from of `training` where they name none."""
+        if self.pretrained is not None:
+            return self
+        return self.model_copy(update={"pretrained": training.pretrained})
 
 
 class SubsetParameters(Parameters):

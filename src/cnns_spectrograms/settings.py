@@ -1,10 +1,16 @@
 """Kedro's settings of this project: context, hooks and how configuration is merged."""
 
 from cnns_spectrograms.context import ProjectContext
-from cnns_spectrograms.hooks import CheckpointHooks, MLflowHooks, PreflightHooks, SummaryHooks
+from cnns_spectrograms.hooks import (
+    CheckpointHooks,
+    MLflowHooks,
+    PreflightHooks,
+    SummaryHooks,
+    VersionHooks,
+)
 
 CONTEXT_CLASS = ProjectContext
-HOOKS = (PreflightHooks(), MLflowHooks(), CheckpointHooks(), SummaryHooks())
+HOOKS = (PreflightHooks(), VersionHooks(), MLflowHooks(), CheckpointHooks(), SummaryHooks())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -1,13 +1,24 @@
-"""The project's own MLflow store: a SQLite file, with the artifacts beside it."""
+"""Where runs are tracked: the project's own MLflow store, or another that the user names."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
+
+_VARIABLE = "MLFLOW_TRACKING_URI"  # MLflow's own
+_configured: str | None = None  # what MLflow wrote into it for a run of this process
+_ARTIFACTS = "mlartifacts"  # beside a store in a SQLite file
 
 # Where MLflow 3 keeps addresses of artifacts: table and column.
 _ADDRESSES = (
@@ -17,6 +28,77 @@ _ADDRESSES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+
+
+class Tracking(NamedTuple):
+    """Where runs are tracked.
+
+    Attributes:
+        uri: MLflow's address.
+        store: the SQLite file behind it; None of a server.
+        set_by: what sets the address.
+    """
+
+    uri: str
+    store: Path | None
+    set_by: str
+
+    @property
+    def shown(self) -> str:
+        """The address without a password."""
+        return re.sub(r"//[^/@]*@", "//***@", self.uri)
+
+
+def find_tracking(configured: str, project_path: Path) -> Tracking:
+    """Return where runs are tracked: where the environment variable says, else the configuration.
+
+    Args:
+        configured: ``tracking_uri`` of `mlflow.yml`; a relative SQLite file lies in the project.
+        project_path: folder of the project.
+    """
+    uri = os.environ.get(_VARIABLE)
+    uri = None if uri == _configured else uri
+    path = (uri or configured).removeprefix("sqlite:///")
+    if uri:
+        # Relative to the current folder, as MLflow's own commands take it.
+        store = None if path == uri else Path(unquote(path.partition("?")[0])).resolve()
+        return Tracking(uri, store, _VARIABLE)
+    if path == configured:
+        return Tracking(configured, None, "mlflow.yml")
+    return Tracking(sqlite_uri(project_path / path), project_path / path, "mlflow.yml")
+
+
+def open_experiment(tracking: Tracking, name: str) -> tuple[MlflowClient, str]:
+    """Make this the place where MLflow tracks; return a client, and the experiment's id.
+
+    The store and the experiment are made where they are not. Runs that start at once wait for each
+    other: two of them cannot make the tables of one SQLite file.
+    """
+    global _configured
+    import mlflow
+
+    logger.info("MLflow tracks this run at %s (from %s)", tracking.shown, tracking.set_by)
+    mlflow.set_tracking_uri(tracking.uri)
+    if tracking.set_by != _VARIABLE:
+        _configured = tracking.uri
+    store = tracking.store
+    if store is None:
+        return _open_experiment(name, None)
+    from filelock import FileLock
+
+    with FileLock(f"{store}.lock"):
+        follow_artifacts(store, name, store.parent / _ARTIFACTS)
+        return _open_experiment(name, (store.parent / _ARTIFACTS).as_uri())
+
+
+def _open_experiment(name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client, str(client.create_experiment(name, artifacts))
+    return client, str(experiment.experiment_id)
 
 
 def sqlite_uri(store: Path) -> str:

@@ -146,6 +146,7 @@ def test_grad_cam_says_for_which_view_its_times_hold(
         monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", other.model_dump_json())
     app = _upload(monkeypatch, {"mine.csv": _csv(15)}, language)
     app.button(key="analyse").click().run()
+    assert (t("synthetic_model") in _texts(app)) == (n_views == 3)
     app.session_state["selected"] = 3
     app.run()
     app.toggle(key="gradcam").set_value(True).run()
@@ -191,6 +192,7 @@ def _save_network_of_three_views(path: Path) -> Path:
             "n_samples": 900,
             "highpass_hz": 0.5,
             "fingerprint": "e" * 64,
+            "synthetic_data": True,
         },
     )
     return path
@@ -301,12 +303,16 @@ def test_without_weights_the_page_says_what_to_do(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_technical_report_says_how_to_make_what_is_absent(language: Language) -> None:
+def test_the_technical_report_says_how_to_make_what_is_absent(
+    language: Language, app_settings: AppSettings
+) -> None:
     t = Translator(language)
     app = AppTest.from_function(_show_technical, args=(language,), default_timeout=120).run()
     assert not app.exception
     shown = [each.value for each in app.info]
-    assert shown == [t("no_reports"), t("no_reports"), t("no_tracked")]
+    store = (app_settings.data.parent / "mlflow.db").resolve().as_posix()
+    no_tracked = t("no_tracked", uri=escape_markdown(f"sqlite:///{store}"))
+    assert shown == [t("no_reports"), t("no_reports"), no_tracked]
     assert _foreign(app, language) == []
 
 

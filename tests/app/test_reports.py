@@ -8,7 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cnns_spectrograms.app.reports import find_reports, latest, list_tracked_runs
+from cnns_spectrograms.app.reports import (
+    find_project,
+    find_reports,
+    find_runs_of,
+    latest,
+    list_tracked_runs,
+)
 
 
 def _metrics(macro_f1: float, **test: object) -> dict[str, object]:
@@ -16,7 +22,7 @@ def _metrics(macro_f1: float, **test: object) -> dict[str, object]:
         "n_beats": 10, "n_records": 2, "classes": list("NSVFQ"), "macro_f1": macro_f1,
         "accuracy": 0.9, "per_class": {"N": {"f1": 0.9}}, "confusion_matrix": [], **test,
     }  # fmt: skip
-    return {"protocol": "p", "synthetic_data": False, "val": scores, "test": scores}
+    return {"protocol": "base", "synthetic_data": False, "val": scores, "test": scores}
 
 
 def _write(folder: Path, name: str, version: str, content: object) -> None:
@@ -28,7 +34,7 @@ def _write(folder: Path, name: str, version: str, content: object) -> None:
 
 def test_nothing_is_found_where_nothing_ran(tmp_path: Path) -> None:
     assert find_reports(tmp_path) == []
-    assert list_tracked_runs(tmp_path / "mlflow.db").empty
+    assert list_tracked_runs(find_runs_of(tmp_path)).empty
 
 
 def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
@@ -36,7 +42,8 @@ def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
     _write(base / "a", "metrics.json", "2026-01-01T00.00.00.000Z", _metrics(0.1))
     _write(base / "a", "metrics.json", "2026-01-02T00.00.00.000Z", _metrics(0.4))
     _write(base / "b", "metrics.json", "2026-01-02T00.00.00.000Z", _metrics(0.6))
-    _write(quick / "a", "metrics.json", "2026-01-03T00.00.00.000Z", _metrics(0.2))
+    quickly = {**_metrics(0.2), "protocol": "quick"}
+    _write(quick / "a", "metrics.json", "2026-01-03T00.00.00.000Z", quickly)
     found = find_reports(tmp_path)
     assert [run.environment for run in found] == ["base", "quick"]
     assert found[0].version == "2026-01-02T00.00.00.000Z"
@@ -45,6 +52,49 @@ def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
         ("a", 0.4),
     ]
     assert latest(base / "a" / "nothing.json") is None
+
+
+def test_a_run_is_called_what_it_recorded_wherever_its_folder_lies(tmp_path: Path) -> None:
+    version = "2026-01-01T00.00.00.000Z"
+    for folder, protocol in {
+        "demo": "demo",
+        "mine": "base",
+        "ours": "by_hospital",
+        "quick": "base",
+        "source": "source",
+        "source_records": "source",
+    }.items():
+        metrics = {**_metrics(0.1), "protocol": protocol, "synthetic_data": folder == "demo"}
+        _write(tmp_path / folder / "08_reporting" / "a", "metrics.json", version, metrics)
+    assert [(run.folder.name, run.environment) for run in find_reports(tmp_path)] == [
+        ("mine", "base"),
+        ("quick", "base"),
+        ("source", "source"),
+        ("source_records", "source_records"),
+        ("demo", "demo"),
+        ("ours", "by_hospital"),
+    ]
+    (demo,) = find_reports(tmp_path / "demo")
+    assert (demo.environment, demo.protocol, demo.synthetic) == ("demo", "demo", True)
+
+
+def test_tracked_runs_are_those_of_the_project_of_the_data(tmp_path: Path, monkeypatch) -> None:
+    project = tmp_path / "project"
+    (project / "conf" / "base").mkdir(parents=True)
+    (project / "data" / "demo").mkdir(parents=True)
+    (project / "pyproject.toml").write_text("[tool.kedro]")
+    for data in (project / "data", project / "data" / "demo"):
+        assert find_project(data) == project
+    assert find_runs_of(project).store == project / "mlflow.db"
+    (project / "conf" / "base" / "mlflow.yml").write_text("tracking_uri: sqlite:///runs/a.db")
+    assert find_runs_of(project).store == project / "runs" / "a.db"
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "mlflow.yml").write_text("tracking_uri: sqlite:////disk/b.db")
+    assert find_runs_of(project).store == Path("/disk/b.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert find_runs_of(project).uri == "http://127.0.0.1:1"
+    assert list_tracked_runs(find_runs_of(project)).empty  # no server is asked
+    assert find_project(tmp_path / "copied" / "data") == tmp_path / "copied"
 
 
 def test_intervals_calibration_and_robustness_are_read_where_they_are(tmp_path: Path) -> None:
@@ -99,7 +149,7 @@ def test_tracked_trainings_are_listed_with_their_scores(tmp_path: Path) -> None:
     client.log_metric(run.info.run_id, "test.macro_f1", 0.61)
     client.set_terminated(run.info.run_id)
     client.set_terminated(parent.info.run_id)
-    runs = list_tracked_runs(store)
+    runs = list_tracked_runs(find_runs_of(tmp_path))
     assert runs[["environment", "model", "status"]].values.tolist() == [
         ["quick", "resnet50", "FINISHED"]
     ]

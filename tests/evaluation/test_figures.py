@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnns_spectrograms.evaluation.figures import (
-    CLASS_COLORS,
     plot_class_distribution,
     plot_confusion_matrix,
     plot_contact_sheet,
@@ -23,6 +22,7 @@ from cnns_spectrograms.evaluation.figures import (
     plot_model_comparison,
 )
 from cnns_spectrograms.evaluation.metrics import compare_models, evaluate_predictions
+from cnns_spectrograms.palette import CLASS_COLORS
 
 CLASSES = ("N", "S", "V", "F", "Q")
 

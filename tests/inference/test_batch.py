@@ -20,6 +20,7 @@ from cnns_spectrograms.inference.batch import (
     predict_recordings,
     read_peaks,
 )
+from inference.models import save_model
 
 
 @pytest.fixture
@@ -299,3 +300,14 @@ def test_a_model_that_is_not_there(folder, tmp_path):
     with pytest.raises(ValueError, match="no classifier at"):
         predict_recordings([folder], tmp_path / "out", PredictOptions(model=tmp_path / "x"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_simulated_recordings_is_told(tmp_path, caplog):
+    (tmp_path / "broken.csv").touch()
+    for synthetic in (False, True):
+        caplog.clear()
+        path = save_model(tmp_path / f"{synthetic}.safetensors", synthetic_data=synthetic)
+        predict_recordings(
+            [tmp_path / "broken.csv"], tmp_path / "out", PredictOptions(model=path), n_jobs=1
+        )
+        assert ("was trained on simulated recordings" in caplog.text) == synthetic

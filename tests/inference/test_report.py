@@ -24,6 +24,7 @@ from cnns_spectrograms.inference.report import (
     draw_strips,
     render_report,
 )
+from cnns_spectrograms.palette import CLASS_COLORS
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,22 @@ def test_only_the_words_differ_between_the_languages(analysis, recording):
     }
     text = {line.strip() for line in re.sub(r"<[^>]+>", "\n", pages["es"]).splitlines()}
     assert not text & english
+
+
+def test_a_model_of_simulated_recordings_says_so_in_both_languages(analysis, recording):
+    assert "simulated" not in render_report(analysis, recording)
+    model = {**analysis.summary["model"], "synthetic_data": True}
+    simulated = replace(analysis, summary={**analysis.summary, "model": model})
+    for language in ("en", "es"):
+        assert _WORDS["synthetic_model"][language] in render_report(simulated, recording, language)
+
+
+def test_classes_have_the_colours_of_every_figure(analysis, recording):
+    strips = draw_strips(analysis, recording)
+    found = dict(re.findall(r'fill="(#\w+)">([NSVFQ])</text>', strips))
+    assert found
+    for color, name in found.items():
+        assert color == CLASS_COLORS[name]
 
 
 @pytest.mark.parametrize("key", _WORDS)

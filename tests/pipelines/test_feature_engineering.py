@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -132,3 +136,34 @@ def test_the_plan_reads_each_window_from_its_own_signal() -> None:
         windows, changed, {}, records, parameters, ExecutionParameters(n_jobs=1)
     )
     assert more.fingerprint == plan.fingerprint != other.fingerprint
+
+
+def test_typical_beats_of_more_records_than_files_may_be_open(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="no limits of this kind on Windows")
+    code = """
+import resource, sys
+import numpy as np, pandas as pd
+from cnns_spectrograms.datasets.signals import SignalsDataset
+from cnns_spectrograms.parameters import SpectrogramParameters
+from cnns_spectrograms.pipelines.feature_engineering.nodes import make_typical_beats
+
+beat = np.arange(900, dtype=np.float32)
+names = [str(number) for number in range(100)]
+made, typical = (SignalsDataset(filepath=f"{sys.argv[1]}/{name}") for name in "ab")
+made.save({f"db/{name}": np.tile(beat, 4) for name in names})
+beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4)})
+beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
+view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
+views = ({**view, "of": "beat"}, {**view, "of": "typical_beat"})
+spectrogram = SpectrogramParameters(extra_views=views)
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+records = pd.DataFrame({"fs": [360]})
+typical.save(make_typical_beats(beats, made.load(), records, spectrogram))
+found = typical.load()
+print(len(found), sum(np.array_equal(found[key], beat[270:630]) for key in found))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout == "100 100\n", done.stderr[-2000:]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from cnns_spectrograms.datasets.signals import SignalsDataset
@@ -27,6 +28,7 @@ from cnns_spectrograms.parameters import (
     IngestionParameters,
     ModelParameters,
     RecordParameters,
+    ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -131,6 +133,7 @@ def data(tmp_path: Path) -> dict:
         "spectrogram": SPECTROGRAM,
         "execution": ExecutionParameters(),
         "ingestion": IngestionParameters(databases={}, preferred_lead="V1"),
+        "reporting": ReportingParameters(synthetic_data=True),
         "checkpoints": tmp_path / "checkpoints",
     }
 
@@ -151,6 +154,7 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     assert description["best_epoch"] == history["val_macro_f1"].idxmax()
     assert description["n_samples"] == 900
     assert description["preferred_lead"] == "V1"
+    assert description["synthetic_data"] is True
     # Until the whole run has ended, the same command can use the checkpoints.
     assert list((tmp_path / "checkpoints").glob("*.ckpt"))
     again, history_again = fit(data)
@@ -172,6 +176,10 @@ def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> No
 
     one = fingerprint()
     assert fingerprint() == one
+    # Random weights are random weights, whoever asks for them.
+    inherited = MODEL.model_copy(update={"pretrained": None})
+    randomly = TRAINING.model_copy(update={"pretrained": False})
+    assert fingerprint(model=inherited, training=randomly) == one
     # How the work is done does not matter; what is learnt from does.
     assert fingerprint(training=TRAINING.model_copy(update={"tta_views": 2})) == one
     assert fingerprint(training=TRAINING.model_copy(update={"learning_rate": 1e-3})) != one
@@ -196,6 +204,12 @@ def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> No
         save_file(backbone.state_dict(), weights)
         found.append(fingerprint(model=MODEL.model_copy(update={"pretrained": weights})))
     assert len({one, *found}) == 3
+
+
+def test_a_second_training_at_once_is_refused(data: dict) -> None:
+    """Its checkpoints would be taken for those of the first."""
+    with FileLock(f"{data['checkpoints']}.lock"), pytest.raises(ValueError, match="another run"):
+        fit(data)
 
 
 def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> None:

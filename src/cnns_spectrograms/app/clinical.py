@@ -255,7 +255,7 @@ def _name_study(study: Study, t: Translator) -> str:
 def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     if study.synthetic:
         st.warning(t("synthetic_recording"), icon=":material/science:")
-    if model.description.get("synthetic_data"):
+    if model.synthetic_data:
         st.warning(t("synthetic_model"), icon=":material/science:")
     if not len(study.beats):
         st.warning(t("no_beats"))

@@ -1,7 +1,6 @@
 """Colours and symbols of the beat classes, and the ECG paper, in a light and a dark theme.
 
-Colours are of Okabe and Ito's Color Universal Design palette (2008), as in the figures of the
-reports; each class has a symbol and its letter too, so that no colour has to be told apart.
+Each class has a symbol and its letter too, so that no colour has to be told apart.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnns_spectrograms.app.findings import UNSURE
+from cnns_spectrograms.palette import CLASS_COLORS, CLASS_COLORS_ON_DARK
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,7 @@ class Theme:
 
 
 LIGHT = Theme(
-    classes={
-        "N": "#0072B2",
-        "S": "#B87700",  # the palette's orange, darker: 3:1 against white and against the paper
-        "V": "#D55E00",
-        "F": "#B85C93",  # likewise
-        "Q": "#007A5A",  # likewise
-        UNSURE: "#666666",
-    },
+    classes={**CLASS_COLORS, UNSURE: "#666666"},
     trace="#111111",
     text="#31333F",
     faint="#D9D9DE",
@@ -44,14 +37,7 @@ LIGHT = Theme(
 )
 
 DARK = Theme(
-    classes={
-        "N": "#56B4E9",
-        "S": "#E69F00",
-        "V": "#FF7F2A",
-        "F": "#E39BC4",
-        "Q": "#2FC59B",
-        UNSURE: "#B0B0B0",
-    },
+    classes={**CLASS_COLORS_ON_DARK, UNSURE: "#B0B0B0"},
     trace="#F2F2F2",
     text="#E6E6EA",
     faint="#3A3D46",

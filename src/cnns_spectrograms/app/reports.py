@@ -9,17 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.tracking_store import sqlite_uri
+from cnns_spectrograms.tracking_store import Tracking, find_tracking
 
-ENVIRONMENTS: tuple[str, ...] = (
-    "base",
-    "mitdb_to_svdb",
-    "source",
-    "source_records",
-    "quick",
-    "demo",
-)
-"""Kedro environments that keep reports, the most serious first."""
+ENVIRONMENTS: dict[str, str] = {
+    "base": "base",
+    "mitdb_to_svdb": "mitdb_to_svdb",
+    "source": "source",
+    "source_records": "source",
+    "quick": "quick",
+    "demo": "demo",
+}
+"""Kedro environments of this project and the protocol of each, the most serious first."""
 
 Interval = tuple[float, float]
 
@@ -50,7 +50,8 @@ class RunReports:
     """What the latest runs of one environment left behind.
 
     Attributes:
-        environment: name.
+        folder: that holds its data.
+        protocol: name of the split, as the latest run recorded it.
         version: time of the latest run, as Kedro writes it.
         models: each as it was measured last, if under the latest run's protocol; best macro F1 on
             test first.
@@ -59,12 +60,19 @@ class RunReports:
         html: the run's own report page; None without.
     """
 
-    environment: str
+    folder: Path
+    protocol: str
     version: str
     models: list[ModelReport] = field(default_factory=list)
     records: pd.DataFrame | None = None
     beats: pd.DataFrame | None = None
     html: Path | None = None
+
+    @property
+    def environment(self) -> str:
+        """Environment of this project that has this folder and protocol; else the protocol."""
+        name = self.folder.name
+        return name if ENVIRONMENTS.get(name) == self.protocol else self.protocol
 
     @property
     def synthetic(self) -> bool:
@@ -73,14 +81,14 @@ class RunReports:
 
 
 def find_reports(data: Path) -> list[RunReports]:
-    """Return what each environment's latest run left below the data folder; none where it did not.
+    """Return what each environment's latest run left in a data folder, the most serious first.
 
     Args:
-        data: data folder of the project; `base` lies in it, the others in folders of their names.
+        data: data folder of the project, or of one environment; further environments have folders
+            of their own in it.
     """
     found = []
-    for environment in ENVIRONMENTS:
-        folder = data if environment == "base" else data / environment
+    for folder in (data, *sorted(path.parent for path in data.glob("*/08_reporting"))):
         reporting = folder / "08_reporting"
         models = [
             _read_model(each.parent, path)
@@ -94,7 +102,8 @@ def find_reports(data: Path) -> list[RunReports]:
             models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
             found.append(
                 RunReports(
-                    environment,
+                    folder,
+                    protocol,
                     newest.version,
                     models,
                     _read_parquet(folder / "03_primary" / "records.parquet"),
@@ -102,7 +111,8 @@ def find_reports(data: Path) -> list[RunReports]:
                     latest(reporting / "report.html"),
                 )
             )
-    return found
+    order = [*ENVIRONMENTS, *(run.environment for run in found)]
+    return sorted(found, key=lambda run: order.index(run.environment))
 
 
 def latest(versioned: Path) -> Path | None:
@@ -165,11 +175,38 @@ def _count_beats(path: Path) -> pd.DataFrame | None:
     return pd.crosstab(beats["db"], beats["aami_class"])
 
 
-def list_tracked_runs(store: Path) -> pd.DataFrame:
-    """List the models that were tracked in the project's MLflow store, newest first.
+def find_project(data: Path) -> Path:
+    """Return the folder of the project that a data folder belongs to."""
+    from kedro.utils import find_kedro_project
+
+    data = data.resolve()
+    project: Path | None = find_kedro_project(data)
+    return data.parent if project is None else project
+
+
+def find_runs_of(project: Path) -> Tracking:
+    """Return where a project tracks its runs, as its configuration or the environment says."""
+    from kedro.config import MissingConfigException, OmegaConfigLoader
+
+    conf = project / "conf"
+    loader = OmegaConfigLoader(
+        str(conf),
+        base_env="base",
+        default_run_env="local" if (conf / "local").is_dir() else "base",
+        config_patterns={"mlflow": ["mlflow*"]},
+    )
+    try:
+        parameters = loader["mlflow"]
+    except MissingConfigException:  # data without their project
+        parameters = {}
+    return find_tracking(parameters.get("tracking_uri", "sqlite:///mlflow.db"), project)
+
+
+def list_tracked_runs(tracking: Tracking) -> pd.DataFrame:
+    """List the models that were tracked in a SQLite store of MLflow, newest first.
 
     Args:
-        store: the SQLite file.
+        tracking: the store.
 
     Returns:
         One row a model that was trained: started, environment, model, status, macro_f1_val,
@@ -181,11 +218,11 @@ def list_tracked_runs(store: Path) -> pd.DataFrame:
         "macro_f1_test": "test.macro_f1",
         "accuracy_test": "test.accuracy",
     }
-    if not store.is_file():
+    if tracking.store is None or not tracking.store.is_file():
         return pd.DataFrame(columns=[*columns, *scores])
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=sqlite_uri(store))
+    client = mlflow.MlflowClient(tracking_uri=tracking.uri)
     experiments = [each.experiment_id for each in client.search_experiments()]
     rows = [
         {

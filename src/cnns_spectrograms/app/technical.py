@@ -12,9 +12,12 @@ from cnns_spectrograms.app import resources
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.palette import choose_theme
 from cnns_spectrograms.app.reports import (
+    ENVIRONMENTS,
     ModelReport,
     RunReports,
+    find_project,
     find_reports,
+    find_runs_of,
     list_tracked_runs,
 )
 from cnns_spectrograms.app.result_figures import (
@@ -55,19 +58,28 @@ def _choose_run(reports: list[RunReports], t: Translator) -> RunReports | None:
     if len(reports) == 1:
         run = reports[0]
     else:
-        by_name = {each.environment: each for each in reports}
-        name = st.segmented_control(
+        by_folder = {str(each.folder): each for each in reports}
+        folder = st.segmented_control(
             t("environment"),
-            list(by_name),
-            default=next(iter(by_name)),
+            list(by_folder),
+            default=next(iter(by_folder)),
             required=True,
             key="environment",
-            format_func=lambda each: t("environment_" + each),
+            format_func=lambda each: _name_run(by_folder[each], t),
         )
-        run = by_name[str(name)]
+        run = by_folder[str(folder)]
     if run.synthetic:
         st.warning(t("synthetic_run"), icon=":material/science:")
     return run
+
+
+def _name_run(run: RunReports, t: Translator) -> str:
+    """Return what a run is called: by its environment or protocol, and its folder if another."""
+    known = run.environment in ENVIRONMENTS
+    name = t("environment_" + run.environment) if known else escape_markdown(run.environment)
+    folder = run.folder.name
+    own = folder == run.environment or run.folder == read_settings().data
+    return name if own else f"{name} ({escape_markdown(folder)})"
 
 
 def _show_model(t: Translator) -> None:
@@ -166,7 +178,7 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
     st.caption(
         t(
             "results_caption",
-            environment=t("environment_" + run.environment),
+            environment=_name_run(run, t),
             version=escape_markdown(run.version),
         )
     )
@@ -186,7 +198,7 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
         names,
         default=names[0],
         required=True,
-        key=f"model_{run.environment}",
+        key=f"model_{run.folder}",
         format_func=escape_markdown,
     )
     model = run.models[names.index(str(name))]
@@ -293,15 +305,16 @@ def _show_robustness(models: list[ModelReport], t: Translator) -> None:
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def _list_tracked(store: str) -> pd.DataFrame:
-    return list_tracked_runs(Path(store))
+def _list_tracked(data: str) -> tuple[pd.DataFrame, str]:
+    tracking = find_runs_of(find_project(Path(data)))
+    return list_tracked_runs(tracking), tracking.shown
 
 
 def _show_tracked(t: Translator) -> None:
     st.header(t("tracked_title"), anchor=False)
-    runs = _list_tracked(str(read_settings().data.resolve().parent / "mlflow.db"))
+    runs, uri = _list_tracked(str(read_settings().data))
     if runs.empty:
-        st.info(t("no_tracked"))
+        st.info(t("no_tracked", uri=escape_markdown(uri)))
         return
     st.dataframe(
         pd.DataFrame(
@@ -319,11 +332,11 @@ def _show_tracked(t: Translator) -> None:
         key="tracked",
         alt=t("tracked_title"),
     )
-    st.caption(t("tracked_caption"))
+    st.caption(t("tracked_caption", uri=uri))
 
 
 def _show_experiments(t: Translator) -> None:
-    path = read_settings().data.resolve().parent / "docs" / "experiments.md"
+    path = find_project(read_settings().data) / "docs" / "experiments.md"
     if not path.is_file():
         return
     with st.expander(t("experiments_title")):

@@ -473,14 +473,14 @@ TEXTS: dict[str, Text] = {
     "axis_snr": Text("signal-to-noise ratio, dB", "relación señal-ruido, dB"),
     "tracked_title": Text("Tracked trainings", "Entrenamientos registrados"),
     "no_tracked": Text(
-        "MLflow has tracked no training here yet; every `kedro run` is tracked.",
-        "MLflow aún no ha registrado ningún entrenamiento aquí; cada `kedro run` queda registrado.",
+        "This page lists the trainings that MLflow tracks in a file; there are none at {uri}. "
+        "Every `kedro run` is tracked.",
+        "Esta página enumera los entrenamientos que MLflow registra en un archivo; no hay ninguno "
+        "en {uri}. Cada `kedro run` queda registrado.",
     ),
     "tracked_caption": Text(
-        "From MLflow; `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows curves, parameters "
-        "and figures.",
-        "De MLflow; `mlflow ui --backend-store-uri sqlite:///mlflow.db` muestra curvas, parámetros "
-        "y figuras.",
+        "From MLflow; `mlflow ui --backend-store-uri {uri}` shows curves, parameters and figures.",
+        "De MLflow; `mlflow ui --backend-store-uri {uri}` muestra curvas, parámetros y figuras.",
     ),
     "started": Text("Started (UTC)", "Inicio (UTC)"),
     "status": Text("Status", "Estado"),

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.figures import CLASS_COLORS, start_figure
+from cnns_spectrograms.evaluation.figures import start_figure
+from cnns_spectrograms.palette import CLASS_COLORS
 
 _DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
 _MAX_POINTS = 1000  # of a curve: more cannot be seen, and makes files large

@@ -21,15 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-# From Okabe and Ito's Color Universal Design palette (2008), which people with any common form of
-# colour blindness tell apart; a class has the same colour in every figure.
-CLASS_COLORS: dict[str, str] = {
-    "N": "#0072B2",
-    "S": "#E69F00",
-    "V": "#D55E00",
-    "F": "#CC79A7",
-    "Q": "#009E73",
-}
+from cnns_spectrograms.palette import CLASS_COLORS
 
 _DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
 _SMOTE_COLUMN = "train (SMOTE)"

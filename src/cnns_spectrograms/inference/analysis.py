@@ -380,6 +380,7 @@ def summarise(
             "fingerprint": model.fingerprint,
             "sha256": model.sha256,
             "file": model.path.name,
+            "synthetic_data": model.synthetic_data,
         },
         "software": f"cnns_spectrograms {__version__}",
         "disclaimer": DISCLAIMER,

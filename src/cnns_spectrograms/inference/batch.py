@@ -211,6 +211,10 @@ def predict_recordings(
             [source.path for source in sources if not source.error], folder, options.peaks
         )
         model = _load(options.model)  # fails before any work
+        if model.synthetic_data:
+            logger.warning(
+                "%s was trained on simulated recordings: it says nothing about hearts", model.path
+            )
         if options.sliding:
             check_slides(model)
         folder.mkdir(parents=True, exist_ok=True)

@@ -131,6 +131,11 @@ class BeatModel:
         return lead
 
     @property
+    def synthetic_data(self) -> bool:
+        """Whether it was trained on simulated recordings, and so says nothing about hearts."""
+        return bool(self.description.get("synthetic_data", False))
+
+    @property
     def temperature(self) -> float:
         """What the logits are divided by (Guo et al. 2017, section 4.2); 1 leaves them."""
         return float(self._operating_point.get("temperature", 1.0))

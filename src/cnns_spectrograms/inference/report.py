@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, Analysis
+from cnns_spectrograms.palette import CLASS_COLORS
 
 MAX_STRIPS = 600
 """Most strips on a page, some 10 KB each; the page says how many more there would be."""
@@ -46,6 +47,10 @@ _WORDS: dict[str, dict[ReportLanguage, str]] = {
         "en": DISCLAIMER,
         "es": "Software de investigación. No es un dispositivo médico: no apto para diagnóstico "
         "ni para uso clínico.",
+    },
+    "synthetic_model": {
+        "en": "The model was trained on simulated recordings: it says nothing about hearts.",
+        "es": "El modelo se entrenó con registros simulados: no dice nada sobre corazones.",
     },
     "N": {"en": "normal", "es": "normal"},
     "S": {"en": "supraventricular", "es": "supraventricular"},
@@ -106,8 +111,6 @@ _SEPARATORS: dict[ReportLanguage, tuple[str, str]] = {  # of thousands and of de
     "en": (",", "."),
     "es": ("\u202f", ","),
 }
-# Okabe and Ito's palette, which colour-blind eyes tell apart; letters say the same.
-_COLOURS = {"N": "#333333", "S": "#0072B2", "V": "#D55E00", "F": "#CC79A7", "Q": "#009E73"}
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 270mm; margin: 2em auto; padding: 0 1em;
@@ -174,12 +177,13 @@ def render_report(
     say = _Speaker(language)
     title = html.escape(say("title", name=summary["recording"]["name"], lead=analysis.lead))
     planned, n_more = _plan_strips(analysis.beats, recording.duration_s)
+    warnings = ["disclaimer", *(["synthetic_model"] if summary["model"]["synthetic_data"] else [])]
     parts = [
         f"<!doctype html><html lang={language}><head><meta charset=utf-8>",
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         _PAPER,
         f"<h1>{title}</h1>",
-        f"<p class=warning><strong>{say('disclaimer')}</strong></p>",
+        *(f"<p class=warning><strong>{say(each)}</strong></p>" for each in warnings),
         _tabulate_facts(summary, say),
         _tabulate_classes(summary, say),
     ]
@@ -255,7 +259,7 @@ def _tabulate_classes(summary: dict[str, Any], say: _Speaker) -> str:
     for name in AAMI_CLASSES:
         share = summary["burden"][name]
         cells = [
-            f"<span style='color:{_COLOURS[name]}'><b>{name}</b></span> {say(name)}",
+            f"<span style='color:{CLASS_COLORS[name]}'><b>{name}</b></span> {say(name)}",
             say.number(summary["counts"][name]),
             "-" if share is None else say.percent(share, 2),
         ]
@@ -301,8 +305,8 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
     beats = analysis.beats
     shown = beats[(beats["sample"] >= first) & (beats["sample"] < last)]
     labels = "".join(
-        f'<text x="{(sample - first) / fs * _MM_PER_S:.1f}" y="4" fill="{_COLOURS[name]}">{name}'
-        f"</text>"
+        f'<text x="{(sample - first) / fs * _MM_PER_S:.1f}" y="4" fill="{CLASS_COLORS[name]}">'
+        f"{name}</text>"
         for sample, name in zip(shown["sample"], shown["aami_class"], strict=True)
     )
     counts = shown["aami_class"].value_counts()
@@ -364,7 +368,7 @@ def _draw_tachogram(beats: pd.DataFrame, say: _Speaker) -> str:
         mine = (beats["aami_class"] == name).to_numpy() & np.isfinite(rr)
         # One mark for beats that would fall on each other.
         points = np.unique(np.stack([column[mine], np.round(y[mine], 0).astype(int)], 1), axis=0)
-        marks.append(f'<g fill="{_COLOURS[name]}">{"".join(_mark(points, width))}</g>')
+        marks.append(f'<g fill="{CLASS_COLORS[name]}">{"".join(_mark(points, width))}</g>')
     grid = "".join(
         f'<path d="M0 {height - s / 2 * height:.1f}H{width}" stroke="#ccc" stroke-width=".15"/>'
         f'<text x="1" y="{height - s / 2 * height - 0.6:.1f}" font-size="3">{say.number(s)} s'

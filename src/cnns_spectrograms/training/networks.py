@@ -116,6 +116,7 @@ def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
     Raises:
         ValueError: as `check_network`; or the weights file does not fit the network.
     """
+    assert params.pretrained is not None, "see ModelParameters.inherit"
     check_name(params.timm_name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -198,8 +199,9 @@ def _create_pretrained(params: ModelParameters) -> nn.Module:
             f"the pretrained weights of '{name}' are not in the local cache and could not be "
             f"fetched ({type(error).__name__}: {_first_line(error)}). Without a network, give "
             f"`pretrained: false` (random weights) or the path of a local weights file "
-            f"({', '.join(WEIGHT_SUFFIXES)}) as models.<name>.pretrained; or run once where "
-            f"there is a network, and copy its cache"
+            f"({', '.join(WEIGHT_SUFFIXES)}) as models.<name>.pretrained, or "
+            f"training.pretrained=false for all models; or run once where there is a network, and "
+            f"copy its cache"
         ) from error
 
 

@@ -58,7 +58,10 @@ def make_typical_beats(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return each record's typical beats, by "db/record_id"; none where no view shows them."""
+    """Return what makes each record's typical beats, by "db/record_id"; none if no view shows them.
+
+    A signal is opened when its turn comes, so that of many records one file is open at a time.
+    """
     from cnns_spectrograms.ecg import windows
     from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
 
@@ -67,8 +70,8 @@ def make_typical_beats(
     if not n_samples:
         return {}
 
-    def make(key: str, samples: np.ndarray) -> np.ndarray:  # opens one signal when it is called
-        return windows.make_typical_beats(signals[key], samples, fs, n_samples)
+    def make(key: str, peaks: np.ndarray) -> np.ndarray:
+        return windows.make_typical_beats(signals[key], peaks, fs, n_samples)
 
     beats = beats[beats["symbol"].isin(BEAT_SYMBOLS)]
     return {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
     ModelParameters,
+    ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
@@ -31,8 +33,9 @@ else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
 
 
-# Of the training parameters; images come out alike from the cache and from memory.
-_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images"}
+# Of the training parameters; images come out alike from the cache and from memory. What
+# `pretrained` gives, the model's own parameters say.
+_SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images", "pretrained"}
 
 
 TRAINED_BY = "trained_by"
@@ -191,6 +194,7 @@ def train(
     spectrogram: SpectrogramParameters,
     execution: ExecutionParameters,
     ingestion: IngestionParameters,
+    reporting: ReportingParameters,
     checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
@@ -203,7 +207,8 @@ def train(
 
     Raises:
         ValueError: The windows and the train index are not of one making, the network is
-            unknown, or ``checkpoints`` holds an unfinished training with other parameters or data.
+            unknown, ``checkpoints`` holds an unfinished training with other parameters or data, or
+            another run trains there now.
         LeakError: A patient of the train index stands in val or test.
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
@@ -213,6 +218,7 @@ def train(
     from cnns_spectrograms.training.worker import fit_in_processes
 
     _check_made_together(train_index, windows)
+    model = model.inherit(training)
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     described = {
         "model": model.model_dump(mode="json"),
@@ -224,34 +230,25 @@ def train(
         "val": hash_table(val),  # it chooses the epoch
     }
     classifier = build_network(model, seed=training.seed)
-    loggers = [ActiveRunLogger()]
     n_processes = execution.training_processes * execution.training_hosts
-    if n_processes > 1:
-        result = fit_in_processes(
-            classifier,
-            train_index,
-            val,
-            images,
-            training,
-            checkpoints,
-            described,
-            execution.training_processes,
-            execution.training_hosts,
-            execution.training_endpoint,
-            loggers,
-        )
-    else:
-        result = fit_classifier(
-            classifier,
-            train_index,
-            val,
-            images.open(train_index),
-            images.open(val),
-            training,
-            checkpoints,
-            described,
-            loggers,
-        )
+    with _claiming(checkpoints):
+        common = (training, checkpoints, described)
+        loggers = [ActiveRunLogger()]
+        if n_processes > 1:
+            result = fit_in_processes(
+                classifier,
+                train_index,
+                val,
+                images,
+                *common,
+                execution.training_processes,
+                execution.training_hosts,
+                execution.training_endpoint,
+                loggers,
+            )
+        else:
+            opened = images.open(train_index), images.open(val)
+            result = fit_classifier(classifier, train_index, val, *opened, *common, loggers)
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
@@ -259,6 +256,7 @@ def train(
         "n_samples": int(windows["n_samples"].iloc[0]),
         "preferred_lead": ingestion.preferred_lead,
         "highpass_hz": float(records["highpass_hz"].iloc[0]),
+        "synthetic_data": reporting.synthetic_data,
         "n_processes": n_processes,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,
@@ -266,7 +264,27 @@ def train(
     return (classifier, metadata), result.history
 
 
-def _tell_initial_weights(pretrained: bool | Path) -> str:
+@contextlib.contextmanager
+def _claiming(checkpoints: Path) -> Iterator[None]:
+    """Keep other runs from training in a folder, where each would read what the other wrote."""
+    from filelock import FileLock, Timeout
+
+    checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{checkpoints}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"another run trains this model now, with its checkpoints in {checkpoints}; start this "
+            f"one when that has ended"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tell_initial_weights(pretrained: bool | Path | None) -> str:
     if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
         with open(pretrained, "rb") as file:
             return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"

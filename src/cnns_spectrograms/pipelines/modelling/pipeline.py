@@ -77,6 +77,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
                     "params:spectrogram",
                     "params:execution",
                     "params:ingestion",
+                    "params:reporting",
                     "checkpoints",
                 ],
                 outputs=["model", "history"],

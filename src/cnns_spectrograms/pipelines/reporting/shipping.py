@@ -36,6 +36,7 @@ def ship(
     from cnns_spectrograms.training.export import halve_weights, write_model_card
 
     classifier, description = model
+    description = {**description, "synthetic_data": metrics["synthetic_data"]}
     at_point = None
     if training.tta_views == 0:
         offsets = operating_points["points"][_POINT]["offsets"]
