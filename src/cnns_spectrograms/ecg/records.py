@@ -330,7 +330,7 @@ def list_records(folder: Path | str) -> list[str]:
     return record_ids
 
 
-def find_missing_files(folder: Path | str, record_ids: Sequence[str] | None = None) -> list[str]:
+def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = None) -> list[str]:
     """Return the names of the files that a database lacks.
 
     Args:

@@ -232,7 +232,6 @@ def train(
     classifier = build_network(model, seed=training.seed)
     n_processes = execution.training_processes * execution.training_hosts
     with _claiming(checkpoints):
-        common = (training, checkpoints, described)
         loggers = [ActiveRunLogger()]
         if n_processes > 1:
             result = fit_in_processes(
@@ -240,7 +239,9 @@ def train(
                 train_index,
                 val,
                 images,
-                *common,
+                training,
+                checkpoints,
+                described,
                 execution.training_processes,
                 execution.training_hosts,
                 execution.training_endpoint,
@@ -248,7 +249,9 @@ def train(
             )
         else:
             opened = images.open(train_index), images.open(val)
-            result = fit_classifier(classifier, train_index, val, *opened, *common, loggers)
+            result = fit_classifier(
+                classifier, train_index, val, *opened, training, checkpoints, described, loggers
+            )
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
