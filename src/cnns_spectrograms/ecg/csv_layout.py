@@ -358,6 +358,8 @@ def _find_header(
     filled = [i for i, row in enumerate(rows) if any(row)]
     texts = [i for i in filled if not _COMMENT.match(rows[i][0])]
     comments = [i for i in filled if not re.search("[:={]", lines[i])]
+    if used == 1 and len(texts) > 1 and re.search("[,;:=\t]", lines[texts[-1]]):
+        return None  # a note over one column, such as `Unit,uV`
     for at in [*texts[-1:], *([] if texts else reversed(comments))]:
         row, above = read(at), read(at - 1) if at - 1 in filled else None
         if row is None:

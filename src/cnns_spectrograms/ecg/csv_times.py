@@ -45,6 +45,7 @@ _CLOCK = re.compile(
 )
 _FRACTION = re.compile(r"(?<=:\d\d)(\.\d+)")
 _HALF_OF_DAY = re.compile(r"\s*\b([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_TIME_FIRST = re.compile(r"^(\d+:[\d:.]+(?: [AP]M)?)\s+(\d+[/.-]\d+[/.-]\d+)$")
 _COLON_BEFORE_MS = re.compile(r"(:\d\d:\d\d):(\d)")
 
 _ASK = "give the sampling rate (--fs), which goes before the times"
@@ -192,9 +193,10 @@ def _guess_formats(cells: pd.Series, hint: str) -> list[str]:
 
 
 def _spell_alike(cells: pd.Series) -> pd.Series:
-    """Return times with AM and PM as Python writes them, and a point before the milliseconds."""
+    """Return times as pandas reads them: date, time with a point before the milliseconds, AM."""
     if cells.str.contains("m", case=False).any():
-        cells = cells.str.replace(_HALF_OF_DAY, r" \1M", regex=True)
+        cells = cells.str.replace(_HALF_OF_DAY, lambda half: f" {half[1].upper()}M", regex=True)
+    cells = cells.str.replace(_TIME_FIRST, r"\2 \1", regex=True)
     return cells.str.replace(_COLON_BEFORE_MS, r"\1.\2", regex=True)
 
 
