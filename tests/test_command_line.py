@@ -130,3 +130,15 @@ def test_help_is_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
     assert "--sliding" in done.stdout
+
+
+def test_a_mistyped_path_loads_no_network(tmp_path):
+    code = (
+        "import sys; from cnns_spectrograms.command_line import main\n"
+        f"print(main(['predict', 'nix.csv', '-o', {str(tmp_path / 'out')!r}]))\n"
+        "print(sorted({'torch', 'onnxruntime', 'mlflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "[]"]
+    assert "found no file, folder or WFDB record nix.csv; correct the path" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -40,13 +40,20 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="RECORDING",
-        help="WFDB record, .edf, .csv, a .zip or a folder of these",
+        help="WFDB record, .edf, .csv, .tsv, .txt, a .zip or a folder of these",
     )
     add("--output", "-o", type=Path, required=True, metavar="DIR", help="folder of the results")
     add("--model", help="weights file, MLflow model URI or run id; default: the shipped weights")
     add("--lead", help="name or index of the lead; default: the one the model was trained on")
-    add("--fs", type=float, help="sampling rate of CSV files, Hz; default: from their times")
-    add("--columns", help="columns of CSV files that are leads, separated by commas")
+    add(
+        "--fs",
+        type=float,
+        help="sampling rate of CSV files, Hz; default: from times or header",
+    )
+    add(
+        "--columns",
+        help="columns of CSV files that are leads: names, or numbers from 1; by commas",
+    )
     add(
         "--peaks",
         metavar="FILE",
@@ -66,8 +73,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _predict(options: argparse.Namespace) -> int:
     import tempfile
 
-    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
-    from cnns_spectrograms.model_store import resolve_model
+    from cnns_spectrograms.ecg.recordings import is_there
 
     if options.jobs == 0:
         print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
@@ -75,6 +81,16 @@ def _predict(options: argparse.Namespace) -> int:
     if options.output.exists() and not options.output.is_dir():
         print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
         return 2
+    missing = [str(path) for path in options.recordings if not is_there(path)]
+    if missing:  # before the network is loaded, which takes seconds
+        print(
+            f"error: found no file, folder or WFDB record {', '.join(missing)}; correct the path",
+            file=sys.stderr,
+        )
+        return 1
+    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.model_store import resolve_model
+
     columns = None
     if options.columns is not None:
         columns = tuple(name.strip() for name in options.columns.split(","))

@@ -178,3 +178,12 @@ def test_damaged_archives(tmp_path_factory, at, text, keep):
         assert list((folder / "out").iterdir()) == []
         return
     assert {p.parent for p in found} == {folder / "out"}
+
+
+def test_tables_and_notes_in_an_archive(tmp_path, caplog):
+    entries = [("x.tsv", CSV), ("y.TXT", CSV), ("LICENSE.txt", b"Free.\n"), ("in.zip", b"PK")]
+    with caplog.at_level("INFO"):
+        found = unpack_recording(pack(tmp_path / "a.zip", entries), tmp_path / "out")
+    assert [path.name for path in found] == ["x.tsv", "y.TXT"]
+    assert "left out is LICENSE.txt" in caplog.text
+    assert "left out are archives in the archive: in.zip" in caplog.text

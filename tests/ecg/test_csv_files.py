@@ -617,7 +617,7 @@ def test_a_single_column_with_a_decimal_comma(tmp_path, real, header):
 
 
 def test_two_columns_of_whole_numbers_are_no_decimals(tmp_path):
-    numbers = [str(each) for each in 1000 + np.arange(100) % 7]
+    numbers = [str(each) for each in 1000 + np.arange(100) ** 2 % 7]
     path = write(tmp_path / "a.csv", None, [numbers, numbers])
     assert open_recording(path, fs=FS).lead_names == ("1", "2")
 
@@ -762,3 +762,154 @@ def test_a_real_record_as_csv_is_the_record(physionet, tmp_path, monkeypatch):
     found = open_recording(write(tmp_path / "a.csv", "time,MLII (mV)", columns))
     assert (found.fs, found.n_samples) == (record.fs, record.n_samples)
     np.testing.assert_allclose(found.read("MLII"), expected, atol=1e-6)
+
+
+# --------------------------------------------------------------------------------------
+# As programs and devices export it
+# --------------------------------------------------------------------------------------
+
+
+def exported(tmp_path, text, name="a.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_text_as_excel_writes_unicode(tmp_path, signal, encoding):
+    text = "time (s)\tII (µV)\n" + "".join(
+        f"{i / FS:.3f}\t{1e3 * mv:.2f}\n" for i, mv in enumerate(signal[:, 0])
+    )
+    found = open_recording(exported(tmp_path, text, "a.txt", encoding))
+    assert (found.fs, found.lead_names) == (FS, ("II",))
+    np.testing.assert_allclose(found.read(0), signal[:, 0], atol=1e-5)
+
+
+START = pd.Timestamp("2024-03-02 11:59:55")
+DATES = [START + pd.Timedelta(milliseconds=10 * i) for i in range(N)]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda t: f"{t:%m/%d/%Y %I:%M:%S.%f %p}",
+        lambda t: f"{t:%d/%m/%Y %I:%M:%S.%f} {'a. m.' if t.hour < 12 else 'p. m.'}",
+        lambda t: f"{t:%I:%M:%S.%f}\N{NARROW NO-BREAK SPACE}{t:%p}",
+        lambda t: f"[{t:%H:%M:%S.%f %d/%m/%Y}]",
+        lambda t: f"{t:%d.%m.%Y %H:%M:%S},{t.microsecond // 1000:03d}",
+        lambda t: f"{t:%d-%b-%Y %H:%M:%S.%f}",
+        lambda t: f"{t:%H:%M:%S}:{t.microsecond // 1000:03d}",
+        lambda t: str(t - START),
+        lambda t: str(t.to_pydatetime() - START.to_pydatetime()),
+        lambda t: str(t.to_pydatetime()),
+        lambda t: f"{t:%Y/%m/%d %H:%M:%S.%f}",
+    ],
+)
+def test_forms_of_times(tmp_path, signal, stamp):
+    """Noon passes, and where Python writes no decimals of a whole second, none are expected."""
+    lines = [f"{stamp(t)};{mv:.4f}" for t, mv in zip(DATES, signal[:, 0], strict=True)]
+    found = open_recording(exported(tmp_path, "\n".join(["Timestamp;ECG [mV]", *lines])))
+    assert (found.fs, found.lead_names, found.n_samples) == (FS, ("ECG",), N)
+    np.testing.assert_allclose(found.read(0), signal[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y"])
+def test_dates_that_can_be_read_in_two_ways(tmp_path, signal, form):
+    """Past midnight one way says a month is missing: it is the other."""
+    times = [t + pd.Timedelta(hours=12) for t in DATES]
+    lines = [f"{t:{form} %H:%M:%S.%f},{mv:.4f}" for t, mv in zip(times, signal[:, 0], strict=True)]
+    found = open_recording(exported(tmp_path, "\n".join(["time,ECG (mV)", *lines])))
+    assert (found.fs, found.n_samples) == (FS, N)
+
+
+def test_times_in_no_known_form_are_named(tmp_path, signal):
+    lines = [f"at {i},{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
+    path = exported(tmp_path, "\n".join(["time,ECG (mV)", *lines]))
+    with pytest.raises(RecordError, match=r"no time in column 'time' \('at 0'\).*--fs"):
+        open_recording(path)
+    assert open_recording(path, fs=FS).lead_names == ("ECG",)
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_the_apple_watch(tmp_path, signal, decimal):
+    notes = (
+        'Name,Ana\nDate of Birth,"Jan 8, 1980"\nRecorded Date,2024-03-02 10:11:12 -0700\n'
+        'Symptoms,\nDevice,"Watch6,2"\nSample Rate,100 hertz\n\n\nLead,Lead I\nUnit,µV\n\n'
+    )
+    column = "".join(f"{10 * mv:.3f}\n".replace(".", decimal) for mv in signal[:, 0])
+    found = open_recording(exported(tmp_path, notes + column))
+    assert (found.fs, found.lead_names, found.n_samples) == (FS, ("Lead I",), N)
+    np.testing.assert_allclose(found.read(0), signal[:, 0] / 100, atol=1e-6)
+
+
+@pytest.mark.parametrize("has_notes", [True, False])
+def test_openbci(tmp_path, signal, has_notes):
+    notes = "%OpenBCI Raw EXG Data\n%Number of channels = 2\n%Sample Rate = 100 Hz\n"
+    header = "Sample Index, EXG Channel 0, EXG Channel 1, Timestamp, Timestamp (Formatted)\n"
+    rows = [
+        f"{float(i % 256)}, {1e3 * a - 15000:.3f}, {1e3 * b:.3f}, {1.7e9 + i / FS:.4f}, {DATES[i]}"
+        for i, (a, b) in enumerate(signal)
+    ]
+    found = open_recording(exported(tmp_path, notes * has_notes + header + "\n".join(rows)))
+    assert (found.fs, found.lead_names) == (FS, ("EXG Channel 0", "EXG Channel 1"))
+    np.testing.assert_allclose(found.read(0) + 15, signal[:, 0], atol=1e-3)
+
+
+def test_open_signals(tmp_path, signal, caplog):
+    device = (
+        '{"20:16": {"sensor": ["ECG", "EDA"], "column": ["nSeq", "O1", "A1", "A2"], '
+        '"sampling rate": 100}}'
+    )
+    rows = [f"{i % 16}\t1\t{200 * a + 512:.0f}\t{i % 7}\t" for i, a in enumerate(signal[:, 0])]
+    notes = ["# OpenSignals Text File Format", f"# {device}", "# EndOfHeader"]
+    path = exported(tmp_path, "\n".join([*notes, *rows]), "a.txt")
+    with caplog.at_level("INFO"):
+        found = open_recording(path)
+    assert (found.fs, found.lead_names) == (FS, ("ECG",))
+    np.testing.assert_allclose(found.read(0) * 5 - 2.56, signal[:, 0], atol=2.6e-3)
+    assert "'A2' (of the sensor EDA)" in caplog.text
+    for column in ("A1", "3", "ECG"):
+        assert open_recording(path, columns=[column]).n_samples == N
+
+
+def test_rates_that_differ(tmp_path, signal):
+    rows = [f"{i / FS:.3f},{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
+    path = exported(tmp_path, "\n".join(["# Sampling rate: 250 Hz", "time,ECG", *rows]))
+    with pytest.raises(RecordError, match=r"100 Hz by the times .*, and 250 Hz.*--fs"):
+        open_recording(path)
+    # Of a column of times that are too rough, the header says the rate.
+    rows = [f"{i // FS},{mv:.4f}" for i, mv in enumerate(signal[:150, 0])]
+    path = exported(tmp_path, "\n".join(["# Sampling rate (Hz): 100", "time,ECG", *rows]))
+    assert open_recording(path).fs == FS
+
+
+def test_blanks_between_numbers_with_decimal_commas(tmp_path, signal):
+    rows = [f"{i / FS:.2f} {mv:.4f}".replace(".", ",") for i, mv in enumerate(signal[:, 0])]
+    found = open_recording(exported(tmp_path, "\n".join(["time ECG", *rows])))
+    assert (found.fs, found.lead_names) == (FS, ("ECG",))
+    np.testing.assert_allclose(found.read(0), signal[:, 0], atol=1e-4)
+
+
+def test_a_column_of_texts_is_no_lead(tmp_path, signal, caplog):
+    rows = [f"{i / FS:.3f},{mv:.4f},{'N' if i % 90 else ''}" for i, mv in enumerate(signal[:, 0])]
+    with caplog.at_level("INFO"):
+        found = open_recording(exported(tmp_path, "\n".join(["time,ECG,label", *rows])))
+    assert found.lead_names == ("ECG",)
+    assert "'label' (texts)" in caplog.text
+
+
+@pytest.mark.parametrize("period", [16, 256])
+@pytest.mark.parametrize("header", ["", "what,x\n"])
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_counter_that_begins_again_is_no_lead(tmp_path, signal, period, header, repeats):
+    rows = [f"{i // repeats % period},{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
+    found = open_recording(exported(tmp_path, header + "\n".join(rows)), fs=FS)
+    assert found.lead_names == (("x",) if header else ("2",))
+
+
+def test_beats_or_leads_in_rows(tmp_path, signal):
+    row = ",".join(f"{mv:.4f}" for mv in signal[:187, 0])
+    path = exported(tmp_path, "\n".join([row] * 30))
+    with pytest.raises(RecordError, match=r"187 columns that may be leads; expected 40.*--columns"):
+        open_recording(path, fs=FS)
+    assert open_recording(path, fs=FS, columns=["7"]).lead_names == ("7",)

@@ -16,6 +16,7 @@ from cnns_spectrograms.ecg.recordings import (
     MAX_LEADS,
     choose_recording_lead,
     find_recordings,
+    is_there,
     name_recording,
     open_recording,
 )
@@ -490,3 +491,35 @@ def test_a_real_record(physionet):
         found.read("V5", 123_457, 123_999), expected[123_457:123_999].astype(np.float32)
     )
     assert len(select_beats(found.reference)) == 2273
+
+
+def test_all_that_opens_alone_is_found(tmp_path, signal, caplog):
+    """Notes are none, and the log names them."""
+    write_wfdb(tmp_path, "a", signal)
+    write_edf(tmp_path / "b.EDF", signal)
+    text = "ECG\n" + "".join(f"{mv:.3f}\n" for mv in signal[:, 0])
+    for name in ("c.csv", "d.tsv", "e.txt", "f.TXT"):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "notes.txt").write_text("A man of 53 years.\nSee the others.\n")
+    with caplog.at_level("INFO"):
+        found = find_recordings(tmp_path)
+    assert [each.name for each in found] == ["a.hea", "b.EDF", "c.csv", "d.tsv", "e.txt", "f.TXT"]
+    assert "left out is notes.txt, which is no recording" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "there"),
+    [
+        ("a", True),
+        ("a.hea", True),
+        ("a.dat", True),
+        ("a.atr", True),  # not there, but of a record that is
+        (".", True),
+        ("b.csv", False),
+        ("b", False),
+        ("nix/a", False),
+    ],
+)
+def test_what_is_there(tmp_path, signal, given, there):
+    write_wfdb(tmp_path, "a", signal)
+    assert is_there(tmp_path / given) == there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import wfdb
 from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.wfdb_files import select_beats
+from cnns_spectrograms.inference import batch
 from cnns_spectrograms.inference.analysis import analyse
 from cnns_spectrograms.inference.batch import (
     PredictOptions,
@@ -311,3 +313,63 @@ def test_a_model_of_simulated_recordings_is_told(tmp_path, caplog):
             [tmp_path / "broken.csv"], tmp_path / "out", PredictOptions(model=path), n_jobs=1
         )
         assert ("was trained on simulated recordings" in caplog.text) == synthetic
+
+
+def test_a_folder_with_records_holds_other_recordings_too(folder, tmp_path, caplog):
+    """Its `RECORDS` lists WFDB records; what else lies there is found, or named."""
+    lines = [f"{np.sin(i / 40):.4f}" for i in range(3600)]
+    (folder / "own.tsv").write_text("\n".join(["II", *lines]))
+    (folder / "notes.txt").write_text("None of these is a patient.")
+    (folder / "older").mkdir()
+    pack(folder / "more.zip", []).write_bytes(b"PK")
+    with caplog.at_level("INFO"):
+        found = expand_recordings([folder], tmp_path / "scratch")
+    names = ["100.hea", "101.hea", "102.hea", "own.tsv", "more.zip"]
+    assert [each.path.name for each in found] == names
+    assert "notes.txt" in caplog.text
+    assert "its folders: older" in caplog.text
+
+
+def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "_load", lambda _: pytest.fail("loaded"))
+    table = predict_recordings([tmp_path / "nix.hea"], tmp_path / "out", PredictOptions())
+    assert "nix" in table["error"][0]
+    with pytest.raises(RecordError, match=r"no file .*nix\.csv with R peaks"):
+        predict_recordings([tmp_path], tmp_path / "out", PredictOptions(peaks="nix.csv"))
+
+
+def test_columns_without_names_are_not_chosen_from(folder, tmp_path, views_model):
+    given = tmp_path / "mine.csv"
+    lead_mv = open_recording(folder / "101").read(0)
+    pd.DataFrame([np.sin(np.arange(len(lead_mv))), lead_mv]).T.to_csv(
+        given, header=False, index=False
+    )
+    options = PredictOptions(model=views_model.path, fs=360.0)
+    table = predict_recordings([given], tmp_path / "out", options)
+    assert "columns 1, 2 without a name" in table["error"][0]
+    assert "--lead 2" in table["error"][0]
+    for chosen in ({"lead": "2"}, {"columns": ("2",)}):
+        table = predict_recordings([given], tmp_path / "out", replace(options, **chosen))
+        assert table[["lead", "error"]].to_numpy().tolist() == [["2", ""]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["0.2138889", "1.05"], "'0.2138889' in row 1 below the header .* 2 of 2 .*multiply"),
+        (["77.0", '""', "370"], "an empty cell in row 2 .* 1 of 3"),
+        (["77", "R"], "'R' in row 2"),
+        (["77", "inf"], "'inf' in row 2"),
+    ],
+)
+def test_peaks_that_are_no_samples(folder, tmp_path, cells, words):
+    (tmp_path / "p.csv").write_text("\n".join(["sample", *cells]) + "\n")
+    with pytest.raises(RecordError, match=words):
+        read_peaks(str(tmp_path / "p.csv"), open_recording(folder / "100"))
+
+
+@pytest.mark.parametrize("text", ["Sample\n77.0\n370\n", "beat;sample\n2;370\n1;77\n"])
+def test_tables_of_peaks(folder, tmp_path, text):
+    (tmp_path / "p.txt").write_text(text)
+    found = read_peaks(str(tmp_path / "p.txt"), open_recording(folder / "100"))
+    assert found.tolist() == [77, 370]

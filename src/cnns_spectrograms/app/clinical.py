@@ -124,7 +124,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     if not files:
         return
     fs = None
-    if any(each.name.lower().endswith(".csv") for each in files):
+    if sources.holds_csv(files):
         fs = st.number_input(
             t("csv_rate"), min_value=1.0, max_value=10_000.0, value=None, step=1.0, key="csv_fs"
         )
@@ -161,9 +161,9 @@ def _tell_apart(names: list[str], files: list[str]) -> list[str]:
 
 
 def _open(path: Path, fs: float | None = None) -> Recording:
-    from cnns_spectrograms.ecg.recordings import open_recording
+    from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, open_recording
 
-    return open_recording(path, fs if path.suffix.lower() == ".csv" else None)
+    return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
 
 
 @contextmanager

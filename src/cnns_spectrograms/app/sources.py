@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import EDF_SUFFIXES, WFDB_SUFFIXES
+from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, EDF_SUFFIXES, WFDB_SUFFIXES
 from cnns_spectrograms.ecg.records import RecordError, list_records
 
-SUFFIXES = (".zip", *WFDB_SUFFIXES, *EDF_SUFFIXES, ".csv")
+SUFFIXES = (".zip", *WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
 """Endings of the files that can be uploaded."""
 
 MAX_FILES = 200
@@ -58,6 +58,18 @@ def list_database_samples(physionet: Path | None) -> list[Sample]:
         if (folder / "RECORDS").is_file():
             samples += [Sample(group, name, folder / name) for name in list_records(folder)]
     return samples
+
+
+def holds_csv(files: Sequence[IO[bytes]]) -> bool:
+    """Tell whether an upload holds a CSV file, also in an archive, so that its rate is asked."""
+    from cnns_spectrograms.ecg.archives import list_names
+
+    names = [each.name for each in files]
+    for each in files:
+        if each.name.lower().endswith(".zip"):
+            each.seek(0)
+            names += list_names(each)
+    return any(name.lower().endswith(CSV_SUFFIXES) for name in names)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import find_recordings
+from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, find_recordings
 from cnns_spectrograms.ecg.records import RecordError
+
+logger = logging.getLogger(__name__)
 
 _COPY_BYTES = 1 << 20
 
@@ -77,13 +80,24 @@ def unpack_recording(
             names = ", ".join(path.name for path in writer.written[:10]) or "nothing"
             raise RecordError(
                 f"found no recording among {names}; expected a WFDB record with its .hea and .dat "
-                f"files, an .edf or a .csv file"
+                f"files, an .edf or a CSV file ({', '.join(CSV_SUFFIXES)})"
             )
+        if packed := [path.name for path in writer.written if path.suffix.lower() == ".zip"]:
+            logger.info("left out are archives in the archive: %s", ", ".join(packed))
     except BaseException:
         for path in writer.written:
             path.unlink(missing_ok=True)
         raise
     return found
+
+
+def list_names(source: IO[bytes]) -> list[str]:
+    """Return the names of the files in a ZIP archive; none where it is damaged."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return [name for name in archive.namelist() if not _is_clutter(name)]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []  # who unpacks it says so
 
 
 class _Writer:

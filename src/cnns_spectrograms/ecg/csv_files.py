@@ -9,22 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.csv_layout import (
-    Layout,
-    choose_columns,
-    read_layout,
-    read_options,
-)
+from cnns_spectrograms.ecg.csv_layout import Layout, choose_columns, read_layout
 from cnns_spectrograms.ecg.csv_times import CHUNK_ROWS, MIN_RATE_HZ, Times, measure_times
 from cnns_spectrograms.ecg.recordings import Recording, check_shape, name_leads
 from cnns_spectrograms.ecg.records import RecordError, mv_per_unit
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 1 << 20
+_MOST_APART = 0.02  # of the rate by the times and the one in the header
 
 # A range between two percentiles, in unit-less numbers, above which they are taken for uV: no ECG
 # reaches so many millivolts.
@@ -66,12 +60,11 @@ def open_csv(
 
 
 def _open(path: Path, fs: float | None, columns: Sequence[str] | None) -> Recording:
-    _check_lines(path)
     layout = read_layout(path)
     check_shape(path.name, MIN_RATE_HZ if fs is None else fs, 2, len(layout.names))
-    chosen, time = choose_columns(path, layout, columns)
-    times = _find_times(path, layout, time, fs)
-    table, n_rows = _copy_numbers(path, layout, chosen)
+    chosen, time = choose_columns(layout, columns)
+    times = _find_times(layout, time, fs)
+    table, n_rows = _copy_numbers(layout, chosen)
     shifts = np.concatenate([[0], np.cumsum(times.n_missing)])
     n_samples = n_rows + int(shifts[-1])
     check_shape(path.name, times.fs, n_samples, len(chosen))
@@ -102,22 +95,41 @@ def _open(path: Path, fs: float | None, columns: Sequence[str] | None) -> Record
     )
 
 
-def _find_times(path: Path, layout: Layout, time: int | None, fs: float | None) -> Times:
+def _find_times(layout: Layout, time: int | None, fs: float | None) -> Times:
+    """Return what is given, else what the times say, else what the lines above the header do."""
+    name, stated = layout.path.name, layout.fs
     if fs is not None:
         if time is not None:
             logger.info(
                 "%s: the rate is given, so that the times in column %r, and gaps in them, are not "
                 "heeded",
-                path.name,
+                name,
                 layout.headers[time],
             )
         return Times(fs, np.empty(0, np.int64), np.empty(0, np.int64))
-    if time is None:
+    if time is None and stated is None:
         raise RecordError(
-            f"{path.name}: its columns {', '.join(map(repr, layout.names[:10]))} tell no time; "
+            f"{name}: its columns {', '.join(map(repr, layout.names[:10]))} tell no time; "
             f"give the sampling rate (--fs)"
         )
-    return measure_times(path, layout, time)
+    if time is not None:
+        try:
+            times = measure_times(layout, time)
+        except RecordError as error:
+            if stated is None:
+                raise
+            logger.info("%s; its header states the rate", error)
+        else:
+            if stated is not None and abs(times.fs - stated) > _MOST_APART * stated:
+                raise RecordError(
+                    f"{name}: found {times.fs:g} Hz by the times in column "
+                    f"{layout.headers[time]!r}, and {stated:g} Hz in the lines above; give the "
+                    f"right sampling rate (--fs)"
+                )
+            return times
+    assert stated is not None
+    logger.info("%s: its header states %g Hz", name, stated)
+    return Times(stated, np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def _read(
@@ -139,27 +151,11 @@ def _read(
     return signal * np.float32(factors[lead])
 
 
-def _check_lines(path: Path) -> None:
-    """Refuse a file with a line so long that reading it would fill the memory."""
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            if b"\0" in chunk:
-                raise RecordError(f"{path.name}: found bytes that are no text; expected a CSV file")
-            if len(chunk) == _CHUNK_BYTES and b"\n" not in chunk and b"\r" not in chunk:
-                raise RecordError(
-                    f"{path.name}: found a line of more than {_CHUNK_BYTES:,} bytes; expected one "
-                    f"row a sample"
-                )
-
-
-def _copy_numbers(
-    path: Path, layout: Layout, chosen: Sequence[int]
-) -> tuple[NDArray[np.float32], int]:
+def _copy_numbers(layout: Layout, chosen: Sequence[int]) -> tuple[NDArray[np.float32], int]:
     """Copy the columns into a temporary file, which goes when nothing reads it any more."""
-    options = read_options(layout, chosen, dtype=np.float64)
     n_rows = 0
     with tempfile.TemporaryFile() as file:
-        with pd.read_csv(path, chunksize=CHUNK_ROWS, **options) as chunks:
+        with layout.read(chosen, dtype=np.float64, chunksize=CHUNK_ROWS) as chunks:
             for chunk in chunks:
                 with np.errstate(over="ignore"):
                     numbers = np.array(chunk[list(chosen)], dtype=np.float32)
@@ -168,7 +164,7 @@ def _copy_numbers(
                 n_rows += len(numbers)
         file.flush()
         if n_rows < 2:
-            raise RecordError(f"{path.name}: found {n_rows} rows; expected one a sample")
+            raise RecordError(f"{layout.path.name}: found {n_rows} rows; expected one a sample")
         table = np.memmap(file, np.float32, "r", shape=(n_rows, len(chosen)))
     return table, n_rows
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from cnns_spectrograms.ecg.csv_layout import (
     clean_cells,
     find_resolution,
     find_seconds_per,
-    read_options,
 )
 from cnns_spectrograms.ecg.recordings import MAX_DURATION_S, MAX_FS_HZ
 from cnns_spectrograms.ecg.records import RecordError
@@ -40,6 +40,14 @@ _DAY_S = 86_400.0
 _JITTERS = 6  # times the third quartile of the jitter that no step without a gap reaches
 _LEAST_CHANGES = 20  # from which a median tells the usual step
 
+_CLOCK = re.compile(
+    r"(?:(?:(\d+) days?[.]? )?(\d+):)?(\d+):(\d+(?:\.\d+)?)(?: ([ap])m)?", re.IGNORECASE
+)
+_FRACTION = re.compile(r"(?<=:\d\d)(\.\d+)")
+_HALF_OF_DAY = re.compile(r"\s*\b([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_TIME_FIRST = re.compile(r"^(\d+:[\d:.]+(?: [AP]M)?)\s+(\d+[/.-]\d+[/.-]\d+)$")
+_COLON_BEFORE_MS = re.compile(r"(:\d\d:\d\d):(\d)")
+
 _ASK = "give the sampling rate (--fs), which goes before the times"
 
 
@@ -60,7 +68,7 @@ class Times:
 
 @dataclass(frozen=True)
 class _Form:
-    """How times are written: `numbers` of `seconds_per` each, a `clock`, or `dates`.
+    """How times are written: `numbers` of `seconds_per` each, a `clock`, or a format of dates.
 
     `written_s` is what their last decimal says, s, and `rounded_s` the last that is no zero.
     """
@@ -72,27 +80,46 @@ class _Form:
     rounded_s: float
 
 
-def measure_times(path: Path, layout: Layout, column: int) -> Times:
+def measure_times(layout: Layout, column: int) -> Times:
     """Return the rate between the gaps of a column of times, and the gaps.
 
     Times are rounded, and rows may share one, so the steps between the rows where the time changes
-    are compared with the number of rows. The file is gone through by pieces.
+    are compared with the number of rows. The file is gone through by pieces. Of dates that can be
+    read in two ways, 02/03/2024, the way is taken that leaves out fewer samples.
 
     Raises:
-        RecordError: the times have an unknown unit, do not rise, are too coarse, or say a rate or
-            a length that no ECG has.
+        RecordError: the times have an unknown unit or form, do not rise, are too coarse, or say a
+            rate or a length that no ECG has.
     """
-    name = f"{path.name}: the times in column {layout.headers[column]!r}"
-    form = _find_form(path, layout, column)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _measure(path, layout, column, name, form)
+    name = f"{layout.path.name}: the times in column {layout.headers[column]!r}"
+    found: list[Times] = []
+    errors: list[RecordError] = []
+    for form in _find_forms(layout, column):
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.append(_measure(layout, column, name, form))
+        except RecordError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    times = min(found, key=lambda each: int(each.n_missing.sum()))
+    logger.info("%s say %g Hz", name, times.fs)
+    if len(times.gap_rows):
+        logger.info(
+            "%s leave out %d samples (%.1f s) in %d places: they are taken for missing",
+            name,
+            times.n_missing.sum(),
+            times.n_missing.sum() / times.fs,
+            len(times.gap_rows),
+        )
+    return times
 
 
-def _measure(path: Path, layout: Layout, column: int, name: str, form: _Form) -> Times:
+def _measure(layout: Layout, column: int, name: str, form: _Form) -> Times:
     meter: _Meter | None = None
     changes = _Changes.empty()
     n_rows = 0
-    for piece, n_new in _read_changes(path, layout, column, form):
+    for piece, n_new in _read_changes(layout, column, form):
         n_rows += n_new
         changes = changes.join(piece)
         if meter is None and len(changes.rows) > _LEAST_CHANGES:
@@ -106,54 +133,91 @@ def _measure(path: Path, layout: Layout, column: int, name: str, form: _Form) ->
     return _conclude(name, form, meter, n_rows)
 
 
-def _find_form(path: Path, layout: Layout, column: int) -> _Form:
-    options = read_options(layout, [column], dtype=str, nrows=PROBE_ROWS)
-    raw = pd.read_csv(path, **options)[column].dropna()
-    cells = clean_cells(raw, layout.decimal)
+def _find_forms(layout: Layout, column: int) -> list[_Form]:
+    """Return the forms that the first times may have: one, or two of dates."""
+    name, header = layout.path.name, layout.headers[column]
+    cells = layout.probe[column].dropna()
     if not len(cells):
-        raise RecordError(
-            f"{path.name}: found no time in column {layout.headers[column]!r}; {_ASK}"
-        )
+        raise RecordError(f"{name}: found no time in column {header!r}; {_ASK}")
     written = find_resolution(cells)
     rounded = find_resolution(cells, trailing_zeros=False)
     # By most of the cells, so that one that is none is named when it is read.
-    if pd.to_numeric(cells, errors="coerce").notna().mean() > 0.5:
+    numbers = pd.to_numeric(cells, errors="coerce").notna()
+    if numbers.mean() > 0.5:
         try:
             seconds_per = find_seconds_per(layout, column)
         except ValueError as error:
             raise RecordError(
-                f"{path.name}: found times in {str(error)!r}, in column "
-                f"{layout.headers[column]!r}; expected {KNOWN_TIME_UNITS}; correct the header, or "
-                f"{_ASK}"
+                f"{name}: found times in {str(error)!r}, in column {header!r}; expected "
+                f"{KNOWN_TIME_UNITS}; correct the header, or {_ASK}"
             ) from error
-        is_plain = not raw.str.contains("['\"]").any()
+        try:
+            layout.read([column], dtype=np.float64, nrows=PROBE_ROWS)
+            is_plain = True
+        except ValueError:  # quotes
+            is_plain = False
         factor = seconds_per or 1.0
-        return _Form("numbers", is_plain, seconds_per, written * factor, rounded * factor)
-    is_clock = cells.str.fullmatch(r"\d+:\d+(:\d+)?(\.\d+)?").mean() > 0.5
-    return _Form("clock" if is_clock else "dates", False, None, written, rounded)
+        return [_Form("numbers", is_plain, seconds_per, written * factor, rounded * factor)]
+    cells = _spell_alike(cells)
+    if cells.str.fullmatch(_CLOCK).mean() > 0.5:
+        return [_Form("clock", False, None, written, rounded)]
+    formats = _guess_formats(cells, f"{layout.units[column]} {header}".lower())
+    if not formats:
+        raise RecordError(
+            f"{name}: found what is no time in column {header!r} ({cells.iloc[0][:50]!r}); "
+            f"expected numbers, h:mm:ss.mmm, or dates as 2024-01-31 10:11:12.004; write them so, "
+            f"or {_ASK}"
+        )
+    return [_Form(each, False, None, written, rounded) for each in formats]
 
 
-def _read_times(
-    path: Path, layout: Layout, column: int, form: _Form
-) -> Iterator[NDArray[np.float64]]:
+def _guess_formats(cells: pd.Series, hint: str) -> list[str]:
+    """Return the formats in which pandas reads most of some dates, `_spell_alike`."""
+    from pandas.tseries.api import guess_datetime_format
+
+    dates = pd.Series(cells.str.replace(_FRACTION, "", regex=True).unique())
+    guesses: list[str | None] = ["ISO8601"]
+    with warnings.catch_warnings():  # of a day above 12
+        warnings.simplefilter("ignore")
+        if re.search(r"m[/.-]d", hint) is None:
+            guesses.append(guess_datetime_format(dates[len(dates) // 2], dayfirst=True))
+        if re.search(r"d[/.-]m", hint) is None and not re.search(r"\d\.\d", dates.iloc[0]):
+            guesses.append(guess_datetime_format(dates[len(dates) // 2], dayfirst=False))
+    read = [
+        each
+        for each in dict.fromkeys(guesses)
+        if each
+        and pd.to_datetime(dates, format=each, errors="coerce", utc=True).notna().mean() > 0.5
+    ]
+    return read[:1] if "ISO8601" in read else read
+
+
+def _spell_alike(cells: pd.Series) -> pd.Series:
+    """Return times as pandas reads them: date, time with a point before the milliseconds, AM."""
+    if cells.str.contains("m", case=False).any():
+        cells = cells.str.replace(_HALF_OF_DAY, lambda half: f" {half[1].upper()}M", regex=True)
+    cells = cells.str.replace(_TIME_FIRST, r"\2 \1", regex=True)
+    return cells.str.replace(_COLON_BEFORE_MS, r"\1.\2", regex=True)
+
+
+def _read_times(layout: Layout, column: int, form: _Form) -> Iterator[NDArray[np.float64]]:
     """Yield the times, s, by pieces; NaN where a row has none."""
-    dtype = np.float64 if form.is_plain else str
-    options = read_options(layout, [column], dtype=dtype)
     last, days = 0.0, 0
-    with pd.read_csv(path, chunksize=CHUNK_ROWS, **options) as chunks:
+    with layout.read(
+        [column], dtype=np.float64 if form.is_plain else str, chunksize=CHUNK_ROWS
+    ) as chunks:
         while True:
             try:
-                cells = next(chunks)[column]
-                times = _parse(cells, layout.decimal, form)
+                times = _parse(next(chunks)[column], form)
             except StopIteration:
                 return
             except pd.errors.ParserError:  # what is wrong is not the times
                 raise
             except ValueError as error:
                 raise RecordError(
-                    f"{path.name}: found what is no time in column {layout.headers[column]!r} "
-                    f"({' '.join(str(error).split())[:100]}); expected numbers, h:mm:ss or "
-                    f"dates as 2024-01-31; correct it, or {_ASK}"
+                    f"{layout.path.name}: found what is no time in column "
+                    f"{layout.headers[column]!r} ({' '.join(str(error).split())[:100]}); expected "
+                    f"numbers, h:mm:ss or dates as 2024-01-31; correct it, or {_ASK}"
                 ) from error
             times = np.where(np.isfinite(times), times, np.nan)
             if form.kind == "clock":  # past midnight
@@ -166,22 +230,29 @@ def _read_times(
             yield times
 
 
-def _parse(cells: pd.Series, decimal: str, form: _Form) -> NDArray[np.float64]:
-    if form.is_plain:
-        return np.asarray(cells.to_numpy() * (form.seconds_per or 1.0))
-    cells = clean_cells(cells, decimal)
+def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
     if form.kind == "numbers":
-        numbers = pd.to_numeric(cells).to_numpy(dtype=np.float64, na_value=np.nan)
+        if cells.dtype != np.float64:
+            cells = pd.to_numeric(clean_cells(cells))
+        numbers = cells.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.asarray(numbers * (form.seconds_per or 1.0))
+    cells = _spell_alike(clean_cells(cells))
     if form.kind == "clock":
-        parts = cells.str.extract(r"^(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)$").astype(np.float64)
-        unread = cells[parts[2].isna()].dropna()
+        parts = cells.str.extract(_CLOCK)
+        unread = cells[parts[3].isna()].dropna()
         if len(unread):
             raise ValueError(f"{unread.iloc[0]!r} is no time")
-        return np.asarray(parts.fillna({0: 0.0}).to_numpy() @ [3600.0, 60.0, 1.0])
-    dates = pd.to_datetime(cells, format="ISO8601", utc=True)
-    since = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    return np.asarray(since.to_numpy(dtype=np.float64, na_value=np.nan))
+        days, hours, minutes, seconds = (parts[i].astype(np.float64) for i in range(4))
+        half = parts[4].str.lower()
+        hours = hours.fillna(0.0).where(half.isna(), hours % 12 + 12.0 * (half == "p"))
+        times = ((days.fillna(0.0) * 24 + hours) * 60 + minutes) * 60 + seconds
+        return np.asarray(times.to_numpy(dtype=np.float64))
+    # The dates of whole seconds are few, and rows differ in whether they have decimals.
+    decimals = cells.str.extract(_FRACTION, expand=False).astype(np.float64).fillna(0.0)
+    codes, dates = pd.factorize(cells.str.replace(_FRACTION, "", regex=True))
+    read = pd.to_datetime(pd.Series(dates), format=form.kind, utc=True)
+    since = ((read - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
+    return np.asarray(np.append(since, np.nan)[codes] + decimals.to_numpy(np.float64))
 
 
 @dataclass(frozen=True)
@@ -201,22 +272,20 @@ class _Changes:
         )
 
 
-def _read_changes(
-    path: Path, layout: Layout, column: int, form: _Form
-) -> Iterator[tuple[_Changes, int]]:
+def _read_changes(layout: Layout, column: int, form: _Form) -> Iterator[tuple[_Changes, int]]:
     """Yield the changes by pieces, and the rows of each piece."""
     n_rows = 0
     last = np.nan
-    for times in _read_times(path, layout, column, form):
+    for times in _read_times(layout, column, form):
         known = np.flatnonzero(~np.isnan(times))
         before = np.concatenate([[last], times[known]])
         steps = np.diff(before)
         if (steps < 0).any():
             at = int(np.flatnonzero(steps < 0)[0])
             raise RecordError(
-                f"{path.name}: the times in column {layout.headers[column]!r} do not rise: row "
-                f"{n_rows + known[at] + 1:,} below the header has {before[at + 1]:.10g} s after "
-                f"{before[at]:.10g} s; correct it, or {_ASK}"
+                f"{layout.path.name}: the times in column {layout.headers[column]!r} do not rise: "
+                f"row {n_rows + known[at] + 1:,} below the header has {before[at + 1]:.10g} s "
+                f"after {before[at]:.10g} s; correct it, or {_ASK}"
             )
         changed = known[steps != 0]
         last = before[-1]
@@ -332,15 +401,6 @@ def _conclude(name: str, form: _Form, meter: _Meter, n_rows: int) -> Times:
             f"days, {missing[worst] / fs / _DAY_S:,.1f} of them missing before row "
             f"{int(gaps[worst, 0]) + 1:,} below the header; expected at most "
             f"{MAX_DURATION_S / _DAY_S:g}; correct the clock there, or cut the recording"
-        )
-    logger.info("%s say %g Hz", name, fs)
-    if len(gaps) and missing.sum():
-        logger.info(
-            "%s leave out %d samples (%.1f s) in %d places: they are taken for missing",
-            name,
-            missing.sum(),
-            missing.sum() / fs,
-            np.count_nonzero(missing),
         )
     kept = missing > 0
     return Times(fs, gaps[kept, 0].astype(np.int64), missing[kept].astype(np.int64))

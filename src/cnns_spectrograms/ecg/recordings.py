@@ -155,19 +155,40 @@ def name_recording(path: Path) -> str:
     return path.stem if path.suffix.lower() in known else path.name
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a path is a file, a folder, or a WFDB record given without extension."""
+    names = {path.name, name_recording(path)} - {""}
+    return path.exists() or any(path.with_name(f"{name}.hea").is_file() for name in names)
+
+
 def find_recordings(folder: Path) -> list[Path]:
     """Return the recordings that lie in a folder, by name: WFDB headers, EDF, BDF and CSV files.
 
-    Headers of the segments of another record are left out.
+    Headers of the segments of another record are left out, and so are `.txt` files without a table
+    of numbers, which the log names.
     """
     headers = sorted(folder.glob("*.hea"))
     segments = {name for each in headers for name in _segment_names(each)}
     others = [
         each
         for each in sorted(folder.iterdir())
-        if each.suffix.lower() in (*EDF_SUFFIXES, ".csv") and each.is_file()
+        if each.suffix.lower() in (*EDF_SUFFIXES, *CSV_SUFFIXES)
+        and each.is_file()
+        and (each.suffix.lower() != ".txt" or _is_table(each))
     ]
     return [each for each in headers if each.stem not in segments] + others
+
+
+def _is_table(path: Path) -> bool:
+    """Tell a recording from notes about it."""
+    from cnns_spectrograms.ecg.csv_layout import read_layout
+
+    try:
+        read_layout(path)
+    except Exception as error:  # whatever a file that is no table raises
+        logger.info("left out is %s, which is no recording: %s", path.name, error)
+        return False
+    return True
 
 
 def _segment_names(header: Path) -> list[str]:

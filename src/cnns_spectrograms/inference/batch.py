@@ -20,6 +20,7 @@ from cnns_spectrograms.ecg.recordings import (
     CSV_SUFFIXES,
     Recording,
     find_recordings,
+    is_there,
     name_recording,
     open_recording,
 )
@@ -85,21 +86,7 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
     """
     found: list[Source] = []
     for path in paths:
-        if path.is_dir():
-            # Results may lie beside the recordings, and their tables are none.
-            inside = [each for each in find_recordings(path) if not is_table(each)]
-            inside += sorted(
-                each
-                for each in path.iterdir()
-                if each.suffix.lower() == ".zip" and not each.is_dir()
-            )
-            if (path / "RECORDS").is_file():  # a database says itself which its records are
-                inside = [path / f"{name}.hea" for name in list_records(path)]
-            if not inside:
-                raise ValueError(f"folder {path} holds no recording (.hea, .edf, .csv, .zip)")
-        else:
-            inside = [path]
-        for each in inside:
+        for each in _look_into(path) if path.is_dir() else [path]:
             if each.suffix.lower() == ".zip":
                 found += _unpack(each, scratch / f"archive_{len(found)}")
             else:
@@ -118,10 +105,36 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
     return found
 
 
+def _look_into(folder: Path) -> list[Path]:
+    """Return the recordings and archives of a folder; the log names what is left out."""
+    inside = []
+    if (folder / "RECORDS").is_file():  # a database's own order, and records in its subfolders
+        inside = [folder / f"{name}.hea" for name in list_records(folder)]
+    inside += [each for each in _leave_out_tables(find_recordings(folder)) if each not in inside]
+    others = [each for each in sorted(folder.iterdir()) if each not in inside]
+    inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
+    if not inside:
+        raise ValueError(
+            f"folder {folder} holds no recording (.hea, .edf, {', '.join(CSV_SUFFIXES)}, .zip)"
+        )
+    if folders := [each.name for each in others if each.is_dir()]:
+        logger.info("left out of %s are its folders: %s", folder, ", ".join(folders))
+    return inside
+
+
+def _leave_out_tables(paths: Sequence[Path]) -> list[Path]:
+    """Leave out tables of beats: results may lie beside the recordings."""
+    tables = [each for each in paths if is_table(each)]
+    if tables:
+        names = ", ".join(each.name for each in tables)
+        logger.info("left out are tables of beats, the results of an analysis: %s", names)
+    return [each for each in paths if each not in tables]
+
+
 def _unpack(archive: Path, folder: Path) -> list[Source]:
     """Return the recordings of an archive, or one that says why it has none."""
     try:
-        inside = [each for each in unpack_recording(archive, folder) if not is_table(each)]
+        inside = _leave_out_tables(unpack_recording(archive, folder))
     except RecordError as error:
         return [Source(archive, str(archive), str(error))]
     if not inside:
@@ -197,7 +210,6 @@ def predict_recordings(
     from tqdm import tqdm
 
     from cnns_spectrograms.fan_out import joblib_backend
-    from cnns_spectrograms.inference.analysis import check_slides
 
     with tempfile.TemporaryDirectory() as scratch:
         sources = expand_recordings(paths, Path(scratch))
@@ -210,13 +222,20 @@ def predict_recordings(
         _check_nothing_read_is_replaced(
             [source.path for source in sources if not source.error], folder, options.peaks
         )
-        model = _load(options.model)  # fails before any work
-        if model.synthetic_data:
-            logger.warning(
-                "%s was trained on simulated recordings: it says nothing about hearts", model.path
-            )
-        if options.sliding:
-            check_slides(model)
+        if options.peaks is not None and Path(options.peaks).suffix.lower() in CSV_SUFFIXES:
+            _check_peaks_are_there(Path(options.peaks))
+        # The network takes seconds to load: it fails before any work, where there is any.
+        if any(not source.error and is_there(source.path) for source in sources):
+            model = _load(options.model)
+            if model.synthetic_data:
+                logger.warning(
+                    "%s was trained on simulated recordings: it says nothing about hearts",
+                    model.path,
+                )
+            if options.sliding:
+                from cnns_spectrograms.inference.analysis import check_slides
+
+                check_slides(model)
         folder.mkdir(parents=True, exist_ok=True)
         if len(sources) == 1:
             rows = [_predict(sources[0], folder, options)]
@@ -241,9 +260,6 @@ def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dic
 
 
 def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
-    from cnns_spectrograms.inference.analysis import analyse
-    from cnns_spectrograms.inference.outputs import write_outputs
-
     row: dict[str, Any] = {
         "recording": source.told,
         "lead": "",
@@ -260,6 +276,11 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
         recording = open_recording(
             path, options.fs if csv else None, options.columns if csv else None
         )
+        if csv and options.lead is None:
+            _check_leads_have_names(recording)
+        from cnns_spectrograms.inference.analysis import analyse
+        from cnns_spectrograms.inference.outputs import write_outputs
+
         peaks = None if options.peaks is None else read_peaks(options.peaks, recording)
         analysis = analyse(recording, _load(options.model), options.lead, peaks, options.sliding)
         write_outputs(analysis, recording, folder, options.report)
@@ -285,10 +306,25 @@ def _load(path: Path | None) -> BeatModel:
     return BeatModel.load(path)
 
 
+def _check_leads_have_names(recording: Recording) -> None:
+    """Refuse to choose among columns that only have numbers: the first may be anything."""
+    names = recording.lead_names
+    if len(names) > 1 and all(name.isdecimal() for name in names):
+        raise RecordError(
+            f"found the columns {', '.join(names)} without a name, of which any may be the ECG; "
+            f"name the one that is (--lead {names[-1]}), or write a header"
+        )
+
+
 def _names_a_file(peaks: str) -> bool:
     """Tell a file with R peaks from the extension of annotations beside each recording."""
     path = Path(peaks)
-    return path.suffix.lower() == ".csv" or (path.is_file() and path.suffix != "")
+    return path.suffix.lower() in CSV_SUFFIXES or (path.is_file() and path.suffix != "")
+
+
+def _check_peaks_are_there(path: Path) -> None:
+    if not path.is_file():
+        raise RecordError(f"found no file {path} with R peaks; correct its path")
 
 
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
@@ -300,21 +336,15 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
         recording: whose beats they are.
 
     Raises:
-        RecordError: there is no such file, or it is damaged or of another recording.
+        RecordError: there is no such file, or it is damaged or of another recording; or the column
+            holds what is no whole number.
     """
     from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
 
     path = Path(peaks)
-    if path.suffix.lower() == ".csv":
-        if not path.is_file():
-            raise RecordError(f"found no file {path} with R peaks; correct its path")
-        table = pd.read_csv(path)
-        if "sample" not in table.columns:
-            raise RecordError(
-                f"{path}: found the columns {', '.join(map(str, table.columns[:20]))}; expected "
-                f"one called sample"
-            )
-        return np.sort(table["sample"].to_numpy(np.int64))
+    if path.suffix.lower() in CSV_SUFFIXES:
+        _check_peaks_are_there(path)
+        return _read_samples(path)
     if _names_a_file(peaks):
         record, extension = path.with_suffix(""), path.suffix[1:]
     elif recording.path is not None:
@@ -322,3 +352,27 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
     else:
         raise RecordError(f"found no annotation file {peaks}; correct its path")
     return select_beats(read_annotations(record, extension, recording.fs, recording.n_samples))
+
+
+def _read_samples(path: Path) -> NDArray[np.int64]:
+    """Return the column ``sample`` of a CSV file, sorted."""
+    table = pd.read_csv(path, sep="[,;\t]", engine="python", dtype=str)
+    table.columns = table.columns.str.strip(" \"'").str.lower()
+    if "sample" not in table.columns:
+        raise RecordError(
+            f"{path}: found the columns {', '.join(map(str, table.columns[:20]))}; expected one "
+            f"called sample"
+        )
+    cells = table["sample"].fillna("").str.strip(" \"'")
+    samples = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    is_wrong = ~(np.isfinite(samples) & (samples == np.rint(samples)))
+    if is_wrong.any():
+        row = int(is_wrong.argmax())
+        found = repr(cells.iloc[row]) if cells.iloc[row] else "an empty cell"
+        raise RecordError(
+            f"{path}: found {found} in row {row + 1} below the header of column sample, and "
+            f"{is_wrong.sum()} of {len(samples)} that are no whole number; expected the samples of "
+            f"the R peaks, counted from 0: multiply seconds by the sampling rate and round them, "
+            f"and take empty rows out"
+        )
+    return np.sort(samples.astype(np.int64))

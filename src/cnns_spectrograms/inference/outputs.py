@@ -6,13 +6,16 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.inference.analysis import Analysis
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.analysis import Analysis
 
 ANNOTATOR = "cnn"
 """Extension of the annotation file."""
