@@ -63,9 +63,8 @@ def main() -> None:
         )
         return float(done.stdout.split()[-1])
 
-    busy = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)
-    ]
+    code = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(options.busy)]
     try:
         # GOMP_SPINCOUNT goes before OMP_WAIT_POLICY; this is what GNU's OpenMP does without both.
         found = compare(lambda: run(GOMP_SPINCOUNT="300000"), run, options.pairs)
