@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from paired import compare
+from paired import Ratio, measure_in_turn
 
 
 def analyse_once(physionet: Path, record: str, minutes: float) -> float:
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--physionet", type=Path, required=True)
     parser.add_argument("--record", default="100")
     parser.add_argument("--minutes", type=float, default=5, help="of the recording")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--busy", type=int, default=2, help="processes beside it")
     parser.add_argument("--once", action="store_true", help="print the seconds of one analysis")
     options = parser.parse_args()
@@ -67,27 +68,21 @@ def main() -> None:
     busy = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(options.busy)]
     try:
         # GOMP_SPINCOUNT goes before OMP_WAIT_POLICY; this is what GNU's OpenMP does without both.
-        found = compare(lambda: run(GOMP_SPINCOUNT="300000"), run, options.pairs)
+        ways = {"spinning": lambda: run(GOMP_SPINCOUNT="300000"), "asleep": run}
+        seconds = measure_in_turn(ways, options.rounds)
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    spinning, asleep = found.medians_s
-    print(f"{options.minutes:g} min beside {options.busy} busy processes, {os.cpu_count()} cores")
-    print(f"spinning {spinning:.1f} s, asleep {asleep:.1f} s: {found} times as fast")
+    ratio = Ratio.of(seconds["spinning"], seconds["asleep"])
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    print(f"{options.minutes:g} min beside {options.busy} busy processes, {os.cpu_count()} cores:")
     print(
-        json.dumps(
-            {
-                "minutes": options.minutes,
-                "busy": options.busy,
-                "cores": os.cpu_count(),
-                "spinning_s": round(spinning, 2),
-                "asleep_s": round(asleep, 2),
-                "ratio": round(found.ratio, 2),
-                "ratios": [round(each, 2) for each in found.ratios],
-            }
-        )
+        f"spinning {medians['spinning']:.1f} s, asleep {medians['asleep']:.1f} s, "
+        f"{ratio} times as fast"
     )
+    settings = {"minutes": options.minutes, "busy": options.busy, "cores": os.cpu_count()}
+    print(json.dumps({**settings, "seconds": seconds, "ratio": ratio.listed()}))
 
 
 if __name__ == "__main__":

@@ -1,66 +1,49 @@
-"""Ratios of two times, measured in turn, so that other work on the machine slows both alike."""
+"""Ratios of what is measured in turn, so that other work on the machine slows both sides alike."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
+def measure_in_turn(
+    ways: Mapping[str, Callable[[], float]], n_rounds: int = 5
+) -> dict[str, list[float]]:
+    """Call each way once a round, and return what it gave, one value per round."""
+    values: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(n_rounds):
+        for name, measure in ways.items():
+            values[name].append(measure())
+    return values
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Return the seconds that a call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 @dataclass(frozen=True)
-class Comparison:
-    """Seconds of a baseline and of the work, pair by pair.
+class Ratio:
+    """The ratios of the rounds: their median, and the smallest and the largest."""
 
-    Attributes:
-        baseline_s: one value per pair.
-        work_s: the same.
-    """
+    median: float
+    low: float
+    high: float
 
-    baseline_s: list[float]
-    work_s: list[float]
-
-    @property
-    def ratios(self) -> list[float]:
-        """How many times as fast as the baseline the work is, sorted."""
-        return sorted(a / b for a, b in zip(self.baseline_s, self.work_s, strict=True))
-
-    @property
-    def ratio(self) -> float:
-        """The median of the ratios."""
-        return statistics.median(self.ratios)
-
-    @property
-    def medians_s(self) -> tuple[float, float]:
-        """Median seconds of the baseline and of the work."""
-        return statistics.median(self.baseline_s), statistics.median(self.work_s)
+    @classmethod
+    def of(cls, above: Sequence[float], below: Sequence[float]) -> Ratio:
+        """Divide what was measured in the same round."""
+        ratios = [a / b for a, b in zip(above, below, strict=True)]
+        return cls(statistics.median(ratios), min(ratios), max(ratios))
 
     def __str__(self) -> str:
-        low, *_, high = self.ratios * 2
-        return f"{self.ratio:.2f} ({low:.2f}-{high:.2f} in {len(self.ratios)} pairs)"
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
-
-def compare(
-    baseline: Callable[[], float], work: Callable[[], float], n_pairs: int = 5
-) -> Comparison:
-    """Measure baseline and work in turn.
-
-    Args:
-        baseline: returns its seconds, see `timed`.
-        work: the same.
-        n_pairs: how often.
-    """
-    pairs = [(baseline(), work()) for _ in range(n_pairs)]
-    return Comparison([a for a, _ in pairs], [b for _, b in pairs])
-
-
-def timed(work: Callable[[], Any]) -> Callable[[], float]:
-    """Return a function that does the work and returns its seconds."""
-
-    def measure() -> float:
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-
-    return measure
+    def listed(self) -> list[float]:
+        """Return median, smallest and largest, for JSON."""
+        return [round(value, 3) for value in (self.median, self.low, self.high)]
