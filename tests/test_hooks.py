@@ -15,6 +15,7 @@ from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from empty_store import make_store
 from kedro_project import ROOT, copy_project, run_kedro
 
 RUN_PARAMS = {
@@ -41,6 +42,7 @@ def tracking(tmp_path: Path):
     from kedro.framework.hooks.manager import _create_hook_manager
     from pluggy import PluginManager
 
+    make_store(tmp_path / "mlflow.db")
     hooks = MLflowHooks()
     manager: PluginManager = _create_hook_manager()
     manager.register(hooks)

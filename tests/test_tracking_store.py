@@ -10,6 +10,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from cnns_spectrograms.tracking_store import follow_artifacts, sqlite_uri
+from empty_store import make_store
 
 
 def make_client(project: Path) -> mlflow.MlflowClient:
@@ -20,6 +21,7 @@ def make_client(project: Path) -> mlflow.MlflowClient:
 def make_project(project: Path) -> tuple[str, str]:
     """Make a store with a run that holds a file and a registered model; return the ids of both."""
     project.mkdir()
+    make_store(project / "mlflow.db")
     client = make_client(project)
     artifacts = (project / "mlartifacts").as_uri()
     experiment = client.create_experiment("ecg", artifacts)
