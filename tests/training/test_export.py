@@ -60,6 +60,7 @@ AT_POINT = {
 }
 
 
+@pytest.mark.slow
 def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Path) -> None:
     listed = pd.DataFrame({"db": "mitdb", "record_id": list(SPLITS), "fault": ""})
     made, beats, records = read_records(
