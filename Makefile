@@ -18,8 +18,12 @@ run: .venv/run.stamp  ## set up, then the whole job on simulated recordings
 app: .venv/app.stamp  ## set up, then the app in the browser, at http://127.0.0.1:8501
 	$(BIN)/cnns-spectrograms app $(APP_ARGS)
 
+# A worker per core takes a whole file at a time, so that what its tests share is made once.
+# PYTEST_ARGS="-n 0" runs all in one process, for a debugger.
+IN_PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: .venv/test.stamp  ## set up, then the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(if $(findstring no:xdist,$(PYTEST_ARGS)),,$(IN_PARALLEL)) $(PYTEST_ARGS)
 
 lint: .venv/test.stamp  ## style, types and the direction of imports
 	$(BIN)/ruff check .

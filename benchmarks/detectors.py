@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from paired import Ratio
 
 from cnns_spectrograms.ecg.detection import detect_r_peaks
 from cnns_spectrograms.ecg.recordings import choose_recording_lead, open_recording
@@ -125,7 +126,11 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     gross["worst_f1"] = f1.groupby(table["detector"], sort=False).min()
     gross["offset_ms"] = table.groupby("detector", sort=False)["offset_ms"].median()
     gross["s_per_record"] = gross.pop("seconds") / table["record"].nunique()
-    gross["times_ours"] = gross["s_per_record"] / gross["s_per_record"].iloc[0]
+    # The detectors take each record in turn; the first is ours.
+    seconds = table.pivot(index=["db", "record"], columns="detector", values="seconds")
+    ours = table["detector"].iloc[0]
+    ratios = [Ratio.of(seconds[name].tolist(), seconds[ours].tolist()) for name in gross.index]
+    gross["times_ours"] = [str(ratio) for ratio in ratios]
     return gross
 
 

@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py                     # a table of the full test split's size
     python benchmarks/evaluation.py --predictions PATH  # a predictions.parquet of a run
 
-The table drawn here has 105,000 beats of 45 patients. The baseline, timed on a few resamples in
-the same run, draws patients' rows and scores them with scikit-learn. The last line is JSON.
+The table drawn here has 105,000 beats of 45 patients. The baseline, timed in turn on a few
+resamples, draws patients' rows and scores them with scikit-learn. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import argparse
 import json
 import os
 import platform
-import time
+import statistics
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from paired import Ratio, measure_in_turn, seconds_of
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference, bootstrap_scores
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 
-N_BASELINE = 5
+N_BASELINE = 2
 
 
 def draw_predictions(n_beats: int = 105_000, n_patients: int = 45, seed: int = 0) -> pd.DataFrame:
@@ -69,19 +70,24 @@ def main() -> None:
     else:
         table = pd.read_parquet(options.predictions)
         test = table[table["split"] == "test"].reset_index(drop=True)
-    start = time.perf_counter()
-    bootstrap_scores(test, n_resamples=options.resamples)
-    scores_s = time.perf_counter() - start
-    start = time.perf_counter()
-    bootstrap_difference(test, test, n_resamples=options.resamples)
-    difference_s = time.perf_counter() - start
-    start = time.perf_counter()
-    resample_rows(test, N_BASELINE)
-    baseline_s = (time.perf_counter() - start) / N_BASELINE * options.resamples
+    n = options.resamples
+    seconds = measure_in_turn(
+        {
+            "baseline": lambda: (
+                seconds_of(lambda: resample_rows(test, N_BASELINE)) / N_BASELINE * n
+            ),
+            "scores": lambda: seconds_of(lambda: bootstrap_scores(test, n_resamples=n)),
+            "difference": lambda: seconds_of(
+                lambda: bootstrap_difference(test, test, n_resamples=n)
+            ),
+        }
+    )
+    ratio = Ratio.of(seconds["baseline"], seconds["scores"])
+    baseline_s, scores_s, difference_s = map(statistics.median, seconds.values())
     print(
-        f"{len(test):,} beats, {test['patient_id'].nunique()} patients, {options.resamples:,} "
-        f"resamples: {scores_s:.1f} s (paired difference {difference_s:.1f} s); drawing rows "
-        f"would take {baseline_s:.0f} s, {baseline_s / scores_s:.0f} times as long"
+        f"{len(test):,} beats, {test['patient_id'].nunique()} patients, {n:,} resamples: "
+        f"{scores_s:.1f} s (paired difference {difference_s:.1f} s); drawing rows would take "
+        f"{baseline_s:.0f} s, {ratio} times as long"
     )
     print(
         json.dumps(
@@ -91,7 +97,7 @@ def main() -> None:
                 "scores_s": round(scores_s, 2),
                 "difference_s": round(difference_s, 2),
                 "baseline_s": round(baseline_s, 1),
-                "ratio": round(baseline_s / scores_s, 1),
+                "ratio": ratio.listed(),
                 "cores": os.cpu_count(),
                 "python": platform.python_version(),
                 "numpy": np.__version__,

@@ -4,26 +4,33 @@
     python benchmarks/inference.py --physionet /path/to/physionet --hours 24 # 100 over and over
 
 The model is that given or shipped; or, with --network, one of that name with random weights (time
-does not depend on them). The baseline, in the same run, is the network in PyTorch, 64 images at
-once, with everything else as here. Ends with one JSON line.
+does not depend on them). The baseline, in turn with drawing and classifying as many windows, is the
+network alone in PyTorch, 64 images at once. Ends with one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
 import os
 import platform
 import resource
+import statistics
 import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from paired import Ratio, measure_in_turn, seconds_of
 
 from cnns_spectrograms.ecg.recordings import Recording, open_recording
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.model import BeatModel
 
 BASELINE_BATCH = 64
 
@@ -65,21 +72,29 @@ def repeat(recording: Recording, hours: float) -> Recording:
     return Recording("long", recording.fs, recording.lead_names, n, None, read)
 
 
-def time_baseline(model, n_images: int) -> float:
-    """Return the images a second of the network in PyTorch."""
+def time_both(model: BeatModel, n_windows: int, n_rounds: int = 5) -> dict[str, list[float]]:
+    """Return seconds for as many beats, in turn: images and network here, and PyTorch's network."""
     import torch
 
-    network = model.classifier.to(memory_format=torch.channels_last).eval()
-    size, n_channels = model.spectrogram.image_size, model.spectrogram.n_channels
-    images = torch.randint(0, 256, (BASELINE_BATCH, n_channels, size, size), dtype=torch.uint8)
-    rr = (torch.zeros(BASELINE_BATCH, 6),) if model.rr_intervals else ()
-    with torch.inference_mode():
-        network(images, *rr)
-        begin = time.perf_counter()
-        for _ in range(max(1, n_images // BASELINE_BATCH)):
-            network(images, *rr)
-        seconds = time.perf_counter() - begin
-    return max(1, n_images // BASELINE_BATCH) * BASELINE_BATCH / seconds
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(n_windows, model.width)).astype(np.float32)
+    rr_s = np.ones((n_windows, 4))
+    network = copy.deepcopy(model.classifier).to(memory_format=torch.channels_last).eval()
+    images = model.draw(windows)
+    features = (torch.zeros(n_windows, 6),) if model.rr_intervals else ()
+
+    def run_torch() -> None:
+        with torch.inference_mode():
+            for start in range(0, n_windows, BASELINE_BATCH):
+                rows = slice(start, start + BASELINE_BATCH)
+                network(images[rows], *(each[rows] for each in features))
+
+    ways = {"torch": run_torch, "here": lambda: model.predict(windows, rr_s)}
+    for way in ways.values():
+        way()
+    return measure_in_turn(
+        {name: lambda way=way: seconds_of(way) for name, way in ways.items()}, n_rounds
+    )
 
 
 def main() -> None:
@@ -129,7 +144,8 @@ def main() -> None:
 
         n_beats = len(analysis.beats)
         total = sum(seconds for name, seconds in stages.items() if "start-up" not in name)
-        baseline = time_baseline(model, min(n_beats, 512))
+        n_both = min(n_beats, 256)
+        both = time_both(model, n_both)
     print(
         f"{recording.duration_s / 3600:.2f} h, {n_beats} beats; {model.name}, "
         f"{model.spectrogram.image_size} px, {model.spectrogram.n_channels} channels; "
@@ -140,8 +156,10 @@ def main() -> None:
         print(f"{stage:<20}{seconds:9.2f} s")
     print(f"{'file to annotation':<20}{total:9.2f} s")
     rate = n_beats / stages["classify"]
+    ratio = Ratio.of(both["torch"], both["here"])
+    baseline = n_both / statistics.median(both["torch"])
     print(f"\nclassify {rate:.0f} beats/s with the images' drawing; the network alone in PyTorch")
-    print(f"{baseline:.0f}/s: {rate / baseline:.2f} times that. Peak memory {peak_mib:.0f} MiB.")
+    print(f"{baseline:.0f}/s: in turn, {ratio} times that. Peak memory {peak_mib:.0f} MiB.")
     result = {
         "record": options.record,
         "hours": round(recording.duration_s / 3600, 3),
@@ -153,7 +171,7 @@ def main() -> None:
         "file_to_annotation_s": round(total, 3),
         "beats_per_s": round(rate, 1),
         "baseline_images_per_s": round(baseline, 1),
-        "ratio": round(rate / baseline, 3),
+        "ratio": ratio.listed(),
         "peak_mib": round(peak_mib),
     }
     print(json.dumps(result))

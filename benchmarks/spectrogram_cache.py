@@ -4,8 +4,9 @@
 
 The plain way is SciPy's STFT, Pillow's resize and a PNG of level 1, one window at a time in one
 process. Encoding alone is `encode_png` of the same images, held in the memory of two processes, and
-timed there; encoding and writing puts each into a file as the cache does. The last line is the
-result as JSON. Uses 5 GB below --folder for some minutes.
+timed there; encoding and writing puts each into a file as the cache does. These and caches of ten
+records are measured in turn; ratios are medians of the rounds, with the smallest and the largest.
+The last line is the result as JSON. Uses 5 GB below --folder for some minutes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from paired import Ratio, measure_in_turn, seconds_of
 
 from cnns_spectrograms.datasets.signals import Signals, SignalsDataset
 from cnns_spectrograms.ecg.records import list_records, read_records
@@ -46,7 +49,8 @@ from cnns_spectrograms.parameters import (
 
 FS = 360
 PARAMETERS = SpectrogramParameters()
-N_SAMPLE = 3000  # windows of the comparisons that need no whole record
+N_SAMPLE = 1000  # windows of the comparisons that need no whole record
+N_ROUNDS = 3
 
 
 def read_databases(physionet: Path, folder: Path) -> tuple[Signals, pd.DataFrame, dict[str, str]]:
@@ -125,14 +129,8 @@ def list_encoders() -> dict[str, Callable[[NDArray[np.uint8]], bytes]]:
 
 
 def rate(work: Callable[[], Any], n: int) -> float:
-    """Return n per second of the better of two runs."""
-    return max(n / _seconds(work) for _ in range(2))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    """Return n per second."""
+    return n / seconds_of(work)
 
 
 def encode_many(images: NDArray[np.uint8], folder: Path | None, part: int) -> float:
@@ -261,13 +259,12 @@ def main() -> None:
 
         plain = folder / "plain"
         plain.mkdir()
-        result["plain_per_s"] = rate(lambda: draw_plainly(some, plain), len(some))
-        for key, where in (("encode_only", None), ("encode_and_write", folder / "encoded")):
-            halves = [(images[part::2], where, part) for part in (0, 1)]
-            spent = min(max(in_two(encode_many, halves)) for _ in range(3))
-            result[f"{key}_2_per_s"] = len(images) / spent
 
-        def build(name: str, rows: pd.DataFrame, n_jobs: int) -> float:
+        def encode(where: Path | None) -> float:
+            halves = [(images[part::2], where, part) for part in (0, 1)]
+            return len(images) / max(in_two(encode_many, halves))
+
+        def build(rows: pd.DataFrame, n_jobs: int, root: Path) -> float:
             plan = CachePlan(
                 rows.reset_index(drop=True),
                 WindowReader(signals),
@@ -276,17 +273,27 @@ def main() -> None:
                 PARAMETERS,
                 ExecutionParameters(n_jobs=n_jobs),
             )
-            return len(rows) / _seconds(lambda: build_cache(plan, folder / name))
+            shutil.rmtree(root, ignore_errors=True)
+            return rate(lambda: build_cache(plan, root), len(rows))
 
         record = windows["db"] + "/" + windows["record_id"]
         ten = windows[record.isin(record.unique()[::13][:10])]
-        result["cache_1_per_s"] = build("one", ten, 1)
-        result["cache_2_per_s"] = build("two", ten, 2)
+        rates = measure_in_turn(
+            {
+                "plain": lambda: rate(lambda: draw_plainly(some, plain), len(some)),
+                "encode_only_2": lambda: encode(None),
+                "encode_and_write_2": lambda: encode(folder / "encoded"),
+                "cache_1": lambda: build(ten, 1, folder / "one"),
+                "cache_2": lambda: build(ten, 2, folder / "two"),
+            },
+            N_ROUNDS,
+        )
         result["all_windows"] = float(len(windows))
         watch = PeakMemory()
         watch.start()
-        result["cache_all_per_s"] = build("all", windows, 2)
+        result["cache_all_per_s"] = build(windows, 2, folder / "all")
         watch.ended.set()
+        after = build(ten, 2, folder / "two")
         result["worker_peak_mib"] = watch.mib
         cache = SpectrogramCache(folder / "all")
         result["all_gb"] = cache.n_bytes / 1e9
@@ -297,39 +304,46 @@ def main() -> None:
         parts = [chosen[::2], chosen[1::2]]
         for path in chosen:
             Path(cache.root, path).read_bytes()  # from the same state of the system's file cache
-        for bare in (True, False, True, False):
+
+        def read(bare: bool) -> float:
             spent = in_two(read_many, [(cache.root, part, bare) for part in parts])
-            key = "decode_only_2_per_s" if bare else "read_2_per_s"
-            result[key] = max(result.get(key, 0), len(chosen) / (max(spent) / 1e9))
+            return len(chosen) / (max(spent) / 1e9)
+
+        rates |= measure_in_turn(
+            {"decode_only_2": lambda: read(True), "read_2": lambda: read(False)}
+        )
     finally:
         shutil.rmtree(folder)
 
-    result["vs_plain"] = result["cache_all_per_s"] / result["plain_per_s"]
-    result["vs_encode_only"] = result["cache_all_per_s"] / result["encode_only_2_per_s"]
-    result["vs_encode_and_write"] = result["cache_all_per_s"] / result["encode_and_write_2_per_s"]
-    result["all_vs_ten"] = result["cache_all_per_s"] / result["cache_2_per_s"]
-    result["two_vs_one"] = result["cache_2_per_s"] / result["cache_1_per_s"]
-    result["read_vs_decode"] = result["read_2_per_s"] / result["decode_only_2_per_s"]
+    result |= {f"{name}_per_s": statistics.median(values) for name, values in rates.items()}
+    ratios = {
+        "vs_plain": Ratio.of(rates["cache_2"], rates["plain"]),
+        "vs_encode_only": Ratio.of(rates["cache_2"], rates["encode_only_2"]),
+        "vs_encode_and_write": Ratio.of(rates["cache_2"], rates["encode_and_write_2"]),
+        "two_vs_one": Ratio.of(rates["cache_2"], rates["cache_1"]),
+        "ten_vs_all": Ratio.of([rates["cache_2"][-1], after], [result["cache_all_per_s"]] * 2),
+        "read_vs_decode": Ratio.of(rates["read_2"], rates["decode_only_2"]),
+    }
     rows = [
         ("the plain way, one process", f"{result['plain_per_s']:,.0f} windows/s"),
         ("rendering alone, one process", f"{result['render_per_s']:,.0f} windows/s"),
         ("encoding alone, two processes", f"{result['encode_only_2_per_s']:,.0f} images/s"),
-        ("cache of 10 records, one worker", f"{result['cache_1_per_s']:,.0f} windows/s"),
         (
             "encoding and writing, two processes",
             f"{result['encode_and_write_2_per_s']:,.0f} images/s",
         ),
+        ("cache of 10 records, one worker", f"{result['cache_1_per_s']:,.0f} windows/s"),
         (
             "cache of 10 records, two workers",
-            f"{result['cache_2_per_s']:,.0f} windows/s: {result['two_vs_one']:.2f} times one",
+            f"{result['cache_2_per_s']:,.0f} windows/s: {ratios['two_vs_one']} times one worker, "
+            f"{ratios['vs_plain']} times the plain way, {ratios['vs_encode_only']} of encoding "
+            f"alone, {ratios['vs_encode_and_write']} of encoding and writing",
         ),
         (
             "cache of 126 records, two workers",
             f"{result['cache_all_per_s']:,.0f} windows/s ({result['all_windows']:,.0f} windows, "
-            f"{result['all_gb']:.2f} GB): {result['vs_plain']:.2f} times the plain way, "
-            f"{result['vs_encode_only']:.0%} of encoding alone, "
-            f"{result['vs_encode_and_write']:.0%} of encoding and writing; a window costs "
-            f"{1 / result['all_vs_ten']:.2f} times what it costs in 10 records",
+            f"{result['all_gb']:.2f} GB): a window costs {ratios['ten_vs_all']} times what it "
+            f"costs in 10 records",
         ),
         ("peak memory of a worker", f"{result['worker_peak_mib']:,.0f} MiB"),
         (
@@ -338,13 +352,13 @@ def main() -> None:
         ),
         (
             "random reads, two processes",
-            f"{result['read_2_per_s']:,.0f} images/s: {result['read_vs_decode']:.0%} of decoding "
-            f"alone",
+            f"{result['read_2_per_s']:,.0f} images/s: {ratios['read_vs_decode']} of decoding alone",
         ),
     ]
     print("\n| what | measured |\n| --- | --- |")
     print("\n".join(f"| {name} | {value} |" for name, value in rows))
-    print(json.dumps({key: round(value, 4) for key, value in result.items()}))
+    rounded = {key: round(value, 4) for key, value in result.items()}
+    print(json.dumps({**rounded, **{key: ratio.listed() for key, ratio in ratios.items()}}))
 
 
 if __name__ == "__main__":

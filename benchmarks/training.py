@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from paired import Ratio, measure_in_turn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import read_records
@@ -150,7 +151,7 @@ def run_project(
 
 
 def measure(name: str, data: Any, images: dict[str, Images], options: Any) -> dict[str, Any]:
-    """Return the rates of one model: their medians, and the median of the ratios."""
+    """Return the rates of one model: their medians, and the ratios with their spread."""
     train, _ = data
     batch, n = options.batch_size, WARM_UP + 1 + options.batches
     precision = resolve_precision(options.precision, DEVICE.type == "cuda")
@@ -165,18 +166,16 @@ def measure(name: str, data: Any, images: dict[str, Images], options: Any) -> di
     def make() -> BeatClassifier:
         return build_network(ModelParameters(timm_name=MODELS[name], pretrained=False))
 
-    rates: dict[str, list[float]] = {"bare": [], **{mode: [] for mode in images}}
-    for _ in range(options.repeats):
-        rates["bare"].append(run_bare(make(), batches, n, precision))
-        for mode, source in images.items():
-            rates[mode].append(run_project(make(), data, source, n, options))
+    ways = {"bare": lambda: run_bare(make(), batches, n, precision)}
+    for mode, source in images.items():
+        ways[mode] = lambda source=source: run_project(make(), data, source, n, options)
+    rates = measure_in_turn(ways, options.rounds)
     result: dict[str, Any] = {"model": name, "precision": precision}
     for key, values in rates.items():
         result[f"{key}_images_per_s"] = round(statistics.median(values), 2)
         if key != "bare":
-            ratios = [a / b for a, b in zip(values, rates["bare"], strict=True)]
-            result[f"{key}_ratio"] = round(statistics.median(ratios), 3)
-    if not options.skip_precisions:
+            result[f"{key}_ratio"] = Ratio.of(values, rates["bare"]).listed()
+    if options.precisions:
         for other in ("32-true", "16-mixed" if DEVICE.type == "cuda" else "bf16-mixed"):
             rate = run_bare(make(), batches, WARM_UP + 1 + max(2, options.batches // 3), other)
             result[f"bare_{other}_images_per_s"] = round(rate, 2)
@@ -228,13 +227,13 @@ def main() -> None:
     parser.add_argument("--physionet", type=Path, required=True, help="folder that holds mitdb")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--batches", type=int, default=8, help="timed, in each repeat")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batches", type=int, default=4, help="timed, in each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=TrainingParameters().num_workers)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--images", type=int, default=600, help="of the train split")
-    parser.add_argument("--skip-precisions", action="store_true")
+    parser.add_argument("--images", type=int, default=200, help="of the train split")
+    parser.add_argument("--precisions", action="store_true", help="the bare loop in others too")
     options = parser.parse_args()
     logging.getLogger("cnns_spectrograms").setLevel(logging.WARNING)
     machine = describe_machine()

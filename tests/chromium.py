@@ -59,7 +59,7 @@ def served(options: list[str], log: Path) -> Iterator[str]:
             raise
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(WAIT_S)
 
 
 def _answers(url: str) -> bool:

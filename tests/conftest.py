@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
-from kedro_project import ROOT, copy_project, run_kedro
+from kedro_project import DEMO, ROOT, copy_project, run_kedro
 
+# Tests run beside each other, a process per core.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 _OFFLINE = Path(__file__).parent / "offline"
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -28,6 +31,21 @@ def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
+if sys.dont_write_bytecode:
+    # Every process that a test starts would compile PyTorch, Kedro and MLflow again, which takes
+    # longer than most tests. The compiled code goes to a folder of the tests' own instead.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(ROOT / ".pytest_cache" / "pyc")
+    sys.dont_write_bytecode = False
+
+LONGEST = ("test_demo_run.py", "test_browser.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: pytest-xdist hands out files in this order."""
+    items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
+
+
 @pytest.fixture(scope="session")
 def physionet() -> Path:
     """Folder of the real MIT-BIH databases; skips where they are absent."""
@@ -41,5 +59,5 @@ def physionet() -> Path:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which `kedro run --env=demo` has ended."""
     project = copy_project(tmp_path_factory.mktemp("demo"))
-    run_kedro(project, "run", "--env=demo", ASKED_NAMES=str(project / "asked_names.txt"))
+    run_kedro(project, *DEMO, ASKED_NAMES=str(project / "asked_names.txt"))
     return project

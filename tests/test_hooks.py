@@ -18,6 +18,7 @@ from kedro_datasets.text import TextDataset
 from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks, SummaryHooks, VersionHooks
 from cnns_spectrograms.parameters import IngestionParameters, ModelParameters, TrainingParameters
+from empty_store import make_store
 from kedro_project import ROOT, copy_project, run_kedro
 
 RUN_PARAMS = {
@@ -44,6 +45,7 @@ def tracking(tmp_path: Path):
     from kedro.framework.hooks.manager import _create_hook_manager
     from pluggy import PluginManager
 
+    make_store(tmp_path / "mlflow.db")
     hooks = MLflowHooks()
     manager: PluginManager = _create_hook_manager()
     manager.register(hooks)

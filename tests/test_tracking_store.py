@@ -17,6 +17,7 @@ from cnns_spectrograms.tracking_store import (
     open_experiment,
     sqlite_uri,
 )
+from empty_store import make_store
 
 
 def make_client(project: Path) -> mlflow.MlflowClient:
@@ -27,6 +28,7 @@ def make_client(project: Path) -> mlflow.MlflowClient:
 def make_project(project: Path) -> tuple[str, str]:
     """Make a store with a run that holds a file and a registered model; return the ids of both."""
     project.mkdir()
+    make_store(project / "mlflow.db")
     client = make_client(project)
     artifacts = (project / "mlartifacts").as_uri()
     experiment = client.create_experiment("ecg", artifacts)

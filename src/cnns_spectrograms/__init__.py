@@ -6,3 +6,7 @@ __version__ = "0.1.0"
 
 # MLflow would report over the network how it is used.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# OpenMP's threads wait asleep. Awake, they take the cores from each other wherever other programs
+# run, and classifying takes several times as long (`benchmarks/busy_machine.py`). OpenMP reads
+# this once, when torch loads it; every entry point and every worker imports this package first.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

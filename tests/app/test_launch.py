@@ -18,7 +18,6 @@ def test_the_command_starts_streamlit_on_loopback_without_telemetry(
     started: list[list[str]] = []
     monkeypatch.setattr(cli, "main", lambda arguments, standalone_mode: started.append(arguments))
     monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", "")  # put back afterwards
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.chdir(tmp_path)
     parser = argparse.ArgumentParser()
     launch.add_command(parser.add_subparsers())

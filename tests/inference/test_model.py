@@ -103,6 +103,12 @@ def test_a_pickle_is_refused(tmp_path):
         BeatModel.load(path)
 
 
+def test_threads_of_the_network_wait_asleep(model):
+    options = model._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.intra_op_num_threads == torch.get_num_threads()
+
+
 def test_onnx_takes_raw_windows(model, beats, tmp_path):
     windows, intervals = beats
     export_onnx(model, tmp_path / "model.onnx")

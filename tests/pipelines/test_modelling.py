@@ -51,6 +51,7 @@ from cnns_spectrograms.pipelines.modelling.nodes import (
     train,
 )
 from cnns_spectrograms.training.trainer import clear_checkpoints
+from empty_store import make_store
 
 SPECTROGRAM = SpectrogramParameters(image_size=32)
 TRAINING = TrainingParameters(
@@ -314,6 +315,7 @@ def test_hash_of_a_table_depends_on_values_and_order() -> None:
 def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
     logger = ActiveRunLogger()
     logger.log_metrics({"val_macro_f1": 0.1}, step=0)  # no run: nothing happens
+    make_store(tmp_path / "mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     with mlflow.start_run() as run:
         for step, value in enumerate((0.2, 0.4)):

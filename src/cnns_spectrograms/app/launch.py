@@ -78,9 +78,6 @@ def launch(settings: AppSettings, address: str = "127.0.0.1", port: int = 8501) 
             "the app needs Streamlit; install it with `pip install 'cnns_spectrograms[app]'`"
         ) from error
     os.environ[_VARIABLE] = settings.model_dump_json()
-    # OpenMP's threads wait asleep. Awake, they take the cores from each other wherever other
-    # sessions or programs run, and classifying takes several times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = [f"--{name}={value}" for name, value in make_options(address, port).items()]
     cli.main(["run", str(MAIN), *options], standalone_mode=False)
 
