@@ -6,9 +6,10 @@
 
 Nothing is trained. For each model: scores of the most probable class, and at the operating point
 whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
-95 % intervals over patients. The title says where recordings are simulated. Further data folders
-hold other trainings of the same recipe (another seed); of these, mean, lowest and highest score are
-told. The last line is one JSON object.
+95 % intervals over patients; where a whole test split is scored, also as if its classes were
+equally frequent. The mean of the networks' probabilities follows. The title says where recordings
+are simulated. Further data folders hold other trainings of the same recipe (another seed); of
+these, mean, lowest and highest score are given. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
     "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
 }
 POINTS = {"most probable class": "argmax", "operating point of val": "class_thresholds"}
+MEAN = "mean of the networks"
 
 
 def is_simulated(folder: Path) -> bool:
@@ -60,7 +62,46 @@ def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> l
             chosen = select_subset(chosen, part)
         found = bootstrap_scores(chosen, classes, n_resamples=n)
         rows.append({"point": said, "n_beats": len(chosen), **found["scores"]})
+        if part is None and name == "argmax":
+            rows.append({"point": f"{said}, classes equally frequent", **balance(chosen)})
     return rows
+
+
+def balance(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Return the scores that the same beats had if each class were as frequent as the others.
+
+    As in a sample drawn evenly from the classes, which the source system's later figures are of.
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    truth, called = predictions["aami_class"], predictions["predicted"]
+    weight = compute_sample_weight("balanced", truth)
+    names = [name for name in AAMI_CLASSES if (truth == name).any()]
+    f1 = f1_score(truth, called, labels=names, average=None, sample_weight=weight, zero_division=0)
+    found = {f"f1_{name}": value for name, value in zip(names, f1, strict=True)}
+    found["macro_f1"] = f1.mean()
+    found["accuracy"] = accuracy_score(truth, called, sample_weight=weight)
+    return {key: {"estimate": float(value), "low": None} for key, value in found.items()}
+
+
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the predictions of each network that has run, and of their mean where several have."""
+    files = sorted((folder / "07_model_output").glob("*/predictions.parquet"))
+    tables = {file.parent.name: pd.read_parquet(file) for file in files}
+    if len(tables) > 1:
+        tables[MEAN] = average(list(tables.values()))
+    return tables
+
+
+def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the predictions of several networks' mean probabilities for the same beats."""
+    columns = [f"prob_{name}" for name in AAMI_CLASSES]
+    first = tables[0].set_index("row_id")
+    mean = sum(table.set_index("row_id").loc[first.index, columns] for table in tables)
+    first[columns] = mean / len(tables)
+    first["predicted"] = first[columns].idxmax(axis=1).str.removeprefix("prob_")
+    return first.reset_index()
 
 
 def tell(value: dict[str, Any] | None) -> str:
@@ -85,8 +126,8 @@ def main() -> None:
     args = parser.parse_args()
     result: dict[str, Any] = {}
     for title, (folder, part) in TABLES.items():
-        files = sorted((args.data[0] / folder / "07_model_output").glob("*/predictions.parquet"))
-        if not files:
+        first, *others = [read(data / folder) for data in args.data]
+        if not first:
             print(f"\n{title}: has not been run")
             continue
         if is_simulated(args.data[0] / folder):
@@ -97,18 +138,17 @@ def main() -> None:
         head += "| --- | --- | " + " | ".join(["---"] * len(columns)) + " |"
         print(f"\n{title}\n\n{head}")
         spread = []
-        for file in files:
-            others = [each / file.relative_to(args.data[0]) for each in args.data[1:]]
-            rows = score(pd.read_parquet(file), part, args.resamples)
-            repeated = others and all(each.exists() for each in others)
+        for model, predictions in first.items():
+            rows = score(predictions, part, args.resamples)
+            repeated = all(model in each for each in others)
             # Of these the intervals are not shown.
-            again = [score(pd.read_parquet(each), part, 1) for each in others] if repeated else []
+            again = [score(each[model], part, 1) for each in others] if repeated else []
             for number, row in enumerate(rows):
-                name = f"| {file.parent.name} | {row['point']} |"
+                name = f"| {model} | {row['point']} |"
                 values = " | ".join(tell(row.get(column)) for column in columns)
                 print(f"{name} {values} |", flush=True)
                 found = {c: row[c]["estimate"] for c in columns if row.get(c)}
-                result[f"{title} / {file.parent.name} / {row['point']}"] = found
+                result[f"{title} / {model} / {row['point']}"] = found
                 if again:
                     of_all = [
                         [each[number][c]["estimate"] for each in (rows, *again)] for c in found
