@@ -263,8 +263,8 @@ class TestStress:
         monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
         with pytest.raises(
             DownloadError,
-            match=r"nstdb lacks the noise records em, ma, and cannot download nstdb .*or leave "
-            r"them out of reporting\.robustness\.noises",
+            match=r"nstdb lacks the noise records em, ma, and cannot download nstdb .*or name "
+            r"fewer in reporting\.robustness\.noises, without em, ma",
         ):
             self.stress(make_windows(), reporting(noises=["em", "ma"]), tmp_path, download=True)
         assert seen == []

@@ -185,12 +185,13 @@ def _fetch_noises(folder: Path, names: Sequence[str]) -> None:
     ]
     if not missing:
         return
+    shown = ", ".join(missing)
     try:
         download_database("nstdb", folder, missing, suffixes)
     except DownloadError as error:
         raise DownloadError(
-            f"{folder} lacks the noise records {', '.join(missing)}, and {error}; or leave them "
-            f"out of reporting.robustness.noises"
+            f"{folder} lacks the noise records {shown}, and {error}; or name fewer in "
+            f"reporting.robustness.noises, without {shown}"
         ) from error
 
 
