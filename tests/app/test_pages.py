@@ -130,6 +130,17 @@ def test_recordings_of_one_name_are_told_apart(
     assert not app.exception
 
 
+def test_the_rate_of_a_csv_in_a_zip_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("mine.txt", "II\n" + "0.1\n0.2\n" * 2500)
+    app = _upload(monkeypatch, {"mine.zip": packed.getvalue()})
+    assert "give the sampling rate" in app.code[0].value
+    app.number_input(key="csv_fs").set_value(250.0).run()
+    assert not app.error
+    assert any("**mine** · 0:20 ·" in each.value for each in app.markdown)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("n_views", [1, 3])
 def test_grad_cam_says_for_which_view_its_times_hold(

@@ -11,6 +11,7 @@ import pytest
 
 from cnns_spectrograms.app.sources import (
     SYNTHETIC,
+    holds_csv,
     list_database_samples,
     make_synthetic_samples,
     stored,
@@ -123,3 +124,16 @@ def test_real_records_are_offered_where_they_are(physionet: Path, tmp_path: Path
     assert sum(each.group == "mitdb" for each in samples) == 48
     assert sum(each.group == "svdb" for each in samples) == 78
     assert list_database_samples(tmp_path) == list_database_samples(None) == []
+
+
+def test_an_upload_with_a_csv_is_asked_for_its_rate(synthetic: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("some/mine.TXT", "ECG\n0.1\n0.2\n")
+    own = packed.getvalue()
+    assert holds_csv([_Upload("mine.zip", own)])
+    assert holds_csv([_Upload("mine.tsv", b"")])
+    assert not holds_csv([_Upload("mine.zip", _zip(synthetic, "100"))])
+    assert not holds_csv([_Upload("mine.zip", own[:-9])])
+    with stored([_Upload("mine.zip", own)]) as paths:
+        assert open_recording(paths[0], fs=360).n_samples == 2

@@ -335,7 +335,7 @@ def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch
     table = predict_recordings([tmp_path / "nix.hea"], tmp_path / "out", PredictOptions())
     assert "nix" in table["error"][0]
     with pytest.raises(RecordError, match=r"no file .*nix\.csv with R peaks"):
-        predict_recordings([tmp_path], tmp_path / "out", PredictOptions(peaks="nix.csv"))
+        predict_recordings([tmp_path / "a"], tmp_path / "out", PredictOptions(peaks="nix.csv"))
 
 
 def test_columns_without_names_are_not_chosen_from(folder, tmp_path, views_model):
