@@ -304,6 +304,8 @@ def test_the_files_of_a_record_are_those_of_its_header(tmp_path: Path):
     replace_in_header(path, "100.dat", "100.mat")
     assert find_missing_files(tmp_path) == []
     assert len(read_record(tmp_path, "mitdb", "100").beats) == 2
+    (tmp_path / "m.hea").write_text("m/2 2 360 7200\n100 3600\n100 3600\n")
+    assert find_missing_files(tmp_path, ["m"]) == ["m.atr"]
     path.with_name("100.mat").unlink()
     assert find_missing_files(tmp_path, ["100", "101"]) == [
         "100.mat", "101.hea", "101.dat", "101.atr"

@@ -355,8 +355,9 @@ def _list_files(folder: Path, record_id: str) -> list[str]:
     header = folder / f"{record_id}.hea"
     signals = [f"{record_id}.dat"]
     if header.is_file():
-        named = [line.split()[0] for line in _read_header_lines(header)[1:]]
-        # Of what is no file beside the header, `read_header` says so.
+        first, *named = [line.split()[0] for line in _read_header_lines(header)] or [""]
+        # Of segments, and of what is no file beside the header, reading it says so.
+        named = [] if "/" in first else named
         signals = [name for name in dict.fromkeys(named) if _PLAIN_NAME.fullmatch(name)]
     return [header.name, *signals, f"{record_id}.atr"]
 
