@@ -228,7 +228,6 @@ def train(
     classifier = build_network(model, seed=training.seed)
     n_processes = execution.training_processes * execution.training_hosts
     with _claiming(checkpoints):
-        common = (training, checkpoints, described)
         loggers = [ActiveRunLogger()]
         if n_processes > 1:
             result = fit_in_processes(
@@ -236,15 +235,26 @@ def train(
                 train_index,
                 val,
                 images,
-                *common,
+                training,
+                checkpoints,
+                described,
                 execution.training_processes,
                 execution.training_hosts,
                 execution.training_endpoint,
                 loggers,
             )
         else:
-            opened = images.open(train_index), images.open(val)
-            result = fit_classifier(classifier, train_index, val, *opened, *common, loggers)
+            result = fit_classifier(
+                classifier,
+                train_index,
+                val,
+                images.open(train_index),
+                images.open(val),
+                training,
+                checkpoints,
+                described,
+                loggers,
+            )
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
