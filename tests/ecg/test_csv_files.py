@@ -842,6 +842,27 @@ def test_the_apple_watch(tmp_path, signal, decimal):
     np.testing.assert_allclose(found.read(0), signal[:, 0] / 100, atol=1e-6)
 
 
+def test_the_apple_watch_in_spanish(tmp_path, signal):
+    notes = 'Nombre,Ana\nFrecuencia de muestreo,"100 hercios"\n\nDerivación,I\nUnidad,µV\n\n'
+    column = "".join(f'"{10 * mv:.3f}"\n'.replace(".", ",") for mv in signal[:, 0])
+    found = open_recording(exported(tmp_path, notes + column))
+    assert (found.fs, found.lead_names) == (FS, ("I",))
+    np.testing.assert_allclose(found.read(0), signal[:, 0] / 100, atol=1e-6)
+
+
+def test_notes_with_a_cell_for_each_column_are_no_header(tmp_path, signal):
+    rows = [f"{i / FS:.3f}\t{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
+    path = exported(tmp_path, "\n".join(["Interval=\t0.01 s", "Range=\t10 mV", *rows]))
+    found = open_recording(path)
+    assert (found.fs, found.lead_names, found.n_samples) == (FS, ("2",), N)
+
+
+def test_numbers_in_no_known_form_are_named(tmp_path):
+    path = exported(tmp_path, "ECG (uV)\n" + '"1,234.5"\n' * 9)
+    with pytest.raises(RecordError, match=r"no row of numbers .*'1,234\.5'"):
+        open_recording(path, fs=FS)
+
+
 @pytest.mark.parametrize("has_notes", [True, False])
 def test_openbci(tmp_path, signal, has_notes):
     notes = "%OpenBCI Raw EXG Data\n%Number of channels = 2\n%Sample Rate = 100 Hz\n"
@@ -901,8 +922,9 @@ def test_a_column_of_texts_is_no_lead(tmp_path, signal, caplog):
 @pytest.mark.parametrize("period", [16, 256])
 @pytest.mark.parametrize("header", ["", "what,x\n"])
 @pytest.mark.parametrize("repeats", [1, 3])
-def test_a_counter_that_begins_again_is_no_lead(tmp_path, signal, period, header, repeats):
-    rows = [f"{i // repeats % period},{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_counter_that_begins_again_is_no_lead(tmp_path, signal, period, header, repeats, sign):
+    rows = [f"{sign * i // repeats % period},{mv:.4f}" for i, mv in enumerate(signal[:, 0])]
     found = open_recording(exported(tmp_path, header + "\n".join(rows)), fs=FS)
     assert found.lead_names == (("x",) if header else ("2",))
 

@@ -72,11 +72,11 @@ _DECIMALS = r"(?::\d+|^[+-]?\d*)\.(\d+)(?![.\d])"
 _COMMENT = re.compile("[#%].")
 _RATE = re.compile(
     r"\b(?:sampl|muestreo|abtast|amostra|campion|.chantillon)[^\d=:,;]*[\s=:,;\"(]+(?:hz\)?\W+)?"
-    r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(k?)(?:hz|hert[zs]\w*)|sps|samples.*)?[\s\",;]*$",
+    r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(k?)(?:hz|her[tc]\w*)|sps|samples.*)?[\s\",;]*$",
     re.IGNORECASE,
 )
 _STATED_UNIT = re.compile(r"(?:unit|unidad|einheit)\w*\W+(\w+)\W*", re.IGNORECASE)
-_STATED_LEAD = re.compile(r"(?:lead|channel)[,;:=\t]+\s*([^,;]+?)[\s,;]*", re.IGNORECASE)
+_STATED_LEAD = re.compile(r"(?:lead|channel|derivaci.n)[,;:=\t]+\s*([^,;]+?)[\s,;]*", re.IGNORECASE)
 
 _RISES = "its numbers rise steadily, as an index or times do"
 
@@ -269,10 +269,12 @@ def _find_body(name: str, rows: Sequence[Sequence[str]]) -> int:
     for at, i in enumerate(filled):
         if is_row[at] and np.mean(is_row[at + 1 : at + 11] or [True]) >= 0.5:
             return i
+    cells = [cell for row in tail for cell in row]
+    found = next((cell for cell in cells if _judge([cell]) not in ("", "number")), "")
     raise RecordError(
-        f"{name}: found no row of numbers in its first lines, the last of which is "
-        f"{' | '.join(tail[-1])[:100]!r}; expected lines of header, then one row a sample and one "
-        f"column a lead; correct or export it so"
+        f"{name}: found no row of numbers in its first lines, but {found[:50]!r}; expected lines "
+        f"of header, then one row a sample and one column a lead, without marks between thousands; "
+        f"correct or export it so"
     )
 
 
@@ -356,7 +358,8 @@ def _find_header(
         return row if used <= len(row) and len(_trim(row)) <= width else None
 
     filled = [i for i, row in enumerate(rows) if any(row)]
-    texts = [i for i in filled if not _COMMENT.match(rows[i][0])]
+    # LabChart's notes, `Range=`, have a cell a column.
+    texts = [i for i in filled if not _COMMENT.match(rows[i][0]) and rows[i][0][-1:] not in "=:"]
     comments = [i for i in filled if not re.search("[:={]", lines[i])]
     if used == 1 and len(texts) > 1 and re.search("[,;:=\t]", lines[texts[-1]]):
         return None  # a note over one column, such as `Unit,uV`
@@ -588,12 +591,14 @@ def _judge_column(cells: pd.Series) -> tuple[str, str]:
             return "times", _RISES
         return "other", "texts"
     steps = np.diff(values[np.isfinite(values)])
+    is_falling = bool((steps < 0).sum() > (steps > 0).sum())  # a counter may count down
+    steps = -steps if is_falling else steps
     rises, falls = steps[steps > 0], steps[steps < 0]
     if len(steps) < _LEAST_STEPS or len(rises) < 3:
         return "", ""
     usual = np.median(rises)
     is_alike = np.abs(rises - usual) <= 1.01 * find_resolution(cells) + 1e-6 * usual
-    if not len(falls):
+    if not len(falls) and not is_falling:
         # Whole seconds rise at few rows; what rises at each of many need not be regular.
         if is_alike.mean() >= 0.9 or len(rises) == len(steps) >= 100:
             return "index" if np.median(steps) == 1 else "times", _RISES
@@ -601,8 +606,8 @@ def _judge_column(cells: pd.Series) -> tuple[str, str]:
     # A counter begins again at its least number: it falls by all that it has risen.
     height = np.ptp(values[np.isfinite(values)])
     is_reset = falls <= -max(0.9 * height, height - 2 * usual)
-    if is_alike.mean() >= 0.95 and is_reset.mean() >= 0.9 and len(falls) <= len(rises) / 2:
-        return "index", "it counts up and begins again, as a packet number does"
+    if is_alike.mean() >= 0.95 and is_reset.all() and len(falls) <= len(rises) / 2:
+        return "index", "it counts and begins again, as a packet number does"
     return "", ""
 
 

@@ -224,18 +224,8 @@ def predict_recordings(
         )
         if options.peaks is not None and Path(options.peaks).suffix.lower() in CSV_SUFFIXES:
             _check_peaks_are_there(Path(options.peaks))
-        # The network takes seconds to load: it fails before any work, where there is any.
         if any(not source.error and is_there(source.path) for source in sources):
-            model = _load(options.model)
-            if model.synthetic_data:
-                logger.warning(
-                    "%s was trained on simulated recordings: it says nothing about hearts",
-                    model.path,
-                )
-            if options.sliding:
-                from cnns_spectrograms.inference.analysis import check_slides
-
-                check_slides(model)
+            _check_model(options)
         folder.mkdir(parents=True, exist_ok=True)
         if len(sources) == 1:
             rows = [_predict(sources[0], folder, options)]
@@ -297,6 +287,19 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
         **analysis.summary["counts"],
         "duration_s": round(recording.duration_s, 3),
     }
+
+
+def _check_model(options: PredictOptions) -> None:
+    """Load the network, which takes seconds, so that one that cannot be used ends all work."""
+    model = _load(options.model)
+    if model.synthetic_data:
+        logger.warning(
+            "%s was trained on simulated recordings: it says nothing about hearts", model.path
+        )
+    if options.sliding:
+        from cnns_spectrograms.inference.analysis import check_slides
+
+        check_slides(model)
 
 
 @functools.lru_cache(maxsize=1)
