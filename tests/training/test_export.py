@@ -74,8 +74,8 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
     train = make_train_index(windows, windows.iloc[:0], BalancingParameters())
     images = DrawnImages(signals, {}, 360, SPECTROGRAM)
     params = TrainingParameters(
-        max_epochs=2,
-        samples_per_epoch=480,
+        max_epochs=3,
+        samples_per_epoch=960,
         batch_size=32,
         num_workers=0,
         learning_rate=3e-3,
@@ -87,7 +87,7 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
         network, train, val, images.open(train), images.open(val), params, tmp_path / "work", {}
     )
     losses = result.history["train_loss"]
-    assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
 
     save_classifier(network, tmp_path / "full.safetensors", {})
     save_classifier(halve_weights(network), tmp_path / "half.safetensors", {})
