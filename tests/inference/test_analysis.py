@@ -364,3 +364,78 @@ def test_hours_in_little_memory(recording, tmp_path):
     in_one_piece = detect_r_peaks(np.tile(minute, minutes), 360)
     np.testing.assert_array_equal(found["sample"], in_one_piece)
     assert len(found) > 0.85 * minutes * len(select_beats(recording.reference))
+
+
+def alter(recording, change):
+    """Return a recording whose only lead is what `change` makes of its signal, mV."""
+    signal = np.asarray(change(recording.read(0).astype(np.float64)), dtype=np.float32)
+    return dataclasses.replace(
+        recording,
+        lead_names=recording.lead_names[:1],
+        n_samples=len(signal),
+        reference=None,
+        read_lead=lambda lead, start, stop: signal[start:stop],
+    )
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [lambda n: np.full(n, 0.5), lambda n: np.full(n, -300.0), lambda n: np.linspace(0, 20, n)],
+    ids=["0.5 mV", "-300 mV", "a ramp"],
+)
+def test_a_baseline_changes_no_beat_and_no_class(recording, views_model, drift):
+    clean = analyse(alter(recording, lambda x: x), views_model).beats
+    found = analyse(alter(recording, lambda x: x + drift(len(x))), views_model).beats
+    assert len(clean) > 50
+    np.testing.assert_array_equal(found["sample"], clean["sample"])
+    np.testing.assert_array_equal(found["aami_class"], clean["aami_class"])
+    np.testing.assert_allclose(found[PROBABILITIES], clean[PROBABILITIES], atol=0.03)
+
+
+def test_a_flat_stretch_is_a_gap_for_intervals_and_rates(recording, views_model):
+    fs = int(recording.fs)
+    first, stop = 20 * fs, 45 * fs
+
+    def fill(value):
+        def change(signal):
+            signal[first:stop] = value
+            return signal
+
+        return analyse(alter(recording, change), views_model)
+
+    invalid, flat = fill(np.nan), fill(0.1)
+    np.testing.assert_array_equal(flat.beats["sample"], invalid.beats["sample"])
+    assert flat.summary["heart_rate"] == invalid.summary["heart_rate"]
+    across = flat.beats["sample"].searchsorted(stop)
+    assert np.isnan(flat.beats["rr_s"].iloc[across])
+    assert flat.beats["rr_s"].max() < 3
+    assert flat.rr_intervals["rr_record_s"].iloc[0] == pytest.approx(
+        flat.beats["rr_s"].mean(), rel=0.02
+    )
+
+
+def join(physionet, names):
+    """Return records of mitdb one after another, and where each begins."""
+    leads, peaks, starts = [], [], [0]
+    for name in names:
+        record = read_record(physionet / "mitdb", "mitdb", name)
+        leads.append(record.signal)
+        peaks.append(record.beats["sample"].to_numpy() + starts[-1])
+        starts.append(starts[-1] + len(record.signal))
+    signal = np.concatenate(leads)
+    joined = Recording("r", 360, ("MLII",), len(signal), None, lambda lead, a, b: signal[a:b])
+    return joined, np.concatenate(peaks), starts
+
+
+@pytest.mark.slow
+def test_a_record_in_a_long_recording_keeps_its_classes(physionet):
+    """Slow 123 (50/min) thrice, then fast 112 (85/min): each as if it stood alone."""
+    model = BeatModel.load()
+    long, peaks, starts = join(physionet, ["123", "123", "123", "112"])
+    found = analyse(long, model, peaks=peaks).beats
+    for name, part in (("123", 0), ("123", 1), ("112", 3)):
+        alone, its_peaks, _ = join(physionet, [name])
+        expected = analyse(alone, model, peaks=its_peaks).beats["aami_class"].to_numpy()
+        inside = found["sample"].between(starts[part], starts[part + 1] - 1)
+        changed = found["aami_class"][inside].to_numpy() != expected
+        assert changed.mean() <= 0.005, (name, part, int(changed.sum()))
