@@ -108,6 +108,15 @@ def test_a_pause_of_the_heart_is_no_gap():
     assert find_flat_stretches(signal[:100], 360) == []
 
 
+@pytest.mark.parametrize(("fs", "level"), [(360, 0.0), (360, 2.0), (180, 0.0)])
+def test_an_ecg_of_a_few_seconds_in_a_flat_lead(fs, level):
+    """The livelier seconds show what flat is, however few they are."""
+    signal = np.full(1500 * fs, level)
+    signal[500 * fs : 540 * fs] += make_beats(40, fs)
+    gaps = prepare_signal(make(signal, fs), 0, 360).gaps
+    np.testing.assert_allclose(gaps, [(0, 500 * fs), (540 * fs, 1500 * fs)], atol=fs)
+
+
 def test_missing_and_flat_stretches_that_touch_are_one_gap():
     signal = make_beats(60)
     signal[20 * 360 : 32 * 360] = 0.2

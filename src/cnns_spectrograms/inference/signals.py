@@ -145,9 +145,10 @@ def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tupl
         spans[first:stop] = np.ptp(
             np.asarray(signal_mv[first * second : stop * second]).reshape(-1, second), axis=1
         )
-    if not n:
+    lively = spans[spans > 1e-6 * spans.max(initial=0.0)]  # constant but for rounding are others
+    if not len(lively):
         return []
-    quiet = spans < min(_FLAT_MV, 0.05 * float(np.quantile(spans, 0.95)))
+    quiet = spans < min(_FLAT_MV, 0.05 * float(np.quantile(lively, 0.95)))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
     runs = edges.reshape(-1, 2) * second / fs
     return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
