@@ -718,6 +718,21 @@ def test_verify_checksums(
     )
 
 
+def test_verify_checksums_of_the_signal_files_that_the_header_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_record(tmp_path)
+    replace_in_header(path, "100.dat", "100.mat")
+    write_sums(tmp_path)
+    sums = tmp_path / "SHA256SUMS.txt"
+    sums.write_text(sums.read_text().replace("100.dat", "100.mat"))
+    path.with_name("100.dat").rename(path.with_name("100.mat"))
+    assert verify_checksums(tmp_path, ["100"]) == {}
+    path.with_name("100.mat").write_bytes(b"other")
+    assert "100.mat differs" in verify_checksums(tmp_path, ["100"])["100"]
+    assert not caplog.records
+
+
 def test_verify_checksums_takes_physionets_list_where_there_are_two(tmp_path: Path):
     write_record(tmp_path)
     write_sums(tmp_path)

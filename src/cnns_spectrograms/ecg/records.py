@@ -745,7 +745,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     no concern of this check.
 
     Returns:
-        For each record with a `.dat` or `.atr` file that differs, what was found and expected.
+        For each record with a signal or annotation file that differs, what was found and expected.
 
     Raises:
         ValueError: the list of checksums cannot be understood.
@@ -760,8 +760,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     edited_headers: list[str] = []
     unlisted: list[str] = []
     for record_id in record_ids:
-        for suffix in (".dat", ".atr", ".hea"):
-            name = record_id + suffix
+        for name in _list_files(folder, record_id):
             if name not in sums:
                 unlisted.append(name)
                 continue
@@ -770,7 +769,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
             found = hash_file(folder / name)
             if found == sums[name]:
                 continue
-            if suffix == ".hea":
+            if name == f"{record_id}.hea":
                 edited_headers.append(name)
             else:
                 faults.setdefault(record_id, []).append(
@@ -786,7 +785,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
             path.name,
             edited_headers[0],
         )
-    if unlisted:
+    if unlisted := list(dict.fromkeys(unlisted)):  # records may share a file
         logger.warning(
             "%s: %s does not list %d file(s), the first is %s; they are not compared",
             folder,
