@@ -16,9 +16,14 @@ from cnns_spectrograms.parameters import (
     ExecutionParameters,
     SpectrogramParameters,
     SplitParameters,
+    ViewParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.feature_engineering.nodes import make_windows, plan_spectrograms
+from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+    make_typical_beats,
+    make_windows,
+    plan_spectrograms,
+)
 
 
 def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -151,7 +156,7 @@ beat = np.arange(900, dtype=np.float32)
 names = [str(number) for number in range(100)]
 made, typical = (SignalsDataset(filepath=f"{sys.argv[1]}/{name}") for name in "ab")
 made.save({f"db/{name}": np.tile(beat, 4) for name in names})
-beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4)})
+beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4), "symbol": "N"})
 beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
 view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
 views = ({**view, "of": "beat"}, {**view, "of": "typical_beat"})
@@ -167,3 +172,16 @@ print(len(found), sum(np.array_equal(found[key], beat[270:630]) for key in found
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
     )
     assert done.stdout == "100 100\n", done.stderr[-2000:]
+
+
+def test_a_record_without_beats_has_a_typical_beat_of_zeros() -> None:
+    beats = pd.DataFrame(
+        {"db": "db", "record_id": ["1", "1", "2"], "sample": 900, "symbol": ["+", "N", "~"]}
+    )
+    view = {"of": "typical_beat", "window_s": 1, "nperseg": 64, "noverlap": 32}
+    views = tuple(ViewParameters(**view, max_frequency_hz=hz) for hz in (40, 60))
+    signals = {name: np.ones(3600, np.float32) for name in ("db/1", "db/2")}
+    made = make_typical_beats(
+        beats, signals, pd.DataFrame({"fs": [360]}), SpectrogramParameters(extra_views=views)
+    )
+    assert {key: set(make().tolist()) for key, make in made.items()} == {"db/1": {1}, "db/2": {0}}

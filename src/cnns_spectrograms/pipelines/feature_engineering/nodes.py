@@ -73,9 +73,11 @@ def make_typical_beats(
     def make(key: str, peaks: np.ndarray) -> np.ndarray:
         return windows.make_typical_beats(signals[key], peaks, fs, n_samples)
 
-    beats = beats[beats["symbol"].isin(BEAT_SYMBOLS)]
+    is_beat = beats["symbol"].isin(BEAT_SYMBOLS)
     return {
-        f"{db}/{record_id}": partial(make, f"{db}/{record_id}", rows["sample"].to_numpy())
+        f"{db}/{record_id}": partial(
+            make, f"{db}/{record_id}", rows.loc[is_beat[rows.index], "sample"].to_numpy()
+        )
         for (db, record_id), rows in beats.groupby(["db", "record_id"], sort=False)
     }
 
