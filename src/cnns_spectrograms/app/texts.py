@@ -113,9 +113,10 @@ TEXTS: dict[str, Text] = {
     ),
     "upload_browse": Text("Choose files", "Elegir archivos"),
     "upload_drop": Text(
-        "or drop them here. At most {limit} MB each: ZIP, HEA + DAT (+ ATR), EDF, CSV, TSV, TXT",
-        "o arrástrelos aquí. Máximo {limit} MB cada uno: ZIP, HEA + DAT (+ ATR), EDF, CSV, TSV, "
+        "or drop them here. At most {limit} MB each: ZIP, HEA + DAT (+ ATR), EDF, BDF, CSV, TSV, "
         "TXT",
+        "o arrástrelos aquí. Máximo {limit} MB cada uno: ZIP, HEA + DAT (+ ATR), EDF, BDF, CSV, "
+        "TSV, TXT",
     ),
     "upload_privacy": Text(
         "Files stay on the computer that runs this app. They are removed once they are read, and "

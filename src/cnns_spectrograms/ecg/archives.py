@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, find_recordings
+from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
 from cnns_spectrograms.ecg.records import RecordError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def unpack_recording(
         limits: of what is unpacked.
 
     Returns:
-        The recordings, for `recordings.open_recording`: WFDB headers, EDF and CSV files.
+        The recordings, for `recordings.open_recording`: WFDB headers, EDF, BDF and CSV files.
 
     Raises:
         RecordError: the archive is damaged, encrypted or too large, a name in it leads outside
@@ -80,7 +80,7 @@ def unpack_recording(
             names = ", ".join(path.name for path in writer.written[:10]) or "nothing"
             raise RecordError(
                 f"found no recording among {names}; expected a WFDB record with its .hea and .dat "
-                f"files, an .edf or a CSV file ({', '.join(CSV_SUFFIXES)})"
+                f"files, or a file of {', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}"
             )
         if packed := [path.name for path in writer.written if path.suffix.lower() == ".zip"]:
             logger.info("left out are archives in the archive: %s", ", ".join(packed))

@@ -696,7 +696,7 @@ def read_records(
     if leads and not has_preferred:
         raise RecordError(
             f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
-            f"ingestion.preferred_lead to one of them, or to null for the first of each record"
+            f"ingestion.preferred_lead to one of them, or to null to prefer none"
         )
     return signals, pd.concat(beats, ignore_index=True), records
 

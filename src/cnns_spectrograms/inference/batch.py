@@ -18,6 +18,7 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.archives import unpack_recording
 from cnns_spectrograms.ecg.recordings import (
     CSV_SUFFIXES,
+    EDF_SUFFIXES,
     Recording,
     find_recordings,
     is_there,
@@ -108,14 +109,15 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
 def _look_into(folder: Path) -> list[Path]:
     """Return the recordings and archives of a folder; the log names what is left out."""
     inside = []
-    if (folder / "RECORDS").is_file():  # a database's own order, and records in its subfolders
+    if (folder / "RECORDS").is_file():  # a database's own order
         inside = [folder / f"{name}.hea" for name in list_records(folder)]
     inside += [each for each in _leave_out_tables(find_recordings(folder)) if each not in inside]
     others = [each for each in sorted(folder.iterdir()) if each not in inside]
     inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
     if not inside:
         raise ValueError(
-            f"folder {folder} holds no recording (.hea, .edf, {', '.join(CSV_SUFFIXES)}, .zip)"
+            f"folder {folder} holds no recording "
+            f"({', '.join(('.hea', *EDF_SUFFIXES, *CSV_SUFFIXES, '.zip'))})"
         )
     if folders := [each.name for each in others if each.is_dir()]:
         logger.info("left out of %s are its folders: %s", folder, ", ".join(folders))
