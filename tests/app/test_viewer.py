@@ -56,7 +56,7 @@ def _view(
         outputs={},
         reference=truth,
         at_reference=False,
-        typical_beat=None,
+        typical_beats=None,
         rr_features=None,
         synthetic=False,
     )

@@ -152,7 +152,7 @@ names = [str(number) for number in range(100)]
 made, typical = (SignalsDataset(filepath=f"{sys.argv[1]}/{name}") for name in "ab")
 made.save({f"db/{name}": np.tile(beat, 4) for name in names})
 beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4)})
-beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
+beats = beats.assign(sample=np.tile(np.arange(4) * 900 + 450, 100), symbol="N")
 view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
 views = ({**view, "of": "beat"}, {**view, "of": "typical_beat"})
 spectrogram = SpectrogramParameters(extra_views=views)
