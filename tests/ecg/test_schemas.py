@@ -171,7 +171,7 @@ def test_nothing_is_null_and_rows_are_numbered(schema):
         (RecordsSchema, "fs", 0, "greater_than"),
         (BeatsSchema, "aami_class", "S", "class is not that of its symbol"),
         (BeatsSchema, "aami_class", "X", "isin"),
-        (BeatsSchema, "symbol", "+", "isin"),
+        (BeatsSchema, "symbol", "Z", "isin"),
         (BeatsSchema, "beat_idx", 1, "not numbered"),
         (BeatsSchema, "time_s", 1.5, "not numbered"),
         (BeatsSchema, "time_s", np.inf, "less_than"),

@@ -42,6 +42,7 @@ def make_windows(n_beats: int = 40, records: tuple[str, ...] = ("100", "101")) -
                     "sample": sample,
                     "start": sample - 450,
                     "n_samples": 900,
+                    "symbol": "V" if beat % 4 == 3 else "N",
                     "aami_class": "V" if beat % 4 == 3 else "N",
                     "synthetic": False,
                     "path": f"test/mitdb/{record}_{beat:06d}.png",
@@ -192,7 +193,8 @@ class TestStress:
         noisy[10 * FS : 20 * FS] = noisy[30 * FS : 40 * FS] = True
         added = [np.diff(x - clean) for x in (weak, strong)]
         inside = noisy[1:] & noisy[:-1]
-        assert np.abs(added[0][~inside]).max() < 1e-5
+        # What the high-pass leaves of the noise's edges is slow, and outside all there is.
+        assert np.abs(added[0][~inside]).max() < 0.02 * np.abs(added[0][inside]).max()
         ratio_db = 20 * np.log10(added[1][inside].std() / added[0][inside].std())
         assert ratio_db == pytest.approx(30, abs=0.1)
 
