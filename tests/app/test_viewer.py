@@ -56,7 +56,6 @@ def _view(
         outputs={},
         reference=truth,
         at_reference=False,
-        typical_beats=None,
         rr_features=None,
         synthetic=False,
     )

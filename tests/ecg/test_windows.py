@@ -380,3 +380,11 @@ def test_typical_beats_of_real_records_are_normal(physionet: Path) -> None:
         beats = read_record(physionet / "mitdb", "mitdb", record_id, fs=360).beats
         chosen = beats[beats["sample"].isin(select_typical(beats["sample"]))]
         assert (chosen["aami_class"] == "N").mean() > at_least, record_id
+
+
+def test_a_beat_after_a_gap_is_not_typical() -> None:
+    peaks = np.cumsum([500, *[300] * 20, 9000, *[310] * 10])
+    after_gap = np.diff(peaks, prepend=0) == 9000
+    assert peaks[21] in select_typical(peaks)
+    chosen = select_typical(peaks, after_gap)
+    np.testing.assert_array_equal(chosen, peaks[22:])

@@ -74,8 +74,6 @@ class Study:
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
-        typical_beats: see `ecg.windows.make_typical_beats`, float32 mV, where the model looks at
-            them.
         rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
     """
@@ -89,7 +87,6 @@ class Study:
     outputs: dict[str, tuple[str, bytes]]
     reference: pd.DataFrame | None
     at_reference: bool
-    typical_beats: NDArray[np.float32] | None
     rr_features: NDArray[np.float32] | None
     synthetic: bool
 
@@ -152,7 +149,6 @@ def conduct(
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
     from cnns_spectrograms.ecg.rhythm import make_rr_features
-    from cnns_spectrograms.ecg.windows import make_typical_beats
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
@@ -165,13 +161,9 @@ def conduct(
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
     prepared = prepare_signal(recording, lead, model.fs)
     signal = prepared.signal
-    n_typical = model.spectrogram.typical_beat_length(model.fs)
     rhythm = None
     if model.rr_intervals:
         rhythm = make_rr_features(analysis.rr_intervals)
-    typical = None
-    if n_typical and len(analysis.beats):
-        typical = make_typical_beats(signal, analysis.at_model, model.fs, n_typical)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -189,7 +181,6 @@ def conduct(
         outputs=outputs,
         reference=reference,
         at_reference=peaks is not None,
-        typical_beats=typical,
         rr_features=rhythm,
         synthetic=synthetic,
     )
@@ -215,7 +206,8 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
             "synthetic": [False],
         }
     )
-    typical = {} if study.typical_beats is None else {"own/recording": study.typical_beats}
+    beats = study.analysis.typical_beats
+    typical = {} if beats is None else {"own/recording": beats}
     read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
     wide = read(row)
     with one_torch_thread():

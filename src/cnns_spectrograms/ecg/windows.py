@@ -218,7 +218,11 @@ of training."""
 
 
 def make_typical_beats(
-    signal: NDArray[np.floating], samples: ArrayLike, fs: float, n_samples: int
+    signal: NDArray[np.floating],
+    samples: ArrayLike,
+    fs: float,
+    n_samples: int,
+    after_gap: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return the typical beats of a record: medians, sample by sample, of windows of its beats.
 
@@ -231,6 +235,7 @@ def make_typical_beats(
         samples: R peaks, ascending, (n_beats,).
         fs: sampling rate, Hz.
         n_samples: length of the window, samples, its R peak at index ``n_samples // 2``.
+        after_gap: see `select_typical`.
 
     Returns:
         float32 (n_steps * n_samples,), mV, one after another; see `find_typical_beat`. Zeros where
@@ -243,7 +248,8 @@ def make_typical_beats(
     begin, end = place_reference(steps + step / 2, 0, n, REFERENCE_S * fs)
     typical = np.zeros((len(steps), n_samples), dtype=np.float32)
     for row, (first, stop) in enumerate(zip(begin, end, strict=True)):
-        chosen = select_typical(peaks[(peaks >= first) & (peaks < stop)])
+        inside = (peaks >= first) & (peaks < stop)
+        chosen = select_typical(peaks[inside], None if after_gap is None else after_gap[inside])
         if len(chosen):
             windows = cut_windows(signal, chosen - n_samples // 2, n_samples)
             typical[row] = np.median(windows, axis=0)
@@ -256,23 +262,29 @@ def find_typical_beat(samples: ArrayLike, fs: float, n_steps: int) -> NDArray[np
     return np.clip(step, 0, n_steps - 1)
 
 
-def select_typical(samples: ArrayLike) -> NDArray[np.int64]:
+def select_typical(
+    samples: ArrayLike, after_gap: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Return the quarter of a record's beats that the longest RR intervals precede.
 
-    A premature beat is not among them, even where premature beats are the rule. All beats where
-    there are fewer than eight.
+    A premature beat is not among them, even where premature beats are the rule; nor is one after a
+    gap, whose interval is not known. All beats where fewer than seven intervals are known.
 
     Args:
         samples: R peaks, ascending, (n_beats,).
+        after_gap: whether signal is missing between a beat and the one before it, (n_beats,); None
+            for an unbroken record.
 
     Returns:
         int64 (n,), R peaks, ascending; more than a quarter where intervals are equal.
     """
     peaks = np.asarray(samples, dtype=np.int64)
-    if len(peaks) < 8:
+    before, following = np.diff(peaks), peaks[1:]
+    if after_gap is not None:
+        before, following = before[~after_gap[1:]], following[~after_gap[1:]]
+    if len(before) < 7:
         return peaks
-    before = np.diff(peaks)
-    return peaks[1:][before >= np.quantile(before, 0.75)]
+    return following[before >= np.quantile(before, 0.75)]
 
 
 class WindowReader:

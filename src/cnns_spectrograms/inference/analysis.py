@@ -53,7 +53,9 @@ class Analysis:
             after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead.
         at_model: int64, where the model looked for each row, samples at its own rate.
         rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
-            one row a row of `beats`.
+            one row per row of `beats`.
+        typical_beats: see `ecg.windows.make_typical_beats`, float32, mV; None where the model does
+            not look at them.
         summary: JSON values, see `summarise`.
         lead: name of the lead.
         fs: sampling rate of the recording, Hz.
@@ -64,6 +66,7 @@ class Analysis:
     beats: pd.DataFrame
     at_model: NDArray[np.int64]
     rr_intervals: pd.DataFrame
+    typical_beats: NDArray[np.float32] | None
     summary: dict[str, Any]
     lead: str
     fs: float
@@ -148,8 +151,11 @@ def analyse(
         centres = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
         samples = np.rint(centres * (recording.fs / model.fs)).astype(np.int64)
         rr_intervals = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
+    typical = None
+    if n_typical := model.spectrogram.typical_beat_length(model.fs):
+        typical = make_typical_beats(signal, at_model, model.fs, n_typical, after_gap)
     probabilities = _classify(
-        signal, model, at_model, centres, rr_intervals, lambda share: tell("classify", share)
+        signal, model, typical, centres, rr_intervals, lambda share: tell("classify", share)
     )
     time_s = samples / recording.fs
     rr_s = np.full(len(samples), np.nan)
@@ -167,7 +173,9 @@ def analyse(
         }
     )
     summary = summarise(beats, recording, name, model, prepared, given is None, sliding)
-    return Analysis(beats, centres, rr_intervals, summary, name, recording.fs, sliding, model)
+    return Analysis(
+        beats, centres, rr_intervals, typical, summary, name, recording.fs, sliding, model
+    )
 
 
 def check_slides(model: BeatModel) -> None:
@@ -265,17 +273,14 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
 def _classify(
     signal: NDArray[np.float32],
     model: BeatModel,
-    peaks: NDArray[np.int64],
+    typical: NDArray[np.float32] | None,
     centres: NDArray[np.int64],
     rr_intervals: pd.DataFrame,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     key = "own/recording"
-    typical = {}
-    n_typical = model.spectrogram.typical_beat_length(model.fs)
-    if n_typical and len(centres):
-        typical[key] = make_typical_beats(signal, peaks, model.fs, n_typical)
-    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical)
+    typical_beats = {} if typical is None else {key: typical}
+    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
     rows = pd.DataFrame(
         {
             "db": "own",

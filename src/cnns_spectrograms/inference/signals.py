@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.recordings import Recording
-from cnns_spectrograms.ecg.records import RecordError, rate_ratio
+from cnns_spectrograms.ecg.records import RecordError, make_resampling_filter, rate_ratio
 
 CHUNK_SAMPLES = 1 << 19
 """Samples of a recording that are read at once."""
@@ -83,6 +83,7 @@ def prepare_signal(
     # Chunks begin where a sample of each rate falls together.
     chunk = max(1, chunk_samples // down) * down
     margin = 0 if ratio == 1 else -(-10 * max(up, down) // up // down) * down + down
+    window = make_resampling_filter(ratio) if margin else None
     quality = _Quality(recording.fs)
     filled = _FilledLead(recording, lead, quality)
     first_mv, last_mv = filled.ends()
@@ -100,7 +101,7 @@ def prepare_signal(
                 piece = np.concatenate([before, out, after])
                 skip = margin // down * up
                 count = (n_out if end == n else end // down * up) - written
-                out = resample_poly(piece, up, down)[skip : skip + count]
+                out = resample_poly(piece, up, down, window=window)[skip : skip + count]
             file.write(out.astype(np.float32).tobytes())
             written += len(out)
             if progress is not None:
