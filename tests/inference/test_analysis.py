@@ -439,3 +439,31 @@ def test_a_record_in_a_long_recording_keeps_its_classes(physionet):
         inside = found["sample"].between(starts[part], starts[part + 1] - 1)
         changed = found["aami_class"][inside].to_numpy() != expected
         assert changed.mean() <= 0.005, (name, part, int(changed.sum()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t: np.sin(2 * np.pi * 0.3 * t),  # breathing
+        lambda t: np.random.default_rng(0).normal(0, 0.1, len(t)),
+        lambda t: t * 16 % 256,  # a counter
+    ],
+    ids=["breathing", "noise", "counter"],
+)
+def test_a_column_without_qrs_complexes_is_no_ecg(tmp_path, grey_model, caplog, make):
+    signal = make(np.arange(60 * 360) / 360)
+    table = Recording("t", 360, ("a",), len(signal), None, lambda i, a, b: signal[a:b])
+    table = dataclasses.replace(table, path=tmp_path / "t.csv")
+    with pytest.raises(RecordError, match=r"nothing like QRS complexes in lead a.*--columns"):
+        analyse(table, grey_model)
+    analyse(table, grey_model, lead="a")
+    assert "may be no ECG" in caplog.text
+    caplog.clear()
+    analyse(dataclasses.replace(table, path=tmp_path / "t.edf"), grey_model)
+    assert "may be no ECG" in caplog.text
+
+
+def test_a_real_ecg_is_not_doubted(recording, physionet, grey_model, caplog):
+    analyse(recording, grey_model)
+    analyse(begin(open_recording(physionet / "mitdb" / "108"), 120), grey_model)
+    assert "may be no ECG" not in caplog.text

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
-from cnns_spectrograms.ecg.recordings import Recording, choose_recording_lead
+from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, Recording, choose_recording_lead
 from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
@@ -98,8 +98,8 @@ def analyse(
         progress: is told how far it is.
 
     Raises:
-        RecordError: the recording is damaged, flat, or too short for a window; or of too low a
-            rate for its beats to be detected.
+        RecordError: the recording is damaged, flat, or too short for a window; of too low a rate
+            for its beats to be detected; or a column of a table that looks like no ECG.
         ValueError: there is no such lead, `peaks` lie outside the recording or descend, or the
             windows are to slide and the model looks at beats, see `check_slides`.
     """
@@ -131,6 +131,8 @@ def analyse(
         )
     prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
     signal = prepared.signal
+    if detects and not prepared.quality["clean_share"]:
+        _doubt_lead(recording, name, chosen=lead is not None)
     if given is None:
         at_model = _detect(prepared, model.fs, recording.fs, lambda share: tell("detect", share))
         samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
@@ -176,6 +178,22 @@ def analyse(
     return Analysis(
         beats, centres, rr_intervals, typical, summary, name, recording.fs, sliding, model
     )
+
+
+def _doubt_lead(recording: Recording, name: str, *, chosen: bool) -> None:
+    """Doubt a lead without a stretch in which narrow peaks stand out, as QRS complexes do.
+
+    Raises:
+        RecordError: it is a column of a table, and no user has chosen it.
+    """
+    found = f"recording {recording.name}: found nothing like QRS complexes in lead {name}"
+    of_table = recording.path is not None and recording.path.suffix.lower() in CSV_SUFFIXES
+    if of_table and not chosen:
+        raise RecordError(
+            f"{found}; expected an ECG; name its column with --columns, or this one with --lead "
+            f"if it is an ECG all the same"
+        )
+    logger.warning("%s: it may be no ECG, and its beats none", found)
 
 
 def check_slides(model: BeatModel) -> None:
