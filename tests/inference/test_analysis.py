@@ -446,9 +446,8 @@ def test_a_record_in_a_long_recording_keeps_its_classes(physionet):
     [
         lambda t: np.sin(2 * np.pi * 0.3 * t),  # breathing
         lambda t: np.random.default_rng(0).normal(0, 0.1, len(t)),
-        lambda t: t * 16 % 256,  # a counter
     ],
-    ids=["breathing", "noise", "counter"],
+    ids=["breathing", "noise"],
 )
 def test_a_column_without_qrs_complexes_is_no_ecg(tmp_path, grey_model, caplog, make):
     signal = make(np.arange(60 * 360) / 360)
@@ -465,5 +464,6 @@ def test_a_column_without_qrs_complexes_is_no_ecg(tmp_path, grey_model, caplog, 
 
 def test_a_real_ecg_is_not_doubted(recording, physionet, grey_model, caplog):
     analyse(recording, grey_model)
-    analyse(begin(open_recording(physionet / "mitdb" / "108"), 120), grey_model)
+    for name in ("107", "108"):  # paced, and noisy
+        analyse(begin(open_recording(physionet / "mitdb" / name), 120), grey_model)
     assert "may be no ECG" not in caplog.text

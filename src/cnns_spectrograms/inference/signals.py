@@ -44,11 +44,14 @@ class PreparedSignal:
         gaps: (first, stop) of each stretch without an ECG in the recording, in its own samples:
             SHORTEST_GAP_S or more without samples, or flat (`find_flat_stretches`). Where samples
             are missing, the signal is the straight line between those beside them.
+        kurtosis: of the median stretch of 10 s of `signal`, those without a spread left out; NaN
+            where there is none.
         quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
     """
 
     signal: NDArray[np.float32]
     gaps: list[tuple[int, int]]
+    kurtosis: float
     quality: dict[str, float]
 
 
@@ -121,7 +124,8 @@ def prepare_signal(
         (round(first * recording.fs), min(round(stop * recording.fs), n))
         for first, stop in find_flat_stretches(resampled, fs)
     ]
-    return PreparedSignal(_remove_baseline(resampled, fs), _join(gaps + flat), quality.tell())
+    signal = _remove_baseline(resampled, fs)
+    return PreparedSignal(signal, _join(gaps + flat), _measure_kurtosis(signal, fs), quality.tell())
 
 
 def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tuple[float, float]]:
@@ -153,6 +157,18 @@ def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tupl
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
     runs = edges.reshape(-1, 2) * second / fs
     return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
+
+
+def _measure_kurtosis(signal_mv: NDArray[np.float32], fs: float) -> float:
+    from scipy.stats import kurtosis
+
+    length = round(_QUALITY_S * fs)
+    found = []
+    for first in range(0, len(signal_mv) - length + 1, length):
+        stretch = signal_mv[first : first + length].astype(np.float64)
+        if np.ptp(stretch) > 0:
+            found.append(kurtosis(stretch, fisher=False))
+    return float(np.median(found)) if found else np.nan
 
 
 def _join(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
