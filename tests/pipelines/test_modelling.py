@@ -105,7 +105,8 @@ def data(tmp_path: Path) -> dict:
             "reason": "",
         }
     )
-    shapes = {"spectrogram": SPECTROGRAM, "execution": ExecutionParameters()}
+    # One process: to start workers takes longer than to draw these images.
+    shapes = {"spectrogram": SPECTROGRAM, "execution": ExecutionParameters(n_jobs=1)}
 
     def build(rows: pd.DataFrame, name: str):
         plan = plan_spectrograms(rows, signals, {}, records, **shapes)
