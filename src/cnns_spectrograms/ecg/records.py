@@ -526,7 +526,7 @@ def read_record(
         if "61" in header.fmt:
             raise RecordError(
                 f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
-                f"another format; write the record anew, such as in format 16"
+                f"another format; write the record again, such as in format 16"
             )
     with _as_record_error(name, path, "dat"):
         source = read_samples(path, header, range(header.n_sig))
