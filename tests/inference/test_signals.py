@@ -129,3 +129,11 @@ def test_missing_and_flat_stretches_that_touch_are_one_gap():
 def test_a_flat_lead_is_refused(value):
     with pytest.raises(RecordError, match="flat lead II"):
         prepare_signal(make(np.full(3600, value)), 0, 360)
+
+
+def test_kurtosis_is_that_of_the_stretches_with_an_electrode():
+    """Most of the time the electrode is off, and its noise has the kurtosis of noise."""
+    signal = np.random.default_rng(3).normal(0, 3e-3, 300 * 360)
+    assert prepare_signal(make(signal), 0, 360).kurtosis == pytest.approx(3, abs=0.2)
+    signal[: 60 * 360] = make_beats(60)
+    assert prepare_signal(make(signal), 0, 360).kurtosis > 5

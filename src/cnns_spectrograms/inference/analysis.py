@@ -56,7 +56,7 @@ class Analysis:
             after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead.
         at_model: int64, where the model looked for each row, samples at its own rate.
         rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
-            one row per row of `beats`.
+            one row for each row of `beats`.
         typical_beats: see `ecg.windows.make_typical_beats`, float32, mV; None where the model does
             not look at them.
         summary: JSON values, see `summarise`.
@@ -184,7 +184,7 @@ def analyse(
 
 
 def _doubt_lead(recording: Recording, name: str, *, chosen: bool) -> None:
-    """Doubt a lead without a stretch in which narrow peaks stand out, as QRS complexes do.
+    """Doubt a lead in most of which no narrow peaks stand out, as QRS complexes do.
 
     Raises:
         RecordError: it is a column of a table, and no user has chosen it.

@@ -44,8 +44,8 @@ class PreparedSignal:
         gaps: (first, stop) of each stretch without an ECG in the recording, in its own samples:
             SHORTEST_GAP_S or more without samples, or flat (`find_flat_stretches`). Where samples
             are missing, the signal is the straight line between those beside them.
-        kurtosis: of the median stretch of 10 s of `signal`, those without a spread left out; NaN
-            where there is none.
+        kurtosis: of the median stretch of 10 s of `signal`, those with a flat part left out; NaN
+            where there is no other.
         quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
     """
 
@@ -120,12 +120,11 @@ def prepare_signal(
         )
     shortest = SHORTEST_GAP_S * recording.fs
     gaps = [(first, stop) for first, stop in filled.missing if stop - first >= shortest]
-    flat = [
-        (round(first * recording.fs), min(round(stop * recording.fs), n))
-        for first, stop in find_flat_stretches(resampled, fs)
-    ]
+    flat_s = find_flat_stretches(resampled, fs)
+    gaps += [(round(a * recording.fs), min(round(b * recording.fs), n)) for a, b in flat_s]
     signal = _remove_baseline(resampled, fs)
-    return PreparedSignal(signal, _join(gaps + flat), _measure_kurtosis(signal, fs), quality.tell())
+    kurtosis = _measure_kurtosis(signal, fs, flat_s)
+    return PreparedSignal(signal, _join(gaps), kurtosis, quality.tell())
 
 
 def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tuple[float, float]]:
@@ -159,14 +158,18 @@ def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tupl
     return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
 
 
-def _measure_kurtosis(signal_mv: NDArray[np.float32], fs: float) -> float:
+def _measure_kurtosis(
+    signal_mv: NDArray[np.float32], fs: float, flat_s: list[tuple[float, float]]
+) -> float:
     from scipy.stats import kurtosis
 
     length = round(_QUALITY_S * fs)
     found = []
     for first in range(0, len(signal_mv) - length + 1, length):
         stretch = signal_mv[first : first + length].astype(np.float64)
-        if np.ptp(stretch) > 0:
+        begin, end = first / fs, (first + length) / fs
+        is_flat = any(start < end and begin < stop for start, stop in flat_s)
+        if np.ptp(stretch) > 0 and not is_flat:
             found.append(kurtosis(stretch, fisher=False))
     return float(np.median(found)) if found else np.nan
 
