@@ -171,7 +171,7 @@ class TestTracking:
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["kedro.env"] == "demo"
         assert json.loads(parent.data.tags["kedro.runtime_params"]) == {
-            "training": {"samples_per_epoch": 512}
+            "training": {"samples_per_epoch": 128}
         }
         files = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
         assert {"comparison.csv", "contact_sheet.png", "ingestion_report.json"} <= files

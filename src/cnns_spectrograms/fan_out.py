@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
     import joblib
 
     if backend == "loky":
+        # Long recordings make a worker grow by 300 MB; loky then ends it and starts another.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         with _fresh_workers():
             yield
         return

@@ -88,7 +88,7 @@ def test_killed_twice_it_ends_with_the_same_bytes(prepared: Path, tmp_path: Path
             assert time.monotonic() < end
             time.sleep(0.02)
         os.kill(child.pid, signal.SIGKILL)
-        child.communicate(timeout=60)  # returns once the workers too have ended
+        child.communicate(timeout=300)  # returns once the workers too have ended
         shards = {p.name for p in (tmp_path / "killed").glob(".manifest/shards/*/*.json")}
         assert least <= len(shards) < N_RECORDS
         assert len(shards) > n_drawn
