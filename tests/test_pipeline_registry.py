@@ -21,7 +21,7 @@ IN_MEMORY = (".images", ".checked_train_index", ".checked_predictions")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 
-@pytest.fixture(params=ENVIRONMENTS)
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
 def project(request):
     """An environment's pipelines, catalog and raw parameters."""
     from kedro.framework.project import pipelines

@@ -661,6 +661,14 @@ def test_a_column_that_rises_is_no_lead(tmp_path, real, column, caplog):
         open_recording(alone, fs=REAL_FS)
 
 
+def test_a_marker_is_no_lead(tmp_path, real):
+    marker = [str(int(i % 400 == 0)) for i in range(len(real))]
+    path = write(tmp_path / "a.csv", "MLII,button", [cells(real[:, 0]), marker])
+    assert open_recording(path, fs=REAL_FS).lead_names == ("MLII",)
+    asked = open_recording(path, fs=REAL_FS, columns=["MLII", "button"])
+    assert asked.lead_names == ("MLII", "button")
+
+
 def test_times_that_tremble_are_no_lead(tmp_path, real):
     noise = np.random.default_rng(0).uniform(-0.4, 0.4, len(real)) / REAL_FS
     columns = [cells(seconds(len(real)) + 1 + noise, 6), cells(real[:, 0])]

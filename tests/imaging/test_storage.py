@@ -123,6 +123,7 @@ def test_a_cache_in_memory_holds_the_same_bytes(memory: str, local: dict[str, by
         SpectrogramCache("memory://elsewhere").require_complete()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_worker_processes_write_to_a_server(server: str, local: dict[str, bytes]) -> None:
     build_cache(make_plan(n_jobs=2), server)
@@ -259,6 +260,7 @@ def by_value() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 @pytest.mark.filterwarnings("ignore")  # of the cluster's own making, at its start and end
 @pytest.mark.usefixtures("by_value")
@@ -277,6 +279,7 @@ def test_a_cluster_of_processes_writes_the_same_bytes(
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("by_value")
 def test_a_running_dask_cluster_is_joined_and_left_running(
@@ -292,6 +295,7 @@ def test_a_running_dask_cluster_is_joined_and_left_running(
     assert read_folder(tmp_path) == local
 
 
+@pytest.mark.slow
 def test_no_cluster_at_the_address_says_how_to_start_one(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     plan = make_plan(backend="dask", address="tcp://127.0.0.1:9")

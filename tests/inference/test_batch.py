@@ -34,6 +34,7 @@ def folder(simulated, tmp_path):
     return copy
 
 
+@pytest.mark.slow
 def test_a_folder_fans_out_and_a_broken_record_is_named(folder, tmp_path, views_model):
     options = PredictOptions(model=views_model.path)
     table = predict_recordings([folder], tmp_path / "out", options, n_jobs=2)
@@ -58,6 +59,7 @@ def pack(path, files):
     return path
 
 
+@pytest.mark.slow
 def test_archives_and_broken_ones(folder, tmp_path, views_model):
     """Each is named, also where it lies in a folder, and stops no other."""
     options = PredictOptions(model=views_model.path, peaks="atr")
@@ -328,6 +330,16 @@ def test_a_folder_with_records_holds_other_recordings_too(folder, tmp_path, capl
     assert [each.path.name for each in found] == names
     assert "notes.txt" in caplog.text
     assert "its folders: older" in caplog.text
+
+
+def test_records_may_lie_in_folders(folder, tmp_path):
+    """As in PTB-XL, whose `RECORDS` names `records500/00000/00001_hr`."""
+    shutil.copytree(folder, tmp_path / "all" / "records500")
+    (tmp_path / "all" / "RECORDS").write_text("records500/101\nrecords500/100\n")
+    found = expand_recordings([tmp_path / "all"], tmp_path / "scratch")
+    assert [each.path for each in found] == [
+        tmp_path / "all" / "records500" / name for name in ("101.hea", "100.hea")
+    ]
 
 
 def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):

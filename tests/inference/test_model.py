@@ -109,6 +109,7 @@ def test_threads_of_the_network_wait_asleep(model):
     assert options.intra_op_num_threads == torch.get_num_threads()
 
 
+@pytest.mark.slow
 def test_onnx_takes_raw_windows(model, beats, tmp_path):
     windows, intervals = beats
     export_onnx(model, tmp_path / "model.onnx")
@@ -145,6 +146,7 @@ def test_shipped_weights_need_no_pickle_and_are_small(shipped):
     assert list(shipped.description["classes"]) == list(AAMI_CLASSES)
 
 
+@pytest.mark.slow
 def test_shipped_weights_on_real_windows(shipped, physionet, tmp_path):
     """They tell normal from ventricular beats of a test record; and ONNX agrees to 5e-4."""
     from cnns_spectrograms.ecg.recordings import open_recording

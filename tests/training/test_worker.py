@@ -135,6 +135,7 @@ def assert_close(first: FitResult, second: FitResult, rtol: float) -> None:
         torch.testing.assert_close(tensor, tensors[name], rtol=100 * rtol, atol=100 * rtol)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(two: Any, tmp_path: Path) -> None:
     result, log, folder = two
     train, val, images = make_data()

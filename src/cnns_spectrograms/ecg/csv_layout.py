@@ -590,6 +590,8 @@ def _judge_column(cells: pd.Series) -> tuple[str, str]:
         if cells.map(_TIME.fullmatch).notna().all():
             return "times", _RISES
         return "other", "texts"
+    if set(cells.unique()) == {"0", "1"}:
+        return "other", "it holds 0 and 1 alone, as a marker does"
     steps = np.diff(values[np.isfinite(values)])
     is_falling = bool((steps < 0).sum() > (steps > 0).sum())  # a counter may count down
     steps = -steps if is_falling else steps

@@ -299,11 +299,16 @@ def read_samples(
     return found
 
 
-def list_records(folder: Path | str) -> list[str]:
+def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     """Return the names of a database's records: its RECORDS file, else its header files.
 
+    Args:
+        folder: folder of the database.
+        nested: names may lead into subfolders, as in PTB-XL.
+
     Raises:
-        ValueError: the folder is absent, holds no record, or holds records in subfolders.
+        ValueError: the folder is absent, holds no record, or, unless `nested`, holds records in
+            subfolders.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -321,10 +326,10 @@ def list_records(folder: Path | str) -> list[str]:
             f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
             "correct the path or download the database"
         )
-    nested = [record_id for record_id in record_ids if "/" in record_id]
-    if nested:
+    deeper = [record_id for record_id in record_ids if "/" in record_id]
+    if deeper and not nested:
         raise ValueError(
-            f"{index} lists records in subfolders ({', '.join(nested[:3])}); expected records in "
+            f"{index} lists records in subfolders ({', '.join(deeper[:3])}); expected records in "
             "the folder itself; give each subfolder as a database of its own"
         )
     return record_ids

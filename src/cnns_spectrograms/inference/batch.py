@@ -110,7 +110,7 @@ def _look_into(folder: Path) -> list[Path]:
     """Return the recordings and archives of a folder; the log names what is left out."""
     inside = []
     if (folder / "RECORDS").is_file():  # a database's own order
-        inside = [folder / f"{name}.hea" for name in list_records(folder)]
+        inside = [folder / f"{name}.hea" for name in list_records(folder, nested=True)]
     inside += [each for each in _leave_out_tables(find_recordings(folder)) if each not in inside]
     others = [each for each in sorted(folder.iterdir()) if each not in inside]
     inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
