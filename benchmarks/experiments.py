@@ -1,165 +1,120 @@
-"""Ablations of the training recipe, judged on val alone, tracked in MLflow and tabled in Markdown.
+"""Changes of the recipe, judged by five folds of patients over all records that are not test.
 
     kedro run --pipelines=ingestion --params=physionet=/path/to/physionet
-    python benchmarks/experiments.py                    # all that are not in MLflow yet
-    python benchmarks/experiments.py --only rr views    # some
-    python benchmarks/experiments.py --table            # the table alone
+    python benchmarks/experiments.py                          # every fold that is not there yet
+    python benchmarks/experiments.py --only rhythm_decides_s  # one experiment
+    python benchmarks/experiments.py --table                  # the table alone
 
-Each experiment changes a few values of its parent. All train one network at a small image size on
-few draws, because only differences count here; no test record is read. A killed run goes on where
-it stopped.
+Each fold is held out once. The next one chooses the epoch, the other three train; the predictions
+of the held-out folds are pooled. One small network is trained on few draws, because only
+differences count. No test record is read. Every sixteenth N beat is judged and counts for sixteen.
+A killed run goes on where it stopped; predictions lie in data/06_models/experiments.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
+from cnns_spectrograms.training.networks import BeatClassifier
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "data/06_models/experiments"
+N_FOLDS = 5
+THINNING = 16
+S_DOMINANT = 0.12
+"""Share of S above which a record counts as one where premature beats are the rule."""
 
-VIEWS = [
-    {"of": "beat", "window_s": 10.0, "nperseg": 128, "noverlap": 96, "max_frequency_hz": 40.0},
-    {
-        "of": "typical_beat",
-        "window_s": 1.25,
-        "nperseg": 64,
-        "noverlap": 60,
-        "max_frequency_hz": 60.0,
-    },
-]
-BEAT_VIEWS = [
-    {"of": "beat", "window_s": 1.25, "nperseg": 64, "noverlap": 60, "max_frequency_hz": 60.0},
-    VIEWS[1],
-]
-DIFFERENCE_VIEWS = [BEAT_VIEWS[0], {**BEAT_VIEWS[0], "of": "difference"}]
-TWO_DIFFERENCES = [
-    DIFFERENCE_VIEWS[1],
-    {**DIFFERENCE_VIEWS[1], "window_s": 2.5, "nperseg": 128, "noverlap": 120},
-]
+SMALL = {
+    "model.timm_name": "mobilenetv3_large_100",
+    "model.pretrained": False,
+    "training.max_epochs": 4,
+    "training.samples_per_epoch": 8_000,
+    "training.val_stride": 16,
+    "training.restart_epochs": 4,
+    "training.learning_rate": 1e-3,
+    "training.ema_decay": 0.99,
+    "training.images": "memory",
+    "training.num_workers": 0,
+    "training.precision": "32-true",
+    "training.augmentation.time_mask": 0.0,
+    "training.augmentation.frequency_mask": 0.0,
+    "training.augmentation.mixup_alpha": 0.0,
+    "spectrogram.image_size": 64,
+}
+
+
+class LogisticRhythm(BeatClassifier):
+    """The six RR features stand beside the image's features without a branch of their own."""
+
+    def __init__(self, network: BeatClassifier) -> None:
+        super().__init__(network.backbone, network.params, [0.0] * 3, [1.0] * 3)
+        self.mean, self.std = network.mean, network.std
+        self.rr_branch = nn.BatchNorm1d(N_RR_FEATURES)
+        n_features = int(network.backbone.head_hidden_size)  # type: ignore[arg-type]
+        self.head = nn.Linear(n_features + N_RR_FEATURES, len(AAMI_CLASSES))
+
+
+class RhythmDecidesS(BeatClassifier):
+    """The image decides between N or S, V, F and Q; the rhythm alone between N and S."""
+
+    def __init__(self, network: BeatClassifier) -> None:
+        super().__init__(network.backbone, network.params, [0.0] * 3, [1.0] * 3)
+        self.mean, self.std = network.mean, network.std
+        n_features = int(network.backbone.head_hidden_size)  # type: ignore[arg-type]
+        width = int(self.rr_branch[3].out_features)
+        self.head = nn.Linear(n_features, len(AAMI_CLASSES) - 1)
+        self.rhythm_head = nn.Linear(width, 1)
+
+    def forward(self, images: Tensor, rr_features: Tensor | None = None) -> Tensor:
+        """Return (B, 5) logits in the order of AAMI_CLASSES, whose first two are N and S."""
+        assert rr_features is not None
+        assert AAMI_CLASSES[:2] == ("N", "S")
+        image = self.head(self.backbone(self.normalise(images)))
+        s = self.rhythm_head(self.rr_branch(rr_features))
+        sides = torch.cat([nn.functional.logsigmoid(-s), nn.functional.logsigmoid(s)], dim=1)
+        return torch.cat([image[:, :1] + sides, image[:, 1:]], dim=1)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A change of the recipe: parameter -> value, against the recipe of its parent."""
+    """One recipe.
+
+    Attributes:
+        question: what it tries.
+        changes: parameter -> value, against `base` with SMALL.
+        make: makes the network from that of the parameters.
+        seed: of weights and draws.
+        trains_on_val: the fold that chooses the epoch trains too; a part of train then chooses.
+    """
 
     question: str
-    parent: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    make: Callable[[BeatClassifier], nn.Module] = lambda network: network
+    seed: int = 0
+    trains_on_val: bool = False
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "source": Experiment(
-        "the recipe of the source system: grey image, focal loss, inverse-frequency weights",
-        changes={
-            "model.timm_name": "mobilenetv3_large_100",
-            "model.pretrained": False,
-            "training.max_epochs": 4,
-            "training.samples_per_epoch": 8_000,
-            "training.val_stride": 16,
-            "training.restart_epochs": 4,
-            "training.learning_rate": 1e-3,
-            "training.ema_decay": 0.99,
-            "training.images": "memory",
-            "training.num_workers": 0,
-            "spectrogram.image_size": 64,
-            "spectrogram.noverlap": 64,
-            "spectrogram.extra_views": [],
-            "model.rr_intervals": False,
-            "training.focal_gamma": 2.0,
-            "balancing.class_weight_beta": 1.0,
-            "training.augmentation.time_mask": 0.0,
-            "training.augmentation.frequency_mask": 0.0,
-            "training.augmentation.mixup_alpha": 0.0,
-        },
-    ),
-    "rr": Experiment("RR intervals beside the image", "source", {"model.rr_intervals": True}),
-    "cross_entropy": Experiment(
-        "cross-entropy without class weights (sampling still balances)",
-        "rr",
-        {"training.focal_gamma": 0.0, "balancing.class_weight_beta": 0.0},
-    ),
-    "views": Experiment(
-        "channels: 2.5 s, 10 s, the record's typical beat",
-        "cross_entropy",
-        {"spectrogram.extra_views": VIEWS},
-    ),
-    "beat_views": Experiment(
-        "channels: 2.5 s, the beat in 1.25 s, the record's typical beat likewise; all fine in time",
-        "cross_entropy",
-        {"spectrogram.noverlap": 120, "spectrogram.extra_views": BEAT_VIEWS},
-    ),
-    "difference": Experiment(
-        "the third channel: the beat less the record's typical beat",
-        "beat_views",
-        {"spectrogram.extra_views": DIFFERENCE_VIEWS},
-    ),
-    "two_differences": Experiment(
-        "channels: 2.5 s, and the beat less the typical beat in 1.25 s and in 2.5 s",
-        "difference",
-        {"spectrogram.extra_views": TWO_DIFFERENCES},
-    ),
-    "fine": Experiment(
-        "one grey image, finer in time (hop 8 samples instead of 64)",
-        "cross_entropy",
-        {"spectrogram.noverlap": 120},
-    ),
-    "no_smote": Experiment("without SMOTE", "difference", {"balancing.smote_factor": 1.0}),
-    "balanced_softmax": Experiment(
-        "balanced softmax", "difference", {"training.logit_adjustment": 1.0}
-    ),
-    "record_balance": Experiment(
-        "records of a class drawn more evenly", "difference", {"balancing.record_balance": 0.5}
-    ),
-    "masks": Experiment(
-        "SpecAugment masks, up to 0.15 of the image",
-        "difference",
-        {
-            "training.augmentation.time_mask": 0.15,
-            "training.augmentation.frequency_mask": 0.15,
-        },
-    ),
-    "mixup": Experiment(
-        "mixup, alpha 0.3", "difference", {"training.augmentation.mixup_alpha": 0.3}
-    ),
-    "masks_mixup": Experiment(
-        "masks and mixup together (the recipe of `base`)",
-        "masks",
-        {"training.augmentation.mixup_alpha": 0.3},
-    ),
-    "masks_mixup_balance": Experiment(
-        "masks, mixup and record balance together",
-        "beat_views",
-        {
-            "training.augmentation.time_mask": 0.15,
-            "training.augmentation.frequency_mask": 0.15,
-            "training.augmentation.mixup_alpha": 0.3,
-            "balancing.record_balance": 0.5,
-        },
-    ),
-    "boost_3": Experiment(
-        "minority beats drawn 3 times as often, not 6",
-        "difference",
-        {"balancing.minority_boost": 3.0},
-    ),
-    "no_smoothing": Experiment(
-        "without label smoothing", "difference", {"training.label_smoothing": 0.0}
-    ),
-    "no_ema": Experiment("without averaged weights", "difference", {"training.ema_decay": 0.0}),
+    "joined": Experiment("a two-layer rhythm branch beside the image (the recipe of `base`)"),
+    "logistic_rhythm": Experiment("the RR features without a branch", make=LogisticRhythm),
+    "rhythm_decides_s": Experiment("S against N by the rhythm branch alone", make=RhythmDecidesS),
+    "joined_seed_1": Experiment("the first, with another seed", seed=1),
+    "train_and_val": Experiment("the fold that chooses the epoch trains too", trains_on_val=True),
 }
-
-
-def resolve(name: str) -> dict[str, Any]:
-    """Return all changes against base, ancestors first."""
-    experiment = EXPERIMENTS[name]
-    inherited = resolve(experiment.parent) if experiment.parent else {}
-    return {**inherited, **experiment.changes}
+MEANS = {"mean_of_seeds": ("joined", "joined_seed_1")}
 
 
 def make_parameters(changes: dict[str, Any]) -> dict[str, Any]:
@@ -189,8 +144,26 @@ def make_parameters(changes: dict[str, Any]) -> dict[str, Any]:
     return {name: kind.model_validate(values[name]) for name, kind in kinds.items()}
 
 
-def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
-    """Train by one recipe; return its scores on val."""
+def draw_folds(windows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the fold of each window: patients whole, classes spread as evenly as they go."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = np.empty(len(windows), dtype=np.int64)
+    splitter = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0)
+    parts = splitter.split(windows, windows["aami_class"], windows["patient_id"])
+    for fold, (_, held) in enumerate(parts):
+        folds[held] = fold
+    return folds
+
+
+def thin(windows: pd.DataFrame) -> pd.DataFrame:
+    """Return every sixteenth N beat, and all others."""
+    normal = windows["aami_class"] == "N"
+    return windows[~normal | (normal.cumsum() % THINNING == 0)].reset_index(drop=True)
+
+
+def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
+    """Train without a fold; return the predictions of its beats."""
     from cnns_spectrograms.datasets.signals import Signals
     from cnns_spectrograms.imaging.signal_bank import SignalBank
     from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
@@ -202,130 +175,135 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
     from cnns_spectrograms.training.prediction import predict_table
     from cnns_spectrograms.training.trainer import clear_checkpoints, fit_classifier
 
-    params = make_parameters(changes)
-    spectrogram, training = params["spectrogram"], params["training"]
+    params = make_parameters({**SMALL, "training.seed": experiment.seed, **experiment.changes})
+    spectrogram = params["spectrogram"]
     beats = pd.read_parquet(ROOT / "data/03_primary/beats.parquet")
     records = pd.read_parquet(ROOT / "data/03_primary/records.parquet")
     signals = Signals(ROOT / "data/02_intermediate/signals")
     windows = make_windows(beats, records, params["windows"], params["split"])
     windows = windows[windows["split"] != "test"].reset_index(drop=True)
+    folds = draw_folds(windows)
+    chooses = (folds == (fold + 1) % N_FOLDS) & (not experiment.trains_on_val)
+    windows["split"] = np.where(folds == fold, "test", np.where(chooses, "val", "train"))
     makers = make_typical_beats(beats, signals, records, spectrogram)
     typical = {key: make() for key, make in makers.items()}
     smote, smote_signals = synthesise_windows(
         windows, signals, typical, records, spectrogram, params["balancing"]
     )
     train_index = make_train_index(windows, smote, params["balancing"])
-    val = windows[windows["split"] == "val"].reset_index(drop=True)
+    judges = windows["split"] == ("train" if experiment.trains_on_val else "val")
+    val = windows[judges].iloc[:: 16 if experiment.trains_on_val else 1].reset_index(drop=True)
     fs = int(records["fs"].iloc[0])
-    val_bank = SignalBank(val, signals, fs, spectrogram, typical)
-    described = {key: each.model_dump(mode="json") for key, each in params.items()}
-    began = time.perf_counter()
+    network = build_network(params["model"], seed=experiment.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(experiment.seed)
+        network = experiment.make(network)
     result = fit_classifier(
-        build_network(params["model"], seed=training.seed),
+        network,
         train_index,
         val,
         SignalBank(train_index, {**signals, **smote_signals}, fs, spectrogram, typical),
-        val_bank,
-        training,
-        work_dir / name,
-        described,
+        SignalBank(val, signals, fs, spectrogram, typical),
+        params["training"],
+        work_dir,
+        {key: each.model_dump(mode="json") for key, each in params.items()},
     )
-    seconds = float(result.history["seconds"].sum())
-    predictions = predict_table(
-        result.classifier,
-        val.iloc[::2].reset_index(drop=True),
-        SignalBank(val.iloc[::2].reset_index(drop=True), signals, fs, spectrogram, typical),
-        256,
-        0,
-    )
-    scores = score(predictions, train_index)
-    clear_checkpoints(work_dir / name)
-    return {
-        **scores,
-        "train_seconds": seconds,
-        "seconds": time.perf_counter() - began,
-        "best_epoch": float(result.best_epoch),
-    }
+    held = thin(windows[windows["split"] == "test"])
+    bank = SignalBank(held, signals, fs, spectrogram, typical)
+    predictions = predict_table(result.classifier, held, bank, 256, 0, "32-true")
+    clear_checkpoints(work_dir)
+    return predictions
 
 
-def score(predictions: pd.DataFrame, train_index: pd.DataFrame) -> dict[str, float]:
-    """Return macro F1, accuracy and F1 by class, at argmax and at the best logit adjustment.
+def count(predictions: pd.DataFrame) -> NDArray[np.float64]:
+    """Return a confusion matrix per patient, (n_patients, 5, 5), rows the truth."""
+    classes = pd.Index(AAMI_CLASSES)
+    patients = pd.factorize(predictions["patient_id"], sort=True)[0]
+    truth = classes.get_indexer(predictions["aami_class"])
+    called = classes.get_indexer(predictions["predicted"])
+    matrices = np.zeros((patients.max() + 1, len(classes), len(classes)))
+    weights = np.where(predictions["aami_class"] == "N", THINNING, 1)
+    np.add.at(matrices, (patients, truth, called), weights)
+    return matrices
 
-    The adjustment adds tau times the log of the classes' shares among the real rows of train.
+
+def score(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return macro F1, accuracy and F1 by class of matrices (..., 5, 5): (..., 7)."""
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+    sums = matrices.sum(axis=-1) + matrices.sum(axis=-2)
+    f1 = 2 * hits / np.maximum(sums, 1e-9)
+    accuracy = hits.sum(axis=-1) / matrices.sum(axis=(-2, -1))
+    return np.concatenate([f1.mean(axis=-1)[..., None], accuracy[..., None], f1], axis=-1)
+
+
+def write_table(found: dict[str, pd.DataFrame], n_resamples: int = 2000) -> str:
+    """Return the Markdown table: pooled scores, and the difference from the first recipe.
+
+    Intervals are percentiles over draws of patients, the same draws for every row.
     """
-    from sklearn.metrics import accuracy_score, f1_score
-
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-
-    classes = list(AAMI_CLASSES)
-    truth = predictions["aami_class"]
-    real = train_index.loc[~train_index["synthetic"], "aami_class"]
-    prior = np.log(real.value_counts(normalize=True).reindex(classes).to_numpy())
-    logits = np.log(predictions[[f"prob_{name}" for name in classes]].to_numpy() + 1e-9)
-    scores: dict[str, float] = {}
-    best = -1.0
-    for tau in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25):
-        chosen = np.array(classes)[(logits + tau * prior).argmax(axis=1)]
-        f1 = f1_score(truth, chosen, labels=classes, average=None, zero_division=0)
-        if tau == 0:
-            scores["macro_f1_argmax"] = float(f1.mean())
-        if f1.mean() > best:
-            best = float(f1.mean())
-            scores |= {"macro_f1": best, "tau": tau, "accuracy": accuracy_score(truth, chosen)}
-            scores |= {f"f1_{key}": float(each) for key, each in zip(classes, f1, strict=True)}
-    return scores
-
-
-def write_table(rows: dict[str, dict[str, float]]) -> str:
-    """Return the Markdown table of what has been run, in the order of EXPERIMENTS."""
     lines = [
-        "| experiment | question | parent | macro F1 | at argmax | accuracy | N | S | V | F | Q "
-        "| s of training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| experiment | question | macro F1 | difference from the first | accuracy | N | S | V | F "
+        "| Q | S where it is more than 12 % |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, experiment in EXPERIMENTS.items():
-        if name not in rows:
-            continue
-        row = rows[name]
-        parent = rows.get(experiment.parent or "")
-        change = f" ({row['macro_f1'] - parent['macro_f1']:+.3f})" if parent else ""
-        classes = " | ".join(f"{row[f'f1_{key}']:.3f}" for key in "NSVFQ")
+    rng = np.random.default_rng(0)
+    first, draws = None, None
+    for name, predictions in found.items():
+        matrices = count(predictions)
+        if draws is None:
+            draws = rng.multinomial(len(matrices), [1 / len(matrices)] * len(matrices), n_resamples)
+        drawn = score(np.tensordot(draws, matrices, axes=1))[:, 0]
+        pooled = score(matrices.sum(axis=0))
+        shares = matrices[:, 1].sum(axis=-1) / matrices.sum(axis=(1, 2))
+        dominant = score(matrices[shares > S_DOMINANT].sum(axis=0))
+        if first is None:
+            first, difference = (pooled[0], drawn), ""
+        else:
+            low, high = np.percentile(drawn - first[1], [2.5, 97.5])
+            difference = f"{pooled[0] - first[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        question = EXPERIMENTS[name].question if name in EXPERIMENTS else "mean probabilities"
+        classes = " | ".join(f"{value:.3f}" for value in pooled[2:])
         lines.append(
-            f"| {name} | {experiment.question} | {experiment.parent or ''} "
-            f"| {row['macro_f1']:.3f}{change} | {row['macro_f1_argmax']:.3f} "
-            f"| {row['accuracy']:.3f} | {classes} | {row['train_seconds']:.0f} |"
+            f"| {name} | {question} | {pooled[0]:.3f} [{low:.2f}, {high:.2f}] | {difference} "
+            f"| {pooled[1]:.3f} | {classes} | {dominant[3]:.3f} |"
         )
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run what is asked for and not there yet, and print the table."""
-    import mlflow
+def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the predictions of the mean probabilities of several recipes for the same beats."""
+    columns = [f"prob_{name}" for name in AAMI_CLASSES]
+    first = tables[0].set_index("row_id")
+    mean = sum(table.set_index("row_id").loc[first.index, columns] for table in tables)
+    first[columns] = mean / len(tables)
+    first["predicted"] = first[columns].idxmax(axis=1).str.removeprefix("prob_")
+    return first.reset_index()
 
+
+def main() -> None:
+    """Run the folds that are asked for and not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--table", action="store_true", help="run nothing")
     args = parser.parse_args()
-    mlflow.set_tracking_uri(f"sqlite:///{(ROOT / 'mlflow.db').as_posix()}")
-    mlflow.set_experiment("experiments")
-    rows: dict[str, dict[str, float]] = {}
-    for name in EXPERIMENTS:
-        changes = resolve(name)
-        key = json.dumps(changes, sort_keys=True)
-        done: Any = mlflow.search_runs(
-            filter_string=f"attributes.run_name = '{name}' and attributes.status = 'FINISHED'",
-            output_format="list",
-        )
-        found = [each for each in done if each.data.tags.get("changes") == key]
-        if found:
-            rows[name] = dict(found[0].data.metrics)
-        elif name in args.only and not args.table:
-            with mlflow.start_run(run_name=name, tags={"changes": key}):
-                mlflow.log_params({path: str(value)[:500] for path, value in changes.items()})
-                rows[name] = run(name, changes, ROOT / "data/06_models/experiments")
-                mlflow.log_metrics(rows[name])
-            print(name, json.dumps(rows[name]), flush=True)
-    print(write_table(rows))
+    found = {}
+    for name, experiment in EXPERIMENTS.items():
+        parts = []
+        for fold in range(N_FOLDS):
+            path = FOLDER / name / f"fold_{fold}.parquet"
+            if not path.is_file() and name in args.only and not args.table:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                run_fold(experiment, fold, path.parent / f"work_{fold}").to_parquet(path)
+            if path.is_file():
+                parts.append(pd.read_parquet(path))
+        if len(parts) == N_FOLDS:
+            found[name] = pd.concat(parts, ignore_index=True)
+            print(name, json.dumps(score(count(found[name]).sum(axis=0)).round(4).tolist()))
+    for name, members in MEANS.items():
+        if all(member in found for member in members):
+            found[name] = average([found[member] for member in members])
+    print(write_table(found))
 
 
 if __name__ == "__main__":
