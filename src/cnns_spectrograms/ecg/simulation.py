@@ -1,8 +1,4 @@
-"""Synthetic ECG databases in WFDB format, with reference beats of all five AAMI classes.
-
-Arrays of waves have the shapes `(n_waves,)` and `(n_waves, 3)`; the three columns are the heart
-dipole's axes: x to the left, y to the feet, z to the front, in mV.
-"""
+"""Synthetic ECG databases in WFDB format, with reference beats of all five AAMI classes."""
 
 from __future__ import annotations
 
@@ -19,8 +15,15 @@ import wfdb
 from numpy.typing import NDArray
 from scipy import signal as sps
 
+from cnns_spectrograms.ecg.simulated_patients import (
+    FloatArray,
+    Patient,
+    Waves,
+    draw_beat,
+    draw_patient,
+)
+
 Database = Literal["mitdb", "svdb"]
-FloatArray = NDArray[np.float64]
 
 NOTICE = "synthetic ECG, not a patient"
 
@@ -74,86 +77,6 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         _Mix({"S": 0.15, "V": 0.06, "F": 0.04}),
     ),
 }
-
-_LEAD_VECTORS: dict[str, tuple[float, float, float]] = {
-    "MLII": (0.45, 0.85, 0.05),
-    "V1": (-0.45, 0.05, 0.95),
-    "V5": (0.95, 0.15, 0.20),
-    "ECG1": (0.70, 0.65, 0.10),
-    "ECG2": (-0.35, 0.10, 0.90),
-}
-
-
-@dataclass(frozen=True)
-class _Waves:
-    """Waves of one beat: Gaussians of the heart dipole around the main QRS deflection at 0 s."""
-
-    times: FloatArray  # s
-    widths: FloatArray  # s, standard deviation
-    dipoles: FloatArray  # mV, (n_waves, 3)
-    kinds: NDArray[np.str_]  # 'P', 'QRS' or 'T'
-
-    def evaluate(self, t: FloatArray) -> FloatArray:
-        """Return the dipole at times `t` (s), shape (n, 3), mV."""
-        gauss = np.exp(-0.5 * ((t[:, None] - self.times) / self.widths) ** 2)
-        dipole: FloatArray = gauss @ self.dipoles
-        return dipole
-
-    def only(self, *kinds: str) -> _Waves:
-        """Return the waves of these kinds alone."""
-        keep = np.isin(self.kinds, kinds)
-        return _Waves(self.times[keep], self.widths[keep], self.dipoles[keep], self.kinds[keep])
-
-    def plus(self, other: _Waves) -> _Waves:
-        """Return both sets of waves as one beat."""
-        return _Waves(
-            np.concatenate([self.times, other.times]),
-            np.concatenate([self.widths, other.widths]),
-            np.concatenate([self.dipoles, other.dipoles]),
-            np.concatenate([self.kinds, other.kinds]),
-        )
-
-    def scaled(self, factor: float | FloatArray) -> _Waves:
-        """Return the waves with their dipoles times a factor, or one factor a wave."""
-        dipoles = self.dipoles * np.reshape(factor, (-1, 1))
-        return _Waves(self.times, self.widths, dipoles, self.kinds)
-
-    def centred(self, lead: FloatArray) -> _Waves:
-        """Return the waves shifted so that the largest QRS deflection in `lead` is at 0 s."""
-        grid, qrs = self._qrs_in(lead)
-        shift = grid[np.argmax(np.abs(qrs))]
-        return _Waves(self.times - shift, self.widths, self.dipoles, self.kinds)
-
-    def peak(self, lead: FloatArray) -> float:
-        """Return the size of the largest QRS deflection in `lead`, mV, always positive."""
-        return float(np.abs(self._qrs_in(lead)[1]).max())
-
-    def _qrs_in(self, lead: FloatArray) -> tuple[FloatArray, FloatArray]:
-        grid = np.arange(-0.15, 0.15, 0.0005)
-        return grid, self.only("QRS").evaluate(grid) @ lead
-
-
-@dataclass(frozen=True)
-class _Patient:
-    """Everything that stays the same through one record."""
-
-    leads: tuple[str, str]
-    vectors: FloatArray  # (2, 3), from dipole to lead
-    lead: FloatArray  # (3,), the one of `vectors` in which beats are annotated
-    rr_s: float  # mean RR interval, or the escape interval of the pacemaker
-    rr_sd: float  # relative standard deviation of sinus RR intervals
-    breath_hz: float
-    normal: _Waves
-    ectopic: _Waves
-    paced: _Waves
-    early_p: _Waves  # P wave of a supraventricular ectopic beat; no waves where it is absent
-    spike_mv: FloatArray  # (2,)
-    spike_s: float
-    spike_lead_s: float  # from spike to main QRS deflection
-    wander_mv: FloatArray  # (2,)
-    hum_mv: FloatArray  # (2,)
-    muscle_mv: FloatArray  # (2,)
-    offset_mv: FloatArray  # (2,)
 
 
 @dataclass(frozen=True)
@@ -271,7 +194,12 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     form = _FORMATS[db]
     mix = _MIXES[db][index % len(_MIXES[db])]
     rng = np.random.default_rng([seed, form.key, index])
-    patient = _draw_patient(rng, db, index, mix)
+    leads, reference = form.leads, 0
+    if db == "mitdb" and index == _V5_FIRST:
+        leads, reference = ("V5", "MLII"), 1
+    patient = draw_patient(
+        rng, leads, reference, paced=mix.background == "Q", has_fusion="F" in mix.shares
+    )
     times, rr, classes = _simulate_rhythm(rng, patient, mix, duration_s)
 
     n_samples = round(duration_s * form.fs)
@@ -280,12 +208,12 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     bursts: FloatArray = np.zeros(n_samples)
     breath_phase = rng.uniform(0, 2 * np.pi)
     for time, rr_before, aami_class in zip(times, rr, classes, strict=True):
-        waves = _draw_beat(rng, patient, aami_class, paced=mix.background == "Q")
+        waves = draw_beat(rng, patient, aami_class, paced=mix.background == "Q")
         breath = 0.04 * np.sin(2 * np.pi * patient.breath_hz * time + breath_phase)
         waves = waves.scaled(1 + breath + rng.normal(0, 0.02))
         # QT follows the RR interval before the beat.
         stretch = np.clip(np.sqrt(rr_before / patient.rr_s), 0.8, 1.1)
-        waves = _Waves(
+        waves = Waves(
             np.where(waves.kinds == "T", waves.times * stretch, waves.times),
             waves.widths,
             waves.dipoles,
@@ -327,146 +255,6 @@ def _check_arguments(db: str, duration_s: float, seed: int) -> None:
         raise ValueError(f"seed is {seed}; give 0 or a larger number")
 
 
-def _draw_patient(rng: np.random.Generator, db: str, index: int, mix: _Mix) -> _Patient:
-    paced = mix.background == "Q"
-    leads = _FORMATS[db].leads
-    reference = 0
-    if db == "mitdb" and index == _V5_FIRST:
-        leads, reference = ("V5", "MLII"), 1
-    vectors = np.array([_LEAD_VECTORS[lead] for lead in leads]) + _spread(rng, 0.06, (2, 3))
-    lead = vectors[reference]
-    rate_bpm = rng.uniform(60, 75) if paced else rng.uniform(55, 100)
-    rr_s = 60 / rate_bpm
-    root_rr = np.sqrt(rr_s)
-
-    # Columns: angle and width (rad), dipole (mV).
-    normal = _draw_waves(
-        rng,
-        root_rr,
-        [
-            ("P", -1.08, 0.15, (0.08, 0.13, 0.03)),
-            ("QRS", -0.21, 0.06, (-0.15, -0.12, 0.25)),
-            ("QRS", 0.00, 0.07, (0.75, 0.85, -0.55)),
-            ("QRS", 0.21, 0.07, (-0.25, -0.20, -0.35)),
-            ("T", 1.40, 0.42, (0.11, 0.11, 0.04)),
-            ("T", 1.75, 0.27, (0.14, 0.14, 0.06)),
-        ],
-    ).centred(lead)
-    r_mv = rng.uniform(0.9, 1.7)
-    t_factor = np.where(normal.kinds == "T", rng.uniform(0.7, 1.5), 1.0)
-    normal = normal.scaled(t_factor * r_mv / normal.peak(lead))
-
-    # Upright beats where fusion occurs: opposite ones would cancel the R wave.
-    upright = paced or "F" in mix.shares or rng.random() < 0.5
-    focus = np.array([0.40, 0.80, -0.30] if upright else [0.15, -0.80, 0.40])
-    ectopic = _draw_wide_waves(rng, root_rr, focus).centred(lead)
-    ectopic = ectopic.scaled(r_mv * rng.uniform(1.3, 1.8) / ectopic.peak(lead))
-    stimulated = _draw_wide_waves(rng, root_rr, np.array([0.25, -0.85, -0.35])).centred(lead)
-    stimulated = stimulated.scaled(rng.uniform(1.1, 1.9) / stimulated.peak(lead))
-
-    p_wave = normal.only("P")
-    early_p = _Waves(
-        p_wave.times * rng.uniform(0.70, 0.85),
-        p_wave.widths * rng.uniform(0.7, 0.9),
-        p_wave.dipoles * -rng.uniform(0.6, 1.2),
-        p_wave.kinds,
-    )
-    if rng.random() < 0.4:
-        early_p = early_p.only()
-    return _Patient(
-        leads=leads,
-        vectors=vectors,
-        lead=lead,
-        rr_s=rr_s,
-        rr_sd=rng.uniform(0.015, 0.035),
-        breath_hz=rng.uniform(0.2, 0.32),
-        normal=normal,
-        ectopic=ectopic,
-        paced=stimulated,
-        early_p=early_p,
-        spike_mv=rng.uniform(1.5, 3.0, 2) * rng.choice([-1.0, 1.0], 2),
-        spike_s=rng.uniform(0.001, 0.002),
-        spike_lead_s=root_rr * rng.uniform(0.085, 0.10),
-        wander_mv=rng.uniform(0.03, 0.12, 2),
-        hum_mv=rng.uniform(0.002, 0.010, 2),
-        muscle_mv=rng.uniform(0.008, 0.025, 2),
-        offset_mv=rng.uniform(-0.3, 0.1, 2),
-    )
-
-
-def _spread(rng: np.random.Generator, sd: float, shape: int | tuple[int, ...]) -> FloatArray:
-    """Return normal draws cut at 2 standard deviations."""
-    return sd * np.clip(rng.normal(size=shape), -2, 2)
-
-
-def _draw_waves(
-    rng: np.random.Generator,
-    root_rr: float,
-    table: list[tuple[str, float, float, tuple[float, float, float]]],
-) -> _Waves:
-    """Turn a table of kind, angle, width and dipole into one patient's waves."""
-    n = len(table)
-    kinds, angles, widths, dipoles = (np.array(column) for column in zip(*table, strict=True))
-    seconds = root_rr / (2 * np.pi)
-    length = np.linalg.norm(dipoles, axis=1, keepdims=True)
-    return _Waves(
-        times=angles * seconds * (1 + _spread(rng, 0.04, n)),
-        widths=widths * seconds * (1 + _spread(rng, 0.08, n)),
-        dipoles=dipoles + length * _spread(rng, 0.10, (n, 3)),
-        kinds=kinds,
-    )
-
-
-def _draw_wide_waves(rng: np.random.Generator, root_rr: float, focus: FloatArray) -> _Waves:
-    """Return waves of a beat that starts in a ventricle: no P, wide QRS, opposite T."""
-
-    def towards(factor: float) -> tuple[float, float, float]:
-        x, y, z = factor * focus
-        return x, y, z
-
-    return _draw_waves(
-        rng,
-        root_rr,
-        [
-            ("QRS", -0.23, 0.16, towards(0.45)),
-            ("QRS", 0.00, 0.17, towards(1.00)),
-            ("QRS", 0.30, 0.15, towards(0.50)),
-            ("T", 1.35, 0.45, towards(-0.25)),
-            ("T", 1.80, 0.35, towards(-0.30)),
-        ],
-    )
-
-
-def _draw_beat(
-    rng: np.random.Generator, patient: _Patient, aami_class: str, *, paced: bool
-) -> _Waves:
-    """Return the waves of one beat of a class, main QRS deflection at 0 s."""
-    if aami_class == "N":
-        return patient.normal
-    if aami_class == "S":
-        return patient.early_p.plus(patient.normal.only("QRS", "T"))
-    if aami_class == "V":
-        return patient.ectopic
-    if aami_class == "F":
-        share = rng.uniform(0.35, 0.65)
-        own = patient.normal.only("QRS", "T").scaled(1 - share)
-        fusion = own.plus(patient.ectopic.scaled(share)).centred(patient.lead)
-        return patient.normal.only("P").plus(fusion)
-    if paced:
-        return patient.paced
-    share = rng.uniform(0.2, 0.8)
-    mixed = patient.normal.scaled(1 - share).plus(patient.ectopic.scaled(share))
-    n = len(mixed.times)
-    swelling = np.where(mixed.kinds == "QRS", rng.uniform(0.9, 1.9, n), 1.0)
-    deformed = _Waves(
-        mixed.times * rng.uniform(0.9, 1.3, n),
-        mixed.widths * swelling,
-        mixed.dipoles * rng.lognormal(0, 0.4, (n, 1)),
-        mixed.kinds,
-    )
-    return deformed.centred(patient.lead)
-
-
 def _plan_classes(rng: np.random.Generator, mix: _Mix, n_beats: int) -> list[str]:
     """Return the classes of `n_beats` beats: exact shares, and no two ectopic neighbours."""
     ectopic = [c for c, share in mix.shares.items() for _ in range(round(share * n_beats))]
@@ -482,7 +270,7 @@ def _plan_classes(rng: np.random.Generator, mix: _Mix, n_beats: int) -> list[str
 
 
 def _simulate_rhythm(
-    rng: np.random.Generator, patient: _Patient, mix: _Mix, duration_s: float
+    rng: np.random.Generator, patient: Patient, mix: _Mix, duration_s: float
 ) -> tuple[list[float], list[float], list[str]]:
     """Return the time (s), the RR interval before (s) and the class of every beat."""
     rr_s = patient.rr_s
@@ -552,7 +340,7 @@ def _find_deflections(x: FloatArray, times: list[float], fs: int) -> NDArray[np.
     return samples
 
 
-def _add_pulse(spikes: FloatArray, start_s: float, patient: _Patient, fs: int) -> None:
+def _add_pulse(spikes: FloatArray, start_s: float, patient: Patient, fs: int) -> None:
     """Add a rectangular pacing pulse, averaged over each sampling interval it touches."""
     if start_s < 0:
         return
@@ -565,7 +353,7 @@ def _add_pulse(spikes: FloatArray, start_s: float, patient: _Patient, fs: int) -
 
 def _simulate_noise(
     rng: np.random.Generator,
-    patient: _Patient,
+    patient: Patient,
     n_samples: int,
     fs: int,
     bursts: FloatArray,
