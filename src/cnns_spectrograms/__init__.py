@@ -1,6 +1,14 @@
 """Classify heartbeats from ECG spectrograms with convolutional networks."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.api import analyse
+
+__all__ = ["analyse"]
 
 __version__ = "0.1.0"
 
@@ -11,3 +19,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # run, and classifying takes several times as long (`benchmarks/busy_machine.py`). OpenMP reads
 # this once, when torch loads it; every entry point and every worker imports this package first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def __getattr__(name: str) -> Any:
+    """Give `analyse` when it is asked for: what it needs takes a second to import."""
+    if name == "analyse":
+        from cnns_spectrograms.inference.api import analyse
+
+        return analyse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

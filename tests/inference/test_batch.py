@@ -343,7 +343,7 @@ def test_records_may_lie_in_folders(folder, tmp_path):
 
 
 def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "_load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr(batch, "load_model", lambda _: pytest.fail("loaded"))
     table = predict_recordings([tmp_path / "nix.hea"], tmp_path / "out", PredictOptions())
     assert "nix" in table["error"][0]
     with pytest.raises(RecordError, match=r"no file .*nix\.csv with R peaks"):

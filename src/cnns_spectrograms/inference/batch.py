@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +22,10 @@ from cnns_spectrograms.ecg.recordings import (
     find_recordings,
     is_there,
     name_recording,
-    open_recording,
 )
 from cnns_spectrograms.ecg.records import RecordError, list_records
+from cnns_spectrograms.inference.api import analyse, load_model
 from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
-
-if TYPE_CHECKING:
-    from cnns_spectrograms.inference.model import BeatModel
 
 logger = logging.getLogger(__name__)
 
@@ -263,19 +259,17 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
     try:
         if source.error:
             raise RecordError(source.error)
-        path = source.path
-        csv = path.suffix.lower() in CSV_SUFFIXES
-        recording = open_recording(
-            path, options.fs if csv else None, options.columns if csv else None
+        is_csv = source.path.suffix.lower() in CSV_SUFFIXES
+        result = analyse(
+            source.path,
+            options.fs if is_csv else None,
+            columns=options.columns if is_csv else None,
+            lead=options.lead,
+            peaks=options.peaks,
+            sliding=options.sliding,
+            model=options.model,
         )
-        if csv and options.lead is None:
-            _check_leads_have_names(recording)
-        from cnns_spectrograms.inference.analysis import analyse
-        from cnns_spectrograms.inference.outputs import write_outputs
-
-        peaks = None if options.peaks is None else read_peaks(options.peaks, recording)
-        analysis = analyse(recording, _load(options.model), options.lead, peaks, options.sliding)
-        write_outputs(analysis, recording, folder, options.report)
+        result.write(folder, options.report)
     except (ValueError, OSError) as error:
         # Of an archive, the user knows no other path.
         told = str(error).replace(str(source.path.parent), str(Path(source.told).parent))
@@ -284,16 +278,16 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
         return {**row, "error": told}
     return {
         **row,
-        "lead": analysis.lead,
-        "n_beats": len(analysis.beats),
-        **analysis.summary["counts"],
-        "duration_s": round(recording.duration_s, 3),
+        "lead": result.analysis.lead,
+        "n_beats": len(result.beats),
+        **result.summary["counts"],
+        "duration_s": round(result.recording.duration_s, 3),
     }
 
 
 def _check_model(options: PredictOptions) -> None:
     """Load the network, which takes seconds, so that one that cannot be used ends all work."""
-    model = _load(options.model)
+    model = load_model(options.model)
     if model.synthetic_data:
         logger.warning(
             "%s was trained on simulated recordings: it says nothing about hearts", model.path
@@ -302,23 +296,6 @@ def _check_model(options: PredictOptions) -> None:
         from cnns_spectrograms.inference.analysis import check_slides
 
         check_slides(model)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(path: Path | None) -> BeatModel:
-    from cnns_spectrograms.inference.model import BeatModel
-
-    return BeatModel.load(path)
-
-
-def _check_leads_have_names(recording: Recording) -> None:
-    """Refuse to choose among columns that only have numbers: the first may be anything."""
-    names = recording.lead_names
-    if len(names) > 1 and all(name.isdecimal() for name in names):
-        raise RecordError(
-            f"found the columns {', '.join(names)} without a name, of which any may be the ECG; "
-            f"name the one that is (--lead {names[-1]}), or write a header"
-        )
 
 
 def _names_a_file(peaks: str) -> bool:

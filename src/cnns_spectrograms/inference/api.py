@@ -1,0 +1,170 @@
+"""The analysis of one recording in three lines: `from cnns_spectrograms import analyse`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from cnns_spectrograms.ecg.recordings import (
+    CSV_SUFFIXES,
+    Recording,
+    check_shape,
+    name_leads,
+    open_recording,
+)
+from cnns_spectrograms.ecg.records import RecordError
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.analysis import Analysis
+    from cnns_spectrograms.inference.model import BeatModel
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The classified beats of a recording.
+
+    Attributes:
+        analysis: everything that was found.
+        recording: what was analysed.
+    """
+
+    analysis: Analysis
+    recording: Recording
+
+    @property
+    def beats(self) -> pd.DataFrame:
+        """One row per beat: sample, time_s, rr_s, aami_class, prob_N to prob_Q, lead."""
+        return self.analysis.beats
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Counts, burden, heart rate, longest runs and signal quality, as in NAME.json."""
+        return self.analysis.summary
+
+    def write(self, folder: Path | str, report: bool = False) -> dict[str, Path]:
+        """Write annotations, table and summary, see `outputs.write_outputs`.
+
+        Args:
+            folder: made if absent.
+            report: also write the HTML page.
+
+        Returns:
+            The files by kind.
+        """
+        from cnns_spectrograms.inference.outputs import write_outputs
+
+        return write_outputs(self.analysis, self.recording, folder, report)
+
+
+def analyse(
+    source: Path | str | ArrayLike,
+    fs: float | None = None,
+    *,
+    lead: int | str | None = None,
+    columns: Sequence[str] | None = None,
+    peaks: ArrayLike | str | None = None,
+    sliding: bool = False,
+    model: Path | str | None = None,
+    name: str = "recording",
+) -> Result:
+    """Find and classify the beats of a recording.
+
+    Args:
+        source: path of a WFDB record, an EDF, BDF or CSV file; or the signal itself, mV, (n,) or
+            (n, n_leads), NaN where samples are missing.
+        fs: sampling rate, Hz; needed for a signal. For a CSV file None takes the rate from its
+            times or header. Other files name their own.
+        lead: name or index; None takes the lead that the model was trained on, else the first.
+        columns: columns of a CSV file that are leads; None guesses.
+        peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
+            detects them.
+        sliding: classify windows every 0.5 s instead of beats, with a model trained so.
+        model: weights file; None takes those that come with the package.
+        name: of a signal that is given as an array; files are written under it.
+
+    Raises:
+        RecordError: the recording cannot be used.
+        ValueError: an argument does not fit the recording or the model.
+    """
+    from cnns_spectrograms.inference import analysis
+
+    if isinstance(source, (str, Path)):
+        recording = _open(Path(source), fs, columns, lead)
+    else:
+        recording = make_recording(source, fs, name)
+    if isinstance(peaks, str):
+        from cnns_spectrograms.inference.batch import read_peaks
+
+        peaks = read_peaks(peaks, recording)
+    found = analysis.analyse(
+        recording, load_model(None if model is None else Path(model)), lead, peaks, sliding
+    )
+    return Result(found, recording)
+
+
+def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recording") -> Recording:
+    """Return a recording of a signal in memory.
+
+    Args:
+        signal_mv: (n,) or (n, n_leads), mV; NaN where samples are missing.
+        fs: sampling rate, Hz.
+        name: fit for a file name.
+
+    Raises:
+        ValueError: the signal has another shape or type, or there is no rate.
+        RecordError: the rate or the number of samples or leads is not that of an ECG.
+    """
+    signal = np.asarray(signal_mv)
+    if signal.ndim == 1:
+        signal = signal[:, None]
+    if signal.ndim != 2 or not np.issubdtype(signal.dtype, np.number):
+        raise ValueError(
+            f"the signal has shape {np.shape(signal_mv)} and dtype {signal.dtype}; expected "
+            f"numbers in mV, (n_samples,) or (n_samples, n_leads)"
+        )
+    if fs is None:
+        raise ValueError("a signal needs its sampling rate: give fs, in Hz")
+    n_samples, n_leads = signal.shape
+    check_shape(name, fs, n_samples, n_leads)
+    stored = np.array(signal, dtype=np.float32)
+    stored[~np.isfinite(stored)] = np.nan
+
+    def read(lead: int, start: int, stop: int) -> NDArray[np.float32]:
+        return stored[start:stop, lead]
+
+    leads = name_leads([None] * n_leads)
+    return Recording(name, float(fs), leads, n_samples, None, read)
+
+
+@functools.lru_cache(maxsize=1)
+def load_model(path: Path | None) -> BeatModel:
+    """Return the model in a weights file, or the shipped one; the last one is kept.
+
+    Raises:
+        ValueError: there is no such file, or it holds no model of this version.
+    """
+    from cnns_spectrograms.inference.model import BeatModel
+
+    return BeatModel.load(path)
+
+
+def _open(
+    path: Path, fs: float | None, columns: Sequence[str] | None, lead: int | str | None
+) -> Recording:
+    recording = open_recording(path, fs, columns)
+    names = recording.lead_names
+    is_csv = path.suffix.lower() in CSV_SUFFIXES
+    # Columns that only have numbers may be anything.
+    if is_csv and lead is None and len(names) > 1 and all(each.isdecimal() for each in names):
+        raise RecordError(
+            f"found the columns {', '.join(names)} without a name, of which any may be the ECG; "
+            f"name the one that is (--lead {names[-1]}), or write a header"
+        )
+    return recording

@@ -1,0 +1,73 @@
+"""`from cnns_spectrograms import analyse`: a path or an array in, a table of beats out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cnns_spectrograms
+from cnns_spectrograms import analyse
+from cnns_spectrograms.ecg.recordings import open_recording
+from cnns_spectrograms.ecg.records import RecordError
+
+
+def test_a_path_and_its_signal_give_the_same_beats(simulated, views_model, tmp_path):
+    path = simulated / "101"
+    recording = open_recording(path)
+    signal = np.column_stack([recording.read(0), recording.read(1)])
+    of_path = analyse(path, model=views_model.path)
+    of_array = analyse(signal, recording.fs, lead=0, model=views_model.path, name="mine")
+    assert len(of_path.beats) > 40
+    pd.testing.assert_frame_equal(
+        of_path.beats.drop(columns="lead"), of_array.beats.drop(columns="lead")
+    )
+    assert of_array.summary["counts"] == of_path.summary["counts"]
+    written = of_array.write(tmp_path, report=True)
+    names = {each.name for each in written.values()}
+    assert names == {"mine.cnn", "mine.csv", "mine.json", "mine.html"}
+    table = pd.read_csv(tmp_path / "mine.csv")
+    assert table["sample"].tolist() == of_array.beats["sample"].tolist()
+
+
+def test_peaks_are_samples_or_an_annotator(simulated, views_model):
+    recording = open_recording(simulated / "101")
+    by_name = analyse(simulated / "101", peaks="atr", model=views_model.path)
+    samples = by_name.beats["sample"].to_numpy()
+    by_samples = analyse(recording.read(0), recording.fs, peaks=samples, model=views_model.path)
+    assert by_samples.beats["sample"].tolist() == samples.tolist()
+    assert by_samples.beats["aami_class"].tolist() == by_name.beats["aami_class"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("signal", "fs", "words"),
+    [
+        (np.zeros(3600), None, "give fs, in Hz"),
+        (np.zeros((2, 3600, 1)), 360, r"shape \(2, 3600, 1\)"),
+        (np.array(["a", "b"]), 360, "expected numbers in mV"),
+        (np.zeros((100, 3600)), 360, "found 3600 leads"),
+        (np.zeros(3600), -1, "sampling rate of -1"),
+    ],
+)
+def test_arrays_that_are_no_recording(signal, fs, words, views_model):
+    with pytest.raises(ValueError, match=words):
+        analyse(signal, fs, model=views_model.path)
+
+
+def test_missing_samples_are_a_gap(simulated, views_model):
+    recording = open_recording(simulated / "101")
+    signal = np.array(recording.read(0))
+    signal[7200:10800] = np.inf
+    beats = analyse(signal, recording.fs, model=views_model.path).beats
+    assert not beats["sample"].between(7200, 10799).any()
+    assert beats.loc[beats["sample"] >= 10800, "rr_s"].isna().iloc[0]
+
+
+def test_a_file_that_is_not_there(views_model, tmp_path):
+    with pytest.raises(RecordError, match="no WFDB header"):
+        analyse(tmp_path / "nix", model=views_model.path)
+
+
+def test_the_package_offers_nothing_else():
+    with pytest.raises(AttributeError, match="nix"):
+        _ = cnns_spectrograms.nix
