@@ -7,7 +7,7 @@ BIN := .venv/bin
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test lint lock clean
+.PHONY: help run app test lint docs lock clean
 
 help:  ## show what can be made
 	@$(PYTHON) -c "import re; print('\n'.join(f'make {t:<7}{d}' for t, d in re.findall(r'^(\w+):.*## (.*)', open('Makefile').read(), re.M)))"
@@ -30,6 +30,9 @@ lint: .venv/test.stamp  ## style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/docs.stamp  ## the site, in build/site, without a network; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: .venv/test.stamp  ## write requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --upgrade --no-header \
@@ -57,6 +60,10 @@ endef
 
 .venv/app.stamp: .venv/run.stamp
 	$(call install,".[app]")
+	$(BIN)/python -c "open('$@', 'w').close()"
+
+.venv/docs.stamp: .venv/run.stamp
+	$(call install,".[docs]")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/test.stamp: .venv/run.stamp

@@ -13,6 +13,14 @@ from cnns_spectrograms.app import launch
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status, 0 if all went well."""
+    options = make_parser()[0].parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    status: int = options.run(options)
+    return status
+
+
+def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and those of its commands by name."""
     parser = argparse.ArgumentParser(
         prog="cnns-spectrograms",
         description="Heartbeat classification from ECG spectrograms. Research software: not a "
@@ -21,17 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
     launch.add_command(commands)
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    status: int = options.run(options)
-    return status
+    return parser, dict(commands.choices)
 
 
 def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "predict",
         help="find and classify the beats of recordings",
-        description="Writes NAME.cnn (WFDB annotations), NAME.csv (one row a beat) and NAME.json "
+        description="Writes NAME.cnn (WFDB annotations), NAME.csv (one row per beat) and NAME.json "
         "(summary) for each recording.",
     )
     add = parser.add_argument

@@ -1,0 +1,98 @@
+"""What `mkdocs build` adds to the pages: the front page, the configuration, and the reference."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = ("ecg", "recordings", "imaging", "training", "evaluation", "inference", "datasets")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are made from the code."""
+    pages = {
+        "index.md": rewrite_links((ROOT / "README.md").read_text("utf-8")),
+        "configuration.md": (ROOT / "conf/README.md").read_text("utf-8"),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text("utf-8"),
+        "reference/parameters.md": describe_parameters(),
+        "reference/catalog.md": describe_catalog(),
+        "reference/commands.md": describe_commands(),
+        **dict(describe_libraries()),
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def rewrite_links(text: str) -> str:
+    """Make links of the repository's front page those of the site."""
+    text = re.sub(r"\]\(docs/([^)]*)\)", r"](\1)", text)
+    text = text.replace("](conf/README.md)", "](configuration.md)")
+    return text.replace("](CHANGELOG.md)", "](changelog.md)").replace("](LICENSE)", "](license.md)")
+
+
+def describe_parameters() -> str:
+    """Return a table of every parameter: type, default and meaning."""
+    from cnns_spectrograms import parameters
+
+    parts = [
+        "# Parameters\n\nEvery parameter of `conf/`, with its type, default and meaning. A wrong "
+        "key, type or value stops a run before its first node.\n"
+    ]
+    for name, model in inspect.getmembers(parameters, inspect.isclass):
+        if not issubclass(model, parameters.Parameters) or model is parameters.Parameters:
+            continue
+        parts.append(f"\n## {name}\n\n{inspect.getdoc(model)}\n")
+        parts.append("\n| parameter | type | default | meaning |\n| --- | --- | --- | --- |\n")
+        for key, field in model.model_fields.items():
+            kind = re.sub(r"[\w.]*\.(?=\w+)", "", str(inspect.formatannotation(field.annotation)))
+            default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            cells = (f"`{key}`", f"`{kind}`", f"`{default}`", field.description or "")
+            parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
+    return "".join(parts)
+
+
+def describe_catalog() -> str:
+    """Return a table of the catalog's datasets, pipeline by pipeline."""
+    parts = ["# Data catalog\n\nWhat the pipelines read and write, as `conf/base` places it.\n"]
+    for path in sorted((ROOT / "conf/base").glob("*/catalog*.yml")):
+        parts.append(f"\n## {path.parent.name}\n\n| dataset | type | file |\n| --- | --- | --- |\n")
+        for name, entry in yaml.safe_load(path.read_text("utf-8")).items():
+            if name.startswith("_") or not isinstance(entry, dict):
+                continue
+            file = entry.get("filepath", "")
+            parts.append(f"| `{name}` | `{entry.get('type', '')}` | `{file}` |\n")
+    return "".join(parts)
+
+
+def describe_commands() -> str:
+    """Return the help texts of the command line."""
+    from cnns_spectrograms.command_line import make_parser
+
+    text = "# Command line\n"
+    for name, parser in make_parser()[1].items():
+        text += f"\n## cnns-spectrograms {name}\n\n```text\n{parser.format_help()}```\n"
+    return text
+
+
+def describe_libraries() -> Iterator[tuple[str, str]]:
+    """Yield a page for each library, with every public function of its modules."""
+    for library in LIBRARIES:
+        try:
+            package = importlib.import_module(f"cnns_spectrograms.{library}")
+        except ModuleNotFoundError:
+            continue
+        modules = sorted(each.name for each in pkgutil.iter_modules(package.__path__))
+        text = f"# {library}\n\n{inspect.getdoc(package) or ''}\n"
+        for module in modules:
+            text += f"\n::: cnns_spectrograms.{library}.{module}\n"
+        yield f"reference/{library}.md", text
