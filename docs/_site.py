@@ -36,6 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
 def rewrite_links(text: str) -> str:
     """Make links of the repository's front page those of the site."""
     text = re.sub(r"\]\(docs/([^)]*)\)", r"](\1)", text)
+    text = text.replace("[Español](README.es.md)\n\n", "")
     text = text.replace("](conf/README.md)", "](configuration.md)")
     return text.replace("](CHANGELOG.md)", "](changelog.md)").replace("](LICENSE)", "](license.md)")
 
@@ -55,7 +56,9 @@ def describe_parameters() -> str:
         parts.append("\n| parameter | type | default | meaning |\n| --- | --- | --- | --- |\n")
         for key, field in model.model_fields.items():
             kind = re.sub(r"[\w.]*\.(?=\w+)", "", str(inspect.formatannotation(field.annotation)))
-            default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            default = "required"
+            if not field.is_required():
+                default = repr(field.get_default(call_default_factory=True))
             cells = (f"`{key}`", f"`{kind}`", f"`{default}`", field.description or "")
             parts.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return "".join(parts)

@@ -1,0 +1,57 @@
+"""The documents that have to stay in step with each other and with the project."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kedro_project import ROOT
+
+PAIRS = [
+    ("README.md", "README.es.md"),
+    ("docs/tutorials/first_run.md", "docs/es/first_run.md"),
+    ("docs/tutorials/own_recordings.md", "docs/es/own_recordings.md"),
+]
+
+
+def read_blocks(text: str) -> list[str]:
+    """Return the indented code blocks of a Markdown page."""
+    return re.findall(r"(?:^ {4}.*\n(?:\n(?= {4}))?)+", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("english", "spanish"), PAIRS)
+def test_spanish_has_the_headings_and_the_code_of_english(english: str, spanish: str) -> None:
+    texts = [(ROOT / name).read_text("utf-8") for name in (english, spanish)]
+    levels = [re.findall(r"^(#+) ", text, re.MULTILINE) for text in texts]
+    assert levels[0] == levels[1]
+    assert len(levels[0]) > 4
+    blocks = [read_blocks(text) for text in texts]
+    assert blocks[0] == blocks[1]
+    assert len(blocks[0]) > 3
+
+
+def test_the_front_page_is_one_screen_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    assert max(map(len, text.splitlines())) <= 100
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+    assert len(links) > 8
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_commands_of_the_front_page_exist() -> None:
+    """Every environment, set of options and make target that it names."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert all((ROOT / "conf" / name).is_dir() for name in re.findall(r"--env=(\w+)", text))
+    assert all((ROOT / name).is_file() for name in re.findall(r"--config=(\S+\.yml)", text))
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^    make (\w+)", text, re.MULTILINE)) <= targets
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if f" {page}\n" not in listed} == set()
+    assert not list(Path(ROOT / "docs" / "reference").glob("*.md"))  # these are made
