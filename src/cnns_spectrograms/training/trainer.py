@@ -204,7 +204,6 @@ def fit_classifier(
         params,
         steps_per_epoch=len(train_loader),
         description=description,
-        class_shares=_class_shares_of(train_index),
         val_weights=torch.from_numpy(val_weights),
     )
     data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
@@ -341,13 +340,6 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
         )
     first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
     return torch.tensor(first.to_numpy(dtype=np.float32))
-
-
-def _class_shares_of(train_index: pd.DataFrame) -> Tensor:
-    """Return the classes' shares among the rows that are drawn, in AAMI order."""
-    weights = train_index["sampling_weight"].to_numpy(float)
-    sums = np.bincount(_labels_of(train_index), weights, minlength=len(AAMI_CLASSES))
-    return torch.tensor((sums / sums.sum()).astype(np.float32))
 
 
 class _Listed(Sampler[int]):
@@ -644,9 +636,9 @@ class _ProgressReporter(Callback):
 
 
 class _Forecast(Callback):
-    """Says once how long a training will take, from the speed of the first batches after a warm-up.
+    """Logs once how long a training will take, from the speed of its first batches after a warm-up.
 
-    Images may be smaller in the first epochs, and val takes its own time: it takes no less.
+    Validation takes its own time, so the training takes no less.
     """
 
     WARM_UP, MEASURED = 5, 20  # batches
