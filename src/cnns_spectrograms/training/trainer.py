@@ -44,7 +44,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.parameters import TrainingParameters, fingerprint, flatten
 from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.data import (
     EpochSampler,
@@ -421,7 +421,7 @@ def _find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
 
 def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another description, naming all that differs."""
-    before, after = dict(_flatten(kept)), dict(_flatten(json.loads(json.dumps(now))))
+    before, after = dict(flatten(kept)), dict(flatten(json.loads(json.dumps(now))))
     differences = [
         f"{key} is {_shorten(before, key)} in the checkpoint and {_shorten(after, key)} now"
         for key in {**before, **after}
@@ -436,15 +436,6 @@ def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, An
 
 
 _ABSENT = object()
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flatten(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _shorten(values: Mapping[str, Any], key: str) -> str:
