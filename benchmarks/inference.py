@@ -43,7 +43,7 @@ def make_model(path: Path, name: str, image_size: int, views: bool) -> None:
     extra = [
         {"of": "beat", "window_s": 10, "nperseg": 256, "noverlap": 192, "max_frequency_hz": 30},
         {
-            "of": "typical_beat",
+            "of": "difference",
             "window_s": 0.7,
             "nperseg": 64,
             "noverlap": 56,

@@ -27,7 +27,7 @@ from cnns_spectrograms.evaluation.ec57 import (
 from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import ANNOTATOR
-from cnns_spectrograms.model_store import resolve_model
+from cnns_spectrograms.tracking.model_store import resolve_model
 
 # de Chazal 2004 (doi:10.1109/TBME.2004.827359), without the paced 102, 104, 107 and 217.
 RECORDS = (

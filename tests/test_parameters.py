@@ -29,13 +29,6 @@ from cnns_spectrograms.parameters import (
         (TrainingParameters, {"learning_rte": 1e-3}, "learning_rte"),
         (TrainingParameters, {"precision": "8-bit"}, "precision"),
         (TrainingParameters, {"augmentation": {"noise_std": 2}}, "noise_std"),
-        (TrainingParameters, {"first_image_size": 96}, "set both, or neither"),
-        (TrainingParameters, {"first_epochs": 2}, "set both, or neither"),
-        (
-            TrainingParameters,
-            {"first_image_size": 96, "first_epochs": 4, "max_epochs": 4},
-            "no epoch would train at the full size",
-        ),
         (SpectrogramParameters, {"nperseg": 64, "noverlap": 64}, "noverlap"),
         (SpectrogramParameters, {"low_percentile": 99, "high_percentile": 1}, "low_percentile"),
         (BalancingParameters, {"class_weight_beta": 1.1}, "class_weight_beta"),

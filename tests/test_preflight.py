@@ -28,9 +28,6 @@ def make_split(**splits):
     return SplitParameters(protocol="x", records={"mitdb": splits})
 
 
-SMALL_FIRST = TrainingParameters(first_image_size=96, first_epochs=2)
-
-
 def _together(**changes):
     parameters = {
         "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
@@ -44,7 +41,7 @@ def _together(**changes):
 def test_parameters_that_fit_together_pass():
     _together()
     _together(ingestion=IngestionParameters(databases={"mitdb": None}))
-    _together(spectrogram=make_views(), training=SMALL_FIRST)
+    _together(spectrogram=make_views(), training=TrainingParameters())
     _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
     check_together({})
 
@@ -86,10 +83,6 @@ def test_parameters_that_fit_together_pass():
                 "spectrogram": make_views(of="difference"),
             },
             r"spectrogram\.extra_views\[1\] is of the difference .*, but sliding windows",
-        ),
-        (
-            {"training": SMALL_FIRST.model_copy(update={"first_image_size": 256})},
-            r"first_image_size is 256, above spectrogram\.image_size \(224\)",
         ),
         (
             {

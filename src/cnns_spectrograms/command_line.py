@@ -94,7 +94,7 @@ def _predict(options: argparse.Namespace) -> int:
         )
         return 1
     from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
-    from cnns_spectrograms.model_store import resolve_model
+    from cnns_spectrograms.tracking.model_store import resolve_model
 
     columns = None
     if options.columns is not None:

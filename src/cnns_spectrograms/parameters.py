@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,6 +40,15 @@ class Parameters(BaseModel):
     """Base of all parameter models: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
 
 
 def fingerprint(value: Any) -> str:
@@ -202,9 +212,9 @@ class SplitParameters(Parameters):
 class ViewParameters(Parameters):
     """A further channel of an image: another stretch of signal, at another resolution."""
 
-    of: Literal["beat", "typical_beat", "difference"] = Field(
-        description="the signal around the beat, the typical beat of its record "
-        "(`ecg.windows.make_typical_beats`), or the first less the second"
+    of: Literal["beat", "difference"] = Field(
+        description="the signal around the beat, or what is left of it without the typical beat "
+        "of its record (`ecg.windows.make_typical_beats`)"
     )
     window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
     nperseg: int = Field(ge=8, description="STFT segment, samples")
@@ -264,7 +274,7 @@ class SpectrogramParameters(Parameters):
 
     def typical_beat_length(self, fs: float) -> int:
         """Return the length of the longest stretch of the typical beat that is used, samples."""
-        return max((n for of, n in self.view_lengths(fs, 0) if of != "beat"), default=0)
+        return max((n for of, n in self.view_lengths(fs, 0) if of == "difference"), default=0)
 
 
 class BalancingParameters(Parameters):
@@ -278,12 +288,6 @@ class BalancingParameters(Parameters):
         6.0,
         ge=1,
         description="draws of a beat of any other class for one of a beat of the most frequent",
-    )
-    record_balance: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="0: rows of a class are drawn alike; 1: its records are, whatever their size",
     )
     class_weight_beta: float = Field(
         1.0,
@@ -333,10 +337,6 @@ class TrainingParameters(Parameters):
         description="every k-th val window of the most frequent class judges an epoch, and counts "
         "for k, and all of the others; 1: all",
     )
-    first_image_size: int | None = Field(
-        None, ge=16, description="image size that the first epochs train at, pixels; null: the full"
-    )
-    first_epochs: int = Field(0, ge=0, description="epochs trained at that size, fewer than all")
     images: Literal["cache", "memory"] = Field(
         "cache", description="read from the cache, or drawn from the signals on the device"
     )
@@ -344,12 +344,6 @@ class TrainingParameters(Parameters):
     restart_epochs: int = Field(5, ge=1, description="T_0 of cosine annealing, epochs")
     restart_factor: int = Field(2, ge=1, description="T_mult of cosine annealing")
     focal_gamma: float = Field(2.0, ge=0)
-    logit_adjustment: float = Field(
-        0.0,
-        ge=0,
-        description="times the log of the drawn classes' shares, added to the logits in the loss; "
-        "1 is the balanced softmax",
-    )
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     gradient_clip_norm: float = Field(1.0, gt=0)
     max_bad_batches: int = Field(10, ge=1, description="non-finite losses in a row that stop a run")
@@ -360,20 +354,6 @@ class TrainingParameters(Parameters):
     num_workers: int = Field(2, ge=0, description="processes that read the cache")
     tta_views: int = Field(0, ge=0, description="augmented views averaged at prediction")
     augmentation: AugmentationParameters = AugmentationParameters()
-
-    @model_validator(mode="after")
-    def _check_first_epochs(self) -> TrainingParameters:
-        if (self.first_image_size is None) != (self.first_epochs == 0):
-            raise ValueError(
-                f"first_image_size is {self.first_image_size} and first_epochs "
-                f"{self.first_epochs}; set both, or neither"
-            )
-        if self.first_epochs >= self.max_epochs:
-            raise ValueError(
-                f"first_epochs is {self.first_epochs} of {self.max_epochs} max_epochs, so no epoch "
-                f"would train at the full size; lower it"
-            )
-        return self
 
 
 class ModelParameters(Parameters):
@@ -446,7 +426,6 @@ class ReportingParameters(Parameters):
     )
     robustness: RobustnessParameters = RobustnessParameters()
     synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
-    examples_per_class: int = Field(6, ge=1, le=20, description="columns of the contact sheet")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

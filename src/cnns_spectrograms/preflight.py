@@ -95,13 +95,6 @@ def check_together(parameters: Mapping[str, Any]) -> None:
             if view.of == "difference"
         ]
     training = parameters.get("training")
-    if isinstance(training, TrainingParameters) and isinstance(spectrogram, SpectrogramParameters):
-        first = training.first_image_size
-        if first is not None and first > spectrogram.image_size:
-            faults.append(
-                f"training.first_image_size is {first}, above spectrogram.image_size "
-                f"({spectrogram.image_size}); images are shrunk, never enlarged: lower it"
-            )
     execution = parameters.get("execution")
     if isinstance(training, TrainingParameters) and isinstance(execution, ExecutionParameters):
         n_processes = execution.training_processes * execution.training_hosts

@@ -22,14 +22,14 @@ COLOUR = SpectrogramParameters(
     image_size=32,
     extra_views=(
         ViewParameters(of="beat", window_s=10, nperseg=128, noverlap=96, max_frequency_hz=40),
-        ViewParameters(of="typical_beat", window_s=1.25, **ZOOM),
+        ViewParameters(of="beat", window_s=1.25, **ZOOM),
     ),
 )
 DIFFERENCE = COLOUR.model_copy(
     update={
         "extra_views": (
             ViewParameters(of="difference", window_s=1.0, **ZOOM),
-            ViewParameters(of="typical_beat", window_s=1.25, **ZOOM),
+            ViewParameters(of="difference", window_s=1.25, **ZOOM),
         )
     }
 )
@@ -99,10 +99,10 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError, match="no signal of record mitdb/2"):
         SignalBank(make_rows("2", [0]), signals, FS, GREY)
     with pytest.raises(ValueError, match="no typical beat of record mitdb/1"):
-        SignalBank(make_rows("1", [0]), signals, FS, COLOUR)
+        SignalBank(make_rows("1", [0]), signals, FS, DIFFERENCE)
     short = {"mitdb/1": np.zeros(1700, np.float32)}
     with pytest.raises(ValueError, match="mitdb/1 has 1700 samples, and a stretch of 3600"):
-        SignalBank(make_rows("1", [0]), short, FS, COLOUR, short)
+        SignalBank(make_rows("1", [0]), short, FS, COLOUR)
 
 
 def test_synthetic_windows_of_other_views_are_refused() -> None:

@@ -15,7 +15,7 @@ FS, N_SAMPLES = 360, 900
 
 VIEWS = (
     {"of": "beat", "window_s": 8, "nperseg": 128, "noverlap": 64, "max_frequency_hz": 40},
-    {"of": "typical_beat", "window_s": 0.7, "nperseg": 64, "noverlap": 56, "max_frequency_hz": 60},
+    {"of": "difference", "window_s": 0.7, "nperseg": 64, "noverlap": 56, "max_frequency_hz": 60},
 )
 
 

@@ -159,7 +159,7 @@ made.save({f"db/{name}": np.tile(beat, 4) for name in names})
 beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4), "symbol": "N"})
 beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
 view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
-views = ({**view, "of": "beat"}, {**view, "of": "typical_beat"})
+views = ({**view, "of": "beat"}, {**view, "of": "difference"})
 spectrogram = SpectrogramParameters(extra_views=views)
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
@@ -178,7 +178,7 @@ def test_a_record_without_beats_has_a_typical_beat_of_zeros() -> None:
     beats = pd.DataFrame(
         {"db": "db", "record_id": ["1", "1", "2"], "sample": 900, "symbol": ["+", "N", "~"]}
     )
-    view = {"of": "typical_beat", "window_s": 1, "nperseg": 64, "noverlap": 32}
+    view = {"of": "difference", "window_s": 1, "nperseg": 64, "noverlap": 32}
     views = tuple(ViewParameters(**view, max_frequency_hz=hz) for hz in (40, 60))
     signals = {name: np.ones(3600, np.float32) for name in ("db/1", "db/2")}
     made = make_typical_beats(

@@ -487,7 +487,7 @@ class TestInputs:
 
     def test_a_view_of_something_else(self, made: dict) -> None:
         first, second = made["spectrogram"].extra_views
-        views = (first, second.model_copy(update={"of": "typical_beat"}))
+        views = (first.model_copy(update={"of": "difference"}), second)
         spectrogram = made["spectrogram"].model_copy(update={"extra_views": views})
         with pytest.raises(ValueError, match="the synthetic windows were made otherwise"):
             check_inputs(**made | {"spectrogram": spectrogram})
@@ -522,7 +522,7 @@ def test_images_in_memory_hold_no_file_open(tmp_path: Path) -> None:
         }
     )
     view = {"window_s": 1.25, "nperseg": 64, "noverlap": 56, "max_frequency_hz": 40.0}
-    views = [ViewParameters(of=of, **view) for of in ("typical_beat", "difference")]
+    views = [ViewParameters(of=of, **view) for of in ("beat", "difference")]
     spectrogram = SpectrogramParameters(image_size=16, extra_views=tuple(views))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))

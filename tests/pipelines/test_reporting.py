@@ -19,6 +19,7 @@ from cnns_spectrograms.parameters import (
     SubsetParameters,
 )
 from cnns_spectrograms.pipelines.reporting.nodes import (
+    EXAMPLES_PER_CLASS,
     check_predictions,
     choose_operating_points,
     compare,
@@ -152,7 +153,7 @@ def test_a_contact_sheet_opens_no_more_files_than_it_shows() -> None:
     signals = Opened({f"mitdb/{i}": np.zeros(900, np.float32) for i in range(n)})
     shown = (pd.DataFrame({"fs": [360]}), SpectrogramParameters(image_size=32), REPORTING)
     draw_contact_sheet(windows, windows.head(0), signals, {}, {}, *shown)
-    assert len(opened) == REPORTING.examples_per_class
+    assert len(opened) == EXAMPLES_PER_CLASS
 
 
 def test_a_missing_class_is_absent_not_failed() -> None:

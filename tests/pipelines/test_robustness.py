@@ -108,7 +108,7 @@ def test_a_typical_beat_is_that_of_the_whole_record(model) -> None:
 
     views = [
         {"of": of, "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
-        for of in ("beat", "typical_beat")
+        for of in ("beat", "difference")
     ]
     spectrogram = SpectrogramParameters(image_size=32, extra_views=views)
     network = build_network(ModelParameters(timm_name="resnet10t", pretrained=False), seed=0)

@@ -366,16 +366,3 @@ class TestTrainIndex:
                 smote_table(2),
                 BalancingParameters(),
             )
-
-
-def test_record_balance_spares_the_class_and_levels_its_records() -> None:
-    labels = ["N"] * 60 + ["F"] * 10
-    records = ["a"] * 60 + ["b"] * 9 + ["c"]
-    plain = sampling_weights(labels, 3)
-    level = sampling_weights(labels, 3, records, 1)
-    half = sampling_weights(labels, 3, records, 0.5)
-    for weights in (level, half):
-        np.testing.assert_allclose(weights[:60], 1)
-        assert weights[60:].sum() == pytest.approx(plain[60:].sum())  # the class's draws: 30
-    np.testing.assert_allclose(level[60:], [15 / 9] * 9 + [15])
-    assert half[69] / half[60] == pytest.approx(3)  # 9 ** 0.5

@@ -338,28 +338,6 @@ def test_only_training_images_are_augmented() -> None:
     assert not any(torch.equal(a, b) for a, b in zip(seen[True], given, strict=True))
 
 
-def test_the_first_epochs_train_small_and_are_judged_at_the_full_size() -> None:
-    seen: dict[bool, list[tuple[int, ...]]] = {True: [], False: []}
-
-    class Recorder(ToyNetwork):
-        def forward(self, images: Tensor) -> Tensor:
-            seen[self.training].append(tuple(images.shape[2:]))
-            return super().forward(images)
-
-    small_first = {"first_image_size": 16, "first_epochs": 1}
-    fit(Recorder(), n_batches=2, epochs=2, image_size=24, **small_first)
-    assert seen[True] == [(16, 16)] * 2 + [(24, 24)] * 2
-    assert seen[False] == [(24, 24)] * 4
-
-
-def test_a_class_that_train_lacks_shifts_its_logit_as_the_rarest_does() -> None:
-    shares = torch.tensor([0.7, 0.2, 0.08, 0.02, 0.0])
-    params = TrainingParameters(logit_adjustment=0.5)
-    module = BeatClassifierModule(ToyNetwork(), torch.ones(5), params, 1, class_shares=shares)
-    expected = [0.5 * math.log(share) for share in (0.7, 0.2, 0.08, 0.02, 0.02)]
-    assert module.loss.logit_shift.tolist() == pytest.approx(expected)
-
-
 def test_bytes_are_scaled_to_one() -> None:
     module = BeatClassifierModule(ToyNetwork(), torch.ones(5), TrainingParameters(), 1)
     module.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.tracking_store import Tracking, find_tracking
+from cnns_spectrograms.tracking.store import Tracking, find_tracking
 
 ENVIRONMENTS: dict[str, str] = {
     "base": "base",

@@ -296,7 +296,7 @@ class WindowReader:
         spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
         fs: sampling rate, Hz, needed for these.
         typical_beats: by ``db/record_id``, float32, mV, see `make_typical_beats`; needed where a
-            view shows the typical beat or the difference from it.
+            view shows the difference from the typical beat.
     """
 
     def __init__(
@@ -330,19 +330,13 @@ class WindowReader:
         centres = starts + n_samples // 2
         cut = []
         for of, n in parts:
-            if of == "beat":
-                cut.append(cut_windows(signal, centres - n // 2, n))
-                continue
-            length = self._spectrogram.typical_beat_length(self._fs)
-            typical = self._typical_beats[key].reshape(-1, length)
-            middle = length // 2 - n // 2
-            typical = typical[
-                find_typical_beat(centres, self._fs, len(typical)), middle : middle + n
-            ]
-            if of == "typical_beat":
-                cut.append(typical)
-            else:
-                cut.append(cut_windows(signal, centres - n // 2, n) - typical)
+            cut.append(cut_windows(signal, centres - n // 2, n))
+            if of == "difference":
+                length = self._spectrogram.typical_beat_length(self._fs)
+                typical = self._typical_beats[key].reshape(-1, length)
+                of_row = find_typical_beat(centres, self._fs, len(typical))
+                middle = length // 2 - n // 2
+                cut[-1] -= typical[of_row, middle : middle + n]
         return np.concatenate(cut, axis=1)
 
 

@@ -29,8 +29,8 @@ class SignalBank(nn.Module):
         signals: "db/record_id" -> float32 (n_samples,), mV, of every record of ``rows``.
         fs: sampling rate, Hz.
         spectrogram: what shapes the pixels.
-        typical_beats: the same for the records' typical beats, needed where a view shows them or
-            the difference from them.
+        typical_beats: the same for the records' typical beats, needed where a view shows the
+            difference from them.
 
     Raises:
         ValueError: a record of ``rows`` has no signal or no typical beat, or is shorter than half
@@ -92,19 +92,15 @@ class SignalBank(nn.Module):
             # Reflected as `ecg.windows.cut_windows` does where a window passes an edge.
             first = add(np.pad(signal, margin, mode="reflect")) + margin
             centres = starts[mine] + n_samples // 2
-            for part, (of, n) in enumerate(self._parts):
-                if of != "typical_beat":
-                    offsets[mine, part] = first + centres - n // 2
-            if any(of != "beat" for of, _ in self._parts):
+            halves = np.array(lengths) // 2
+            offsets[mine] = first + centres[:, None] - halves
+            differs = [of == "difference" for of, _ in self._parts]
+            if any(differs):
                 typical = _get(typical_beats or {}, key, "typical beat")
                 length = spectrogram.typical_beat_length(fs)
                 of_row = find_typical_beat(centres, fs, len(typical) // length)
                 at_typical = add(typical) + of_row * length + length // 2
-                for part, (of, n) in enumerate(self._parts):
-                    if of == "typical_beat":
-                        offsets[mine, part] = at_typical - n // 2
-                    elif of == "difference":
-                        taken_off[mine, part] = at_typical - n // 2
+                taken_off[mine] = np.where(differs, at_typical[:, None] - halves, -1)
         # Not persistent: no checkpoint is to carry the signals.
         samples = torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.float32))
         self.register_buffer("_samples", samples, persistent=False)

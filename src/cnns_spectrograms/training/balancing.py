@@ -189,27 +189,16 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
     return pd.Series(weights, index=counts.index, name="class_weight")
 
 
-def sampling_weights(
-    aami_class: Iterable[str],
-    minority_boost: float,
-    record: Iterable[str] | None = None,
-    record_balance: float = 0.0,
-) -> NDArray[np.float64]:
+def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArray[np.float64]:
     """Return how often each row is drawn, relative to the others.
 
     A row of the most frequent class has weight 1 (of two as frequent, the first in AAMI
     order). A row of any other class has `minority_boost`: it is drawn `minority_boost` times as
     often as a row of the most frequent class.
 
-    With `record_balance` b, a class's draws stay as many, but within it a record of m of its rows
-    is drawn in proportion to m ** (1 - b): one record cannot then stand for its whole class. All
-    synthetic windows together are as one record.
-
     Args:
         aami_class: class of each row, n of them.
         minority_boost: 1 or more; 1 draws all rows alike.
-        record: record of each row, needed where `record_balance` is above 0.
-        record_balance: 0 to 1.
 
     Returns:
         float64 array of shape (n,).
@@ -221,16 +210,7 @@ def sampling_weights(
         raise ValueError(f"minority_boost is {minority_boost}; expected 1 or more")
     labels = np.asarray(list(aami_class), dtype=object)
     majority = count_classes(labels).idxmax()
-    weights = np.where(labels == majority, 1.0, float(minority_boost))
-    if record_balance == 0 or record is None:
-        return weights
-    rows = pd.DataFrame({"label": labels, "record": list(record)})
-    size = rows.groupby(["label", "record"])["label"].transform("size").to_numpy(float)
-    tempered = size**-record_balance
-    total = pd.Series(tempered).groupby(labels).transform("sum").to_numpy()
-    n = rows.groupby("label")["label"].transform("size").to_numpy(float)
-    balanced: NDArray[np.float64] = weights * tempered * n / total
-    return balanced
+    return np.where(labels == majority, 1.0, float(minority_boost))
 
 
 def make_train_index(
@@ -273,10 +253,5 @@ def make_train_index(
         raise ValueError("windows has no row in train; list records under train in split.records")
     weights = class_weights(count_classes(index["aami_class"]), params.class_weight_beta)
     index["class_weight"] = index["aami_class"].map(weights.to_dict()).astype(float)
-    index["sampling_weight"] = sampling_weights(
-        index["aami_class"],
-        params.minority_boost,
-        index["db"] + "/" + index["record_id"],
-        params.record_balance,
-    )
+    index["sampling_weight"] = sampling_weights(index["aami_class"], params.minority_boost)
     return index

@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -232,11 +231,6 @@ def choose_judged(
     weights = np.ones(len(AAMI_CLASSES), dtype=np.float32)
     weights[frequent] = counts[frequent] / len(kept)
     return np.sort(np.concatenate([kept, np.flatnonzero(labels != frequent)])), weights
-
-
-def resize_images(images: Tensor, size: int) -> Tensor:
-    """Return float images (B, C, H, W) with height and width ``size``, bilinear, antialiased."""
-    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:

@@ -45,7 +45,7 @@ class DrawnImages:
 
     Attributes:
         signals: "db/record_id" -> float32 (n_samples,), mV.
-        typical_beats: the same for the records' typical beats, where a view shows them.
+        typical_beats: the same for the records' typical beats, where a view needs them.
         fs: sampling rate, Hz.
         spectrogram: what shapes the pixels.
     """

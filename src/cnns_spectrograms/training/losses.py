@@ -22,40 +22,24 @@ class ClassBalancedFocalLoss(nn.Module):
     For a row with true class t, softmax probabilities p and weight w_t it is
 
         l = w_t * (1 - p_t) ** gamma * sum_k -q_k * log(p_k),
-        q_k = (1 - label_smoothing) * [k = t] + label_smoothing * u_k,  u_k = 1 / C,
+        q_k = (1 - label_smoothing) * [k = t] + label_smoothing / C,
 
     so smoothing changes the cross-entropy alone, and not the two factors before it. A batch's
     loss is the weighted mean, sum(l) / sum(w_t), as in ``torch.nn.CrossEntropyLoss(weight)``,
     which it equals at gamma 0 without smoothing. All is computed in float32, under autocast too.
 
-    With ``logit_shift`` the softmax is that of the logits plus this shift: tau times the logarithm
-    of the classes' shares gives the logit-adjusted loss of Menon et al. (2021, ICLR, eq. 10), and
-    with tau 1 the balanced softmax of Ren et al. (2020, NeurIPS, eq. 3). The logits themselves
-    then tell classes apart as if all were equally frequent. Smoothing must not undo that: u is then
-    the softmax of the shift, so that the classes other than t are again alike in the logits.
-    (Towards a uniform u, a rare class would outrank t for want of shifted probability.)
-
     Args:
         class_weights: (C,) positive weights; only their ratios matter.
         gamma: focusing parameter, 0 or more; 0 gives the cross-entropy.
         label_smoothing: from 0 to below 1.
-        logit_shift: (C,) finite numbers; None: no shift.
 
     Raises:
         ValueError: a weight is not positive and finite, or a parameter is out of its bounds.
     """
 
     class_weights: Tensor
-    logit_shift: Tensor
-    smooth_target: Tensor
 
-    def __init__(
-        self,
-        class_weights: Tensor,
-        gamma: float,
-        label_smoothing: float,
-        logit_shift: Tensor | None = None,
-    ) -> None:
+    def __init__(self, class_weights: Tensor, gamma: float, label_smoothing: float) -> None:
         super().__init__()
         weights = torch.as_tensor(class_weights, dtype=torch.float32).clone()
         if weights.ndim != 1 or not bool((torch.isfinite(weights) & (weights > 0)).all()):
@@ -68,13 +52,8 @@ class ClassBalancedFocalLoss(nn.Module):
             raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to below 1")
         self.gamma = gamma
         self.label_smoothing = label_smoothing
-        shift = torch.zeros_like(weights) if logit_shift is None else logit_shift.float().clone()
-        if shift.shape != weights.shape or not bool(torch.isfinite(shift).all()):
-            raise ValueError(f"logit_shift is {shift.tolist()}; expected one finite number a class")
         # Not persistent: the weights belong to the run, not to the trained network.
         self.register_buffer("class_weights", weights, persistent=False)
-        self.register_buffer("logit_shift", shift, persistent=False)
-        self.register_buffer("smooth_target", shift.softmax(dim=0), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the weighted mean loss of a batch.
@@ -92,10 +71,10 @@ class ClassBalancedFocalLoss(nn.Module):
         Summed over many batches they give the loss of a whole split, whatever the batch size.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            log_p_BC = functional.log_softmax(logits.float() + self.logit_shift, dim=1)
+            log_p_BC = functional.log_softmax(logits.float(), dim=1)
             log_p_B = log_p_BC.gather(1, targets[:, None]).squeeze(1)
             smooth = self.label_smoothing
-            terms_B = -(1 - smooth) * log_p_B - smooth * (log_p_BC @ self.smooth_target)
+            terms_B = -(1 - smooth) * log_p_B - smooth * log_p_BC.mean(dim=1)
             if self.gamma > 0:
                 base_B = (-torch.expm1(log_p_B)).clamp_min(_SMALLEST_BASE)
                 terms_B = base_B.pow(self.gamma) * terms_B

@@ -21,7 +21,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.augmentation import augment_images, mix_up
-from cnns_spectrograms.training.data import epoch_seed, resize_images
+from cnns_spectrograms.training.data import epoch_seed
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ class BeatClassifierModule(LightningModule):
         params: the recipe.
         steps_per_epoch: batches an epoch, on this rank.
         description: everything that shapes the result; goes into the checkpoints.
-        class_shares: (C,) shares of the classes among the rows drawn, for the logit adjustment.
         val_weights: (C,) how many val rows a row that judges an epoch stands for; None: one.
     """
 
@@ -62,18 +61,12 @@ class BeatClassifierModule(LightningModule):
         params: TrainingParameters,
         steps_per_epoch: int,
         description: Mapping[str, Any] | None = None,
-        class_shares: Tensor | None = None,
         val_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
-        shift = None
-        if class_shares is not None and params.logit_adjustment > 0:
-            # A class that train lacks has no logarithm; it is taken for as rare as the rarest.
-            rarest = class_shares[class_shares > 0].min()
-            shift = params.logit_adjustment * class_shares.clamp_min(rarest).log()
         self.loss = ClassBalancedFocalLoss(
-            class_weights, params.focal_gamma, params.label_smoothing, shift
+            class_weights, params.focal_gamma, params.label_smoothing
         )
         self.params = params
         self.steps_per_epoch = steps_per_epoch
@@ -134,16 +127,11 @@ class BeatClassifierModule(LightningModule):
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def prepare_images(self, images: Tensor) -> Tensor:
-        """Scale images to [0, 1]; in training shrink them in the first epochs, and augment them.
-
-        Every epoch is judged at the full size, at which the network kept will predict.
-        """
+        """Scale images to [0, 1], and augment those of training."""
         if not images.is_floating_point():
             images = images.float().div_(255)
         if not self.trainer.training:
             return images
-        if self.params.first_image_size and self.current_epoch < self.params.first_epochs:
-            images = resize_images(images, self.params.first_image_size)
         return augment_images(images, self.params.augmentation)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:

@@ -44,7 +44,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.parameters import TrainingParameters, fingerprint, flatten
 from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.data import (
     EpochSampler,
@@ -204,7 +204,6 @@ def fit_classifier(
         params,
         steps_per_epoch=len(train_loader),
         description=description,
-        class_shares=_class_shares_of(train_index),
         val_weights=torch.from_numpy(val_weights),
     )
     data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
@@ -343,13 +342,6 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
     return torch.tensor(first.to_numpy(dtype=np.float32))
 
 
-def _class_shares_of(train_index: pd.DataFrame) -> Tensor:
-    """Return the classes' shares among the rows that are drawn, in AAMI order."""
-    weights = train_index["sampling_weight"].to_numpy(float)
-    sums = np.bincount(_labels_of(train_index), weights, minlength=len(AAMI_CLASSES))
-    return torch.tensor((sums / sums.sum()).astype(np.float32))
-
-
 class _Listed(Sampler[int]):
     """Gives the positions of a list, in its order."""
 
@@ -429,7 +421,7 @@ def _find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
 
 def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another description, naming all that differs."""
-    before, after = dict(_flatten(kept)), dict(_flatten(json.loads(json.dumps(now))))
+    before, after = dict(flatten(kept)), dict(flatten(json.loads(json.dumps(now))))
     differences = [
         f"{key} is {_shorten(before, key)} in the checkpoint and {_shorten(after, key)} now"
         for key in {**before, **after}
@@ -444,15 +436,6 @@ def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, An
 
 
 _ABSENT = object()
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _flatten(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _shorten(values: Mapping[str, Any], key: str) -> str:
@@ -644,9 +627,9 @@ class _ProgressReporter(Callback):
 
 
 class _Forecast(Callback):
-    """Says once how long a training will take, from the speed of the first batches after a warm-up.
+    """Logs once how long a training will take, from the speed of its first batches after a warm-up.
 
-    Images may be smaller in the first epochs, and val takes its own time: it takes no less.
+    Validation takes its own time, so the training takes no less.
     """
 
     WARM_UP, MEASURED = 5, 20  # batches

@@ -20,7 +20,7 @@ def predict_own(
     import tempfile
 
     from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
-    from cnns_spectrograms.model_store import resolve_model
+    from cnns_spectrograms.tracking.model_store import resolve_model
 
     if not inference.recordings:
         raise ValueError(

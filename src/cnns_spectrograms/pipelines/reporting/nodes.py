@@ -32,6 +32,9 @@ _BEAT_KEY = ["db", "record_id", "beat_idx"]
 
 PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
+EXAMPLES_PER_CLASS = 6
+"""Columns of the contact sheet."""
+
 _PREDICT_AGAIN = (
     "delete them (predictions.parquet in 07_model_output) and run `kedro run --pipelines=modelling "
     "--only-missing-outputs` to make them again"
@@ -538,9 +541,9 @@ def draw_contact_sheet(
     images: dict[str, list[tuple[np.ndarray, str]]] = {}
     for aami_class in AAMI_CLASSES:
         synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
-        n_synthetic = min(len(synthetic), reporting.examples_per_class // 3)
+        n_synthetic = min(len(synthetic), EXAMPLES_PER_CLASS // 3)
         real = train[train["aami_class"] == aami_class]
-        n_real = min(len(real), reporting.examples_per_class - n_synthetic)
+        n_real = min(len(real), EXAMPLES_PER_CLASS - n_synthetic)
         images[aami_class] = [
             *draw(real, n_real),
             *draw(synthetic, n_synthetic),

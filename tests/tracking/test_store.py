@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from mlflow.entities import LoggedModelStatus
 
-from cnns_spectrograms.tracking_store import (
+from cnns_spectrograms.tracking.store import (
     find_tracking,
     follow_artifacts,
     open_experiment,

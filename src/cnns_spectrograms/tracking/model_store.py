@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-from cnns_spectrograms.tracking_store import sqlite_uri
+from cnns_spectrograms.tracking.store import sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -26,12 +26,12 @@ _SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
 def resolve_model(model: str | None, folder: Path) -> Path | None:
-    """Return the weights file that a user's words stand for.
+    """Return the weights file of a model that a user names; None for None.
 
     Args:
         model: a path; an MLflow model or artifact URI (``models:/``, ``runs:/``), or the id of a
-            run that trained a network; None stays.
-        folder: what is fetched goes there.
+            run that trained a network.
+        folder: weights that are fetched from MLflow go there.
 
     Raises:
         ValueError: there is no such file, model or run.
@@ -56,7 +56,7 @@ def resolve_model(model: str | None, folder: Path) -> Path | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    # As where `kedro run` left it, if nothing else is said.
+    # Where `kedro run` leaves it, unless the user names another store.
     if "MLFLOW_TRACKING_URI" not in os.environ and Path("mlflow.db").is_file():
         mlflow.set_tracking_uri(sqlite_uri(Path("mlflow.db")))
     uri = f"runs:/{model}/{_WEIGHTS}" if _RUN_ID.fullmatch(model) else model
@@ -75,7 +75,7 @@ def resolve_model(model: str | None, folder: Path) -> Path | None:
 
 
 def log_model(weights: Path, name: str, registered_name: str | None = None) -> ModelInfo:
-    """Log a network with its preprocessing in the active run: raw windows in, probabilities out.
+    """Log a network and its preprocessing in the active run: raw windows in, probabilities out.
 
     Args:
         weights: file of `training.networks.save_classifier`.
@@ -83,8 +83,8 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
         registered_name: registers it as a new version of this model.
     """
     with warnings.catch_warnings(record=True) as told:
-        # MLflow warns of the types in classes of its own, as it reads them; and of `serving`, which
-        # has none with reason, past every filter.
+        # MLflow warns of type hints in its own classes as it reads them. It also warns, past every
+        # filter, that `serving` has none, which is intended.
         warnings.filterwarnings("ignore", r".*type hint", UserWarning)
         import mlflow
         from mlflow.models import infer_signature
@@ -110,7 +110,7 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
 
 
 def make_example(model: BeatModel) -> dict[str, NDArray[np.float32]]:
-    """Return an input of two windows, sines of 5 and 8 Hz, for those who call a served model."""
+    """Return an input of two windows, sines of 5 and 8 Hz, as an example of what a model takes."""
     time_s = np.arange(model.width, dtype=np.float32) / model.fs
     windows = np.sin(2 * np.pi * np.array([[5.0], [8.0]]) * time_s).astype(np.float32)
     if not model.rr_intervals:

@@ -1,4 +1,4 @@
-"""The hooks: runs in MLflow that fail, are interrupted, or do nothing."""
+"""The MLflow hook: runs that fail, are interrupted, or do nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
-from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.text import TextDataset
 
-from cnns_spectrograms.ecg.download import DownloadError
-from cnns_spectrograms.hooks import MLflowHooks, PreflightHooks, SummaryHooks, VersionHooks
-from cnns_spectrograms.parameters import IngestionParameters, ModelParameters, TrainingParameters
+from cnns_spectrograms.hooks.summary import SummaryHooks
+from cnns_spectrograms.hooks.versions import VersionHooks
+from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from cnns_spectrograms.tracking.hook import MLflowHooks
 from empty_store import make_store
-from kedro_project import ROOT, copy_project, run_kedro
+from kedro_project import copy_project, run_kedro
 
 RUN_PARAMS = {
     "run_id": "now",
@@ -225,19 +225,6 @@ def test_a_run_reports_its_own_versions_and_not_the_newest(
     assert "ui --backend-store-uri sqlite:///mlflow.db\n" in said
 
 
-def test_a_run_reads_what_was_the_newest_as_it_began(tmp_path: Path, results: DataCatalog) -> None:
-    hooks = VersionHooks()
-    pipeline = Pipeline([Node(lambda report: report, "report", "read", name="read")])
-    hooks.before_pipeline_run(pipeline=pipeline, catalog=results)
-    newer = tmp_path / "08_reporting" / "report.html" / "3" / "report.html"
-    newer.parent.mkdir()
-    newer.write_text("of\n3")
-    assert results.load("report") == "of\n2"
-
-
-START = {**RUN_PARAMS, "runtime_params": {"training": {"seed": 1}, "physionet": "somewhere"}}
-
-
 def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: Path) -> None:
     manager, client = tracking
     with pytest.raises(KeyboardInterrupt):  # which Kedro lets pass by its hooks, in a notebook too
@@ -265,85 +252,3 @@ def test_mlflow_is_as_quiet_as_the_logging_says_and_reports_nothing(tmp_path: Pa
     assert "Completed node: simulation.simulate" in done.stdout
     assert "mlflow" not in done.stderr
     assert not (tmp_path / "asked_names.txt").exists()
-
-
-class TestPreflight:
-    @pytest.fixture(autouse=True)
-    def _project(self) -> None:
-        """A registry to compare `--params` with."""
-        bootstrap_project(ROOT)
-
-    def make(self, name: str = "train") -> tuple[Pipeline, DataCatalog]:
-        """Return a pipeline that reads the parameters of a model that does not exist."""
-        node = Node(lambda model: model, "params:models.mine", "made", name=name)
-        parameters = ModelParameters(timm_name="resnet5O", pretrained=False)
-        catalog = DataCatalog({"params:models.mine": MemoryDataset(parameters)})
-        return Pipeline(
-            [node], namespace="modelling.mine", parameters="params:models.mine"
-        ), catalog
-
-    def test_it_names_the_model_that_cannot_be_built(self) -> None:
-        with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
-            PreflightHooks().before_pipeline_run(START, *self.make())
-
-    def test_a_misspelt_section_of_params_is_refused(self) -> None:
-        run_params = {**START, "runtime_params": {"trainng": {"seed": 1}}}
-        with pytest.raises(ValueError, match="did you mean training"):
-            PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
-
-    def test_what_no_pipeline_of_the_run_reads_is_told(self, caplog) -> None:
-        given = {"windows": {"window_s": 5}, "split": {"protocol": "x"}, "training": {"seed": 1}}
-        run_params = {**START, "runtime_params": given}
-        PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
-        assert "--params sets split, windows, which none of the pipelines" in caplog.text
-
-    def test_a_download_without_network_is_refused_before_anything_else(
-        self, tmp_path: Path
-    ) -> None:
-        node = Node(lambda *_: 0, ["physionet", "params:ingestion"], "record_list", name="check")
-        pipeline = Pipeline([node])
-        ingestion = IngestionParameters(databases={"mitdb": ["100"]})
-        catalog = DataCatalog(
-            {
-                "physionet": MemoryDataset(tmp_path),
-                "params:ingestion": MemoryDataset(ingestion),
-                "record_list": TextDataset(filepath=str(tmp_path / "record_list.csv")),
-            }
-        )
-        with pytest.raises(DownloadError, match=r"mitdb lacks 100\.hea.*physionet\.org"):
-            PreflightHooks().before_pipeline_run(START, pipeline, catalog)
-        (tmp_path / "record_list.csv").touch()
-        run_params = {**START, "only_missing_outputs": True}
-        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
-        simulation = Node(lambda: 0, None, "physionet", name="simulate")
-        PreflightHooks().before_pipeline_run(START, Pipeline([simulation, node]), catalog)
-
-    def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
-        PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))
-        pipeline, catalog = self.make()
-        catalog["modelling.mine.made"] = MemoryDataset("a model")
-        run_params = {**START, "only_missing_outputs": True}
-        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
-
-    @pytest.mark.parametrize(
-        ("made", "steps"),
-        [((), "ingestion,feature_engineering"), (("beats", "records"), "feature_engineering")],
-    )
-    def test_what_other_pipelines_make_must_be_there(
-        self, tmp_path: Path, made: tuple[str, ...], steps: str
-    ) -> None:
-        node = Node(lambda windows, synthetic: windows, ["windows", "smote_windows"], "made")
-        names = ("windows", "beats", "records")
-        catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in names})
-        catalog["smote_windows"] = MemoryDataset()  # as what a single node of a pipeline reads
-        for name in made:
-            (tmp_path / name).touch()
-        run_params = {**START, "env": "quick"}
-        with pytest.raises(FileNotFoundError) as refusal:
-            PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
-        assert str(refusal.value) == (
-            f"this run reads windows: not made yet, or not to the end; first run "
-            f"`kedro run --env=quick --pipelines={steps}`, with the same --params"
-        )
-        (tmp_path / "windows").touch()
-        PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)

@@ -50,7 +50,7 @@ class Tracking(NamedTuple):
 
 
 def find_tracking(configured: str, project_path: Path) -> Tracking:
-    """Return where runs are tracked: where the environment variable says, else the configuration.
+    """Return where runs are tracked: as the environment variable says, else the configuration.
 
     Args:
         configured: ``tracking_uri`` of `mlflow.yml`; a relative SQLite file lies in the project.
@@ -69,10 +69,10 @@ def find_tracking(configured: str, project_path: Path) -> Tracking:
 
 
 def open_experiment(tracking: Tracking, name: str) -> tuple[MlflowClient, str]:
-    """Make this the place where MLflow tracks; return a client, and the experiment's id.
+    """Make MLflow track here; return a client, and the experiment's id.
 
-    The store and the experiment are made where they are not. Runs that start at once wait for each
-    other: two of them cannot make the tables of one SQLite file.
+    A store or experiment that does not exist is made. Runs that start at the same time wait for
+    each other, because two of them cannot make the tables of one SQLite file.
     """
     global _configured
     import mlflow
@@ -110,9 +110,9 @@ def sqlite_uri(store: Path) -> str:
 def follow_artifacts(store: Path, experiment: str, artifacts: Path) -> None:
     """Let a store find its artifacts again after the project's folder was moved, renamed or copied.
 
-    MLflow keeps absolute addresses: of a project that was moved it would find no earlier artifact,
-    and write those of new runs to where the project used to be. Nothing happens unless artifacts
-    of the experiment's runs lie in ``artifacts`` and the store looks for them elsewhere.
+    MLflow keeps absolute addresses. After a move it would find no earlier artifact, and write new
+    ones to where the project used to be. Nothing happens unless artifacts of the experiment's runs
+    lie in ``artifacts`` and the store looks for them elsewhere.
 
     Args:
         store: SQLite file of MLflow.

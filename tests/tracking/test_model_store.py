@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.model_store import log_model, make_example, resolve_model
+from cnns_spectrograms.tracking.model_store import log_model, make_example, resolve_model
 from inference.models import save_model
 
 

@@ -1,0 +1,141 @@
+"""The hook that finds, before the first node, what would stop a run after hours of work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from cnns_spectrograms.pipelines.namespaces import find_training
+from cnns_spectrograms.preflight import check_runtime_names, check_together
+
+if TYPE_CHECKING:
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+logger = logging.getLogger(__name__)
+
+# Runtime parameters that the configuration files resolve, and no node reads.
+_RESOLVED_PARAMS = {"physionet", "image_size"}
+
+# Those that shape data, which a run may find made with other values.
+_SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
+
+
+class PreflightHooks:
+    """Checks parameters, inputs and networks before the first node."""
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Check parameters against each other, what is read, and that networks can be built.
+
+        Raises:
+            ValueError: Two parameters contradict each other, a network is unknown, or its
+                pretrained weights cannot be had.
+            FileNotFoundError: The run reads what another pipeline makes, and it is not there.
+            DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
+        """
+        from kedro.framework.project import pipelines
+
+        parameters = {
+            name.removeprefix("params:"): catalog.load(name)
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:")
+        }
+        _check_given(run_params.get("runtime_params") or {}, parameters, pipelines)
+        check_together(parameters)
+        only_missing = run_params.get("only_missing_outputs")
+        if (
+            "physionet" in pipeline.inputs()  # not simulated
+            and "record_list" in pipeline.all_outputs()
+            and not (only_missing and catalog.exists("record_list"))
+        ):
+            from cnns_spectrograms.pipelines.ingestion.nodes import check_downloads
+
+            check_downloads(catalog.load("physionet"), parameters["ingestion"])
+        if not only_missing:  # such a run reads less than its pipeline
+            _check_inputs(pipeline, catalog, pipelines, run_params)
+        training = parameters.get("training", TrainingParameters())
+        for node in find_training(pipeline):
+            if not (only_missing and all(map(catalog.exists, node.outputs))):
+                _check_networks(node, catalog, training)
+
+
+def _check_given(
+    given: Mapping[str, Any], parameters: Mapping[str, Any], pipelines: Mapping[str, Pipeline]
+) -> None:
+    """Refuse names in `--params` that no pipeline reads; warn of those that this run ignores."""
+    read = {name for each in pipelines.values() for name in each.inputs()}
+    known = {
+        name.removeprefix("params:").split(".")[0] for name in read if name.startswith("params:")
+    }
+    check_runtime_names(given, known | _RESOLVED_PARAMS)
+    if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
+        logger.warning(
+            "--params sets %s, which none of the pipelines of this run reads: what was made "
+            "with other values stays as it is",
+            ", ".join(ignored),
+        )
+
+
+def _check_networks(node: Node, catalog: DataCatalog, training: TrainingParameters) -> None:
+    """Check that the network of a training node can be built, and its weights be had."""
+    from cnns_spectrograms.training.networks import check_network
+
+    for name in node.inputs:
+        model = catalog.load(name) if name.startswith("params:models.") else None
+        if isinstance(model, ModelParameters):
+            try:
+                check_network(model.inherit(training))
+            except ValueError as error:
+                raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
+
+
+def _check_inputs(
+    pipeline: Pipeline,
+    catalog: DataCatalog,
+    pipelines: Mapping[str, Pipeline],
+    run_params: Mapping[str, Any],
+) -> None:
+    """Refuse a run that reads what other pipelines have not made, naming all that come first."""
+    maker_of = {
+        output: name
+        for name, each in pipelines.items()
+        if name not in ("__default__", "training", "robustness")
+        for output in each.all_outputs()
+    }
+
+    def find_lacking(each: Pipeline) -> set[str]:
+        made = each.inputs() & maker_of.keys()
+        return {name for name in made if _is_kept(catalog, name) and not catalog.exists(name)}
+
+    lacking = sorted(find_lacking(pipeline))
+    if not lacking:
+        return
+    needed: set[str] = set()
+    makers = {maker_of[name] for name in lacking}
+    while makers:
+        needed |= makers
+        before = {name for maker in makers for name in find_lacking(pipelines[maker])}
+        makers = {maker_of[name] for name in before} - needed
+    option = f" --env={run_params['env']}" if run_params.get("env") else ""
+    steps = ",".join(name for name in pipelines if name in needed)
+    raise FileNotFoundError(
+        f"this run reads {', '.join(lacking)}: not made yet, or not to the end; first run "
+        f"`kedro run{option} --pipelines={steps}`"
+        f"{', with the same --params' if run_params.get('runtime_params') else ''}"
+    )
+
+
+def _is_kept(catalog: DataCatalog, name: str) -> bool:
+    """Return whether a dataset outlasts a run; Kedro keeps in memory what no catalog lists."""
+    from kedro.io import MemoryDataset
+
+    dataset = catalog.get(name)
+    return dataset is not None and not isinstance(dataset, MemoryDataset)

@@ -1,0 +1,1 @@
+"""Runs and models in MLflow: the Kedro hook, where runs are tracked, models logged and served."""

@@ -1,0 +1,246 @@
+"""The hook that tracks a `kedro run` in MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from pydantic import BaseModel, ConfigDict
+
+from cnns_spectrograms.parameters import flatten
+from cnns_spectrograms.pipelines.namespaces import find_training, is_training, model_of
+from cnns_spectrograms.tracking.store import find_tracking, open_experiment
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+    from mlflow import MlflowClient
+
+
+class MLflowParameters(BaseModel):
+    """Contents of `mlflow.yml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracking_uri: str
+    experiment: str
+
+
+class MLflowHooks:
+    """Tracks a `kedro run`: one parent run, and one nested child run a model.
+
+    A node in a namespace `pipeline.model` belongs to the child run `model`. Its typed parameters
+    are logged flat, and so are the fingerprints of the data it reads. The parameters of a training
+    are logged by the node that trains; a node that reads a trained network logs those in the
+    network's own description. A saved dataset with `metadata: {mlflow: artifact}` is logged as a
+    file. One with `mlflow: metrics` is also logged number by number. One with `mlflow: model` is
+    also logged as a model that takes raw windows, and registered under the experiment's and its own
+    name. A run that fails is closed as FAILED.
+    """
+
+    def __init__(self) -> None:
+        self._client: MlflowClient | None = None
+        self._parent_id: str | None = None
+        self._children: dict[str, str] = {}
+        self._logged: dict[str, set[str]] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read `mlflow.yml`."""
+        self._parameters = MLflowParameters.model_validate(context.config_loader["mlflow"])
+        self._project_path = context.project_path
+        self._tracking = find_tracking(self._parameters.tracking_uri, self._project_path)
+        self._env = context.env or "local"
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Keep what the runs will be opened with."""
+        self._close("KILLED")  # runs that an interrupted pipeline left open in this process
+        self._catalog = catalog
+        self._run_params = run_params
+        self._shared = {
+            name: catalog.load(name)
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:") and not name.startswith("params:models.")
+        }
+        if not find_training(pipeline):
+            self._shared.pop("params:training", None)
+        self._client, self._parent_id = None, None
+        self._children, self._logged = {}, {}
+
+    @hook_impl
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        """Make the run that the node belongs to the active one, and log what the node reads."""
+        if self._parent_id is None:  # opened here, so that a run without a node leaves no trace
+            self._open_parent()
+        assert self._parent_id is not None
+        model = model_of(node)
+        run_id = self._parent_id if model is None else self._enter_child(model)
+        for name, value in inputs.items():
+            if name == "params:training" and not is_training(node):
+                continue  # the network that is read may have been trained with others
+            self._log_params(run_id, name, value)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Make the parent run the active one again."""
+        if self._parent_id is not None and model_of(node) is not None:
+            import mlflow
+
+            mlflow.end_run()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Log a saved dataset whose metadata asks for it."""
+        dataset: Any = self._catalog.get(dataset_name)
+        kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+        if kind is None or self._client is None or self._parent_id is None:
+            return
+        import mlflow
+
+        model = model_of(node)
+        run_id = self._parent_id if model is None else self._children[model]
+        if kind == "metrics":
+            for name, value in flatten(data):
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    self._client.log_metric(run_id, name, float(value))
+        path = Path(dataset._get_load_path())
+        self._client.log_artifact(run_id, str(path))
+        if kind == "model" and model is not None:
+            from cnns_spectrograms.tracking.model_store import log_model
+
+            self._enter_child(model)
+            try:
+                log_model(path, model, f"{self._parameters.experiment}_{model}")
+            finally:
+                mlflow.end_run()
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close every run as FINISHED."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Close every run as FAILED, with the error as a tag."""
+        if self._client is not None and self._parent_id is not None:
+            message = f"{type(error).__name__}: {error}"
+            self._client.set_tag(self._parent_id, "error", message[:5000])
+        self._close("FAILED")
+
+    def _open_parent(self) -> None:
+        import atexit
+
+        level = logging.getLogger("mlflow").level
+        import mlflow
+
+        # MLflow sets a level of its own as it is imported; that of conf/logging.yml counts.
+        logging.getLogger("mlflow").setLevel(level)
+        # Each bar would show the copying of one file on this disk.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # An interrupt reaches none of Kedro's hooks, and MLflow itself would call the run finished.
+        atexit.register(self._close, "KILLED")
+
+        self._client, self._experiment_id = open_experiment(
+            self._tracking, self._parameters.experiment
+        )
+        names = self._run_params.get("pipeline_names") or ["__default__"]
+        parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
+        run = mlflow.start_run(
+            experiment_id=self._experiment_id,
+            run_name=f"{'+'.join(parts)} {self._env}",
+            tags={
+                "kedro.env": self._env,
+                "kedro.pipelines": ",".join(names),
+                "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
+                "kedro.run_id": self._run_params["run_id"],
+                "kedro.version": self._run_params["kedro_version"],
+                "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
+                **_describe_git(self._project_path),
+            },
+        )
+        self._parent_id = run.info.run_id
+        for name, value in self._shared.items():
+            self._log_params(run.info.run_id, name, value)
+
+    def _enter_child(self, model: str) -> str:
+        """Make the child run of a model the active one, and return its id."""
+        import mlflow
+
+        if model in self._children:
+            mlflow.start_run(run_id=self._children[model], nested=True)
+        else:
+            run = mlflow.start_run(
+                experiment_id=self._experiment_id,
+                run_name=model,
+                nested=True,
+                tags={"model": model, "kedro.env": self._env},
+            )
+            self._children[model] = run.info.run_id
+            # A child is compared with those of other runs, so it holds every parameter itself.
+            for name, value in self._shared.items():
+                if name != "params:training":
+                    self._log_params(run.info.run_id, name, value)
+        return self._children[model]
+
+    def _log_params(self, run_id: str, name: str, value: Any) -> None:
+        """Log the flat parameters or the fingerprint of a node's input, each key once a run."""
+        assert self._client is not None
+        key = name.removeprefix("params:")
+        if key.startswith("models."):
+            key = "model"
+        if isinstance(value, BaseModel):
+            pairs = list(flatten({key: value.model_dump(mode="json")}))
+        elif name.startswith("params:"):
+            pairs = [(key, value)]
+        elif name.endswith(".model") and isinstance(value, tuple):
+            description = value[1]
+            made_with = {part: description.get(part, {}) for part in ("model", "training")}
+            pairs = list(flatten(made_with))
+        elif isinstance(getattr(value, "fingerprint", None), str):
+            pairs = [(f"{key}.fingerprint", value.fingerprint)]
+        else:
+            return
+        logged = self._logged.setdefault(run_id, set())
+        for pair_key, pair_value in pairs:
+            if pair_key not in logged:
+                self._client.log_param(run_id, pair_key, str(pair_value)[:6000])
+                logged.add(pair_key)
+
+    def _close(self, status: str) -> None:
+        """End the parent run and its children, if they are open."""
+        if self._client is None or self._parent_id is None:
+            return
+        import mlflow
+
+        while mlflow.active_run() is not None:
+            mlflow.end_run(status)
+        for run_id in (*self._children.values(), self._parent_id):
+            self._client.set_terminated(run_id, status)
+        self._parent_id = None
+
+
+def _describe_git(project_path: Path) -> dict[str, str]:
+    """Return tags with the commit, and whether files differ from it; none outside git."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(project_path), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {
+            "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(git("status", "--porcelain"))).lower(),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {}

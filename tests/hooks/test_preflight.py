@@ -1,0 +1,105 @@
+"""The preflight hook: what is refused before the first node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro_datasets.text import TextDataset
+
+from cnns_spectrograms.ecg.download import DownloadError
+from cnns_spectrograms.hooks.preflight import PreflightHooks
+from cnns_spectrograms.parameters import IngestionParameters, ModelParameters
+from kedro_project import ROOT
+
+START = {
+    "run_id": "now",
+    "kedro_version": "1.7.0",
+    "pipeline_names": ["modelling"],
+    "runtime_params": {"training": {"seed": 1}, "physionet": "somewhere"},
+}
+
+
+class TestPreflight:
+    @pytest.fixture(autouse=True)
+    def _project(self) -> None:
+        """A registry to compare `--params` with."""
+        bootstrap_project(ROOT)
+
+    def make(self, name: str = "train") -> tuple[Pipeline, DataCatalog]:
+        """Return a pipeline that reads the parameters of a model that does not exist."""
+        node = Node(lambda model: model, "params:models.mine", "made", name=name)
+        parameters = ModelParameters(timm_name="resnet5O", pretrained=False)
+        catalog = DataCatalog({"params:models.mine": MemoryDataset(parameters)})
+        return Pipeline(
+            [node], namespace="modelling.mine", parameters="params:models.mine"
+        ), catalog
+
+    def test_it_names_the_model_that_cannot_be_built(self) -> None:
+        with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):
+            PreflightHooks().before_pipeline_run(START, *self.make())
+
+    def test_a_misspelt_section_of_params_is_refused(self) -> None:
+        run_params = {**START, "runtime_params": {"trainng": {"seed": 1}}}
+        with pytest.raises(ValueError, match="did you mean training"):
+            PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+
+    def test_what_no_pipeline_of_the_run_reads_is_told(self, caplog) -> None:
+        given = {"windows": {"window_s": 5}, "split": {"protocol": "x"}, "training": {"seed": 1}}
+        run_params = {**START, "runtime_params": given}
+        PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+        assert "--params sets split, windows, which none of the pipelines" in caplog.text
+
+    def test_a_download_without_network_is_refused_before_anything_else(
+        self, tmp_path: Path
+    ) -> None:
+        node = Node(lambda *_: 0, ["physionet", "params:ingestion"], "record_list", name="check")
+        pipeline = Pipeline([node])
+        ingestion = IngestionParameters(databases={"mitdb": ["100"]})
+        catalog = DataCatalog(
+            {
+                "physionet": MemoryDataset(tmp_path),
+                "params:ingestion": MemoryDataset(ingestion),
+                "record_list": TextDataset(filepath=str(tmp_path / "record_list.csv")),
+            }
+        )
+        with pytest.raises(DownloadError, match=r"mitdb lacks 100\.hea.*physionet\.org"):
+            PreflightHooks().before_pipeline_run(START, pipeline, catalog)
+        (tmp_path / "record_list.csv").touch()
+        run_params = {**START, "only_missing_outputs": True}
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+        simulation = Node(lambda: 0, None, "physionet", name="simulate")
+        PreflightHooks().before_pipeline_run(START, Pipeline([simulation, node]), catalog)
+
+    def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
+        PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))
+        pipeline, catalog = self.make()
+        catalog["modelling.mine.made"] = MemoryDataset("a model")
+        run_params = {**START, "only_missing_outputs": True}
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+
+    @pytest.mark.parametrize(
+        ("made", "steps"),
+        [((), "ingestion,feature_engineering"), (("beats", "records"), "feature_engineering")],
+    )
+    def test_what_other_pipelines_make_must_be_there(
+        self, tmp_path: Path, made: tuple[str, ...], steps: str
+    ) -> None:
+        node = Node(lambda windows, synthetic: windows, ["windows", "smote_windows"], "made")
+        names = ("windows", "beats", "records")
+        catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in names})
+        catalog["smote_windows"] = MemoryDataset()  # as what a single node of a pipeline reads
+        for name in made:
+            (tmp_path / name).touch()
+        run_params = {**START, "env": "quick"}
+        with pytest.raises(FileNotFoundError) as refusal:
+            PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
+        assert str(refusal.value) == (
+            f"this run reads windows: not made yet, or not to the end; first run "
+            f"`kedro run --env=quick --pipelines={steps}`, with the same --params"
+        )
+        (tmp_path / "windows").touch()
+        PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
