@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from chromium import Browser, served  # noqa: E402
-from cnns_spectrograms.app.texts import LANGUAGE_NAMES, Language, Translator  # noqa: E402
+from cnns_spectrograms.presentation import LANGUAGE_NAMES, Language, Translator  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ pytest.importorskip("selenium")
 
 from chromium import Browser, find_chromium, served
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
-from cnns_spectrograms.app.palette import DARK, LIGHT
-from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.presentation import DARK, LIGHT, Translator, read_texts
 
 pytestmark = [
     pytest.mark.slow,
@@ -318,7 +317,6 @@ def test_another_kind_of_file_is_refused_in_the_language_of_the_page(
 
 
 def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> None:
-    from cnns_spectrograms.app.texts import TEXTS
 
     _analyse(page)
     page.click(".st-key-gradcam label")
@@ -338,8 +336,8 @@ def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> Non
     assert any(spanish("group_synthetic") in each for each in fields)
     lines = {line.strip() for line in [*page.text().splitlines(), *fields]}
     lines |= {line[2:] for line in lines}  # without a class's letter
-    own = {text.es for text in TEXTS.values()}
-    assert sorted(lines & ({text.en for text in TEXTS.values()} - own)) == []
+    own = {text.es for text in read_texts().values()}
+    assert sorted(lines & ({text.en for text in read_texts().values()} - own)) == []
     assert "lang=es" in page.driver.current_url
     page.driver.get(page.driver.current_url.replace("/?", "/technical?"))
     page.wait(lambda: spanish("limits_title") in page.text(), "the technical report")

@@ -21,15 +21,13 @@ from cnns_spectrograms.app.drawing import (
     draw_overview,
     draw_probabilities,
     draw_strip,
-    format_clock,
     span_of_speed,
     strip_height_px,
 )
-from cnns_spectrograms.app.findings import PROBABILITIES, UNSURE
-from cnns_spectrograms.app.palette import DARK, LIGHT, SYMBOLS, Theme
-from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.app.findings import PROBABILITIES
 from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
+from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator
 
 T = Translator("en")
 
@@ -230,7 +228,7 @@ def test_probabilities_show_the_band_in_which_nothing_is_called() -> None:
     figure = _checked(draw_probabilities)(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, LIGHT, T)
     band = figure.layout.shapes[0]
     assert (band.x0, band.x1) == (0, 0.5)
-    assert figure.data[0].text[2] == "40.0 %"
+    assert figure.data[0].text[2] == "40.0\xa0%"
     assert not _checked(draw_probabilities)(np.full(5, 0.2), 0.0, LIGHT, T).layout.shapes
 
 
@@ -249,11 +247,3 @@ def test_amplitudes_are_of_3_to_8_and_a_half_millivolts(middle: float, height: f
     assert (2 * low, 2 * high) == (round(2 * low), round(2 * high))
     if height < 5:  # with nothing cut off
         assert low <= signal.min() <= signal.max() <= high
-
-
-@pytest.mark.parametrize(
-    ("seconds", "decimals", "text"),
-    [(0, 0, "0:00"), (59.96, 1, "1:00.0"), (61.25, 2, "1:01.25"), (3661, 0, "1:01:01")],
-)
-def test_clock(seconds: float, decimals: int, text: str) -> None:
-    assert format_clock(seconds, decimals) == text

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnns_spectrograms.app.findings import (
-    CALLS,
     PROBABILITIES,
-    UNSURE,
     call_beats,
     find_disagreements,
-    find_runs,
+    find_ectopic_runs,
     heart_rate_bpm,
     measure_burden,
     step,
 )
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
+from cnns_spectrograms.presentation import CALLS, UNSURE
 
 
 def _beats(classes: str, top: list[float], samples: list[int] | None = None) -> pd.DataFrame:
@@ -55,22 +54,23 @@ def test_runs_are_of_two_beats_or_more_of_s_or_v() -> None:
     called = ["V", "V", "N", "S", "N", "V", "V", "V", "Q", "Q"]
     times = [0.0, 0.5, 2.0, 2.7, 4.0, 5.0, 5.4, 5.8, 7.0, 8.0]
     beats = pd.DataFrame({"time_s": times, "rr_s": np.append(np.nan, np.diff(times))})
-    runs = find_runs(beats, called)
-    assert runs[["call", "beats", "first"]].values.tolist() == [["V", 3, 5], ["V", 2, 0]]
+    runs = find_ectopic_runs(beats, called)
+    assert runs[["aami_class", "n_beats", "first"]].values.tolist() == [["V", 3, 5], ["V", 2, 0]]
     assert runs["start_s"].tolist() == [5.0, 0.0]
     assert runs["rate_bpm"].tolist() == pytest.approx([60 * 2 / 0.8, 120])
     beats.loc[6, "rr_s"] = np.nan  # a gap in the signal before the second of three V
-    assert find_runs(beats, called)[["beats", "first"]].values.tolist() == [[2, 0], [2, 6]]
+    runs = find_ectopic_runs(beats, called)
+    assert runs[["n_beats", "first"]].values.tolist() == [[2, 0], [2, 6]]
 
 
 @given(st.lists(st.sampled_from(CALLS), max_size=60))
 def test_runs_hold_each_neighbouring_pair_once(called: list[str]) -> None:
     times = np.arange(float(len(called)))
-    runs = find_runs(pd.DataFrame({"time_s": times, "rr_s": np.ones(len(called))}), called)
+    runs = find_ectopic_runs(pd.DataFrame({"time_s": times, "rr_s": np.ones(len(called))}), called)
     pairs = sum(a == b and a in "SV" for a, b in itertools.pairwise(called))
-    assert (runs["beats"] - 1).sum() == pairs
+    assert (runs["n_beats"] - 1).sum() == pairs
     for run in runs.itertuples():
-        assert set(called[run.first : run.first + run.beats]) == {run.call}
+        assert set(called[run.first : run.last + 1]) == {run.aami_class}
 
 
 def test_disagreements_name_what_each_side_says() -> None:

@@ -12,10 +12,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_runs
+from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_ectopic_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
-from cnns_spectrograms.app.texts import LANGUAGES, TEXTS, Language, Translator, escape_markdown
+from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
+from cnns_spectrograms.presentation import LANGUAGES, Language, Translator, read_texts
 
 pytestmark = pytest.mark.usefixtures("app_settings")
 
@@ -36,8 +37,8 @@ def _texts(app: AppTest) -> list[str]:
 def _foreign(app: AppTest, language: Language) -> list[str]:
     """Return what the page shows of the other language's catalogue."""
     other = {"es": "en", "en": "es"}[language]
-    own = {getattr(text, language) for text in TEXTS.values()}
-    theirs = {getattr(text, other) for text in TEXTS.values()} - own
+    own = {getattr(text, language) for text in read_texts().values()}
+    theirs = {getattr(text, other) for text in read_texts().values()} - own
     return [each for each in _texts(app) if each in theirs]
 
 
@@ -224,7 +225,7 @@ def test_a_run_is_gone_to_whenever_its_row_is_chosen(monkeypatch: pytest.MonkeyP
     study = app.session_state["study"]
 
     def first_of(row: int, threshold: float) -> int:
-        return int(find_runs(study.beats, call_beats(study.beats, threshold))["first"][row])
+        return int(find_ectopic_runs(study.beats, call_beats(study.beats, threshold))["first"][row])
 
     for _ in range(2):
         chosen[keys[-1]] = 0
@@ -274,7 +275,7 @@ def test_above_the_threshold_of_certainty_beats_are_not_called() -> None:
     app.slider(key="threshold").set_value(95).run()
     called.append(app.metric[4].value)
     app.slider(key="threshold").set_value(0).run()
-    assert app.metric[4].value == "0.0 %"
+    assert app.metric[4].value == "0.0\xa0%"
     assert float(called[1].split()[0]) > float(called[0].split()[0])
     assert not app.exception
 
@@ -329,6 +330,6 @@ def test_the_technical_report_says_how_to_make_what_is_absent(
 
 def _show_technical(language: str) -> None:
     from cnns_spectrograms.app import technical
-    from cnns_spectrograms.app.texts import Translator
+    from cnns_spectrograms.presentation import Translator
 
     technical.show(Translator(language))  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnns_spectrograms.app.palette import DARK, LIGHT, Theme
 from cnns_spectrograms.app.reports import ModelReport
 from cnns_spectrograms.app.result_figures import (
     draw_class_counts,
@@ -15,10 +14,10 @@ from cnns_spectrograms.app.result_figures import (
     draw_reliability,
     draw_robustness,
 )
-from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.calibration import measure_calibration
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+from cnns_spectrograms.presentation import DARK, LIGHT, Theme, Translator
 
 T = Translator("es")
 

@@ -22,7 +22,7 @@ from cnns_spectrograms.evaluation.figures import (
     plot_model_comparison,
 )
 from cnns_spectrograms.evaluation.metrics import compare_models, evaluate_predictions
-from cnns_spectrograms.palette import CLASS_COLORS
+from cnns_spectrograms.presentation import CLASS_COLORS
 
 CLASSES = ("N", "S", "V", "F", "Q")
 
@@ -144,11 +144,11 @@ class TestConfusionMatrix:
         axes = plot_confusion_matrix(METRICS, "t").axes[0]
         cells = {text.get_position(): text.get_text() for text in axes.texts}
 
-        assert cells[0, 0] == "80.0 %\n4"
-        assert cells[4, 0] == "20.0 %\n1"
-        assert cells[0, 1] == "50.0 %\n1"
-        assert cells[2, 3] == "100.0 %\n1"
-        assert cells[3, 3] == "0.0 %\n0"
+        assert cells[0, 0] == "80.0\xa0%\n4"
+        assert cells[4, 0] == "20.0\xa0%\n1"
+        assert cells[0, 1] == "50.0\xa0%\n1"
+        assert cells[2, 3] == "100.0\xa0%\n1"
+        assert cells[3, 3] == "0.0\xa0%\n0"
         assert len(cells) == 4 * 5 + 1
 
     def test_the_row_of_an_absent_class_is_hatched_and_says_so(self) -> None:

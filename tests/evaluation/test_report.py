@@ -230,7 +230,7 @@ def test_it_holds_what_the_models_scored(items) -> None:
     assert "mitdb: 102, 103" in text
     assert "1,234" in text
     assert "mitdb 102" in text
-    for word in ("Intended use", "Limits", "Ethics", "Licence", "not a medical device"):
+    for word in ("Intended use", "Limits", "Ethics", "Licence", "Not a medical device"):
         assert word in text
 
 

@@ -22,16 +22,22 @@ from cnns_spectrograms.app.drawing import (
     draw_overview,
     draw_probabilities,
     draw_strip,
-    format_clock,
 )
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.live_plot import show_figure
-from cnns_spectrograms.app.palette import Theme, choose_theme
 from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show_beat
-from cnns_spectrograms.app.texts import Translator, escape_markdown
+from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.presentation import (
+    GLYPHS,
+    UNSURE,
+    Theme,
+    Translator,
+    choose_theme,
+    format_clock,
+)
 
 if TYPE_CHECKING:
     from cnns_spectrograms.ecg.recordings import Recording
@@ -42,7 +48,6 @@ logger = logging.getLogger(__name__)
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s
 _SPANS_S = (60.0, 600.0)
 _PLOT = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
-_GLYPHS = dict(zip(findings.CALLS, "●▲■◆★○", strict=True))
 _RUNS_SHOWN = 200
 
 
@@ -184,7 +189,7 @@ def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bo
         t(
             "recording_facts",
             name=escape_markdown(contents.name),
-            fs=t.number(contents.fs, 0 if contents.fs == round(contents.fs) else 2),
+            fs=t.number(contents.fs, 2, trim=True),
             duration=format_clock(contents.duration_s),
             leads=", ".join(map(escape_markdown, contents.lead_names)),
         )
@@ -201,7 +206,7 @@ def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bo
     at_reference = False
     if contents.n_reference:
         at_reference = right.toggle(
-            t("at_reference", n=t.number(contents.n_reference)),
+            t("at_reference", n=contents.n_reference),
             key=f"peaks_{key}",
             help=t("at_reference_help"),
         )
@@ -293,7 +298,7 @@ def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> N
         (t("heart_rate"), f"{t.number(rate)} {t('per_minute')}"),
         (t("burden_of", name="S"), t.percent(share["S"])),
         (t("burden_of", name="V"), t.percent(share["V"])),
-        (t("unsure"), t.percent(share[findings.UNSURE])),
+        (t("unsure"), t.percent(share[UNSURE])),
     ]
     with st.container(horizontal=True, gap="large"):
         for label, value in facts:
@@ -368,7 +373,7 @@ def _show_viewer(reading: Reading, model: BeatModel, t: Translator) -> None:
 def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
     entries = " &nbsp; ".join(
         f'<span style="white-space:nowrap"><span style="color:{theme.classes[name]}">'
-        f"{_GLYPHS[name]} <b>{name}</b></span> {t('call_' + name)}</span>"
+        f"{GLYPHS[name]} <b>{name}</b></span> {t('class_' + name)}</span>"
         for name in present
     )
     st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
@@ -430,8 +435,8 @@ def _name_scale(scale: float | str, t: Translator) -> str:
     if scale == "all":
         return t("scale_all")
     if isinstance(scale, str):
-        return t("scale_minutes", n=t.number(float(scale) / 60))
-    return t("scale_speed", speed=t.number(scale, 0 if scale == round(scale) else 1))
+        return t("scale_minutes", n=float(scale) / 60)
+    return t("scale_speed", speed=scale)
 
 
 # --------------------------------------------------------------------------------------
@@ -455,15 +460,15 @@ def _show_beat_panel(
         "##### "
         + t(
             "beat_title",
-            n=t.number(viewer.selected + 1),
+            n=viewer.selected + 1,
             time=format_clock(float(beat["time_s"]), 2),
         )
     )
     left, right = st.columns([3, 2], gap="large")
     with right:
         st.markdown(
-            f":gray-badge[{_GLYPHS[call]} {call}] **{t('call_' + call)}**"
-            + ("  \n" + t("unsure_beat") if call == findings.UNSURE else "")
+            f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"
+            + ("  \n" + t("unsure_beat") if call == UNSURE else "")
         )
         show_figure(
             draw_probabilities(
@@ -491,7 +496,7 @@ def _show_beat_panel(
                     range(len(AAMI_CLASSES)),
                     index=target,
                     format_func=lambda each: (
-                        f"{AAMI_CLASSES[each]} {t('call_' + AAMI_CLASSES[each])}"
+                        f"{AAMI_CLASSES[each]} {t('class_' + AAMI_CLASSES[each])}"
                     ),
                     key=f"target_{viewer.selected}_{t.language}",
                     width=260,
@@ -532,7 +537,7 @@ def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
         pd.DataFrame(
             {
                 t("class"): [
-                    f"{_GLYPHS[name]} {name} – {t('call_' + name)}" for name in table["call"]
+                    f"{GLYPHS[name]} {name} – {t('class_' + name)}" for name in table["call"]
                 ],
                 t("beats"): [t.number(n) for n in table["beats"]],
                 t("share"): [t.percent(share, 2) for share in table["share"]],
@@ -543,7 +548,7 @@ def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
 
 def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
-    runs = findings.find_runs(reading.study.beats, reading.called)
+    runs = findings.find_ectopic_runs(reading.study.beats, reading.called)
     if runs.empty:
         st.session_state.pop("run_shown", None)
         st.write(t("no_runs"))
@@ -553,8 +558,8 @@ def _show_runs(reading: Reading, t: Translator) -> None:
         pd.DataFrame(
             {
                 t("start"): [format_clock(each) for each in shown["start_s"]],
-                t("class"): shown["call"],
-                t("beats"): shown["beats"],
+                t("class"): shown["aami_class"],
+                t("beats"): shown["n_beats"],
                 t("rate"): [t.number(each) for each in shown["rate_bpm"]],
             }
         ),

@@ -17,10 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.app.findings import CALLS, UNSURE
-from cnns_spectrograms.app.palette import SYMBOLS, Theme
-from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.presentation import CALLS, SYMBOLS, UNSURE, Theme, Translator, format_clock
 
 Figure = dict[str, Any]
 """``data``, a list of traces, and ``layout``."""
@@ -65,17 +63,6 @@ class View:
 def span_of_speed(speed_mm_per_s: float, width_px: int) -> float:
     """Return how many seconds a strip of this width holds at a paper speed."""
     return width_px / PX_PER_MM / speed_mm_per_s
-
-
-def format_clock(seconds: float, decimals: int = 0) -> str:
-    """Return a position as h:mm:ss, or m:ss below an hour."""
-    scale = 10**decimals
-    ticks = round(abs(seconds) * scale)
-    whole, part = divmod(ticks, scale)
-    minutes, secs = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
-    return ("-" if seconds < 0 else "") + clock + (f".{part:0{decimals}d}" if decimals else "")
 
 
 def decimate(
@@ -151,7 +138,7 @@ def draw_strip(
         signal: mV, (n_samples,), the whole recording.
         fs: Hz.
         beats: the classified beats.
-        called: one of `findings.CALLS` a beat.
+        called: one of `CALLS` a beat.
         view: what is on screen.
         range_mv: lowest and highest amplitude.
         theme: colours.
@@ -287,7 +274,7 @@ def _mark_beats(
                 "line": {"width": 1.5 if name == UNSURE else 0, "color": color},
             },
             "customdata": here,
-            "hovertemplate": f"{t('call_' + name)}<br>%{{meta}}<extra></extra>",
+            "hovertemplate": f"{t('class_' + name)}<br>%{{meta}}<extra></extra>",
             "meta": t("beat_click"),
             "cliponaxis": False,
             "name": name,
@@ -416,7 +403,7 @@ def draw_overview(
 
     Args:
         beats: the classified beats.
-        called: one of `findings.CALLS` a beat.
+        called: one of `CALLS` a beat.
         duration_s: of the recording, s.
         theme: colours.
         t: words.
@@ -440,7 +427,7 @@ def draw_overview(
                     "size": 11,
                     "line": {"color": theme.classes[name], "width": 1.2},
                 },
-                "hovertemplate": t("call_" + name) + "<extra></extra>",
+                "hovertemplate": t("class_" + name) + "<extra></extra>",
                 "name": name,
                 "xaxis": "x2",
                 "yaxis": "y2",

@@ -15,11 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
-
-UNSURE = "?"
-"""Called instead of a class where no probability reaches the threshold."""
-
-CALLS: tuple[str, ...] = (*AAMI_CLASSES, UNSURE)
+from cnns_spectrograms.presentation import CALLS, UNSURE
 
 PROBABILITIES: tuple[str, ...] = tuple(f"prob_{name}" for name in AAMI_CLASSES)
 
@@ -61,47 +57,21 @@ def measure_burden(called: ArrayLike) -> pd.DataFrame:
     )
 
 
-def find_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
-    """Find the runs of S and of V: two or more beats of that class one after another.
-
-    Two are a couplet; three or more are a run, as EC57 counts them. None goes across a gap in the
-    signal.
+def find_ectopic_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
+    """Find the couplets and runs of S and of V: two or more beats of that class in a row.
 
     Args:
         beats: the classified beats.
-        called: one of CALLS a beat, (n_beats,).
+        called: one of CALLS per beat, (n_beats,).
 
     Returns:
-        One row a run, longest first, then by time: start_s, call, beats, rate_bpm (from the
-        mean RR interval within the run), first (position of its first beat).
+        One row per run as `inference.analysis.find_runs` gives it, longest first, then by time.
     """
-    times = beats["time_s"].to_numpy(dtype=np.float64)
-    unknown = beats["rr_s"].isna().to_numpy()
-    names = np.asarray(called, dtype=object)
-    borders = np.flatnonzero((names[1:] != names[:-1]) | unknown[1:]) + 1
-    starts = np.concatenate([[0], borders]).astype(np.int64)
-    ends = np.concatenate([borders, [len(names)]]).astype(np.int64)
-    keep = [
-        (int(a), int(b))
-        for a, b in zip(starts, ends, strict=True)
-        if b - a >= 2 and names[a] in ("S", "V")
-    ]
-    runs = pd.DataFrame(
-        [
-            {
-                "start_s": times[a],
-                "call": names[a],
-                "beats": b - a,
-                "rate_bpm": 60 * (b - a - 1) / (times[b - 1] - times[a])
-                if times[b - 1] > times[a]
-                else np.nan,
-                "first": a,
-            }
-            for a, b in keep
-        ],
-        columns=["start_s", "call", "beats", "rate_bpm", "first"],
-    )
-    return runs.sort_values(["beats", "start_s"], ascending=[False, True], ignore_index=True)
+    from cnns_spectrograms.inference.analysis import find_runs
+
+    runs = find_runs(beats.assign(aami_class=np.asarray(called, dtype=object)))
+    runs = runs[runs["aami_class"].isin(["S", "V"]) & (runs["n_beats"] >= 2)]
+    return runs.sort_values(["n_beats", "start_s"], ascending=[False, True], ignore_index=True)
 
 
 def find_disagreements(

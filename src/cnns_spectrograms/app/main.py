@@ -6,7 +6,7 @@ import streamlit as st
 
 from cnns_spectrograms.app import clinical, technical
 from cnns_spectrograms.app.style import apply_style, follow_theme
-from cnns_spectrograms.app.texts import LANGUAGE_NAMES, LANGUAGES, Translator, choose_language
+from cnns_spectrograms.presentation import LANGUAGE_NAMES, LANGUAGES, Translator, choose_language
 
 
 def main() -> None:

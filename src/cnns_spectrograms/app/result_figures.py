@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cnns_spectrograms.app.drawing import lay_out
-from cnns_spectrograms.app.palette import Theme
 from cnns_spectrograms.app.reports import ModelReport
-from cnns_spectrograms.app.texts import Translator
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.presentation import Theme, Translator
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.app.texts import LANGUAGES
 from cnns_spectrograms.ecg.aami import map_symbols
 from cnns_spectrograms.fan_out import one_torch_thread
+from cnns_spectrograms.presentation import LANGUAGES
 
 if TYPE_CHECKING:
     from cnns_spectrograms.ecg.recordings import Recording

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import string
 
 import streamlit as st
 
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
-from cnns_spectrograms.app.texts import Translator
+from cnns_spectrograms.presentation import Translator
+
+_MARKDOWN = re.compile(f"[{re.escape(string.punctuation)}]")  # $ and : are Streamlit's own
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Streamlit's Markdown shows as it is, in one line.
+
+    Names of recordings and leads are whatever the writer of a file chose; as Markdown they could
+    make the browser fetch an image from anywhere.
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
 
 # Streamlit's widgets have a few words of their own, in English. They are hidden, and the app's
 # shown in their place.

@@ -10,7 +10,6 @@ import streamlit as st
 
 from cnns_spectrograms.app import resources
 from cnns_spectrograms.app.launch import read_settings
-from cnns_spectrograms.app.palette import choose_theme
 from cnns_spectrograms.app.reports import (
     ENVIRONMENTS,
     ModelReport,
@@ -27,8 +26,9 @@ from cnns_spectrograms.app.result_figures import (
     draw_reliability,
     draw_robustness,
 )
-from cnns_spectrograms.app.texts import Translator, escape_markdown
+from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.presentation import Translator, choose_theme
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -233,8 +233,12 @@ def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
         rows.append(
             {
                 t("model"): escape_markdown(model.name),
-                t("macro_f1"): _with_interval(test["macro_f1"], model.intervals.get("macro_f1"), t),
-                t("accuracy"): _with_interval(test["accuracy"], model.intervals.get("accuracy"), t),
+                t("macro_f1"): t.interval(
+                    test["macro_f1"], *model.intervals.get("macro_f1", (None, None))
+                ),
+                t("accuracy"): t.interval(
+                    test["accuracy"], *model.intervals.get("accuracy", (None, None))
+                ),
                 **{
                     f"F1 {name}": t.number(test["per_class"][name]["f1"], 3)
                     for name in test["per_class"]
@@ -243,13 +247,6 @@ def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).set_index(t("model"))
-
-
-def _with_interval(value: float | None, interval: tuple[float, float] | None, t: Translator) -> str:
-    if interval is None:
-        return t.number(value, 3)
-    low, high = (t.number(each, 2) for each in interval)
-    return f"{t.number(value, 3)} ({low} – {high})"
 
 
 def _by_class(model: ModelReport, t: Translator) -> pd.DataFrame:

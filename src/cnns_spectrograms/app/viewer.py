@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.app import findings
 from cnns_spectrograms.app.drawing import View, choose_range_mv, span_of_speed
 from cnns_spectrograms.app.study import Study
+from cnns_spectrograms.presentation import CALLS, UNSURE
 
 SHORTEST_S = 1.0
 """Least that the strip shows, s."""
@@ -24,7 +25,7 @@ class Reading:
     Attributes:
         study: the analysed recording.
         threshold: least probability of a call.
-        called: one of `findings.CALLS` a beat, (n_beats,).
+        called: one of `CALLS` a beat, (n_beats,).
         abnormal: positions of the beats that are called, and not normal.
         present: the calls that there are.
         range_mv: amplitudes that the strip shows.
@@ -57,8 +58,8 @@ def read(study: Study, threshold: float) -> Reading:
         study=study,
         threshold=threshold,
         called=called,
-        abnormal=np.flatnonzero(~np.isin(called, ["N", findings.UNSURE])),
-        present=tuple(name for name in findings.CALLS if (called == name).any()),
+        abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
+        present=tuple(name for name in CALLS if (called == name).any()),
         range_mv=choose_range_mv(study.signal),
         reference=reference,
     )

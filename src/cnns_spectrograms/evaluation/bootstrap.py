@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.presentation import EN
 
 N_BINS = 1024
 """Most distinct scores of a class's own beats that ranking scores keep apart, see `_Ranking`."""
@@ -384,7 +385,7 @@ def _caution(spread: Mapping[str, Mapping[str, Any]], n_patients: int) -> list[s
             cautions.append(f"{name}: {n} patients hold this class, so its interval is rough")
         elif n >= FEW_PATIENTS and share > 0.5:
             cautions.append(
-                f"{name}: {of_class['largest_patient']} holds {share:.0%} of the beats of this "
-                f"class, so its score is close to that patient's"
+                f"{name}: {of_class['largest_patient']} holds {EN.percent(share, 0)} of the beats "
+                f"of this class, so its score is close to that patient's"
             )
     return cautions

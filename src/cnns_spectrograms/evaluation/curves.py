@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.figures import start_figure
-from cnns_spectrograms.palette import CLASS_COLORS
+from cnns_spectrograms.presentation import CLASS_COLORS, EN
 
 _DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
 _MAX_POINTS = 1000  # of a curve: more cannot be seen, and makes files large
@@ -71,16 +71,15 @@ def plot_rank_curves(
                 axes.plot([], [], color=color, label=f"{name}: not defined")
             continue
         false, true, _ = roc_curve(is_k, score)
-        roc.plot(
-            *_thin(false, true), color=color, label=f"{name}: AUC {roc_auc_score(is_k, score):.3f}"
-        )
+        area = EN.number(roc_auc_score(is_k, score), 3)
+        roc.plot(*_thin(false, true), color=color, label=f"{name}: AUC {area}")
         precision, recall, _ = precision_recall_curve(is_k, score)
         average = average_precision_score(is_k, score)
         pr.plot(
             *_thin(recall, precision),
             color=color,
             drawstyle="steps-post",
-            label=f"{name}: AP {average:.3f} (share {is_k.mean():.3f})",
+            label=f"{name}: AP {EN.number(average, 3)} (share {EN.number(is_k.mean(), 3)})",
         )
     roc.plot([0, 1], [0, 1], color=_MID, linestyle=":", linewidth=1)
     roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one class against the rest")
@@ -111,7 +110,8 @@ def plot_reliability(
     """
     figure = start_figure((9.0, 5.0), title, synthetic)
     grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
-    panels = (("as trained", before), (f"temperature {temperature:.2f} (fitted on val)", after))
+    fitted = f"temperature {EN.number(temperature, 2)} (fitted on val)"
+    panels = (("as trained", before), (fitted, after))
     for column, (name, measured) in enumerate(panels):
         axes, counts = grid[0, column], grid[1, column]
         centers = [(b["low"] + b["high"]) / 2 for b in measured["bins"]]
@@ -125,9 +125,8 @@ def plot_reliability(
             label="accuracy",
         )
         axes.plot([0, 1], [0, 1], color=_DARK, linestyle="--", linewidth=1, label="calibrated")
-        axes.set_title(
-            f"{name}\nECE {measured['ece']:.3f}, Brier {measured['brier']:.3f}", fontsize=10
-        )
+        ece, brier = (EN.number(measured[each], 3) for each in ("ece", "brier"))
+        axes.set_title(f"{name}\nECE {ece}, Brier {brier}", fontsize=10)
         counts.bar(centers, [b["n_beats"] for b in measured["bins"]], width, color=_MID)
         counts.set_xlabel("confidence (greatest probability)")
         axes.set(xlim=(0, 1), ylim=(0, 1))

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from cnns_spectrograms.palette import CLASS_COLORS
+from cnns_spectrograms.presentation import CLASS_COLORS, EN
 
 _DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
 _SMOTE_COLUMN = "train (SMOTE)"
@@ -87,7 +87,7 @@ def plot_confusion_matrix(
             axes.text(
                 j,
                 i,
-                f"{100 * shares[i, j]:.1f} %\n{counts[i, j]:,}",
+                f"{EN.percent(shares[i, j])}\n{EN.number(counts[i, j])}",
                 ha="center",
                 va="center",
                 fontsize=9.5,
@@ -97,7 +97,7 @@ def plot_confusion_matrix(
     axes.set_xticks(range(n_classes), classes, fontsize=11)
     axes.set_yticks(
         range(n_classes),
-        [f"{name}\n{row.sum():,}" for name, row in zip(classes, counts, strict=True)],
+        [f"{name}\n{EN.number(row.sum())}" for name, row in zip(classes, counts, strict=True)],
         fontsize=11,
     )
     axes.set_xlabel("predicted class")
@@ -166,7 +166,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
                 color=_MID,
                 linewidth=1,
                 linestyle=":",
-                label=f"best epoch: {int(epochs[best])}\n(macro F1 {f1[best]:.3f})",
+                label=f"best epoch: {int(epochs[best])}\n(macro F1 {EN.number(f1[best], 3)})",
             )
         axes.set_ylabel(label)
         axes.grid(color=_LIGHT)
@@ -227,7 +227,7 @@ def plot_model_comparison(
         )
         axes.bar_label(
             bars,
-            [f"{value:.2f}" for value in values[drawn]],
+            [EN.number(value, 2) for value in values[drawn]],
             padding=2,
             fontsize=8.5,
             rotation=90 if crowded else 0,
@@ -374,8 +374,8 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
             )
             _label_bars(axes, bars)
             axes.legend(loc="upper right", frameon=False, fontsize=8.5)
-        made = f" + {smote.sum():,} synthetic" if paired.any() else ""
-        axes.set_title(f"{split}: {real.sum():,} windows{made}", fontsize=10)
+        made = f" + {EN.number(smote.sum())} synthetic" if paired.any() else ""
+        axes.set_title(f"{split}: {EN.number(real.sum())} windows{made}", fontsize=10)
         axes.set_xticks(positions, classes, fontsize=11)
         axes.tick_params(axis="x", length=0)
         axes.set_axisbelow(True)
@@ -410,7 +410,7 @@ def _label_bars(axes: Axes, bars: BarContainer) -> None:
     """Write every bar's height above it; a height of 0 stands on the floor of the log axis."""
     for bar in bars:
         axes.annotate(
-            f"{bar.get_height():,.0f}",
+            EN.number(bar.get_height()),
             (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR)),
             xytext=(0, 2),
             textcoords="offset points",

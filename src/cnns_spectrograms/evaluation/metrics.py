@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import SubsetParameters
+from cnns_spectrograms.presentation import EN
 
 ClassStatus = Literal["scored", "missed", "absent"]
 
@@ -219,7 +220,7 @@ def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.Dat
 def format_classification_report(metrics: Mapping[str, Any]) -> str:
     """Return the scores as an aligned plain-text table.
 
-    A dash stands for a score that is not defined; the status says why. The last lines give
+    A dash stands for a score that is not defined; the status gives the reason. The last lines give
     macro F1, with the classes it averages over, and accuracy.
     """
     lines = [
@@ -228,24 +229,21 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
     ]
     for name in metrics["classes"]:
         row = metrics["per_class"][name]
-        scores = "".join(
-            f"{'-' if row[key] is None else format(row[key], '.3f'):>9}"
-            for key in ("precision", "recall", "f1")
-        )
+        scores = "".join(f"{EN.number(row[key], 3):>9}" for key in ("precision", "recall", "f1"))
         lines.append(
-            f"{name:<8}{scores}{row['support']:>10,}{row['n_predicted']:>11,}"
+            f"{name:<8}{scores}{EN.number(row['support']):>10}{EN.number(row['n_predicted']):>11}"
             f"  {_STATUS_TEXT[row['status']]}"
         )
     averaged = metrics["macro_f1_classes"]
     lines += [
         "",
-        f"macro F1 {metrics['macro_f1']:.3f}  mean over the classes present in the truth "
+        f"macro F1 {EN.number(metrics['macro_f1'], 3)}  mean over the classes present in the truth "
         f"({', '.join(averaged)})",
-        f"accuracy {metrics['accuracy']:.3f}  {metrics['n_beats']:,} beats, "
-        f"{metrics['n_records']:,} records, split {metrics['split']}",
+        f"accuracy {EN.number(metrics['accuracy'], 3)}  {EN.number(metrics['n_beats'])} beats, "
+        f"{EN.number(metrics['n_records'])} records, split {metrics['split']}",
     ]
     if metrics.get("kappa") is not None:
-        lines.append(f"kappa {metrics['kappa']:.3f}")
+        lines.append(f"kappa {EN.number(metrics['kappa'], 3)}")
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     SubsetParameters,
 )
+from cnns_spectrograms.presentation import EN, render_page
 
 N_WORST_RECORDS = 10
 LITERATURE_SUBSET = "ds2"
@@ -28,8 +28,6 @@ _DATABASES = {
     "svdb": "MIT-BIH Supraventricular Arrhythmia Database (doi:10.13026/C2V30W; Greenwald 1990), "
     "78 half hours",
 }
-
-_TEMPLATE = "report.html.j2"
 
 
 def render_report(
@@ -59,27 +57,14 @@ def render_report(
     Raises:
         ValueError: there is no model.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     if not models:
         raise ValueError("no model to report on; give at least one")
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,  # what is misspelt here must not be silently left out
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": _format_score,
-        "interval": _format_interval,
-        "png": _embed,
-        "count": _format_count,
-    }
     splits = _describe_splits(windows)
     sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
     databases = sorted(windows["db"].astype(str).unique())
-    html: str = environment.get_template(_TEMPLATE).render(
+    return render_page(
+        Path(__file__).with_name("report.html.j2"),
+        EN,
         protocol=split.protocol,
         synthetic=reporting.synthetic_data,
         classes=AAMI_CLASSES,
@@ -110,7 +95,6 @@ def render_report(
         if sliding
         else _find_literature_subset(reporting, splits[-1]["records"]),
     )
-    return html
 
 
 def _find_literature_subset(
@@ -179,24 +163,3 @@ def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
         {"estimate": row["difference"], **{str(key): value for key, value in row.items()}}
         for row in rows.to_dict("records")
     ]
-
-
-def _format_score(value: Any, digits: int = 3) -> str:
-    return "–" if value is None or value != value else f"{float(value):.{digits}f}"
-
-
-def _format_interval(score: Mapping[str, Any]) -> str:
-    """Return `0.812 [0.70, 0.90]`, or the estimate alone where there is no interval."""
-    text = _format_score(score["estimate"])
-    if score["low"] is None or score["low"] != score["low"]:
-        return text
-    low, high = (_format_score(score[side], 2) for side in ("low", "high"))
-    return f"{text} [{low},\N{NO-BREAK SPACE}{high}]"  # a line may break before it, not inside
-
-
-def _format_count(value: Any) -> str:
-    return f"{int(value):,}"
-
-
-def _embed(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -20,6 +20,7 @@ from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
+from cnns_spectrograms.presentation import EN
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ STEP_S = 0.5
 MIN_DETECTION_FS_HZ = 50.0
 """Lowest rate of a recording whose beats are detected, Hz. In the first ten minutes of eight
 records of mitdb, thinned, 96 % of what is detected are beats at 50 Hz, 91 % at 40, 56 % at 20."""
-
-DISCLAIMER = "Research software. Not a medical device: not for diagnosis, not for clinical use."
 
 # Of the median stretch of 10 s: noise has 3, a sine 1.5, and of the records of mitdb and svdb the
 # least is 3.75.
@@ -409,7 +408,7 @@ def summarise(
             "synthetic_data": model.synthetic_data,
         },
         "software": f"cnns_spectrograms {__version__}",
-        "disclaimer": DISCLAIMER,
+        "disclaimer": EN("disclaimer"),
     }
 
 
