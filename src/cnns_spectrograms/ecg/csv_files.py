@@ -1,4 +1,4 @@
-"""CSV files opened as recordings: read once into a temporary file of numbers, then by pieces."""
+"""CSV files opened as recordings: read once into a temporary file of numbers, then in pieces."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.csv_layout import Layout, choose_columns, read_layout
-from cnns_spectrograms.ecg.csv_times import CHUNK_ROWS, MIN_RATE_HZ, Times, measure_times
+from cnns_spectrograms.ecg import csv_times
+from cnns_spectrograms.ecg.csv_columns import choose_columns
+from cnns_spectrograms.ecg.csv_table import Column, Table, read_table
+from cnns_spectrograms.ecg.csv_times import MIN_RATE_HZ, Times, measure_times
 from cnns_spectrograms.ecg.recordings import Recording, check_shape, name_leads
 from cnns_spectrograms.ecg.records import RecordError, mv_per_unit
 
@@ -20,25 +22,24 @@ logger = logging.getLogger(__name__)
 
 _MOST_APART = 0.02  # of the rate by the times and the one in the header
 
-# A range between two percentiles, in unit-less numbers, above which they are taken for uV: no ECG
-# reaches so many millivolts.
+# A range between two percentiles, in numbers without a unit, above which they are taken for uV: no
+# ECG reaches so many millivolts.
 _MOST_MV = 20.0
 
 
 def open_csv(
     path: Path, fs: float | None = None, columns: Sequence[str] | None = None
 ) -> Recording:
-    """Open a CSV file: one row a sample, one column a lead, with a header or without.
+    """Open a CSV file: one row per sample, one column per lead, with a header or without.
 
-    What is not given is guessed from the file, and said in the log: the delimiter, the decimal
-    mark, the rate from a column of times, the leads, and the unit where the header states none.
-    Empty cells, those that say ``nan`` or ``-``, and what a gap in the times leaves out, are
-    samples that are missing.
+    What is not given is guessed from the file, and logged: the delimiter, the decimal mark, the
+    rate from a column of times, the leads, and the unit where the header states none. Samples are
+    missing at empty cells, at those with ``nan`` or ``-``, and in gaps of the times.
 
     Args:
         path: of the file.
-        fs: sampling rate, Hz, which goes before the times: they are not read, nor are their gaps.
-            None takes rate and gaps from the column of times.
+        fs: sampling rate, Hz, which replaces the times and their gaps. None takes rate and gaps
+            from the column of times.
         columns: names (or, without a header, numbers from 1) of the columns that are leads; None
             takes those that are no time and no row number, and in no other unit than a voltage.
 
@@ -55,85 +56,73 @@ def open_csv(
     except Exception as error:  # whatever pandas raises on what is no table
         raise RecordError(
             f"{path.name}: cannot be read as a table of numbers ({type(error).__name__}: "
-            f"{str(error)[:200]}); expected one row a sample and one column a lead"
+            f"{str(error)[:200]}); expected one row per sample and one column per lead"
         ) from error
 
 
-def _open(path: Path, fs: float | None, columns: Sequence[str] | None) -> Recording:
-    layout = read_layout(path)
-    check_shape(path.name, MIN_RATE_HZ if fs is None else fs, 2, len(layout.names))
-    chosen, time = choose_columns(layout, columns)
-    times = _find_times(layout, time, fs)
-    table, n_rows = _copy_numbers(layout, chosen)
-    shifts = np.concatenate([[0], np.cumsum(times.n_missing)])
-    n_samples = n_rows + int(shifts[-1])
-    check_shape(path.name, times.fs, n_samples, len(chosen))
-    factors = [
-        _find_factor(path.name, layout.names[i], layout.units[i], table[:, column])
-        for column, i in enumerate(chosen)
-    ]
-    leads = name_leads([layout.names[i] for i in chosen])
+def _open(path: Path, fs: float | None, wanted: Sequence[str] | None) -> Recording:
+    table = read_table(path)
+    check_shape(path.name, MIN_RATE_HZ if fs is None else fs, 2, len(table.columns))
+    columns, time = choose_columns(table, wanted)
+    times = _find_times(table, time, fs)
+    numbers = _copy_numbers(table, columns)
+    shifts = np.append(0, np.cumsum(times.n_missing))
+    n_samples = len(numbers) + int(shifts[-1])
+    check_shape(path.name, times.fs, n_samples, len(columns))
+    factors = [_find_factor(path.name, each, numbers[:, i]) for i, each in enumerate(columns)]
+    leads = name_leads([column.name for column in columns])
     logger.info(
         "%s: read as %d samples at %g Hz (%.1f s) of %s; decimal mark %r, delimiter %r",
-        path.name,
-        n_samples,
-        times.fs,
-        n_samples / times.fs,
-        ", ".join(leads),
-        layout.decimal,
-        layout.delimiter,
+        *(path.name, n_samples, times.fs, n_samples / times.fs, ", ".join(leads)),
+        *(table.decimal, table.delimiter),
     )
-    bounds = np.concatenate([[0], times.gap_rows, [n_rows]])
+    bounds = np.concatenate([[0], times.gap_rows, [len(numbers)]])
     return Recording(
         name=path.stem,
         fs=times.fs,
         lead_names=leads,
         n_samples=n_samples,
         reference=None,
-        read_lead=partial(_read, table, factors, bounds, shifts),
+        read_lead=partial(_read, numbers, factors, bounds, shifts),
         path=path,
     )
 
 
-def _find_times(layout: Layout, time: int | None, fs: float | None) -> Times:
-    """Return what is given, else what the times say, else what the lines above the header do."""
-    name, stated = layout.path.name, layout.fs
+def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
+    """Return the rate that is given, else times, else the rate in the lines above the header."""
+    name = table.path.name
     if fs is not None:
         if time is not None:
             logger.info(
-                "%s: the rate is given, so that the times in column %r, and gaps in them, are not "
-                "heeded",
-                name,
-                layout.headers[time],
+                "%s: the rate is given; the times in column %r, and gaps in them, are ignored",
+                *(name, time.header),
             )
-        return Times(fs, np.empty(0, np.int64), np.empty(0, np.int64))
-    if time is None and stated is None:
-        raise RecordError(
-            f"{name}: its columns {', '.join(map(repr, layout.names[:10]))} tell no time; "
-            f"give the sampling rate (--fs)"
-        )
+        return Times(fs)
     if time is not None:
         try:
-            times = measure_times(layout, time)
+            times = measure_times(table, time)
         except RecordError as error:
-            if stated is None:
+            if table.fs is None:
                 raise
-            logger.info("%s; its header states the rate", error)
+            logger.info("%s", error)
         else:
-            if stated is not None and abs(times.fs - stated) > _MOST_APART * stated:
+            if table.fs is not None and abs(times.fs - table.fs) > _MOST_APART * table.fs:
                 raise RecordError(
-                    f"{name}: found {times.fs:g} Hz by the times in column "
-                    f"{layout.headers[time]!r}, and {stated:g} Hz in the lines above; give the "
-                    f"right sampling rate (--fs)"
+                    f"{name}: found {times.fs:g} Hz by the times in column {time.header!r}, and "
+                    f"{table.fs:g} Hz in the lines above; give the right sampling rate (--fs)"
                 )
             return times
-    assert stated is not None
-    logger.info("%s: its header states %g Hz", name, stated)
-    return Times(stated, np.empty(0, np.int64), np.empty(0, np.int64))
+    if table.fs is None:
+        names = ", ".join(repr(column.name) for column in table.columns[:10])
+        raise RecordError(
+            f"{name}: found no column of times among {names}; give the sampling rate (--fs)"
+        )
+    logger.info("%s: its header states %g Hz", name, table.fs)
+    return Times(table.fs)
 
 
 def _read(
-    table: NDArray[np.float32],
+    numbers: NDArray[np.float32],
     factors: list[float],
     bounds: NDArray[np.int64],
     shifts: NDArray[np.int64],
@@ -147,42 +136,39 @@ def _read(
     first, last = np.searchsorted(ends, start, "right"), np.searchsorted(begins, stop)
     for i in range(first, last):
         begin, end = max(start, begins[i]), min(stop, ends[i])
-        signal[begin - start : end - start] = table[begin - shifts[i] : end - shifts[i], lead]
+        signal[begin - start : end - start] = numbers[begin - shifts[i] : end - shifts[i], lead]
     return signal * np.float32(factors[lead])
 
 
-def _copy_numbers(layout: Layout, chosen: Sequence[int]) -> tuple[NDArray[np.float32], int]:
-    """Copy the columns into a temporary file, which goes when nothing reads it any more."""
+def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
+    """Return the numbers in some columns, `(n_rows, n_columns)`, mapped from a temporary file.
+
+    The file is removed when nothing reads it any more.
+    """
     n_rows = 0
+    options = {"dtype": np.float64, "chunksize": csv_times.CHUNK_ROWS}
     with tempfile.TemporaryFile() as file:
-        with layout.read(chosen, dtype=np.float64, chunksize=CHUNK_ROWS) as chunks:
+        with table.read(columns, **options) as chunks:
             for chunk in chunks:
                 with np.errstate(over="ignore"):
-                    numbers = np.array(chunk[list(chosen)], dtype=np.float32)
+                    numbers = np.array(chunk[[each.index for each in columns]], dtype=np.float32)
                 numbers[~np.isfinite(numbers)] = np.nan
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)
         file.flush()
         if n_rows < 2:
-            raise RecordError(f"{layout.path.name}: found {n_rows} rows; expected one a sample")
-        table = np.memmap(file, np.float32, "r", shape=(n_rows, len(chosen)))
-    return table, n_rows
+            raise RecordError(f"{table.path.name}: found {n_rows} rows; expected one per sample")
+        return np.memmap(file, np.float32, "r", shape=(n_rows, len(columns)))
 
 
-def _find_factor(name: str, column: str, unit: str, numbers: NDArray[np.float32]) -> float:
-    """Return what makes a column millivolts."""
-    stated = mv_per_unit(unit)
+def _find_factor(name: str, column: Column, numbers: NDArray[np.float32]) -> float:
+    """Return how many millivolts one unit of a column is."""
+    stated = mv_per_unit(column.unit)
     if stated is not None:
         return stated
     some = np.asarray(numbers[:: max(1, len(numbers) // 100_000)])
     some = some[np.isfinite(some)]
     spread = float(np.subtract(*np.percentile(some, [99.5, 0.5]))) if some.size else 0.0
-    factor = 1e-3 if spread > _MOST_MV else 1.0
-    logger.info(
-        "%s: column %r is taken for %s (it spans %.4g)",
-        name,
-        column,
-        "microvolts" if factor < 1 else "millivolts",
-        spread,
-    )
+    factor, unit = (1e-3, "microvolts") if spread > _MOST_MV else (1.0, "millivolts")
+    logger.info("%s: column %r is taken for %s (range %.4g)", name, column.name, unit, spread)
     return factor

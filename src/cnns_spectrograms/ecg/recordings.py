@@ -181,10 +181,10 @@ def find_recordings(folder: Path) -> list[Path]:
 
 def _is_table(path: Path) -> bool:
     """Tell a recording from notes about it."""
-    from cnns_spectrograms.ecg.csv_layout import read_layout
+    from cnns_spectrograms.ecg.csv_table import read_table
 
     try:
-        read_layout(path)
+        read_table(path)
     except Exception as error:  # whatever a file that is no table raises
         logger.info("left out is %s, which is no recording: %s", path.name, error)
         return False
