@@ -159,9 +159,10 @@ def run(name: str, changes: dict[str, Any], work_dir: Path) -> dict[str, float]:
         make_typical_beats,
         make_windows,
     )
+    from cnns_spectrograms.training.checkpoints import clear_checkpoints
+    from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.prediction import predict_table
-    from cnns_spectrograms.training.trainer import clear_checkpoints, fit_classifier
 
     params = make_parameters(changes)
     spectrogram, training = params["spectrogram"], params["training"]

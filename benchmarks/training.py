@@ -40,10 +40,10 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
 from cnns_spectrograms.training.data import keep_freed_memory, resolve_precision
+from cnns_spectrograms.training.fitting import fit_classifier
 from cnns_spectrograms.training.images import CachedImages, DrawnImages, Images
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 from cnns_spectrograms.training.networks import BeatClassifier, build_network
-from cnns_spectrograms.training.trainer import fit_classifier
 
 MODELS = {
     "resnet50": "resnet50",

@@ -50,7 +50,7 @@ from cnns_spectrograms.pipelines.modelling.nodes import (
     predict,
     train,
 )
-from cnns_spectrograms.training.trainer import clear_checkpoints
+from cnns_spectrograms.training.checkpoints import clear_checkpoints
 from empty_store import make_store
 
 SPECTROGRAM = SpectrogramParameters(image_size=32)

@@ -213,8 +213,8 @@ def train(
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
     """
+    from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
-    from cnns_spectrograms.training.trainer import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
     _check_made_together(train_index, windows)
