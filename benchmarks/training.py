@@ -30,7 +30,8 @@ from paired import Ratio, measure_in_turn
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import read_records
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
-from cnns_spectrograms.imaging.cache import CachePlan, build_cache
+from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     ModelParameters,

@@ -20,7 +20,7 @@ from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.records import hash_signal, read_records
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.imaging.cache import build_cache
+from cnns_spectrograms.imaging.build import build_cache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import (
     BalancingParameters,

@@ -27,7 +27,7 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrogr
 
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
-    from cnns_spectrograms.imaging.cache import SpectrogramCache
+    from cnns_spectrograms.imaging.read import SpectrogramCache
     from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
