@@ -171,9 +171,10 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
         make_typical_beats,
         make_windows,
     )
+    from cnns_spectrograms.training.checkpoints import clear_checkpoints
+    from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.prediction import predict_table
-    from cnns_spectrograms.training.trainer import clear_checkpoints, fit_classifier
 
     params = make_parameters({**SMALL, "training.seed": experiment.seed, **experiment.changes})
     spectrogram = params["spectrogram"]

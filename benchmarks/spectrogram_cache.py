@@ -38,8 +38,10 @@ from paired import Ratio, measure_in_turn, seconds_of
 from cnns_spectrograms.datasets.signals import Signals, SignalsDataset
 from cnns_spectrograms.ecg.records import list_records, read_records
 from cnns_spectrograms.ecg.windows import WindowReader, cut_windows, make_beat_windows
-from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache, build_cache
+from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.imaging.png import decode_png, encode_png
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.storage import open_storage
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
@@ -190,7 +192,7 @@ def measure_opening(root: Path) -> dict[str, float]:
     """Open a cache in a fresh process; return seconds and MiB of the opening alone."""
     code = (
         "import resource, sys, time\n"
-        "from cnns_spectrograms.imaging.cache import SpectrogramCache\n"
+        "from cnns_spectrograms.imaging.read import SpectrogramCache\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "began = time.perf_counter()\n"
         f"cache = SpectrogramCache({str(root)!r})\n"

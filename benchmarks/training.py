@@ -30,7 +30,8 @@ from paired import Ratio, measure_in_turn
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import read_records
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
-from cnns_spectrograms.imaging.cache import CachePlan, build_cache
+from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     ModelParameters,
@@ -40,10 +41,10 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
 from cnns_spectrograms.training.data import keep_freed_memory, resolve_precision
+from cnns_spectrograms.training.fitting import fit_classifier
 from cnns_spectrograms.training.images import CachedImages, DrawnImages, Images
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 from cnns_spectrograms.training.networks import BeatClassifier, build_network
-from cnns_spectrograms.training.trainer import fit_classifier
 
 MODELS = {
     "resnet50": "resnet50",

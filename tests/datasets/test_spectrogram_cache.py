@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnns_spectrograms.datasets.spectrogram_cache import SpectrogramCacheDataset
-from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache
+from cnns_spectrograms.imaging.plan import CachePlan
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
 
 

@@ -27,9 +27,13 @@ from PIL import Image
 
 import cnns_spectrograms
 from cnns_spectrograms import progress
-from cnns_spectrograms.imaging import cache as cache_module
-from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache, build_cache
+from cnns_spectrograms.imaging import build as build_module
+from cnns_spectrograms.imaging import plan as plan_module
+from cnns_spectrograms.imaging import read as read_module
+from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.imaging.png import encode_png
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.imaging.storage import LocalStorage
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
@@ -216,15 +220,15 @@ def test_bar_moves_with_a_backend_that_returns_all_at_the_end(
 ) -> None:
     updates: list[int] = []
 
-    class Bar(cache_module.tqdm):  # type: ignore[misc]
+    class Bar(build_module.tqdm):  # type: ignore[misc]
         def update(self, n: float = 1) -> bool | None:
             updates.append(int(n))
             self.n += n
             return None
 
-    monkeypatch.setattr(cache_module, "tqdm", Bar)
-    monkeypatch.setattr(cache_module, "_LOOK_S", 0.01)
-    monkeypatch.setattr(cache_module, "_return_as", lambda: "list")
+    monkeypatch.setattr(build_module, "tqdm", Bar)
+    monkeypatch.setattr(build_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(build_module, "_return_as", lambda: "list")
     build_cache(make_plan(4, delay_s=0.2), tmp_path)
     moves = [n for n in updates if n]
     assert sum(moves) == 4 * N_ROWS
@@ -283,7 +287,7 @@ def test_changed_rate_and_version_rebuild(tmp_path: Path, monkeypatch: pytest.Mo
     assert make_plan(1, fs=250).fingerprint != plan.fingerprint
     assert make_plan(1, fs=250).pixel_fingerprint != plan.pixel_fingerprint
     cache = build_cache(plan, tmp_path)
-    monkeypatch.setattr(cache_module, "PIXELS_VERSION", 99)
+    monkeypatch.setattr(plan_module, "PIXELS_VERSION", 99)
     seen: list[int] = []
     with pytest.raises(ValueError, match=r"pixels_version is \d+ in the cache and 99"):
         cache.check_parameters(PARAMETERS, 360)
@@ -339,7 +343,7 @@ def test_interrupted_change_never_mixes_old_and_new(
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, n_files: int, error: BaseException) -> None:
-    write, written = cache_module._BuildFiles.write_file, [0]
+    write, written = build_module.BuildFiles.write_file, [0]
 
     def write_or_stop(*args: Any) -> None:
         written[0] += 1
@@ -347,7 +351,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, n_files: int, error: BaseExcepti
             raise error
         write(*args)
 
-    monkeypatch.setattr(cache_module._BuildFiles, "write_file", write_or_stop)
+    monkeypatch.setattr(build_module.BuildFiles, "write_file", write_or_stop)
 
 
 def test_full_disk_says_what_to_do_and_resumes(
@@ -378,7 +382,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(
 
 
 def test_worker_of_an_earlier_build_cannot_write(tmp_path: Path) -> None:
-    files = cache_module._BuildFiles(tmp_path, "manifest")
+    files = build_module.BuildFiles(tmp_path, "manifest")
     earlier = files.start_build(1)
     files.write_file("train/fake/1.png", b"first", earlier)
     files.start_build(1)
@@ -553,12 +557,12 @@ def test_a_pinned_reader_stops_when_any_cache_of_its_root_is_built_anew(
     path = cache.paths[0]
     np.testing.assert_array_equal(read(path), cache.read(path))
     build_cache(make_plan(check_files=True), tmp_path)  # nothing to mend: the same cache
-    monkeypatch.setattr(cache_module, "_LOOK_S", -1.0)
+    monkeypatch.setattr(read_module, "_LOOK_S", -1.0)
     read(path)
 
     smaller = SpectrogramParameters(image_size=16)
     build_cache(make_plan(db="other", parameters=smaller), tmp_path, name="manifest_aug")
-    with pytest.raises(RuntimeError, match=r"manifest_aug\.parquet was built anew while it was"):
+    with pytest.raises(RuntimeError, match=r"manifest_aug\.parquet was rebuilt while it was"):
         read(path)
     read = cache.pin()
     read(path)
@@ -572,14 +576,14 @@ def test_a_pinned_reader_looks_again_after_a_while(
 ) -> None:
     cache = build_cache(make_plan(), tmp_path)
     clock = [100.0]
-    monkeypatch.setattr(cache_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(read_module.time, "monotonic", lambda: clock[0])
     read, path = cache.pin(), cache.paths[0]
     read(path)
     build_cache(make_plan(parameters=SpectrogramParameters(image_size=16)), tmp_path)
     clock[0] += 1.9
     read(path)
     clock[0] += 0.2
-    with pytest.raises(RuntimeError, match="built anew"):
+    with pytest.raises(RuntimeError, match="rebuilt"):
         read(path)
 
 
@@ -658,7 +662,7 @@ def test_windows_are_read_in_bounded_batches(
 ) -> None:
     seen: list[int] = []
     build_cache(make_plan(1), tmp_path / "a")
-    monkeypatch.setattr(cache_module, "_BATCH", 5)
+    monkeypatch.setattr(build_module, "_BATCH", 5)
     build_cache(make_plan(1, seen=seen), tmp_path / "b")
     assert seen == [5, 5, 2]
     assert read_tree(tmp_path / "a") == read_tree(tmp_path / "b")
@@ -667,15 +671,15 @@ def test_windows_are_read_in_bounded_batches(
 @pytest.mark.parametrize(
     ("windows", "words"),
     [
-        (np.zeros((12, 900)), r"read_windows gave float64 \(12, 900\) for record fake/100"),
-        (np.zeros((12, 800), np.float32), r"expected float32 \(12, 900\)"),
+        (np.zeros((12, 900)), "'fake/100', dtype.'float64'"),
+        (np.zeros((12, 800), np.float32), r"'fake/100', \(12, 800\), \(12, 900\)"),
         (np.full((12, 900), np.nan, np.float32), "record fake/100: 12 of 12 windows hold NaN"),
     ],
 )
 def test_bad_windows_name_their_record(
     tmp_path: Path, windows: NDArray[np.float32], words: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((AssertionError, ValueError), match=words):
         build_cache(make_plan(1, read_windows=lambda rows: windows), tmp_path)
     assert not SpectrogramCache(tmp_path).complete
 
@@ -683,24 +687,24 @@ def test_bad_windows_name_their_record(
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("path", "train/../../x.png", r"12 cache paths .* \(first: 'train/\.\./\.\./x\.png'\)"),
+        ("path", "train/../../x.png", r"'train/\.\./\.\./x\.png' is not of the form"),
         ("path", "/etc/x.png", "not of the form"),
         ("path", "train/fake/.hidden.png", "not of the form"),
         ("path", "train/fake/x.jpg", "not of the form"),
-        ("path", "train/fake/x.png", "11 rows repeat the path of another"),
+        ("path", "train/fake/x.png", "11 rows repeat a path"),
         ("n_samples", range(900, 912), "windows of one cache have one length"),
-        ("record_id", "999", "no signal digest for 1 records .*'fake/999'"),
+        ("record_id", "999", "no signal digest for 1 records: 'fake/999'"),
         ("record_id", "../1", "'fake/../1' cannot name a file"),
     ],
 )
 def test_plan_refuses_bad_rows(column: str, value: Any, words: str) -> None:
     rows = make_plan(1).rows.assign(**{column: value})
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((AssertionError, ValueError), match=words):
         make_plan(1, rows=rows)
 
 
 def test_plan_and_name_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"lacks \['start'\]"):
+    with pytest.raises(AssertionError, match=r"lacks \['start'\]"):
         make_plan(1, rows=make_plan(1).rows.drop(columns="start"))
     with pytest.raises(ValueError, match=r"cache name is '\.\./x'"):
         build_cache(make_plan(1), tmp_path, "../x")

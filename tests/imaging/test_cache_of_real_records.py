@@ -17,7 +17,9 @@ import cnns_spectrograms
 from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.records import list_records, read_records
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
-from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache, build_cache
+from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.plan import CachePlan
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
     SpectrogramParameters,

@@ -19,6 +19,7 @@ SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.uint8, SHAPES))
 def test_pixels_come_back_and_pillow_sees_the_same(image: NDArray[np.uint8]) -> None:
     png = encode_png(image)
@@ -35,7 +36,7 @@ def test_an_image_of_other_strides_is_the_same_image() -> None:
     assert encode_png(image[0][::2]) == encode_png(image[0][::2].copy())
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damage_is_an_error_or_the_same_pixels(data: st.DataObject) -> None:
     image = np.random.default_rng(0).integers(0, 255, (24, 24), dtype=np.uint8)

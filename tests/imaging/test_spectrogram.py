@@ -139,7 +139,7 @@ def test_gpu_agrees_with_cpu() -> None:
 
 
 def test_pixels_have_not_changed() -> None:
-    """If this fails on purpose, raise PIXELS_VERSION in imaging/cache.py, so caches rebuild."""
+    """If this fails on purpose, raise PIXELS_VERSION in imaging/plan.py, so caches rebuild."""
     k = np.arange(900)
     window = (((k * k * 7 + k * 3) % 211) - 105).astype(np.float32) / 100
     image = compute_spectrograms(window[None], FS, SMALL)

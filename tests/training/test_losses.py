@@ -121,5 +121,5 @@ def test_the_weights_stay_out_of_the_state_dict() -> None:
 def test_bad_parameters_are_errors(
     weights: list[float], gamma: float, smoothing: float, said: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(AssertionError, match=said):
         ClassBalancedFocalLoss(torch.tensor(weights), gamma, smoothing)

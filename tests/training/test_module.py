@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
+from cnns_spectrograms.training.callbacks import EmaWeights
 from cnns_spectrograms.training.module import (
     BeatClassifierModule,
     TrainingDivergedError,
     reduce_scores,
 )
-from cnns_spectrograms.training.trainer import _EmaWeights
 
 # Warnings of Lightning on normal use, which `fit_classifier` keeps back with the same reasons.
 pytestmark = [
@@ -87,7 +87,7 @@ def make_batches(n: int, rows: int = 8, image_size: int = 8) -> DataLoader[Any]:
 class Watch(Callback):
     """Keeps all state around every step, and the learning rates."""
 
-    def __init__(self, ema: _EmaWeights | None = None) -> None:
+    def __init__(self, ema: EmaWeights | None = None) -> None:
         self.ema = ema
         self.before: list[dict[str, Any]] = []
         self.after: list[dict[str, Any]] = []
@@ -132,7 +132,7 @@ def fit(
     module = BeatClassifierModule(
         network, torch.tensor(class_weights), params, n_batches, val_weights=val_weights
     )
-    ema = _EmaWeights(0.9)
+    ema = EmaWeights(0.9)
     watch = Watch(ema)
     trainer = Trainer(
         accelerator="cpu",

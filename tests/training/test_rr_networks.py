@@ -36,7 +36,7 @@ def test_the_seed_decides_every_weight() -> None:
 
 
 def test_without_rr_features_it_says_what_it_needs() -> None:
-    with pytest.raises(ValueError, match="takes RR features beside the images"):
+    with pytest.raises(AssertionError, match="takes RR features beside the images"):
         build_network(SMALL)(torch.rand(2, 1, 32, 32))
     # A network that takes none does not look at them.
     plain = build_network(SMALL.model_copy(update={"rr_intervals": False})).eval()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NewType
 from kedro.io import AbstractDataset
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.imaging.cache import CachePlan, SpectrogramCache
+    from cnns_spectrograms.imaging.plan import CachePlan
+    from cnns_spectrograms.imaging.read import SpectrogramCache
 
 # Kedro-Viz knows a preview by the name of its type: this one is a base64 PNG.
 ImagePreview = NewType("ImagePreview", str)
@@ -19,7 +20,7 @@ _PREVIEW_COLUMNS, _PREVIEW_ROWS, _PREVIEW_PIXELS = 6, 3, 96
 class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
     """Spectrogram images, ``{split}/{db}/{row_id}.png`` below one folder, and their manifest.
 
-    Saving a ``CachePlan`` draws what is missing (see ``imaging.cache.build_cache``); loading gives
+    Saving a ``CachePlan`` draws what is missing (see ``imaging.build.build_cache``); loading gives
     a ``SpectrogramCache``, a mapping of path to loader, at the same cost for any number of images.
     The dataset exists once a build has finished.
 
@@ -49,7 +50,8 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
 
     def save(self, data: CachePlan) -> None:
         """Draw the images of a plan, or what is still missing of them."""
-        from cnns_spectrograms.imaging.cache import CachePlan, build_cache
+        from cnns_spectrograms.imaging.build import build_cache
+        from cnns_spectrograms.imaging.plan import CachePlan
 
         if not isinstance(data, CachePlan):
             raise ValueError(f"the spectrogram cache is saved from a CachePlan, not {type(data)}")
@@ -77,7 +79,7 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
         return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
 
     def _open(self) -> SpectrogramCache:
-        from cnns_spectrograms.imaging.cache import SpectrogramCache
+        from cnns_spectrograms.imaging.read import SpectrogramCache
 
         return SpectrogramCache(self._filepath, self._name)
 

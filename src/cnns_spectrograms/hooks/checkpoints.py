@@ -24,11 +24,11 @@ class CheckpointHooks:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Remove those of this run's saved networks; checkpoints of another training stay."""
         for node in find_training(pipeline):
-            from cnns_spectrograms.training.networks import read_description
-            from cnns_spectrograms.training.trainer import (
+            from cnns_spectrograms.training.checkpoints import (
                 clear_checkpoints,
                 read_checkpoint_fingerprint,
             )
+            from cnns_spectrograms.training.networks import read_description
 
             dataset: Any = catalog.get(f"{node.namespace}.model")
             description = read_description(Path(dataset._get_load_path()))

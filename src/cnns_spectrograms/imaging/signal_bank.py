@@ -54,58 +54,68 @@ class SignalBank(nn.Module):
         self.spectrogram = spectrogram
         n_samples = int(rows["n_samples"].iloc[0])
         self._parts = spectrogram.view_lengths(fs, n_samples)
-        lengths = [n for _, n in self._parts]
-        margin = max(lengths)
-        flat: list[NDArray[np.float32]] = []
-        end = 0
-
-        def add(signal: NDArray[np.float32]) -> int:
-            nonlocal end
-            flat.append(np.array(signal, dtype=np.float32))  # of a memory map: closes its file
-            end += len(signal)
-            return end - len(signal)
-
         keys = (rows["db"] + "/" + rows["record_id"]).to_numpy(dtype=object)
         starts = rows["start"].to_numpy(dtype=np.int64)
         synthetic = rows["synthetic"].to_numpy(dtype=bool)
-        offsets = np.empty((len(rows), len(lengths)), dtype=np.int64)
+        joined = _Joined()
+        offsets = np.empty((len(rows), len(self._parts)), dtype=np.int64)
         taken_off = np.full_like(offsets, -1)  # where what is subtracted begins; -1: nothing is
         for key in pd.unique(keys):
             mine = np.flatnonzero(keys == key)
             signal = _get(signals, key, "signal")
-            if synthetic[mine[0]]:  # each row whole, its stretches one after another
-                width = sum(lengths)
-                if len(signal) % width or (starts[mine] % width).any():
-                    raise ValueError(
-                        f"the synthetic windows {key} were made for other views than there are "
-                        f"now, which take {width} samples a window; run "
-                        f"`kedro run --pipelines=balancing` to make them again"
-                    )
-                firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-                offsets[mine] = add(signal) + starts[mine, None] + firsts
+            if synthetic[mine[0]]:
+                offsets[mine] = self._place_synthetic(key, signal, starts[mine], joined)
                 continue
-            if len(signal) <= margin // 2:
-                raise ValueError(
-                    f"record {key} has {len(signal)} samples, and a stretch of {margin} around "
-                    f"its beats is read; choose shorter views, or leave the record out"
-                )
-            # Reflected as `ecg.windows.cut_windows` does where a window passes an edge.
-            first = add(np.pad(signal, margin, mode="reflect")) + margin
             centres = starts[mine] + n_samples // 2
-            halves = np.array(lengths) // 2
-            offsets[mine] = first + centres[:, None] - halves
+            offsets[mine] = self._place_stretches(key, signal, centres, joined)
             differs = [of == "difference" for of, _ in self._parts]
             if any(differs):
                 typical = _get(typical_beats or {}, key, "typical beat")
-                length = spectrogram.typical_beat_length(fs)
-                of_row = find_typical_beat(centres, fs, len(typical) // length)
-                at_typical = add(typical) + of_row * length + length // 2
-                taken_off[mine] = np.where(differs, at_typical[:, None] - halves, -1)
+                placed = self._place_typical(typical, centres, joined)
+                taken_off[mine] = np.where(differs, placed, -1)
         # Not persistent: no checkpoint is to carry the signals.
-        samples = torch.from_numpy(np.concatenate(flat) if flat else np.empty(0, np.float32))
-        self.register_buffer("_samples", samples, persistent=False)
+        self.register_buffer("_samples", joined.join(), persistent=False)
         self.register_buffer("_offsets", torch.from_numpy(offsets), persistent=False)
         self.register_buffer("_taken_off", torch.from_numpy(taken_off), persistent=False)
+
+    def _place_synthetic(
+        self, key: str, signal: NDArray[np.float32], starts: NDArray[np.int64], joined: _Joined
+    ) -> NDArray[np.int64]:
+        """Return where the stretches of synthetic rows begin, (N, P): each row is stored whole."""
+        lengths = [n for _, n in self._parts]
+        width = sum(lengths)
+        if len(signal) % width or (starts % width).any():
+            raise ValueError(
+                f"the synthetic windows {key} were made for other views than there are now, which "
+                f"take {width} samples a window; run `kedro run --pipelines=balancing` to make "
+                f"them again"
+            )
+        return joined.add(signal) + starts[:, None] + np.cumsum([0, *lengths[:-1]])
+
+    def _place_stretches(
+        self, key: str, signal: NDArray[np.float32], centres: NDArray[np.int64], joined: _Joined
+    ) -> NDArray[np.int64]:
+        """Return where the stretches around the beats of a record begin, (N, P)."""
+        lengths = np.array([n for _, n in self._parts])
+        margin = int(lengths.max())
+        if len(signal) <= margin // 2:
+            raise ValueError(
+                f"record {key} has {len(signal)} samples, and a stretch of {margin} around its "
+                f"beats is read; choose shorter views, or leave the record out"
+            )
+        # Reflected as `ecg.windows.cut_windows` does where a window passes an edge.
+        first = joined.add(np.pad(signal, margin, mode="reflect")) + margin
+        return first + centres[:, None] - lengths // 2
+
+    def _place_typical(
+        self, typical: NDArray[np.float32], centres: NDArray[np.int64], joined: _Joined
+    ) -> NDArray[np.int64]:
+        """Return where the same stretches of the beats' typical beats begin, (N, P)."""
+        lengths = np.array([n for _, n in self._parts])
+        length = self.spectrogram.typical_beat_length(self.fs)
+        of_row = find_typical_beat(centres, self.fs, len(typical) // length)
+        middles = joined.add(typical) + of_row * length + length // 2
+        return middles[:, None] - lengths // 2
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -137,6 +147,25 @@ class SignalBank(nn.Module):
         """
         images = compute_spectrograms(self.read_windows(index), self.fs, self.spectrogram)
         return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+
+
+class _Joined:
+    """Signals one after another."""
+
+    def __init__(self) -> None:
+        self._signals: list[NDArray[np.float32]] = []
+        self._end = 0
+
+    def add(self, signal: NDArray[np.float32]) -> int:
+        """Append a signal, and return where it begins."""
+        begin = self._end
+        self._signals.append(np.array(signal, dtype=np.float32))  # a map would hold its file open
+        self._end += len(signal)
+        return begin
+
+    def join(self) -> Tensor:
+        """Return all of them, (S,)."""
+        return torch.from_numpy(np.concatenate([np.empty(0, np.float32), *self._signals]))
 
 
 def _get(signals: Mapping[str, NDArray[np.float32]], key: str, what: str) -> NDArray[np.float32]:

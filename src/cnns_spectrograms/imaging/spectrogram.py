@@ -5,7 +5,7 @@ C channels (views).
 
 All arithmetic is float64: images then do not depend on the batch a window comes in, and CPU and
 GPU agree, because rounding errors (1e-13 of a grey level) practically never meet a rounding edge.
-A change that gives other pixels raises PIXELS_VERSION in ``cache``, so that caches are rebuilt.
+A change that gives other pixels raises PIXELS_VERSION in ``plan``, so that caches are rebuilt.
 """
 
 from __future__ import annotations

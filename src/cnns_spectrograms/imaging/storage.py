@@ -7,66 +7,18 @@ import logging
 import os
 import shutil
 import threading
+import time
 import uuid
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import fsspec
 from typing_extensions import override
 
 logger = logging.getLogger(__name__)
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # as of Windows
-
-
-class Storage(ABC):
-    """The files below one root, by relative path with ``/``.
-
-    A file appears under its name only when it is whole. Cheap to pickle.
-    """
-
-    root: str
-
-    @abstractmethod
-    def read(self, path: str) -> bytes:
-        """Return a file's content; FileNotFoundError if there is none."""
-
-    @abstractmethod
-    def open(self, path: str) -> IO[bytes]:
-        """Open a file to read parts of it; FileNotFoundError if there is none."""
-
-    @abstractmethod
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file in one step, replacing what is there."""
-
-    @abstractmethod
-    def exists(self, path: str) -> bool:
-        """Tell whether there is a file of this name."""
-
-    @abstractmethod
-    def sizes(self, paths: Sequence[str]) -> list[int]:
-        """Return the sizes of files, bytes; -1 for one that is not there."""
-
-    @abstractmethod
-    def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
-
-    @abstractmethod
-    def find(self, folder: str) -> list[str]:
-        """Return the paths of all files below a folder, sorted; none if it does not exist."""
-
-    @abstractmethod
-    def find_claims(self) -> list[str]:
-        """Return the names of the caches that claim images here: their folders are ``.{name}``."""
-
-    @abstractmethod
-    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out, or wait for them, where the place can do that."""
-
-    @abstractmethod
-    def clear_temporary(self) -> None:
-        """Delete what killed processes have left half written."""
 
 
 def open_storage(root: str | os.PathLike[str], temporary: str) -> Storage:
@@ -77,29 +29,154 @@ def open_storage(root: str | os.PathLike[str], temporary: str) -> Storage:
             configuration files and variables, and those of its filesystems.
         temporary: folder below the root for files being written.
     """
-    text = os.fspath(root)
-    if "://" not in text:
-        return LocalStorage(text, temporary)
-    if text.startswith("file://"):
-        return LocalStorage(text.removeprefix("file://"), temporary)
-    return RemoteStorage(text)
+    text = os.fspath(root).removeprefix("file://")
+    return Storage(text) if "://" in text else LocalStorage(text, temporary)
+
+
+class Storage:
+    """The files below a URL of fsspec, by relative path with ``/``; cheap to pickle.
+
+    A file appears under its name only when it is whole, because stores put a whole object or none.
+    Nothing can be locked: of two builds at once, the later takes over and the earlier stops with an
+    error (see ``build.build_cache``).
+
+    Args:
+        root: the URL.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root.rstrip("/")
+
+    @property
+    def _filesystem(self) -> Any:
+        # fsspec keeps one instance per process, so this costs a look-up.
+        return fsspec.core.url_to_fs(self.root)[0]
+
+    def _url(self, path: str) -> str:
+        return str(self._filesystem._strip_protocol(f"{self.root}/{path}"))
+
+    @contextlib.contextmanager
+    def _naming_absence(self, path: str) -> Iterator[None]:
+        """Raise FileNotFoundError for a file that is not there, whatever the filesystem raises."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # FTP's is no OSError
+            if self.exists(path):
+                raise
+            raise FileNotFoundError(f"{self.root}/{path}") from error
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content; FileNotFoundError if there is none."""
+        with self._naming_absence(path):
+            return bytes(self._filesystem.cat_file(self._url(path)))
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file to read parts of it; FileNotFoundError if there is none."""
+        with self._naming_absence(path):
+            opened: IO[bytes] = self._filesystem.open(self._url(path), "rb")
+        return opened
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file in one step, replacing what is there."""
+        filesystem, url = self._filesystem, self._url(path)
+        try:
+            filesystem.pipe_file(url, content)
+        except Exception:  # where folders are real they must be made first; FTP's is no OSError
+            self._make_folder(url.rsplit("/", 1)[0])
+            filesystem.pipe_file(url, content)
+
+    def _make_folder(self, url: str) -> None:
+        """Make a folder and its parents, which another worker may be making at the same time."""
+        filesystem = self._filesystem
+        for _ in PurePosixPath(url).parts:  # each failure at least one level further down
+            try:
+                filesystem.makedirs(url, exist_ok=True)
+                return
+            except Exception:
+                filesystem.invalidate_cache()
+        filesystem.makedirs(url, exist_ok=True)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file of this name."""
+        return bool(self._filesystem.isfile(self._url(path)))
+
+    def sizes(self, paths: Sequence[str]) -> list[int]:
+        """Return the sizes of files, bytes; -1 for one that is not there."""
+        by_folder: dict[str, dict[str, int]] = {}
+        for folder in {str(PurePosixPath(path).parent) for path in paths}:
+            listed = [each for each in self._list(folder) if each.get("type") != "directory"]
+            by_folder[folder] = {
+                each["name"].rsplit("/", 1)[-1]: int(each.get("size") or 0) for each in listed
+            }
+        return [
+            by_folder[str(PurePosixPath(path).parent)].get(PurePosixPath(path).name, -1)
+            for path in paths
+        ]
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError), self._naming_absence(path):
+            self._filesystem.rm_file(self._url(path))
+
+    def find(self, folder: str) -> list[str]:
+        """Return the paths of all files below a folder, sorted; none if it does not exist."""
+        base = self._url("").rstrip("/")
+        try:
+            found = self._filesystem.find(self._url(folder), refresh=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(path)[len(base) + 1 :] for path in found)
+
+    def find_claims(self) -> list[str]:
+        """Return the names of the caches that claim images here: their folders are ``.{name}``."""
+        names = [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in self._list("")]
+        hidden = [name[1:] for name in names if name.startswith(".")]
+        return sorted(name for name in hidden if self.exists(f".{name}/claims.parquet"))
+
+    def _list(self, folder: str) -> list[dict[str, Any]]:
+        try:
+            listed: list[dict[str, Any]] = self._filesystem.ls(
+                self._url(folder), detail=True, refresh=True
+            )
+        except FileNotFoundError:
+            return []
+        return listed
+
+    def stamp(self, path: str) -> Any:
+        """Return what changes once a file has changed, here with a delay of up to a second."""
+        return int(time.monotonic())
+
+    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out, or wait for them, where the place can do that."""
+        return contextlib.nullcontext()
+
+    def clear_temporary(self) -> None:
+        """Delete what killed processes have left half written."""
 
 
 class LocalStorage(Storage):
-    """Files on a disk: written beside, then moved into place; locked by filelock."""
+    """Files on a disk: written beside, then moved into place; locked by filelock.
+
+    Args:
+        root: the folder.
+        temporary: folder below it for files being written.
+    """
 
     def __init__(self, root: str, temporary: str) -> None:
-        self.root = str(Path(root).absolute())
+        super().__init__(str(Path(root).absolute()))
         self._temporary = f"{self.root}/{temporary}"
+
+    @property
+    @override
+    def _filesystem(self) -> Any:
+        return fsspec.filesystem("file")
 
     @override
     def read(self, path: str) -> bytes:
         with open(f"{self.root}/{path}", "rb") as file:
             return file.read()
-
-    @override
-    def open(self, path: str) -> IO[bytes]:
-        return open(f"{self.root}/{path}", "rb")
 
     @override
     def write(self, path: str, content: bytes) -> None:
@@ -124,26 +201,16 @@ class LocalStorage(Storage):
             raise
 
     @override
-    def exists(self, path: str) -> bool:
-        return os.path.isfile(f"{self.root}/{path}")
-
-    @override
     def sizes(self, paths: Sequence[str]) -> list[int]:
         return [_local_size(f"{self.root}/{path}") for path in paths]
 
     @override
-    def delete(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{self.root}/{path}")
-
-    @override
-    def find(self, folder: str) -> list[str]:
-        found = Path(self.root, folder).rglob("*")
-        return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
-
-    @override
-    def find_claims(self) -> list[str]:
-        return sorted(each.parent.name[1:] for each in Path(self.root).glob(".*/claims.parquet"))
+    def stamp(self, path: str) -> Any:
+        try:
+            status = os.stat(f"{self.root}/{path}")
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     @override
     @contextlib.contextmanager
@@ -165,124 +232,6 @@ class LocalStorage(Storage):
     @override
     def clear_temporary(self) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-class RemoteStorage(Storage):
-    """Files at a URL of fsspec, whose stores put a whole object or none.
-
-    There is no lock: of two builds at once, the later takes over and the earlier stops, saying so
-    (see ``cache.build_cache``).
-    """
-
-    def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
-
-    @property
-    def _filesystem(self) -> Any:
-        import fsspec
-
-        # fsspec keeps one instance a process, so that this costs a look-up.
-        return fsspec.core.url_to_fs(self.root)[0]
-
-    def _url(self, path: str) -> str:
-        return str(self._filesystem._strip_protocol(f"{self.root}/{path}"))
-
-    @contextlib.contextmanager
-    def _naming_absence(self, path: str) -> Iterator[None]:
-        """Raise FileNotFoundError for a file that is not there, whatever the filesystem raises."""
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # FTP's is no OSError
-            if self.exists(path):
-                raise
-            raise FileNotFoundError(f"{self.root}/{path}") from error
-
-    @override
-    def read(self, path: str) -> bytes:
-        with self._naming_absence(path):
-            return bytes(self._filesystem.cat_file(self._url(path)))
-
-    @override
-    def open(self, path: str) -> IO[bytes]:
-        with self._naming_absence(path):
-            opened: IO[bytes] = self._filesystem.open(self._url(path), "rb")
-        return opened
-
-    @override
-    def write(self, path: str, content: bytes) -> None:
-        filesystem, url = self._filesystem, self._url(path)
-        try:
-            filesystem.pipe_file(url, content)
-        except Exception:  # places with real folders want them made; FTP's is no OSError
-            self._make_folder(url.rsplit("/", 1)[0])
-            filesystem.pipe_file(url, content)
-
-    def _make_folder(self, url: str) -> None:
-        """Make a folder and its parents, which another worker may be making at the same time."""
-        filesystem = self._filesystem
-        for _ in PurePosixPath(url).parts:  # each failure at least one level further down
-            try:
-                filesystem.makedirs(url, exist_ok=True)
-                return
-            except Exception:
-                filesystem.invalidate_cache()
-        filesystem.makedirs(url, exist_ok=True)
-
-    @override
-    def exists(self, path: str) -> bool:
-        return bool(self._filesystem.isfile(self._url(path)))
-
-    @override
-    def sizes(self, paths: Sequence[str]) -> list[int]:
-        by_folder: dict[str, dict[str, int]] = {}
-        for folder in {str(PurePosixPath(path).parent) for path in paths}:
-            try:
-                listed = self._filesystem.ls(self._url(folder), detail=True, refresh=True)
-            except FileNotFoundError:
-                listed = []
-            by_folder[folder] = {
-                each["name"].rsplit("/", 1)[-1]: int(each.get("size") or 0)
-                for each in listed
-                if each.get("type") != "directory"
-            }
-        return [
-            by_folder[str(PurePosixPath(path).parent)].get(PurePosixPath(path).name, -1)
-            for path in paths
-        ]
-
-    @override
-    def delete(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self._naming_absence(path):
-            self._filesystem.rm_file(self._url(path))
-
-    @override
-    def find(self, folder: str) -> list[str]:
-        base = self._url("")
-        try:
-            found = self._filesystem.find(self._url(folder), refresh=True)
-        except FileNotFoundError:
-            return []
-        return sorted(str(path)[len(base.rstrip("/")) + 1 :] for path in found)
-
-    @override
-    def find_claims(self) -> list[str]:
-        try:
-            listed = self._filesystem.ls(self._url(""), detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = [str(each).rstrip("/").rsplit("/", 1)[-1] for each in listed]
-        hidden = [name[1:] for name in names if name.startswith(".")]
-        return sorted(name for name in hidden if self.exists(f".{name}/claims.parquet"))
-
-    @override
-    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    @override
-    def clear_temporary(self) -> None:
-        """Do nothing: an object is put whole."""
 
 
 _IMPORT_ID = uuid.uuid4().hex

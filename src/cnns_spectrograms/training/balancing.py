@@ -54,22 +54,11 @@ def smote_windows(
     Returns:
         The synthetic windows alone, shape (m, n_samples), float32, mV, with
         m = round((factor - 1) * n). Empty with a logged warning where n is 0 or 1.
-
-    Raises:
-        ValueError: `x` is not 2-D or not finite, or `factor` or `k_neighbors` is below 1.
     """
-    if x.ndim != 2:
-        raise ValueError(f"x has shape {x.shape}; expected (n, n_samples)")
-    if factor < 1 or k_neighbors < 1:
-        raise ValueError(
-            f"factor is {factor} and k_neighbors is {k_neighbors}; expected both at 1 or more"
-        )
-    if not np.isfinite(x).all():
-        bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-        raise ValueError(
-            f"{len(bad)} of {len(x)} windows hold NaN or infinite samples, the first at row "
-            f"{bad[0]}; leave these windows out"
-        )
+    assert x.ndim == 2, x.shape
+    assert factor >= 1, factor
+    assert k_neighbors >= 1, k_neighbors
+    assert np.isfinite(x).all(), "windows hold NaN or infinite samples"
     n, n_samples = x.shape
     n_synthetic = round((factor - 1) * n)
     if n < 2:
@@ -145,15 +134,10 @@ def make_smote_table(
 
 
 def count_classes(aami_class: Iterable[str]) -> pd.Series[int]:
-    """Return how many rows each AAMI class has, in AAMI order, 0 for an absent one.
-
-    Raises:
-        ValueError: a value is not an AAMI class.
-    """
+    """Return how many rows each AAMI class has, in AAMI order, 0 for an absent one."""
     found = pd.Series(aami_class, dtype=object).value_counts(dropna=False)
     unknown = sorted(str(name) for name in found.index if name not in AAMI_CLASSES)
-    if unknown:
-        raise ValueError(f"unknown AAMI class {unknown}; expected one of {list(AAMI_CLASSES)}")
+    assert not unknown, f"unknown AAMI class {unknown}"
     counts = found.reindex(list(AAMI_CLASSES), fill_value=0).astype("int64")
     return counts.rename("n").rename_axis("aami_class")
 
@@ -168,16 +152,11 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
     Args:
         counts: rows a class, from the train split.
         beta: 0 to 1.
-
-    Raises:
-        ValueError: beta outside [0, 1], a negative count, or no row at all.
     """
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta is {beta}; expected 0 to 1")
+    assert 0 <= beta <= 1, beta
     n = counts.to_numpy(float)
-    if (n < 0).any() or not (n > 0).any():
-        raise ValueError(f"counts are {counts.to_dict()}; expected 0 or more, and one above 0")
     present = n > 0
+    assert present.any(), "no class has a row"
     weights = np.zeros(len(n))
     if beta == 1:
         weights[present] = 1 / n[present]
@@ -202,12 +181,8 @@ def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArra
 
     Returns:
         float64 array of shape (n,).
-
-    Raises:
-        ValueError: `minority_boost` is below 1, or a value is not an AAMI class.
     """
-    if minority_boost < 1:
-        raise ValueError(f"minority_boost is {minority_boost}; expected 1 or more")
+    assert minority_boost >= 1, minority_boost
     labels = np.asarray(list(aami_class), dtype=object)
     majority = count_classes(labels).idxmax()
     return np.where(labels == majority, 1.0, float(minority_boost))

@@ -50,10 +50,6 @@ class SpectrogramImages(Dataset[tuple[Tensor, ...]]):
         paths: n cache paths.
         labels: n class indices; None gives `NO_LABEL` to all.
         rr_features: float32 (n, R), see `ecg.rhythm.make_rr_features`; None leaves them out.
-
-    Raises:
-        ValueError: lengths differ; from an item, its image is not a uint8 (H, W) or (H, W, 3)
-            array.
     """
 
     def __init__(
@@ -70,11 +66,8 @@ class SpectrogramImages(Dataset[tuple[Tensor, ...]]):
             labels = np.full(len(self.paths), NO_LABEL)
         self.labels: NDArray[np.int64] = np.asarray(labels, dtype=np.int64)
         self.rr_features = rr_features
-        for name, column in (("labels", self.labels), ("rows of RR features", rr_features)):
-            if column is not None and len(self.paths) != len(column):
-                raise ValueError(
-                    f"{len(self.paths)} paths and {len(column)} {name}; expected one a path"
-                )
+        assert len(self.labels) == len(self.paths), (len(self.labels), len(self.paths))
+        assert rr_features is None or len(rr_features) == len(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,11 +83,10 @@ class SpectrogramImages(Dataset[tuple[Tensor, ...]]):
         assert self.read is not None
         path = self.paths[index].decode()
         image = self.read(path)
-        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or image.dtype != np.uint8:
-            raise ValueError(
-                f"the image {path} has shape {image.shape} and dtype {image.dtype}; "
-                f"expected (H, W) or (H, W, 3) uint8"
-            )
+        found = f"the image {path} has shape {image.shape} and dtype {image.dtype}"
+        assert image.ndim in (2, 3), found
+        assert image.shape[2:] in ((), (3,)), found
+        assert image.dtype == np.uint8, found
         if not image.flags.writeable:  # torch would warn, and a tensor must not write to a cache
             image = image.copy()
         tensor = torch.from_numpy(image)
@@ -110,14 +102,10 @@ class EpochSampler(Sampler[int]):
 
     Args:
         weights: (n,) how often a row is drawn, relative to the others; at least 0.
-        samples_per_epoch: rows drawn an epoch, over all ranks.
+        samples_per_epoch: rows drawn per epoch, over all ranks.
         seed: of the draws.
         rank: this process, from 0.
         world_size: number of processes.
-
-    Raises:
-        ValueError: weights are negative, not finite or all zero, or another number is out of
-            its bounds.
     """
 
     def __init__(
@@ -129,14 +117,10 @@ class EpochSampler(Sampler[int]):
         world_size: int = 1,
     ) -> None:
         values = np.asarray(weights, dtype=np.float64)
-        if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
-            raise ValueError("the sampling weights must be finite numbers of 0 or more, one a row")
-        if not values.sum() > 0:
-            raise ValueError("no sampling weight is above 0; expected at least one row to draw")
-        if samples_per_epoch < 1:
-            raise ValueError(f"samples_per_epoch is {samples_per_epoch}; expected 1 or more")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank} of world_size {world_size}; expected 0 and on")
+        assert (values >= 0).all(), "a sampling weight is negative or NaN"
+        assert 0 < values.sum() < math.inf, "no sampling weight is above 0"
+        assert samples_per_epoch >= 1, samples_per_epoch
+        assert 0 <= rank < world_size, f"rank is {rank} of world_size {world_size}"
         self._cumulative = np.cumsum(values)
         self._n_draws = math.ceil(samples_per_epoch / world_size) * world_size
         self.seed, self.rank, self.world_size = seed, rank, world_size

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.imaging.cache import SpectrogramCache
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.training.data import ImageSource

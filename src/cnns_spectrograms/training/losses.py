@@ -32,9 +32,6 @@ class ClassBalancedFocalLoss(nn.Module):
         class_weights: (C,) positive weights; only their ratios matter.
         gamma: focusing parameter, 0 or more; 0 gives the cross-entropy.
         label_smoothing: from 0 to below 1.
-
-    Raises:
-        ValueError: a weight is not positive and finite, or a parameter is out of its bounds.
     """
 
     class_weights: Tensor
@@ -42,14 +39,11 @@ class ClassBalancedFocalLoss(nn.Module):
     def __init__(self, class_weights: Tensor, gamma: float, label_smoothing: float) -> None:
         super().__init__()
         weights = torch.as_tensor(class_weights, dtype=torch.float32).clone()
-        if weights.ndim != 1 or not bool((torch.isfinite(weights) & (weights > 0)).all()):
-            raise ValueError(
-                f"class_weights is {weights.tolist()}; expected one positive number a class"
-            )
-        if not (math.isfinite(gamma) and gamma >= 0):
-            raise ValueError(f"gamma is {gamma}; expected 0 or more")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to below 1")
+        assert weights.ndim == 1, f"class_weights is {weights.tolist()}"
+        usable = (weights > 0) & (weights < math.inf)
+        assert usable.all(), f"class_weights is {weights.tolist()}"
+        assert 0 <= gamma < math.inf, f"gamma is {gamma}"
+        assert 0 <= label_smoothing < 1, f"label_smoothing is {label_smoothing}"
         self.gamma = gamma
         self.label_smoothing = label_smoothing
         # Not persistent: the weights belong to the run, not to the trained network.

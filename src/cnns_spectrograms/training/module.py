@@ -89,7 +89,7 @@ class BeatClassifierModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW, and the cosine schedule counted in batches."""
-        # A scaler of gradients needs them unscaled before they are clipped, which fused is not.
+        # Scaled gradients must be unscaled before they are clipped, which a fused step does not do.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
@@ -108,7 +108,7 @@ class BeatClassifierModule(LightningModule):
         }
 
     def on_fit_start(self) -> None:
-        """Make room for a copy of the network's buffers."""
+        """Allocate a copy of the network's buffers."""
         by_dtype: dict[torch.dtype, list[Tensor]] = {}  # those of one dtype are copied at once
         for buffer in self.network.buffers():
             by_dtype.setdefault(buffer.dtype, []).append(buffer)
@@ -187,7 +187,7 @@ class BeatClassifierModule(LightningModule):
             self._count_bad_batch()
 
     def _is_scale_search(self) -> bool:
-        """Tell whether float16 overflowed in the gradients alone: the scaler lowers its scale."""
+        """Return whether float16 overflowed in the gradients alone: the scaler lowers its scale."""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is None or scaler.get_scale() <= 1:
             return False
@@ -258,7 +258,7 @@ class BeatClassifierModule(LightningModule):
         checkpoint["bad_in_row"] = self.bad_in_row
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the count of bad batches up again."""
+        """Restore the count of bad batches."""
         self.bad_in_row = checkpoint["bad_in_row"]
 
 

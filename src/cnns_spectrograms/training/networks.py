@@ -91,16 +91,12 @@ class BeatClassifier(nn.Module):
         Args:
             images: (B, 1 or 3, H, W), uint8 or float in [0, 1].
             rr_features: float (B, 6), see `ecg.rhythm.make_rr_features`; needed by a network with
-                ``rr_intervals``, and not looked at by any other.
-
-        Raises:
-            ValueError: the network needs RR features and gets none.
+                ``rr_intervals``, and ignored by any other.
         """
         features: Tensor = self.backbone(self.normalise(images))
         if not self.params.rr_intervals:
             return features
-        if rr_features is None:
-            raise ValueError("this network takes RR features beside the images; give both")
+        assert rr_features is not None, "this network takes RR features beside the images"
         rhythm: Tensor = self.rr_branch(rr_features)
         logits: Tensor = self.head(torch.cat([features, rhythm.to(features.dtype)], dim=1))
         return logits
@@ -131,7 +127,7 @@ def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
 
 
 def check_network(params: ModelParameters) -> None:
-    """Make sure that a network can be made; with ``pretrained: true`` fetch its weights.
+    """Check that a network can be made; with ``pretrained: true`` fetch its weights.
 
     Raises:
         ValueError: timm knows no such network, it has no ImageNet weights, these can be neither
@@ -193,7 +189,7 @@ def _create_pretrained(params: ModelParameters) -> nn.Module:
         if config.hf_hub_id:
             _probe_hub(config.hf_hub_id, config.hf_hub_filename)
         return _create(params, pretrained=True)
-    # What comes up depends on the versions of the hub's client and of its HTTP library.
+    # The kind of error depends on the versions of the hub's client and of its HTTP library.
     except Exception as error:
         raise ValueError(
             f"the pretrained weights of '{name}' are not in the local cache and could not be "
@@ -208,7 +204,7 @@ def _create_pretrained(params: ModelParameters) -> nn.Module:
 def _probe_hub(hub_id: str, filename: str | None) -> None:
     """Fail within seconds where the weights are not cached and the hub does not answer.
 
-    The hub's client would try again for most of a minute, with a line on the screen each time.
+    The hub's client itself would try for most of a minute, with a line on the screen each time.
     """
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -275,7 +271,7 @@ def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
 
 
 def _is_counter(key: str) -> bool:
-    """Tell whether a key counts batches: old files lack it, and it shapes no output."""
+    """Return whether a key counts batches: old files lack it, and it shapes no output."""
     return key.endswith("num_batches_tracked")
 
 
@@ -315,9 +311,6 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
         path: of the file; its folder must exist.
         metadata: what else to keep; JSON values. The keys model (parameters), classes and
             versions (torch, timm) are set here.
-
-    Raises:
-        ValueError: `metadata` holds something that JSON has not.
     """
     content = serialise_classifier(classifier, metadata)
     with replacing(path) as partial:
@@ -327,8 +320,9 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
 def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -> bytes:
     """Return what `save_classifier` writes; the same network and description give the same bytes.
 
-    Raises:
-        ValueError: `metadata` holds something that JSON has not.
+    Args:
+        classifier: the network.
+        metadata: as in `save_classifier`.
     """
     from safetensors.torch import save
 
@@ -338,10 +332,7 @@ def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -
         "classes": list(AAMI_CLASSES),
         "versions": {name: version(name) for name in ("torch", "timm")},
     }
-    try:
-        header = json.dumps(described, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"the description of a classifier must be JSON: {error}") from error
+    header = json.dumps(described, allow_nan=False)
     tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
     content: bytes = save(tensors, metadata={_HEADER: header})
     return content

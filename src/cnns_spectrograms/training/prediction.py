@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
@@ -53,27 +54,24 @@ def predict_table(
         classifier: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
             parameters say ``rr_intervals``; returns (B, 5) logits. Set to evaluation mode, and
             left on the CPU.
-        table: column path, and those of the `predictions` table that it has (aami_class is the
-            truth; recordings without a reference have none).
-        images: gives the image of a path (picklable if ``num_workers`` is above 0), or draws
-            those of the table's rows.
+        table: column path, and those columns of the `predictions` table that it has (aami_class is
+            the truth; recordings without a reference have none).
+        images: reads the image of a path (picklable if ``num_workers`` is above 0), or draws the
+            images of the table's rows.
         batch_size: images at once.
         num_workers: processes that read.
         precision: as in the training parameters.
-        tta_views: augmented views an image.
-        augmentation: of the views.
+        tta_views: augmented views per image.
+        augmentation: of the views; needed where there are any.
         seed: of the views.
 
     Returns:
         The `predictions` table.
 
     Raises:
-        ValueError: no column path, views without augmentation, or a probability that is not finite.
+        ValueError: a probability is not finite.
     """
-    if "path" not in table.columns:
-        raise ValueError("the table to predict lacks the column 'path'")
-    if tta_views > 0 and augmentation is None:
-        raise ValueError(f"tta_views is {tta_views} but no augmentation is given; give both")
+    assert tta_views == 0 or augmentation is not None, "views need an augmentation"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = resolve_precision(precision, device.type == "cuda")
     autocast = torch.autocast(
@@ -118,7 +116,11 @@ def predict_table(
             f"the network gives {n_faulty} of {len(rows)} images no finite probability with "
             f"precision {name}; set training.precision to 32-true, or train again"
         )
+    return _tabulate(table, probabilities)
 
+
+def _tabulate(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the `predictions` table of the rows of a table, from probabilities (n, 5)."""
     predictions = table[[name for name in PREDICTION_COLUMNS if name in table.columns]]
     predictions = predictions.reset_index(drop=True)
     chosen = np.array(AAMI_CLASSES)[probabilities.argmax(axis=1)]

@@ -29,15 +29,17 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.training.callbacks import MetricsLogger
+from cnns_spectrograms.training.checkpoints import JOB_FOLDER
+from cnns_spectrograms.training.fitting import FitResult, fit_classifier
 from cnns_spectrograms.training.images import Images, open_images
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, save_classifier
-from cnns_spectrograms.training.trainer import JOB_FOLDER, FitResult, MetricsLogger, fit_classifier
 
 logger = logging.getLogger(__name__)
 
 PORT = 29400
-"""Where the hosts of a training meet, unless said otherwise: torchrun's own default."""
+"""Port at which the hosts of a training meet, unless the user gives another; torchrun's default."""
 
 _JOB, _EVENTS, _ERROR, _LOG = "job.json", "events.jsonl", "error.json", "worker.log"
 _NETWORK, _RESULT, _HISTORY = "network.safetensors", "result.safetensors", "history.parquet"
@@ -72,35 +74,35 @@ def fit_in_processes(
     """Train as `fit_classifier` does, in several processes that share each batch.
 
     The batch of all processes together has ``params.batch_size`` rows, and its loss and gradients
-    are those of the whole batch, so a training without random numbers and batch normalisation
-    gives the numbers of one process up to rounding. Dropout and augmentation draw other
+    are those of the whole batch. A training without random numbers and batch normalisation
+    therefore gives the numbers of one process up to rounding. Dropout and augmentation draw other
     numbers, and batch normalisation takes its statistics over the rows of each process.
 
-    torchrun runs here as a subprocess; what the first process logs, and its metrics, come
-    through while it trains. All output of the processes is in ``work_dir``/job/worker.log.
-    With several hosts, the command that each other host must run is logged; they
-    need the same ``work_dir`` and cache under the same paths.
+    torchrun runs as a subprocess. The log records and metrics of the first process appear here
+    while it trains; all output of the processes is in ``work_dir``/job/worker.log. With several
+    hosts, the command that each other host must run is logged; these hosts need the same
+    ``work_dir`` and cache under the same paths.
 
     Args:
-        network: trained in place, in the end.
+        network: gets the trained weights in the end.
         train_index: as in `fit_classifier`.
         val: as in `fit_classifier`.
         images: where the images of both tables come from.
-        params: the recipe.
-        work_dir: as in `fit_classifier`; the job goes there too.
+        params: the recipe; ``batch_size`` is a multiple of the number of processes.
+        work_dir: as in `fit_classifier`; the job is written there too.
         description: as in `fit_classifier`.
         n_processes: on each host; one a GPU where there are any.
         n_hosts: hosts, this one among them.
-        endpoint: "host:port" of this host, as the others reach it; None: its name, and `PORT`.
+        endpoint: "host:port" at which the others reach this host; None: its name, and `PORT`.
         loggers: as in `fit_classifier`.
 
     Raises:
-        ValueError: as `fit_classifier`; or the batch cannot be shared evenly; or there are fewer
-            GPUs than processes.
+        ValueError: as `fit_classifier`; or there are fewer GPUs than processes.
         TrainingDivergedError: as `fit_classifier`.
         TrainingProcessError: a process failed otherwise, or was killed. The same call resumes.
     """
-    _check_shares(params.batch_size, n_processes, n_hosts)
+    assert params.batch_size % (n_processes * n_hosts) == 0, (params.batch_size, n_processes)
+    _check_gpus(n_processes)
     work_dir = Path(work_dir).resolve()
     job = work_dir / JOB_FOLDER
     _write_job(job, network, train_index, val, images, params, description)
@@ -116,20 +118,14 @@ def fit_in_processes(
             _replay(event, tuple(loggers))
     if process.returncode:
         _raise_failure(job)
-    trained, said = load_classifier(job / _RESULT)
+    trained, best = load_classifier(job / _RESULT)
     network.load_state_dict(trained.state_dict())
     history = pd.read_parquet(job / _HISTORY)
     shutil.rmtree(job)
-    return FitResult(network.eval(), history, said["best_epoch"], said["best_val_macro_f1"])
+    return FitResult(network.eval(), history, best["best_epoch"], best["best_val_macro_f1"])
 
 
-def _check_shares(batch_size: int, n_processes: int, n_hosts: int) -> None:
-    world_size = n_processes * n_hosts
-    if batch_size % world_size:
-        raise ValueError(
-            f"a batch of {batch_size} rows cannot be shared evenly by {world_size} processes; "
-            f"make batch_size a multiple of it, or change training_processes"
-        )
+def _check_gpus(n_processes: int) -> None:
     n_gpus = torch.cuda.device_count()
     if torch.cuda.is_available() and n_processes > n_gpus:
         raise ValueError(
@@ -147,7 +143,7 @@ def _write_job(
     params: TrainingParameters,
     description: Mapping[str, Any],
 ) -> None:
-    """Write all that a worker needs; what an earlier job left is deleted."""
+    """Write all that a worker needs, in place of an earlier job."""
     shutil.rmtree(job, ignore_errors=True)
     job.mkdir(parents=True)
     for name, table in zip(_TABLES, (train_index, val), strict=True):
@@ -181,7 +177,7 @@ def _make_command(job: Path, n_processes: int, n_hosts: int, endpoint: str | Non
 
 @contextmanager
 def _started(command: list[str], job: Path, n_processes: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run torchrun; whatever ends this block, or this process, ends all its processes."""
+    """Run torchrun; the end of this block or of this process ends all its processes."""
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     n_threads = max(1, (os.cpu_count() or 1) // n_processes)
@@ -192,7 +188,7 @@ def _started(command: list[str], job: Path, n_processes: int) -> Iterator[subpro
         "TORCHELASTIC_ERROR_FILE": str(job / _ERROR),
     }
     with (job / _LOG).open("ab") as log:
-        # Of its own session: Ctrl-C reaches this process alone, which then closes the pipe.
+        # In a session of its own: Ctrl-C reaches this process alone, which then closes the pipe.
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -240,14 +236,14 @@ def _replay(event: Mapping[str, Any], loggers: tuple[MetricsLogger, ...]) -> Non
 
 
 def _raise_failure(job: Path) -> NoReturn:
-    """Raise what the first failing process raised, its traceback as the cause."""
+    """Raise the error of the first process that failed, with its traceback as the cause."""
     log = job / _LOG
     try:
         message = json.loads((job / _ERROR).read_text())["message"]
         trace = message["extraInfo"]["py_callstack"]
-        kind, _, said = str(message["message"]).partition(": ")
-    except (OSError, ValueError, KeyError, TypeError):  # killed: it could say nothing
-        kind, said = "", "a process was killed, or ended without a word"
+        kind, _, text = str(message["message"]).partition(": ")
+    except (OSError, ValueError, KeyError, TypeError):  # killed before it could write an error
+        kind, text = "", "a process was killed, or ended without an error message"
         trace = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
     known: dict[str, type[Exception]] = {
         "ValueError": ValueError,
@@ -255,9 +251,9 @@ def _raise_failure(job: Path) -> NoReturn:
     }
     cause = TrainingProcessError(f"in a training process ({log}):\n{trace}")
     if kind in known:
-        raise known[kind](said) from cause
+        raise known[kind](text) from cause
     raise TrainingProcessError(
-        f"training in several processes failed: {f'{kind}: ' if kind else ''}{said}. All they said "
+        f"training in several processes failed: {f'{kind}: ' if kind else ''}{text}. Their output "
         f"is in {log}; the same command goes on after the last finished epoch"
     ) from cause
 
@@ -286,7 +282,7 @@ class _EventWriter(logging.Handler):
 
 
 def run_job(job: Path) -> None:
-    """Do this process's share of a job; the first process of all saves the result.
+    """Do this process's share of a job; the first of all processes saves the result.
 
     Raises:
         ValueError: the folder holds no job; or as `fit_classifier`.
@@ -320,13 +316,13 @@ def run_job(job: Path) -> None:
         [events],
     )
     if first:
-        said = {"best_epoch": result.best_epoch, "best_val_macro_f1": result.best_val_macro_f1}
+        best = {"best_epoch": result.best_epoch, "best_val_macro_f1": result.best_val_macro_f1}
         result.history.to_parquet(job / _HISTORY)
-        save_classifier(network, job / _RESULT, said)
+        save_classifier(network, job / _RESULT, best)
 
 
 def _stop_with_stdin() -> None:
-    """End this process as soon as its standard input is closed: nobody waits for it any more."""
+    """End this process as soon as its standard input is closed, as no process waits for it."""
 
     def wait() -> None:
         while os.read(0, 1):
@@ -336,7 +332,7 @@ def _stop_with_stdin() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-@record  # tells torchrun, and it its parent, what was raised
+@record  # passes an error on to torchrun, which writes it for its parent
 def main() -> None:
     """Run the job whose folder the command line names."""
     parser = argparse.ArgumentParser(description=main.__doc__)

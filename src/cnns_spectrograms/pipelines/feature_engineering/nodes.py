@@ -18,7 +18,7 @@ from cnns_spectrograms.parameters import (
 )
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.imaging.cache import CachePlan
+    from cnns_spectrograms.imaging.plan import CachePlan
 else:  # Kedro resolves annotations at its start, which must not import torch
     CachePlan = Any
 
@@ -93,7 +93,7 @@ def plan_spectrograms(
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
     from cnns_spectrograms.ecg.records import hash_signal
     from cnns_spectrograms.ecg.windows import WindowReader
-    from cnns_spectrograms.imaging.cache import CachePlan
+    from cnns_spectrograms.imaging.plan import CachePlan
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]

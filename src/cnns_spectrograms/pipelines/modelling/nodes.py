@@ -27,7 +27,7 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrogr
 
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
-    from cnns_spectrograms.imaging.cache import SpectrogramCache
+    from cnns_spectrograms.imaging.read import SpectrogramCache
     from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
@@ -213,8 +213,8 @@ def train(
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
     """
+    from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
-    from cnns_spectrograms.training.trainer import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
     _check_made_together(train_index, windows)

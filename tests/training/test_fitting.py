@@ -27,20 +27,17 @@ from torch import Tensor, nn
 from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
-from cnns_spectrograms.training import trainer
-from cnns_spectrograms.training.data import EpochSampler
-from cnns_spectrograms.training.module import TrainingDivergedError
-from cnns_spectrograms.training.prediction import predict_table
-from cnns_spectrograms.training.trainer import (
-    HISTORY_COLUMNS,
-    FitResult,
-    _AtomicCheckpointIO,
-    _EmaWeights,
-    _Forecast,
+from cnns_spectrograms.training import callbacks, fitting
+from cnns_spectrograms.training.callbacks import HISTORY_COLUMNS, EmaWeights, Forecast
+from cnns_spectrograms.training.checkpoints import (
+    AtomicCheckpointIO,
     clear_checkpoints,
-    fit_classifier,
     read_checkpoint_fingerprint,
 )
+from cnns_spectrograms.training.data import EpochSampler
+from cnns_spectrograms.training.fitting import FitResult, fit_classifier
+from cnns_spectrograms.training.module import TrainingDivergedError
+from cnns_spectrograms.training.prediction import predict_table
 
 N_TRAIN, N_VAL, SIZE = 60, 40, 12
 EPOCHS, BATCH = 4, 8
@@ -270,7 +267,7 @@ def test_averages_are_those_of_the_formula() -> None:
             self.register_buffer("count", torch.tensor(0))
 
     module = One()
-    ema = _EmaWeights(0.3)
+    ema = EmaWeights(0.3)
     ema._average_model = torch.optim.swa_utils.AveragedModel(
         module, use_buffers=True, **ema._kwargs
     )
@@ -295,7 +292,7 @@ def test_the_average_is_made_where_training_will_be() -> None:
     trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=device))
     module = LightningModule()
     module.layer = nn.Linear(2, 2)
-    ema = _EmaWeights(0.9)
+    ema = EmaWeights(0.9)
     ema.setup(trainer, module, "fit")
     assert ema._average_model is not None
     assert {each.device for each in ema._average_model.parameters()} == {device}
@@ -341,7 +338,9 @@ def test_it_is_quiet(
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == ""
-    assert [record.name for record in caplog.records] == ["cnns_spectrograms.training.trainer"] * 3
+    assert [record.name for record in caplog.records] == [
+        "cnns_spectrograms.training.callbacks"
+    ] * 3
     said_first = "Training on cpu with precision 32-true: at most 2 epochs of 5 batches of 8 draws"
     assert caplog.messages[0] == said_first
     assert "Epoch 2 of at most 2" in caplog.text
@@ -372,8 +371,8 @@ def forecast(
 ) -> int:
     """Let batches take so many seconds each; return how many were done when the forecast came."""
     clock = Clock()
-    monkeypatch.setattr(trainer, "time", clock)
-    callback = _Forecast(max_epochs=10)
+    monkeypatch.setattr(callbacks, "time", clock)
+    callback = Forecast(max_epochs=10)
     running: Any = SimpleNamespace(num_training_batches=n_batches, current_epoch=epoch)
     module: Any = None
     for batch, taken in enumerate(seconds):
@@ -415,7 +414,7 @@ def test_a_long_training_on_a_cpu_says_at_its_beginning_how_long(
     is_long = "minutes" not in said
     assert (record.levelno == logging.WARNING) == is_long
     assert ("--config=conf/two_cores.yml" in record.getMessage()) == is_long
-    assert Path(trainer.__file__).parents[3].joinpath("conf/two_cores.yml").is_file()
+    assert Path(fitting.__file__).parents[3].joinpath("conf/two_cores.yml").is_file()
 
 
 def test_a_training_of_minutes_says_nothing(
@@ -431,13 +430,13 @@ def test_a_gpu_gets_no_forecast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(trainer, "Trainer", lambda **given: made.append(given))
+    monkeypatch.setattr(fitting, "Trainer", lambda **given: made.append(given))
     params = TrainingParameters()
     recorder: Any = None
     for cuda in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
-        trainer._make_trainer(params, tmp_path, recorder, 1)
-    found = [any(isinstance(c, _Forecast) for c in given["callbacks"]) for given in made]
+        fitting._make_trainer(params, tmp_path, recorder, 1)
+    found = [any(isinstance(c, Forecast) for c in given["callbacks"]) for given in made]
     assert found == [True, False]
 
 
@@ -489,13 +488,13 @@ def test_workers_give_the_same_numbers_and_resume(tmp_path: Path, uninterrupted:
         (lambda t, v: (t.assign(aami_class="X"), v), r"train_index holds the classes \['X'\]"),
         (
             lambda t, v: (t.assign(class_weight=np.arange(N_TRAIN)), v),
-            "rows of the classes .* different class_weight",
+            "classes with several class_weight",
         ),
     ],
 )
 def test_bad_tables_are_errors(tmp_path: Path, change: Any, said: str) -> None:
     train, val = change(*make_tables())
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(AssertionError, match=said):
         fit_classifier(ToyNetwork(), train, val, Images(), Images(), make_params(), tmp_path, {})
 
 
@@ -569,7 +568,7 @@ def test_a_checkpoint_of_another_description_is_refused(
     assert "old is True in the checkpoint and absent now" in said
     assert "new is absent in the checkpoint and None now" in said
     assert "sizes" not in said
-    assert f"delete the folder {tmp_path} to start anew" in said
+    assert f"delete the folder {tmp_path} to start again" in said
     assert (tmp_path / "last.ckpt").read_bytes() == kept
     # Both ways out work.
     assert_same(fit(tmp_path, description=made), uninterrupted)
@@ -584,7 +583,7 @@ def test_an_unreadable_checkpoint_starts_anew(
 ) -> None:
     (tmp_path / "last.ckpt").write_bytes(b"PK broken")
     assert_same(fit(tmp_path), uninterrupted)
-    assert "is unreadable; training starts anew" in caplog.text
+    assert "is unreadable; training starts again" in caplog.text
 
 
 def test_ctrl_c_is_a_keyboard_interrupt(tmp_path: Path) -> None:
@@ -640,7 +639,7 @@ def test_an_end_for_want_of_a_finite_val_loss_is_told(
 
 
 def test_a_checkpoint_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saver = _AtomicCheckpointIO()
+    saver = AtomicCheckpointIO()
     path = tmp_path / "deep" / "last.ckpt"
     saver.save_checkpoint({"epoch": 1}, path)
 

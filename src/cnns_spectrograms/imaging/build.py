@@ -1,0 +1,440 @@
+"""Drawing a spectrogram cache: PNG files and one Parquet manifest, safe to kill at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cnns_spectrograms.fan_out import joblib_backend, one_torch_thread
+from cnns_spectrograms.imaging.plan import CachePlan, pixel_settings
+from cnns_spectrograms.imaging.png import encode_png
+from cnns_spectrograms.imaging.read import CacheFiles, SpectrogramCache
+from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
+from cnns_spectrograms.progress import LoggedProgress
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id", "bytes")
+_BATCH = 256  # windows held at once by a worker
+_LOOK_S = 2.0  # seconds between looks at what workers have done
+
+
+class _StaleBuildError(RuntimeError):
+    """A later build has begun in the folder that this worker writes to."""
+
+
+def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> SpectrogramCache:
+    """Write the images of a plan, or what is still missing of them.
+
+    A finished cache with the plan's fingerprint is returned at once. Otherwise, records whose own
+    fingerprint is unchanged and whose files are all there are kept, the others are drawn, and PNG
+    files of this cache that are no longer in the plan are deleted. A build that is killed loses at
+    most the records in flight, and the next one gives the same bytes as an uninterrupted build. A
+    second build of the same root and name waits for the first; at a URL, where nothing can be
+    locked, it takes over, and the first stops with an error.
+
+    With ``execution.check_files`` every file of a finished cache is checked first, and the records
+    of missing or damaged images are drawn again.
+
+    Records are spread over joblib workers, one torch thread each, on the backend of
+    ``execution``. Workers read the signals and write the images, so every worker must reach both.
+
+    Args:
+        plan: the images to write.
+        root: folder of the cache, made if missing, or a URL.
+        name: name of the manifest, letters, digits and underscores.
+
+    Returns:
+        The finished cache.
+
+    Raises:
+        ValueError: a path of the plan belongs to another cache in the same root, or a window
+            cannot be drawn.
+        OSError: the disk is full, with what to do; finished records are kept.
+        RuntimeError: another build of this cache has taken over.
+    """
+    files = BuildFiles(root, name)
+    cache = SpectrogramCache(root, name)
+    if _is_current(cache, plan) and not plan.execution.check_files:
+        logger.info("Spectrogram cache %s is up to date: %d windows", cache.manifest, len(cache))
+        return cache
+    with files.storage.lock(f".{name}.lock", f"the spectrogram cache {cache.manifest}"):
+        cache = SpectrogramCache(root, name)  # another build may have finished it meanwhile
+        if _is_current(cache, plan):
+            if plan.execution.check_files:
+                _repair(cache, plan, files)
+        else:
+            _build_or_explain(plan, files)
+    return SpectrogramCache(root, name)
+
+
+def _repair(cache: SpectrogramCache, plan: CachePlan, files: BuildFiles) -> None:
+    """Draw the records of missing and damaged images again."""
+    bad = cache.verify()
+    if not bad:
+        logger.info("Spectrogram cache %s: all %d images are whole", cache.manifest, len(cache))
+        return
+    logger.warning(
+        "Spectrogram cache %s: %d of %d images are missing or damaged (first: %s); their records "
+        "are drawn again",
+        cache.manifest,
+        len(bad),
+        len(cache),
+        bad[0],
+    )
+    files.storage.delete(files.manifest)
+    for path in bad:
+        files.storage.delete(path)
+    _build_or_explain(plan, files)
+
+
+def _build_or_explain(plan: CachePlan, files: BuildFiles) -> None:
+    try:
+        _build(plan, files)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        done, total = files.read_progress() or (0, len(plan.positions))
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
+            f"records are done and kept. Free some space (a window takes about 13 KB a channel at "
+            f"224 px) and run again: it goes on from there",
+            files.storage.root,
+        ) from error
+
+
+def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
+    try:
+        return cache.fingerprint == plan.fingerprint
+    except (FileNotFoundError, pa.ArrowInvalid):  # ArrowInvalid: emptied by a power failure
+        return False
+
+
+def _build(plan: CachePlan, files: BuildFiles) -> None:
+    """Build under the lock: clear what is stale, draw what is missing, write the manifest."""
+    began = time.perf_counter()
+    build_id = _begin(plan, files)
+    sizes = np.zeros(len(plan.rows), dtype=np.int64)
+    todo = _find_todo(plan, files, sizes)
+    for key, record_sizes in _draw(plan, files, todo, build_id):
+        sizes[plan.positions[key]] = record_sizes
+    files.require_current(build_id)
+    _write_manifest(plan, files, sizes)
+    files.end_build()
+    seconds = time.perf_counter() - began
+    n_windows = sum(len(record.rows) for record in todo)
+    logger.info(
+        "Spectrogram cache %s: %d windows, %.1f MB; drew %d in %.1f s (%.0f windows/s), "
+        "%d of %d records reused",
+        f"{files.storage.root}/{files.manifest}",
+        len(sizes),
+        sizes.sum() / 1e6,
+        n_windows,
+        seconds,
+        n_windows / seconds,
+        len(plan.positions) - len(todo),
+        len(plan.positions),
+    )
+    for key, reason in plan.skipped.items():
+        logger.warning("Spectrogram cache: record %s has no images: %s", key, reason)
+
+
+def _begin(plan: CachePlan, files: BuildFiles) -> str:
+    """Claim the plan's paths, delete what is no longer in it, and return the new build's id."""
+    paths = plan.rows["path"].astype(str)
+    storage = files.storage
+    with storage.lock(".claims.lock", f"a spectrogram cache in {storage.root}"):
+        for other, claimed in files.read_other_claims().items():
+            shared = paths[paths.isin(claimed)]
+            if len(shared):
+                raise ValueError(
+                    f"{len(shared)} images of the cache '{files.name}' belong to the cache "
+                    f"'{other}' in the same folder {storage.root} (first: {shared.iloc[0]!r}); "
+                    f"give one of them another folder, or delete {storage.root}/.{other} and "
+                    f"{other}.parquet if that cache is no longer used"
+                )
+        # From here on nothing but a new manifest makes the cache complete. A new build id stops
+        # workers that a killed build may have left behind.
+        storage.delete(files.manifest)
+        build_id = files.start_build(len(plan.positions))
+        for path in sorted(set(files.read_claims(files.name)) - set(paths.tolist())):
+            storage.delete(path)
+        files.write_claims(paths)
+    files.delete_other_shards(set(plan.positions))
+    return build_id
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The unit of work: one record's rows, and the digest of all that shapes its files."""
+
+    key: str  # "db/record_id"
+    rows: pd.DataFrame
+    fingerprint: str
+
+
+def _find_todo(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]) -> list[_Record]:
+    """Return the records to draw, longest first; enter the file sizes of the others."""
+    todo: list[_Record] = []
+    for key, positions in plan.positions.items():
+        rows = plan.rows.iloc[positions].reset_index(drop=True)
+        record = _Record(key, rows, plan.record_fingerprint(key, rows))
+        kept = files.read_shard(record)
+        if kept is None:
+            files.delete_shard(key)
+            todo.append(record)
+        else:
+            sizes[positions] = kept
+    return sorted(todo, key=lambda record: -len(record.rows))  # so that workers end together
+
+
+def _draw(
+    plan: CachePlan, files: BuildFiles, todo: list[_Record], build_id: str
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Draw records on the workers of a plan; yield the key and the file sizes of each."""
+    work = partial(
+        _write_record,
+        read_windows=plan.read_windows,
+        fs=plan.fs,
+        parameters=plan.parameters,
+        files=files,
+        build_id=build_id,
+        owner=os.getpid(),
+    )
+    execution = plan.execution
+    n_records, n_windows = len(plan.positions), sum(len(record.rows) for record in todo)
+    n_reused = n_records - len(todo)
+    progress = LoggedProgress("Spectrograms", n_windows, "windows")
+    with (
+        joblib_backend(execution.backend, execution.address, execution.n_jobs),
+        tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
+    ):
+
+        def show(n_done: int, n_drawn: int) -> None:
+            bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
+            bar.update(max(0, n_drawn - bar.n))
+            if bar.disable:  # no terminal shows it
+                progress.update(n_drawn)
+
+        bar.set_postfix_str(f"{n_reused}/{n_records} records")
+        n_drawn = 0
+        for n_done, (key, sizes) in enumerate(_run(work, todo, execution, files, show), start=1):
+            n_drawn += len(sizes)
+            show(n_done, n_drawn)
+            yield key, sizes
+
+
+def _run(
+    work: Callable[[_Record], tuple[str, NDArray[np.int64]]],
+    todo: list[_Record],
+    execution: ExecutionParameters,
+    files: BuildFiles,
+    show: Callable[[int, int], None],
+) -> Iterable[tuple[str, NDArray[np.int64]]]:
+    """Return results as they come where the joblib backend can, or else all at the end."""
+    return_as = _return_as()
+    parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=return_as)
+    with _watch_shards(todo, files, show) if return_as == "list" else contextlib.nullcontext():
+        done: Iterable[Any] = parallel(joblib.delayed(work)(record) for record in todo)
+    return done
+
+
+def _return_as() -> str:
+    backend, _ = joblib.parallel.get_active_backend()
+    return "generator_unordered" if backend.supports_return_generator else "list"
+
+
+def _write_record(
+    record: _Record,
+    read_windows: Callable[[pd.DataFrame], NDArray[np.float32]],
+    fs: int,
+    parameters: SpectrogramParameters,
+    files: BuildFiles,
+    build_id: str,
+    owner: int,
+) -> tuple[str, NDArray[np.int64]]:
+    """Draw and write one record's images, then its shard; return its key and file sizes."""
+    from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
+
+    _end_with(owner)
+    sizes: list[int] = []
+    for start in range(0, len(record.rows), _BATCH):
+        rows = record.rows.iloc[start : start + _BATCH]
+        windows = np.asarray(read_windows(rows))
+        lengths = parameters.view_lengths(fs, int(rows["n_samples"].iloc[0]))
+        expected = (len(rows), sum(n for _, n in lengths))
+        assert windows.shape == expected, (record.key, windows.shape, expected)
+        assert windows.dtype == np.float32, (record.key, windows.dtype)
+        try:
+            with one_torch_thread():
+                images = compute_spectrograms(windows, fs, parameters).numpy()
+        except ValueError as error:
+            raise ValueError(f"record {record.key}: {error}") from error
+        # First all spectrograms, then all PNGs: in turns, each would evict the other from the
+        # core's cache.
+        pngs = [encode_png(image) for image in images]
+        for path, png in zip(rows["path"].tolist(), pngs, strict=True):
+            files.write_file(path, png, build_id)
+        sizes += map(len, pngs)
+    files.write_shard(record, sizes, build_id)
+    return record.key, np.asarray(sizes, dtype=np.int64)
+
+
+def _write_manifest(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]) -> None:
+    columns = {
+        name: pa.array(plan.rows[name].astype(str).to_numpy(dtype=object), type=pa.string())
+        for name in _MANIFEST_COLUMNS[:-1]
+    }
+    settings = pixel_settings(plan.parameters, plan.fs, plan.n_samples)
+    metadata = {
+        "fingerprint": plan.fingerprint,
+        "pixel_fingerprint": plan.pixel_fingerprint,
+        "parameters": json.dumps(plan.parameters.model_dump(mode="json"), sort_keys=True),
+        "fs": str(settings["fs"]),
+        "n_samples": str(settings["n_samples"]),
+        "pixels_version": str(settings["pixels_version"]),
+        "n_rows": str(len(sizes)),
+        "bytes": str(int(sizes.sum())),
+    }
+    table = pa.table({**columns, "bytes": sizes}).replace_schema_metadata(metadata)
+    files.write_parquet(table, files.manifest)
+
+
+@contextlib.contextmanager
+def _watch_shards(
+    todo: list[_Record], files: BuildFiles, show: Callable[[int, int], None]
+) -> Iterator[None]:
+    """Show how many records and windows are done, by the shards, while all results are awaited."""
+    n_windows = {record.key: len(record.rows) for record in todo}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            with contextlib.suppress(Exception):  # of a store that does not answer this once
+                done = n_windows.keys() & files.find_finished()
+                show(len(done), sum(n_windows[key] for key in done))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@lru_cache(maxsize=1)
+def _end_with(owner: int) -> None:
+    """Let this worker end soon after the process that owns it; loky's would idle for minutes."""
+    if os.getppid() != owner:
+        return
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class BuildFiles(CacheFiles):
+    """The files of one cache while it is built; sent to workers."""
+
+    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
+        super().__init__(root, name)
+        self._seen: tuple[str, Any] | None = None
+
+    def start_build(self, n_records: int) -> str:
+        """Mark the folder as being built, by this build alone; return the build's id."""
+        build_id = f"{uuid.uuid4().hex} {n_records}"
+        self.storage.clear_temporary()
+        self.storage.write(self._build, build_id.encode())
+        return build_id
+
+    def end_build(self) -> None:
+        """Remove the mark."""
+        self.storage.delete(self._build)
+        self.storage.clear_temporary()
+
+    def write_file(self, path: str, content: bytes, build_id: str) -> None:
+        """Write a file below the root in one step, if the build is still the current one."""
+        self.require_current(build_id)
+        self.storage.write(path, content)
+
+    def require_current(self, build_id: str) -> None:
+        """Stop a build that another one has taken over from."""
+        # To read the build's mark for every image would be slow.
+        stamp = self.storage.stamp(self._build)
+        if self._seen != (build_id, stamp):
+            try:
+                current = self.storage.read(self._build).decode()
+            except FileNotFoundError:
+                current = ""
+            if current != build_id:
+                raise _StaleBuildError(
+                    f"another build has begun in {self.storage.root}; this one stops"
+                )
+            self._seen = (build_id, stamp)
+
+    def write_parquet(self, table: pa.Table, path: str) -> None:
+        """Write a table in one step."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        self.storage.write(path, buffer.getvalue())
+
+    def write_shard(self, record: _Record, sizes: list[int], build_id: str) -> None:
+        """Mark a record as finished."""
+        text = json.dumps({"fingerprint": record.fingerprint, "bytes": sizes})
+        self._seen = None  # a record counts as finished only if its build is the current one
+        self.write_file(self._shard(record.key), text.encode(), build_id)
+
+    def read_shard(self, record: _Record) -> list[int] | None:
+        """Return the file sizes of a finished, unchanged record whose files are all there."""
+        try:
+            shard = json.loads(self.storage.read(self._shard(record.key)))
+        except (FileNotFoundError, ValueError):  # ValueError: emptied by a power failure
+            return None
+        if shard["fingerprint"] != record.fingerprint:
+            return None
+        sizes: list[int] = shard["bytes"]
+        return sizes if self.storage.sizes(record.rows["path"].tolist()) == sizes else None
+
+    def delete_shard(self, key: str) -> None:
+        """Take a record for unfinished."""
+        self.storage.delete(self._shard(key))
+
+    def delete_other_shards(self, keys: set[str]) -> None:
+        """Delete the shards of all records but these."""
+        keep = {self._shard(key) for key in keys}
+        for shard in self.storage.find(self._shards):
+            if shard not in keep:
+                self.storage.delete(shard)
+
+    def write_claims(self, paths: pd.Series) -> None:
+        """Claim these paths for the cache."""
+        table = pa.table({"path": pa.array(paths.to_numpy(dtype=object), type=pa.string())})
+        self.write_parquet(table, f".{self.name}/claims.parquet")
+
+    def _shard(self, key: str) -> str:
+        return f"{self._shards}/{key}.json"

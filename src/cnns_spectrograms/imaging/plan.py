@@ -1,0 +1,117 @@
+"""What a spectrogram cache is to hold, and the fingerprints of all that shapes it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
+
+PIXELS_VERSION = 2
+"""Raised when compute_spectrograms or encode_png give other bytes: caches are then rebuilt."""
+
+_COLUMNS = ("row_id", "split", "db", "record_id", "path", "start", "n_samples")
+# Relative, no hidden or parent folders: a path cannot leave the root or meet our own files.
+_PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
+_RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
+
+
+@dataclass(frozen=True, eq=False)
+class CachePlan:
+    """What a cache is to hold, and how to get at the signal.
+
+    Args:
+        rows: the windows table; needs row_id, split, db, record_id, path (split/db/row_id.png,
+            each once), start and n_samples (the same for all rows).
+        read_windows: given some hundred rows of one record, returns their windows, mV, float32
+            (n, n_samples), in order. Runs in worker processes: picklable by cloudpickle, and
+            small (it is sent to a worker with every record).
+        digests: "db/record_id" -> hex digest of the signal that its windows are cut from.
+        fs: sampling rate of the windows, Hz.
+        parameters: everything else that shapes the pixels.
+        execution: where they are drawn; it changes no pixel and no fingerprint.
+        skipped: "db/record_id" -> why it gave no windows, for the summary.
+
+    Raises:
+        ValueError: a record has a name that cannot be that of a file.
+    """
+
+    rows: pd.DataFrame
+    read_windows: Callable[[pd.DataFrame], NDArray[np.float32]]
+    digests: Mapping[str, str]
+    fs: int
+    parameters: SpectrogramParameters
+    execution: ExecutionParameters = field(default_factory=ExecutionParameters)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = set(_COLUMNS) - set(self.rows.columns)
+        assert not missing, f"the windows table of a cache lacks {sorted(missing)}"
+        assert self.rows["n_samples"].nunique() <= 1, "windows of one cache have one length"
+        paths = self.rows["path"].astype(str)
+        bad_paths = paths[~paths.str.fullmatch(_PNG_PATH)].tolist()
+        assert not bad_paths, f"{bad_paths[0]!r} is not of the form split/db/row_id.png"
+        repeated = paths[paths.duplicated()].tolist()
+        assert not repeated, f"{len(repeated)} rows repeat a path: {repeated[0]!r}"
+        for key in self.positions:
+            if not _RECORD_KEY.fullmatch(key):
+                raise ValueError(f"db/record_id {key!r} cannot name a file; rename the record")
+        unknown = sorted(set(self.positions) - set(self.digests))
+        assert not unknown, f"no signal digest for {len(unknown)} records: {unknown[0]!r}"
+
+    @property
+    def n_samples(self) -> int:
+        """Length of every window, samples (0 for a plan without rows)."""
+        return int(self.rows["n_samples"].iloc[0]) if len(self.rows) else 0
+
+    @cached_property
+    def pixel_fingerprint(self) -> str:
+        """Digest of what turns a window into pixels: parameters, fs, n_samples, version."""
+        return fingerprint(pixel_settings(self.parameters, self.fs, self.n_samples))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that shapes the cache: pixels, signals, and the rows in order."""
+        digests = {key: self.digests[key] for key in self.positions}
+        return fingerprint([self.pixel_fingerprint, digests, _digest_rows(self.rows)])
+
+    @cached_property
+    def positions(self) -> dict[str, NDArray[np.intp]]:
+        """Map "db/record_id" to its row positions, records in order of first appearance."""
+        keys = self.rows["db"].astype(str) + "/" + self.rows["record_id"].astype(str)
+        codes, names = pd.factorize(keys.to_numpy(dtype=object))
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+        if not len(keys):
+            return {}
+        return dict(zip(names.tolist(), np.split(order, ends[:-1]), strict=True))
+
+    def record_fingerprint(self, key: str, rows: pd.DataFrame) -> str:
+        """Return the digest of everything that shapes the files of one record."""
+        return fingerprint([self.pixel_fingerprint, self.digests[key], _digest_rows(rows)])
+
+
+def pixel_settings(parameters: SpectrogramParameters, fs: int, n_samples: int) -> dict[str, Any]:
+    """Return everything that turns a window into pixels, as JSON values."""
+    return {
+        **parameters.model_dump(mode="json"),
+        "fs": int(fs),
+        "n_samples": int(n_samples),
+        "pixels_version": PIXELS_VERSION,
+    }
+
+
+def _digest_rows(rows: pd.DataFrame) -> str:
+    """Return the digest of the columns that say which samples go to which file."""
+    digest = hashlib.sha256("\n".join(rows["path"].astype(str).tolist()).encode())
+    for column in ("start", "n_samples"):
+        digest.update(rows[column].to_numpy(dtype="<i8").tobytes())
+    return digest.hexdigest()

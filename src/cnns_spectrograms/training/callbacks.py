@@ -1,0 +1,279 @@
+"""What watches a training: averaged weights, the history, progress, and Lightning kept quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from typing_extensions import override
+
+from cnns_spectrograms.progress import LoggedProgress
+from cnns_spectrograms.training.module import BeatClassifierModule
+
+logger = logging.getLogger(__name__)
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_macro_f1",
+    "val_accuracy",
+    "learning_rate",
+    "bad_batches",
+    "seconds",
+)
+
+
+class MetricsLogger(Protocol):
+    """What takes the metrics of an epoch, as Lightning's loggers do."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Take the metrics of an epoch; `step` is the epoch."""
+
+
+class StopIfStopped(Callback):
+    """Ends a resumed run at once that had stopped early, but was killed before it returned."""
+
+    def __init__(self, early_stopping: EarlyStopping) -> None:
+        self.early_stopping = early_stopping
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.early_stopping.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+            trainer.should_stop = True
+
+
+class EmaWeights(WeightAveraging):
+    """Exponential moving average of weights and buffers, after every step that was taken.
+
+    The decay of step n is min(decay, (1 + n) / (10 + n)), as TensorFlow's
+    ExponentialMovingAverage has it. Lightning's EMAWeightAveraging has a fixed decay alone: at
+    0.999 a third of the average is still the first step's random weights after 1,000 steps, and
+    early stopping would judge these.
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(kept: list[Tensor], new: list[Tensor], _: Tensor | int) -> None:
+            assert self._average_model is not None
+            n = float(self._average_model.n_averaged)
+            weight = 1 - min(decay, (1 + n) / (10 + n))
+            if kept[0].is_floating_point():
+                # A lerp, not two products: what never changes (a network's input statistics)
+                # keeps its exact value.
+                torch._foreach_lerp_(kept, new, weight)
+            else:
+                torch._foreach_copy_(kept, new)
+
+        super().__init__(use_buffers=True, multi_avg_fn=torch.no_grad()(average))
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning would leave the average on the CPU, where the module still is at this point, and
+        # every step of a GPU would wait for all weights to be copied there.
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:  # a count that is asked for at every step
+            self._average_model.n_averaged = torch.tensor(0)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not getattr(pl_module, "skipped_step", False):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class HistoryRecorder(Callback):
+    """Collects one row per epoch, keeps the rows in the checkpoints, and gives them to loggers."""
+
+    def __init__(self, loggers: tuple[MetricsLogger, ...], max_epochs: int) -> None:
+        self.loggers = loggers
+        self.max_epochs = max_epochs
+        self.rows: list[dict[str, float]] = []
+        self._began = 0.0
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for row in self.rows:
+            self._send(row)
+        assert isinstance(pl_module, BeatClassifierModule)
+        self._announce(trainer, pl_module)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, BeatClassifierModule)
+        row = pl_module.make_history_row(time.perf_counter() - self._began)
+        self.rows.append(row)
+        self._send(row)
+        self._report(row)
+
+    @rank_zero_only
+    def _announce(self, trainer: Trainer, module: BeatClassifierModule) -> None:
+        logger.info(
+            "Training on %s with precision %s: at most %d epochs of %d batches of %d draws",
+            module.device,
+            trainer.precision,
+            self.max_epochs,
+            module.steps_per_epoch,
+            module.params.batch_size,
+        )
+
+    @rank_zero_only
+    def _send(self, row: dict[str, float]) -> None:
+        metrics = {key: float(value) for key, value in row.items() if key != "epoch"}
+        for each in self.loggers:
+            each.log_metrics(metrics, step=int(row["epoch"]))
+
+    @rank_zero_only
+    def _report(self, row: dict[str, float]) -> None:
+        logger.info(
+            "Epoch %d of at most %d: train loss %.4f, val loss %.4f, val macro F1 %.4f, "
+            "val accuracy %.4f, %.0f s",
+            row["epoch"] + 1,
+            self.max_epochs,
+            *(row[key] for key in ("train_loss", "val_loss", "val_macro_f1", "val_accuracy")),
+            row["seconds"],
+        )
+
+    def make_history(self) -> pd.DataFrame:
+        """Return the `history` table."""
+        table = pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+        return table.astype({"epoch": "int64", "bad_batches": "int64"})
+
+
+class ProgressReporter(Callback):
+    """Logs the progress of an epoch, where no terminal shows a bar."""
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        what = f"Epoch {trainer.current_epoch + 1}"
+        self._progress = LoggedProgress(what, int(trainer.num_training_batches), "batches")
+
+    @override
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._progress.update(batch_idx + 1)
+
+
+class Forecast(Callback):
+    """Logs once how long a training will take, from the speed of its first batches after a warm-up.
+
+    Validation takes its own time, so the training takes no less.
+    """
+
+    WARM_UP, MEASURED = 5, 20  # batches
+    LONGEST_S = 60.0  # of measuring
+    SHORT_S, LONG_S = 600.0, 3600.0  # of trainings: below, nothing is logged; above, a warning
+
+    def __init__(self, max_epochs: int) -> None:
+        self.max_epochs = max_epochs
+        self._began: float | None = None
+        self._done = False
+
+    @override
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        n_measured = batch_idx + 1 - self.WARM_UP
+        if self._done or n_measured < 0:
+            return
+        now = time.perf_counter()
+        if self._began is None or n_measured == 0:
+            self._began = now
+            return
+        seconds = now - self._began
+        n_batches = int(trainer.num_training_batches)
+        if batch_idx + 1 < n_batches and n_measured < self.MEASURED and seconds < self.LONGEST_S:
+            return
+        self._done = True
+        n_epochs = self.max_epochs - trainer.current_epoch
+        self._log(n_epochs, seconds / n_measured * n_batches * n_epochs)
+
+    def _log(self, n_epochs: int, seconds: float) -> None:
+        if seconds < self.SHORT_S:
+            return
+        logger.log(
+            logging.INFO if seconds < self.LONG_S else logging.WARNING,
+            "At the speed of its first batches, this training takes %s or more on this machine's "
+            "CPU, if it goes through all %d epochs%s",
+            _name_duration(seconds),
+            n_epochs,
+            ""
+            if seconds < self.LONG_S
+            else ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
+            "training.samples_per_epoch; or a machine with a GPU, which is found by itself",
+        )
+
+
+def _name_duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Suppress what Lightning prints in normal use: device tables, tips, hints on loaders."""
+    names = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.distributed")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # num_workers is the user's parameter, and none or few are right for a small cache.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Lightning's own use of a torch class that torch is renaming.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+            # torch 2.15 renames the argument; older versions do not know its new name.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            # The scaler rightly skips a first step in which float16 overflows.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step\\(\\)`")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def pass_keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning turns it into SystemExit, and SIGINT stays ignored."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)

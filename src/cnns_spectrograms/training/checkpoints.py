@@ -1,0 +1,164 @@
+"""Checkpoints of a training: written whole, read back, compared with what is to be trained.
+
+A folder holds the best epoch and the last one, ``best.ckpt`` and ``last.ckpt``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
+from typing_extensions import override
+
+from cnns_spectrograms.files import replacing
+from cnns_spectrograms.parameters import fingerprint, flatten
+
+logger = logging.getLogger(__name__)
+
+MONITOR = "val_macro_f1"
+"""Metric by which the best epoch is chosen; checkpoints hold it under this name."""
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+JOB_FOLDER = "job"
+"""Below a folder of checkpoints: what `training.worker` shares with its processes."""
+
+_ABSENT = object()
+
+
+def read_checkpoint_fingerprint(work_dir: Path) -> str | None:
+    """Return the digest of the description in a folder's last checkpoint; None without one."""
+    checkpoint = read_checkpoint(Path(work_dir) / LAST)
+    return None if checkpoint is None else fingerprint(json.loads(checkpoint["description"]))
+
+
+def clear_checkpoints(work_dir: Path) -> None:
+    """Delete what `fit_classifier` keeps, and the folder if nothing else is in it."""
+    work_dir = Path(work_dir)
+    delete_checkpoints(work_dir)
+    shutil.rmtree(work_dir / JOB_FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):  # absent, or holds the files of others
+        work_dir.rmdir()
+
+
+def delete_checkpoints(work_dir: Path) -> None:
+    """Delete the checkpoints in a folder, half-written ones too."""
+    for name in (BEST, LAST):
+        for path in (work_dir / name, *work_dir.glob(f".{name}.*.tmp")):
+            path.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint, its tensors mapped from the file; None if it cannot be read."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError):
+        return None
+    return checkpoint if isinstance(checkpoint, dict) else None
+
+
+def find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
+    """Return the epoch at which a training starts: after the last checkpoint, or 0 without one.
+
+    Raises:
+        ValueError: the last checkpoint is of a training of another description.
+    """
+    path = work_dir / LAST
+    if not path.exists():
+        return 0
+    checkpoint = read_checkpoint(path)
+    if checkpoint is None:
+        logger.warning("The checkpoint %s is unreadable; training starts again", path)
+        return 0
+    _check_description(path, json.loads(checkpoint["description"]), description)
+    start = int(checkpoint["epoch"]) + 1
+    logger.info("Resuming after epoch %d from %s", start, path)
+    return start
+
+
+def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another description, naming all that differs."""
+    before, after = dict(flatten(kept)), dict(flatten(json.loads(json.dumps(now))))
+    differences = [
+        f"{key} is {_shorten(before, key)} in the checkpoint and {_shorten(after, key)} now"
+        for key in {**before, **after}
+        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+    ]
+    if differences:
+        raise ValueError(
+            f"the checkpoint {path} is of an unfinished training with other parameters or data: "
+            f"{'; '.join(differences)}. Set them back to finish that training, or delete the "
+            f"folder {path.parent} to start again"
+        )
+
+
+def _shorten(values: Mapping[str, Any], key: str) -> str:
+    """Return a value as text; of a digest, its beginning."""
+    text = str(values.get(key, "absent"))
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves beside the file, then replaces it: a kill leaves the old checkpoint or the new one.
+
+    Lightning itself builds the file in memory, writes it to the system's temporary folder and
+    moves it. Onto another disk that is a copy, which a kill leaves half done.
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial, partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class CheckpointSaver(Checkpoint):
+    """Saves the best epoch and the last one, when all other callbacks have seen the epoch's end.
+
+    Lightning's ModelCheckpoint knows files by their absolute path, so it forgets the best score in
+    a folder that was moved, or copied to another machine. It also skips epochs in which no step was
+    taken.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best: float | None = None
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    @override
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[MONITOR] = float(trainer.callback_metrics[MONITOR])
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = float(trainer.callback_metrics[MONITOR])
+        if self.best is None or score > self.best or (self.best != self.best and score == score):
+            self.best = score
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)

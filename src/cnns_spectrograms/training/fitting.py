@@ -1,0 +1,349 @@
+"""Training through Lightning, from tables to the best epoch's network.
+
+A killed run resumes from its last epoch and, on the CPU, ends with the numbers that an
+uninterrupted one gives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
+from lightning.pytorch.strategies import DDPStrategy
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.training.callbacks import (
+    EmaWeights,
+    Forecast,
+    HistoryRecorder,
+    MetricsLogger,
+    ProgressReporter,
+    StopIfStopped,
+    pass_keyboard_interrupts,
+    quiet_lightning,
+)
+from cnns_spectrograms.training.checkpoints import (
+    BEST,
+    LAST,
+    MONITOR,
+    AtomicCheckpointIO,
+    CheckpointSaver,
+    delete_checkpoints,
+    find_start,
+    read_checkpoint,
+)
+from cnns_spectrograms.training.data import (
+    EpochSampler,
+    ImageSource,
+    SpectrogramImages,
+    choose_judged,
+    keep_freed_memory,
+    make_loader,
+    resolve_precision,
+    rr_features_for,
+)
+from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The result of a training.
+
+    Attributes:
+        classifier: the network given, with the best epoch's weights, on the CPU, in evaluation
+            mode.
+        history: the `history` table, one row per epoch.
+        best_epoch: epoch, from 0, with the best macro F1 on val (the first of equals).
+        best_val_macro_f1: that F1.
+    """
+
+    classifier: nn.Module
+    history: pd.DataFrame
+    best_epoch: int
+    best_val_macro_f1: float
+
+
+def fit_classifier(
+    network: nn.Module,
+    train_index: pd.DataFrame,
+    val: pd.DataFrame,
+    train_images: ImageSource,
+    val_images: ImageSource,
+    params: TrainingParameters,
+    work_dir: Path,
+    description: Mapping[str, Any],
+    loggers: Iterable[MetricsLogger] = (),
+) -> FitResult:
+    """Train a network on the train index, and keep the epoch with the best macro F1 on val.
+
+    The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
+    alone. The state is saved in ``work_dir`` after every epoch. If that folder holds a checkpoint
+    of the same description, training goes on from there; a checkpoint of any other is refused.
+    Call `checkpoints.clear_checkpoints` once the result is safe.
+
+    Under torchrun every process calls this with the same arguments, and takes its share of each
+    batch. Any other process trains alone, on one device: CUDA where there is one.
+
+    Workers are started afresh, not forked. A script that calls this therefore needs
+    ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
+
+    Args:
+        network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
+            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
+            caller's choice. Trained in place.
+        train_index: columns path, aami_class, sampling_weight, class_weight (one for each class),
+            and the RR columns; at least one row.
+        val: columns path, aami_class, and the RR columns; at least one row.
+        train_images: reads the image of a train path (picklable if ``num_workers`` is above 0), or
+            draws the images of the rows of ``train_index``.
+        val_images: the same for val.
+        params: the recipe; ``batch_size`` is a multiple of the number of processes.
+        work_dir: folder of the checkpoints, made if missing, used by nothing else.
+        description: everything that shapes the result; JSON values, which may be nested.
+        loggers: get each history row, ``step`` being the epoch; after a resume, all rows again.
+            Lightning does not get them, as it would close their run.
+
+    Raises:
+        ValueError: ``work_dir`` holds the checkpoint of another description.
+        TrainingDivergedError: too many batches in a row, or every epoch, gave no finite loss.
+    """
+    _assert_usable("train_index", train_index, "path", "sampling_weight", "class_weight")
+    _assert_usable("val", val, "path")
+    work_dir = Path(work_dir).resolve()
+    rank, world_size = _find_rank()
+    assert params.batch_size % world_size == 0, (params.batch_size, world_size)
+    start_epoch = find_start(work_dir, description)
+    if start_epoch == 0 and rank == 0:
+        delete_checkpoints(work_dir)
+    train_loader = _load_train(
+        network, train_index, train_images, params, start_epoch, rank, world_size
+    )
+    val_loader, val_weights = _load_val(network, val, val_images, params, rank, world_size)
+    module = BeatClassifierModule(
+        network.train(),
+        _class_weights_of(train_index),
+        params,
+        steps_per_epoch=len(train_loader),
+        description=description,
+        val_weights=torch.from_numpy(val_weights),
+    )
+    data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
+    recorder = HistoryRecorder(tuple(loggers), params.max_epochs)
+    with quiet_lightning():
+        trainer = _make_trainer(params, work_dir, recorder, world_size)
+        resume = work_dir / LAST if start_epoch else None
+        try:
+            with pass_keyboard_interrupts(), keep_freed_memory():
+                trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except TrainingDivergedError as error:
+            kept = work_dir / LAST
+            where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
+            raise TrainingDivergedError(f"{error}; {where}") from error
+    return _take_best(network, recorder, read_checkpoint(work_dir / BEST))
+
+
+def _take_best(
+    network: nn.Module, recorder: HistoryRecorder, best: Mapping[str, Any] | None
+) -> FitResult:
+    """Load the best epoch's weights from its checkpoint."""
+    if not recorder.rows or best is None or not np.isfinite(best[MONITOR]):
+        raise TrainingDivergedError(
+            f"no epoch of {len(recorder.rows)} gave a finite loss on val; lower learning_rate, or "
+            f"set precision to 32-true"
+        )
+    best_epoch = int(best["epoch"])
+    if not np.isfinite(recorder.rows[-1][MONITOR]):
+        logger.warning(
+            "Epoch %d gave no finite loss on val, and training ended there; epoch %d is kept. "
+            "Lower learning_rate, or set precision to 32-true",
+            len(recorder.rows),
+            best_epoch + 1,
+        )
+    prefix = "network."
+    network.cpu().load_state_dict(
+        {k.removeprefix(prefix): v for k, v in best["state_dict"].items() if k.startswith(prefix)}
+    )
+    score = recorder.rows[best_epoch][MONITOR]
+    return FitResult(network.eval(), recorder.make_history(), best_epoch, score)
+
+
+def _make_trainer(
+    params: TrainingParameters, work_dir: Path, recorder: HistoryRecorder, world_size: int
+) -> Trainer:
+    early_stopping = EarlyStopping(
+        MONITOR, mode="max", patience=params.early_stopping_patience, check_finite=True
+    )
+    callbacks: list[Callback] = [
+        recorder,
+        early_stopping,
+        StopIfStopped(early_stopping),
+        CheckpointSaver(work_dir),
+    ]
+    if params.ema_decay > 0:
+        callbacks.append(EmaWeights(params.ema_decay))
+    show_bar = sys.stdout.isatty()
+    callbacks.append(TQDMProgressBar() if show_bar else ProgressReporter())
+    cuda = torch.cuda.is_available()
+    if not cuda:
+        callbacks.append(Forecast(params.max_epochs))
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if world_size == 1:
+        plugins.append(LightningEnvironment())  # one process, in a SLURM job too
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size > 1 else 1
+    return Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=n_local,
+        num_nodes=world_size // n_local,
+        # Ranks may have different numbers of validation batches. A broadcast of the buffers before
+        # every forward pass would let them wait for each other, so the module does it once.
+        strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
+        precision=resolve_precision(params.precision, cuda),
+        max_epochs=params.max_epochs,
+        gradient_clip_val=params.gradient_clip_norm,
+        callbacks=callbacks,
+        plugins=plugins,
+        logger=False,
+        enable_progress_bar=show_bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=work_dir,
+    )
+
+
+def _find_rank() -> tuple[int, int]:
+    """Return rank and world size: those of torchrun, or 0 and 1."""
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return 0, 1
+
+
+def _assert_usable(name: str, table: pd.DataFrame, *columns: str) -> None:
+    missing = {*columns, "aami_class"} - set(table.columns)
+    assert not missing, f"{name} lacks the columns {sorted(missing)}"
+    assert len(table), f"{name} has no row"
+    unknown = set(table["aami_class"].astype(str)) - set(AAMI_CLASSES)
+    assert not unknown, f"{name} holds the classes {sorted(unknown)}"
+
+
+def _load_train(
+    network: nn.Module,
+    train_index: pd.DataFrame,
+    images: ImageSource,
+    params: TrainingParameters,
+    start_epoch: int,
+    rank: int,
+    world_size: int,
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Return the loader of this rank's share of each epoch's draws."""
+    n_draws = params.samples_per_epoch or len(train_index)
+    if n_draws > params.batch_size:  # whole batches alone: one of one row has no variance
+        n_draws -= n_draws % params.batch_size
+    weights = train_index["sampling_weight"].to_numpy()
+    sampler = EpochSampler(weights, n_draws, seed=params.seed, rank=rank, world_size=world_size)
+    # Lightning starts the first epoch's workers before it calls set_epoch.
+    sampler.set_epoch(start_epoch)
+    dataset = _make_dataset(network, train_index, images)
+    batch_size = params.batch_size // world_size
+    return make_loader(dataset, batch_size, params.num_workers, sampler=sampler)
+
+
+def _load_val(
+    network: nn.Module,
+    val: pd.DataFrame,
+    images: ImageSource,
+    params: TrainingParameters,
+    rank: int,
+    world_size: int,
+) -> tuple[DataLoader[tuple[Tensor, ...]], NDArray[np.float32]]:
+    """Return the loader of this rank's share of val, and what a row of each class stands for."""
+    judged, weights = choose_judged(_labels_of(val), params.val_stride)
+    dataset = _make_dataset(network, val, images)
+    sampler = _Listed(judged[rank::world_size])
+    batch_size = params.batch_size // world_size
+    return make_loader(dataset, batch_size, params.num_workers, sampler=sampler), weights
+
+
+def _make_dataset(
+    network: nn.Module, table: pd.DataFrame, images: ImageSource
+) -> SpectrogramImages:
+    rr_features = rr_features_for(network, table)
+    return SpectrogramImages(images, table["path"].tolist(), _labels_of(table), rr_features)
+
+
+def _labels_of(table: pd.DataFrame) -> NDArray[np.int64]:
+    index_of = {name: index for index, name in enumerate(AAMI_CLASSES)}
+    return np.array([index_of[str(name)] for name in table["aami_class"]], dtype=np.int64)
+
+
+def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
+    """Return the loss weights in AAMI order; a class that train lacks gets 1 (val may have it)."""
+    weights = train_index.groupby(train_index["aami_class"].astype(str))["class_weight"]
+    uneven = weights.nunique(dropna=False) != 1
+    assert not uneven.any(), f"classes with several class_weight: {list(uneven[uneven].index)}"
+    first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
+    return torch.tensor(first.to_numpy(dtype=np.float32))
+
+
+class _Listed(Sampler[int]):
+    """Gives the positions of a list, in its order."""
+
+    def __init__(self, positions: NDArray[np.intp]) -> None:
+        self.positions = positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.positions.tolist())
+
+
+class _SpectrogramData(LightningDataModule):
+    """The loaders; and where images are drawn, the drawing, once a batch is on its device.
+
+    Not in the network's module: averaging would copy all signals, and average them.
+    """
+
+    def __init__(
+        self,
+        train_loader: DataLoader[Any],
+        val_loader: DataLoader[Any],
+        train_images: ImageSource,
+        val_images: ImageSource,
+    ) -> None:
+        super().__init__()
+        self._loaders = (train_loader, val_loader)
+        self._images = (train_images, val_images)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[0]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loaders[1]
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        assert self.trainer is not None
+        images = self._images[0 if self.trainer.training else 1]
+        first, *others = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if isinstance(images, nn.Module):
+            first = images.to(device)(first)
+        return (first, *others)
