@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.app.reports import find_reports
+from cnns_spectrograms.app.run_results import find_results
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 from cnns_spectrograms.evaluation.calibration import apply_operating_point, fit_operating_points
@@ -45,7 +45,7 @@ MEAN = "mean of the networks"
 
 def is_simulated(folder: Path) -> bool:
     """Tell whether the scores in an environment's data folder are of simulated recordings."""
-    return any(run.synthetic for run in find_reports(folder) if run.folder == folder)
+    return any(run.synthetic for run in find_results(folder) if run.folder == folder)
 
 
 def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cnns_spectrograms.app
-from cnns_spectrograms.app.reports import ENVIRONMENTS
+from cnns_spectrograms.app.run_results import ENVIRONMENTS
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.presentation import (
     CALLS,
@@ -53,7 +53,10 @@ BUTTONS = {
     "zoom_out", "previous_beat", "next_beat",
 }  # fmt: skip
 # The same word in both languages.
-SAME = {"class_N", "report_per_minute", "scale_minutes", "scale_speed", "no", "axis_gradcam"}
+SAME = {
+    "class_N", "report_per_minute", "report_software", "scale_minutes", "scale_speed", "no",
+    "axis_gradcam",
+}  # fmt: skip
 
 
 def _asked_for() -> set[str]:

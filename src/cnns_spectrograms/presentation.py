@@ -139,8 +139,8 @@ def render_page(template: Path, t: Translator, **context: Any) -> str:
     def format_score(value: float | None, decimals: int = 3) -> str:
         return t.number(value, decimals)
 
-    def format_interval(score: Mapping[str, float | None]) -> str:
-        return t.interval(score["estimate"], score["low"], score["high"])
+    def format_interval(score: Mapping[str, float | None] | None) -> str:
+        return t.interval(*(score[key] for key in ("estimate", "low", "high"))) if score else NONE
 
     environment = Environment(
         loader=FileSystemLoader(template.parent),
@@ -170,9 +170,9 @@ UNSURE = "?"
 CALLS: tuple[str, ...] = (*AAMI_CLASSES, UNSURE)
 """What a beat may be called."""
 
-# From Okabe and Ito's Color Universal Design palette (2008), which people with any common form of
-# colour blindness tell apart. S, F and Q are darker than there, for 3:1 against white and against
-# ECG paper.
+# From Okabe and Ito's Color Universal Design palette (2008), whose colours people with any common
+# form of colour blindness can distinguish. S, F and Q are darker than there, for 3:1 against white
+# and against ECG paper.
 CLASS_COLORS: dict[str, str] = {
     "N": "#0072B2",
     "S": "#B87700",

@@ -69,7 +69,7 @@ def test_a_sample_is_analysed_and_its_abnormal_beats_are_stepped_through(
     t = Translator(language)
     app = _start(language)
     assert not app.exception
-    assert app.title[0].value == t("clinical_title")
+    assert app.title[0].value == t("page_clinical")
     assert app.selectbox(key=f"group_{language}").options == [t("group_synthetic")]
     app.button(key="analyse").click().run()
     assert not app.exception

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from cnns_spectrograms.app.study import Study, conduct, describe, read_reference, show_beat
+from cnns_spectrograms.app.study import Study, describe, make_study, read_reference, show_beat
 from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study(folder: Path, model: BeatModel) -> Study:
     told: list[tuple[str, float]] = []
-    made = conduct(
+    made = make_study(
         open_recording(folder / "100"),
         model,
         0,
@@ -54,7 +54,7 @@ def test_contents_are_those_of_the_header(folder: Path) -> None:
 
 def test_the_reference_is_taken_where_it_is_asked_for(folder: Path, model: BeatModel) -> None:
     recording = open_recording(folder / "101")
-    made = conduct(recording, model, 0, at_reference=True)
+    made = make_study(recording, model, 0, at_reference=True)
     reference = read_reference(recording)
     assert reference is not None
     assert made.at_reference
@@ -85,7 +85,7 @@ def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:
     signal = recording.read(0)
     signal[9000:10800] = np.nan
     broken = replace(recording, read_lead=lambda lead, start, stop: signal[start:stop])
-    made = conduct(broken, model, 0)
+    made = make_study(broken, model, 0)
     assert made.gaps_s == [(25.0, 30.0)]
     at = int(np.searchsorted(made.beats["time_s"], 30))
     assert np.flatnonzero(made.beats["rr_s"].isna()).tolist() == [0, at]
@@ -98,7 +98,7 @@ def test_every_beat_is_shown_as_the_model_saw_it_at_another_rate(
     simulate_database(tmp_path, "svdb", 1, 30.0, seed=0)
     recording = open_recording(next(tmp_path.glob("*.hea")))
     assert recording.fs == 128
-    made = conduct(recording, model, 0)
+    made = make_study(recording, model, 0)
     windows = [show_beat(made, model, i).window for i in range(len(made.beats))]
     again = model.predict(np.stack(windows))
     kept = made.beats[[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)

@@ -148,7 +148,7 @@ class TestSmallSamples:
         assert found["scores"]["macro_f1"]["estimate"] is not None
         assert found["scores"]["macro_f1"]["low"] is None
         assert found["cautions"] == [
-            "one patient: no interval can be given, and nothing is said about other patients"
+            "one patient: no interval can be given, and nothing is known about other patients"
         ]
 
     def test_a_class_of_one_patient_has_no_interval(self) -> None:

@@ -15,7 +15,6 @@ from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.calibration import (
     OPERATING_POINTS,
     apply_operating_point,
-    apply_temperature,
     calibration_by_record,
     check_fitted_on,
     fit_operating_points,
@@ -107,18 +106,14 @@ class TestTemperature:
         val = make_predictions(temperature=temperature)
         fitted = fit_temperature(val)
         assert fitted == pytest.approx(1 / temperature, rel=0.1)
-        after = apply_temperature(val, fitted)
+        after = apply_operating_point(val, fit_operating_points(val), "argmax")
         assert measure_calibration(after)["ece"] < 0.03
 
     def test_it_changes_no_class(self) -> None:
-        val = make_predictions()
-        after = apply_temperature(val, 3.0)
+        val = make_predictions(temperature=3.0)
+        after = apply_operating_point(val, fit_operating_points(val), "argmax")
         assert after["predicted"].tolist() == val["predicted"].tolist()
         validate_predictions(after)
-
-    def test_a_wrong_one_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="temperature is 0"):
-            apply_temperature(make_predictions(10), 0)
 
 
 class TestOperatingPoints:
@@ -221,7 +216,7 @@ class TestLeaks:
         locked = fit_operating_points(val)
         check_fitted_on(locked, val.sample(frac=1, random_state=0))
         other_truth = val.assign(aami_class=[*val["aami_class"][1:], "N"])
-        other_model = apply_temperature(val, 1.01)
+        other_model = apply_operating_point(val, locked, "argmax")
         for changed in (other_truth, other_model, val.iloc[1:]):
             with pytest.raises(ValueError, match="locked on other predictions of val"):
                 check_fitted_on(locked, changed)

@@ -236,18 +236,18 @@ class TestModelComparison:
         heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers}
 
         np.testing.assert_allclose(
-            heights["hand"], [(0.8 + 2 / 3 + 0.8) / 4, 0.7, 0.8, 2 / 3, 0.8, 0]
+            heights["hand"], [(0.8 + 2 / 3 + 0.8) / 4, 0.7, 0.37 / 0.67, 0.8, 2 / 3, 0.8, 0]
         )
-        assert heights["zero"] == [0] * 6
+        assert heights["zero"] == [0] * 7
         assert [label.get_text() for label in axes.get_xticklabels()] == [
-            "macro F1", "accuracy", "F1 N", "F1 S", "F1 V", "F1 F", "F1 Q",
+            "macro F1", "accuracy", "kappa", "F1 N", "F1 S", "F1 V", "F1 F", "F1 Q",
         ]  # fmt: skip
 
     def test_writes_each_value_and_absent_for_a_class_without_truth(self) -> None:
         axes = plot_model_comparison(compare_models({"hand": METRICS}), "t").axes[0]
         texts = [text.get_text() for text in axes.texts]
 
-        assert texts == ["0.57", "0.70", "0.80", "0.67", "0.80", "0.00", "absent"]
+        assert texts == ["0.57", "0.70", "0.55", "0.80", "0.67", "0.80", "0.00", "absent"]
         assert axes.texts[-1].get_position()[0] == axes.get_xticks()[-1]
 
     def test_bars_of_one_group_do_not_overlap(self) -> None:
@@ -255,7 +255,7 @@ class TestModelComparison:
         axes = plot_model_comparison(comparison, "t").axes[0]
         spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
 
-        assert len(spans) == 4 * 6
+        assert len(spans) == 4 * 7
         assert all(end < start for (_, end), (start, _) in pairwise(spans))
 
     def test_legend_names_the_models_in_order(self) -> None:

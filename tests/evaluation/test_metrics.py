@@ -359,7 +359,7 @@ class TestCompareModels:
         )
 
         assert table.columns.tolist() == [
-            "model", "macro_f1", "accuracy", "f1_N", "f1_S", "f1_V", "f1_F", "f1_Q",
+            "model", "macro_f1", "accuracy", "kappa", "f1_N", "f1_S", "f1_V", "f1_F", "f1_Q",
         ]  # fmt: skip
         assert table["model"].tolist() == ["perfect", "hand", "majority"]
         # All called N: TP 5, FP 5, so F1 of N is 10/15, that of the three others 0.
@@ -458,6 +458,7 @@ class TestSubsets:
         assert per_class["S"]["roc_auc"] == 1
         assert per_class["V"]["roc_auc"] == 1
 
+    @settings(deadline=None)
     @given(st.integers(0, 2**32 - 1), st.sampled_from(["NSVF", "NSV", "SV", "NSVFQ"]))
     def test_a_subset_is_a_table_of_predictions(self, seed: int, classes: str) -> None:
         rng = np.random.default_rng(seed)

@@ -21,6 +21,7 @@ from cnns_spectrograms.evaluation.ec57 import compare_predictions, make_annotati
 from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
 from cnns_spectrograms.evaluation.report import render_report
+from cnns_spectrograms.evaluation.scores import pick_headline
 from cnns_spectrograms.parameters import (
     ReportingParameters,
     RobustnessParameters,
@@ -108,7 +109,7 @@ def make_items(predictions: pd.DataFrame) -> dict:
         scores = evaluate_predictions(apply_operating_point(test, locked, name))
         points[name] = {
             "macro_f1_val": locked["points"][name]["macro_f1"],
-            **{key: scores[key] for key in ("macro_f1", "accuracy", "kappa")},
+            **pick_headline(scores),
             "f1": {k: row["f1"] for k, row in scores["per_class"].items()},
         }
     return {
@@ -301,12 +302,12 @@ def make_windows(records: dict[str, list[str]]) -> pd.DataFrame:
 def test_only_databases_that_were_used_are_described(items) -> None:
     text = text_of(render({"a": items}, windows=make_windows({"svdb": ["800"]})))
     assert "svdb: MIT-BIH Supraventricular Arrhythmia Database" in text
-    assert "In svdb nobody knows" in text
+    assert "In svdb it is not known" in text
     assert "Boston" not in text
     text = text_of(render({"a": items}, windows=make_windows({"mitdb": ["100"], "own": ["p1"]})))
     assert "47 people, Boston" in text
     assert "own: not described here; see its own source." in text
-    assert "In svdb nobody knows" not in text
+    assert "In svdb it is not known" not in text
     assert "The recordings of mitdb are de-identified" in text
     assert "Data: see each database" in text
 
@@ -328,15 +329,15 @@ def test_only_all_of_ds2_is_set_beside_results_on_ds2(items) -> None:
 
 
 def test_sliding_windows_are_not_called_beats(items) -> None:
-    assert "One prediction a reference beat." in text_of(render({"a": items}))
+    assert "One prediction per reference beat." in text_of(render({"a": items}))
     sliding = {**items, "metrics": {**items["metrics"], "windows": "sliding"}}
     text = text_of(render({"a": sliding}))
-    assert "One prediction a reference beat." not in text
-    assert "One prediction a window that slides over the recording." in text
+    assert "One prediction per reference beat." not in text
+    assert "One prediction per window that slides over the recording." in text
     assert "80 windows" in text
     assert "class windows patients" in text
     assert "the whole test split, sliding windows" in text
-    assert "A beat detector's errors" not in text
+    assert "Errors of a beat detector" not in text
 
 
 def test_a_name_cannot_break_the_page(items) -> None:

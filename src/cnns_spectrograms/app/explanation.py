@@ -1,7 +1,7 @@
-"""Grad-CAM: which pixels of a beat's spectrogram speak for a class.
+"""Grad-CAM: which pixels of a beat's spectrogram are evidence for a class.
 
-Selvaraju et al. (2017, doi:10.1109/ICCV.2017.74), as captum implements it. It tells where in the
-image the network found evidence, coarsely, and not whether the evidence is good.
+Selvaraju et al. (2017, doi:10.1109/ICCV.2017.74), as captum implements it. It shows roughly
+where in the image the network found evidence, not whether the evidence is good.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cnns_spectrograms.training.networks import BeatClassifier
 
 _EXPLAINS = threading.Lock()
-_LEAST_COLUMNS = 4  # of a layer's map: below that it tells no time within a beat
+_LEAST_COLUMNS = 4  # of a layer's map: below that it shows no time within a beat
 
 
 def explain(
@@ -42,10 +42,10 @@ def explain(
         rr_features: float32 (6,), for a network that takes them.
 
     Returns:
-        float32 (H, W), 0 to 1; zeros where nothing speaks for the class.
+        float32 (H, W), 0 to 1; zeros where nothing is evidence for the class.
 
     Raises:
-        ValueError: timm does not tell the stages of this network.
+        ValueError: timm does not list the stages of this network.
     """
     import torch
     from captum.attr import LayerAttribution, LayerGradCam
@@ -72,12 +72,12 @@ def choose_layer(network: BeatClassifier, image_size: int) -> nn.Module:
     """Return the stage of the backbone whose map `explain` looks at.
 
     Raises:
-        ValueError: timm does not tell the stages of this network.
+        ValueError: timm does not list the stages of this network.
     """
     stages = getattr(network.backbone, "feature_info", None)
     if not stages:
         raise ValueError(
-            f"timm tells no stages of '{network.params.timm_name}', so Grad-CAM has no layer to "
+            f"timm lists no stages of '{network.params.timm_name}', so Grad-CAM has no layer to "
             f"look at; use a convolutional network"
         )
     wide = [each for each in stages if image_size // each["reduction"] >= _LEAST_COLUMNS]

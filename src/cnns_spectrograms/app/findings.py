@@ -1,6 +1,6 @@
-"""What the clinical report tells about classified beats: burden, runs, and where to look next.
+"""What the clinical report shows of classified beats: burden, runs, and where to look next.
 
-The beats of a recording are a table with one row a beat, ascending in time: sample, time_s, rr_s
+The beats of a recording are a table with one row per beat, ascending in time: sample, time_s, rr_s
 (NaN where the interval before is not known), aami_class, and prob_N ... prob_Q.
 """
 

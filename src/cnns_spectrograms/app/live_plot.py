@@ -1,4 +1,4 @@
-"""A Plotly chart that is drawn anew in its place, and tells where it was moved and clicked.
+"""A Plotly chart that is redrawn in its place, and reports where it was moved and clicked.
 
 `st.plotly_chart` builds another chart for every figure, three times as slow as Plotly's own way of
 changing one, and does not report what is shown. This component uses the Plotly that Streamlit has
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.app.drawing import Figure
+    from cnns_spectrograms.app.figure_parts import Figure
 
 _QUIET_MS = 120  # after the last movement: a drag is one event
 
@@ -26,7 +26,7 @@ function create(parent) {
   parent.appendChild(div);
   const chart = { div, timers: {}, range: null };
   const width = () => div.getBoundingClientRect().width;
-  // One timer a name: a click after a drag leaves the drag to be told.
+  // One timer per name, so that a click after a drag does not cancel the drag.
   chart.report = (name, value, wait) => {
     clearTimeout(chart.timers[name]);
     chart.timers[name] = setTimeout(() => {

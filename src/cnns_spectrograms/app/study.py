@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
 
 Progress = Callable[[str, float], None]
-"""Is told the stage of `inference.analysis.analyse`, and the share of it that is done."""
+"""Receives the stage of `inference.analysis.analyse`, and the share of it that is done."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a recording says of itself, before it is analysed."""
+    """What is known of a recording before it is analysed."""
 
     name: str
     fs: float
@@ -62,7 +62,7 @@ class Study:
     """An analysed recording, and what the pages need to show it.
 
     Attributes:
-        contents: what the recording says of itself.
+        contents: what is known of the recording itself.
         lead: position of the analysed lead.
         signal: that lead at the model's rate, as the model sees it, float32 mV; a map of a
             temporary file that goes with the session.
@@ -97,7 +97,7 @@ class Study:
 
 
 def describe(recording: Recording, preferred_lead: str | None) -> Contents:
-    """Return what a recording says of itself, and the lead that suits a model best."""
+    """Return what is known of a recording, and the lead that suits a model best."""
     from cnns_spectrograms.ecg.recordings import choose_recording_lead
 
     reference = read_reference(recording)
@@ -126,7 +126,7 @@ def read_reference(recording: Recording) -> pd.DataFrame | None:
     return kept if len(kept) else None
 
 
-def conduct(
+def make_study(
     recording: Recording,
     model: BeatModel,
     lead: int,
@@ -143,7 +143,7 @@ def conduct(
         lead: position of the lead.
         at_reference: take the reference's R peaks, where there are any, not detected ones.
         synthetic: whether it is simulated.
-        progress: is told how far it is.
+        progress: receives the stage and how far it is.
 
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.

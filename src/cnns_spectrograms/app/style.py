@@ -70,7 +70,7 @@ def apply_style(t: Translator) -> None:
     )
 
 
-# Streamlit calls this anew when the theme changes.
+# Streamlit calls this again when the theme changes.
 _WATCH_JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
   const probe = document.createElement('div');
@@ -79,8 +79,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const parts = getComputedStyle(probe).backgroundColor.match(/[\\d.]+/g).slice(0, 3);
   probe.remove();
   const kind = parts.reduce((sum, part) => sum + Number(part), 0) < 3 * 128 ? 'dark' : 'light';
-  if (kind === data.kind || kind === parentElement.told) return;
-  parentElement.told = kind;
+  if (kind === data.kind || kind === parentElement.reported) return;
+  parentElement.reported = kind;
   setTriggerValue('changed', kind);
 }
 """

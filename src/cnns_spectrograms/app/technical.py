@@ -9,26 +9,28 @@ import pandas as pd
 import streamlit as st
 
 from cnns_spectrograms.app import resources
+from cnns_spectrograms.app.figure_parts import Figure
 from cnns_spectrograms.app.launch import read_settings
-from cnns_spectrograms.app.reports import (
+from cnns_spectrograms.app.run_results import (
     ENVIRONMENTS,
-    ModelReport,
-    RunReports,
+    ModelResults,
+    RunResults,
     find_project,
-    find_reports,
-    find_runs_of,
+    find_results,
+    find_tracking_of,
     list_tracked_runs,
 )
-from cnns_spectrograms.app.result_figures import (
+from cnns_spectrograms.app.style import escape_markdown
+from cnns_spectrograms.app.technical_figures import (
     draw_class_counts,
     draw_confusion,
     draw_intervals,
     draw_reliability,
     draw_robustness,
 )
-from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.presentation import Translator, choose_theme
+from cnns_spectrograms.evaluation.scores import CLASS_SCORES, label_score
+from cnns_spectrograms.presentation import Theme, Translator, choose_theme
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -36,11 +38,19 @@ if TYPE_CHECKING:
 _STATIC = {"displayModeBar": False, "staticPlot": False, "scrollZoom": False}
 
 
+def _theme() -> Theme:
+    return choose_theme(st.context.theme.type)
+
+
+def _plot(figure: Figure, key: str, alt: str) -> None:
+    st.plotly_chart(figure, key=key, config=_STATIC, theme=None, alt=alt)
+
+
 def show(t: Translator) -> None:
     """Show the page."""
     st.title(t("page_technical"), anchor=False)
     st.caption(t("disclaimer"))
-    reports = find_reports(read_settings().data)
+    reports = find_results(read_settings().data)
     run = _choose_run(reports, t)
     _show_model(t)
     _show_data(run, t)
@@ -52,7 +62,7 @@ def show(t: Translator) -> None:
     st.markdown(t("limits"))
 
 
-def _choose_run(reports: list[RunReports], t: Translator) -> RunReports | None:
+def _choose_run(reports: list[RunResults], t: Translator) -> RunResults | None:
     if not reports:
         return None
     if len(reports) == 1:
@@ -73,7 +83,7 @@ def _choose_run(reports: list[RunReports], t: Translator) -> RunReports | None:
     return run
 
 
-def _name_run(run: RunReports, t: Translator) -> str:
+def _name_run(run: RunResults, t: Translator) -> str:
     """Return what a run is called: by its environment or protocol, and its folder if another."""
     known = run.environment in ENVIRONMENTS
     name = t("environment_" + run.environment) if known else escape_markdown(run.environment)
@@ -131,20 +141,14 @@ def _find_card(weights: Path) -> Path | None:
     return None
 
 
-def _show_data(run: RunReports | None, t: Translator) -> None:
+def _show_data(run: RunResults | None, t: Translator) -> None:
     st.header(t("data_title"), anchor=False)
     st.markdown(t("data_text"))
     if run is None:
         st.info(t("no_reports"))
         return
     if run.beats is not None:
-        st.plotly_chart(
-            draw_class_counts(run.beats, choose_theme(st.context.theme.type), t),
-            key="class_counts",
-            config=_STATIC,
-            theme=None,
-            alt=t("class_counts"),
-        )
+        _plot(draw_class_counts(run.beats, _theme(), t), "class_counts", t("class_counts"))
         st.caption(t("class_counts"))
     rows = []
     for split in ("val", "test"):
@@ -170,7 +174,7 @@ def _show_method(t: Translator) -> None:
     st.markdown(t("method"))
 
 
-def _show_results(run: RunReports | None, t: Translator) -> None:
+def _show_results(run: RunResults | None, t: Translator) -> None:
     st.header(t("results_title"), anchor=False)
     if run is None:
         st.info(t("no_reports"))
@@ -183,14 +187,8 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
         )
     )
     st.table(_compare(run.models, t))
-    theme = choose_theme(st.context.theme.type)
-    st.plotly_chart(
-        draw_intervals(run.models, theme, t),
-        key="intervals",
-        config=_STATIC,
-        theme=None,
-        alt=t("intervals_caption"),
-    )
+    theme = _theme()
+    _plot(draw_intervals(run.models, theme, t), "intervals", t("intervals_caption"))
     st.caption(t("intervals_caption"))
     names = [model.name for model in run.models]
     name = st.segmented_control(
@@ -205,13 +203,7 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader(t("confusion_title"), anchor=False)
-        st.plotly_chart(
-            draw_confusion(model.metrics["test"], theme, t),
-            key="confusion",
-            config=_STATIC,
-            theme=None,
-            alt=t("confusion_caption"),
-        )
+        _plot(draw_confusion(model.metrics["test"], theme, t), "confusion", t("confusion_caption"))
         st.caption(t("confusion_caption"))
     with right:
         st.subheader(t("by_class_title"), anchor=False)
@@ -225,56 +217,45 @@ def _show_results(run: RunReports | None, t: Translator) -> None:
         _show_robustness(run.models, t)
 
 
-def _compare(models: list[ModelReport], t: Translator) -> pd.DataFrame:
-    rows = []
+def _compare(models: list[ModelResults], t: Translator) -> pd.DataFrame:
+    """Return the headline scores of each model, and of several runs when each was measured."""
     several_runs = len({model.version for model in models}) > 1
-    for model in models:
-        test = model.metrics["test"]
-        rows.append(
-            {
-                t("model"): escape_markdown(model.name),
-                t("macro_f1"): t.interval(
-                    test["macro_f1"], *model.intervals.get("macro_f1", (None, None))
-                ),
-                t("accuracy"): t.interval(
-                    test["accuracy"], *model.intervals.get("accuracy", (None, None))
-                ),
-                **{
-                    f"F1 {name}": t.number(test["per_class"][name]["f1"], 3)
-                    for name in test["per_class"]
-                },
-                **({t("measured"): escape_markdown(model.version)} if several_runs else {}),
-            }
-        )
+    rows = [
+        {
+            t("model"): escape_markdown(model.name),
+            **{
+                _label(name, t): t.interval(value, *model.intervals.get(name, (None, None)))
+                for name, value in model.scores.items()
+            },
+            **({t("measured"): escape_markdown(model.version)} if several_runs else {}),
+        }
+        for model in models
+    ]
     return pd.DataFrame(rows).set_index(t("model"))
 
 
-def _by_class(model: ModelReport, t: Translator) -> pd.DataFrame:
+def _label(score: str, t: Translator) -> str:
+    label = label_score(score, t.language)
+    return label[0].upper() + label[1:]
+
+
+def _by_class(model: ModelResults, t: Translator) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {
             t("class"): escape_markdown(name),
-            t("precision"): t.number(each["precision"], 3),
-            t("recall"): t.number(each["recall"], 3),
-            "F1": t.number(each["f1"], 3),
-            t("roc_auc"): t.number(each.get("roc_auc"), 3),
-            t("beats"): t.number(each["support"]),
+            **{_label(score, t): t.number(of_class.get(score), 3) for score in CLASS_SCORES},
+            t("beats"): t.number(of_class["support"]),
         }
-        for name, each in model.metrics["test"]["per_class"].items()
+        for name, of_class in model.metrics["test"]["per_class"].items()
     ]
     return pd.DataFrame(rows).set_index(t("class"))
 
 
-def _show_calibration(model: ModelReport, t: Translator) -> None:
+def _show_calibration(model: ModelResults, t: Translator) -> None:
     if model.calibration is None:
         st.info(t("no_calibration"))
         return
-    st.plotly_chart(
-        draw_reliability(model.calibration, choose_theme(st.context.theme.type), t),
-        key="reliability",
-        config=_STATIC,
-        theme=None,
-        alt=t("calibration_title"),
-    )
+    _plot(draw_reliability(model.calibration, _theme(), t), "reliability", t("calibration_title"))
     before, after = model.calibration["before_temperature"], model.calibration["after_temperature"]
     st.caption(
         t(
@@ -286,24 +267,18 @@ def _show_calibration(model: ModelReport, t: Translator) -> None:
     )
 
 
-def _show_robustness(models: list[ModelReport], t: Translator) -> None:
+def _show_robustness(models: list[ModelResults], t: Translator) -> None:
     tables = {each.name: each.robustness for each in models if each.robustness is not None}
     if not tables:
         st.info(t("no_robustness"))
         return
-    st.plotly_chart(
-        draw_robustness(tables, choose_theme(st.context.theme.type), t),
-        key="robustness",
-        config=_STATIC,
-        theme=None,
-        alt=t("robustness_title"),
-    )
+    _plot(draw_robustness(tables, _theme(), t), "robustness", t("robustness_title"))
     st.caption(t("robustness_caption"))
 
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _list_tracked(data: str) -> tuple[pd.DataFrame, str]:
-    tracking = find_runs_of(find_project(Path(data)))
+    tracking = find_tracking_of(find_project(Path(data)))
     return list_tracked_runs(tracking), tracking.shown
 
 
@@ -313,6 +288,7 @@ def _show_tracked(t: Translator) -> None:
     if runs.empty:
         st.info(t("no_tracked", uri=escape_markdown(uri)))
         return
+    scores = {name: name.split(".", 1) for name in runs.columns if "." in name}
     st.dataframe(
         pd.DataFrame(
             {
@@ -320,9 +296,10 @@ def _show_tracked(t: Translator) -> None:
                 t("environment"): runs["environment"],
                 t("model"): runs["model"],
                 t("status"): [t("status_" + each) for each in runs["status"]],
-                t("macro_f1_val"): [t.number(each, 3) for each in runs["macro_f1_val"]],
-                t("macro_f1_test"): [t.number(each, 3) for each in runs["macro_f1_test"]],
-                t("accuracy"): [t.number(each, 3) for each in runs["accuracy_test"]],
+                **{
+                    f"{_label(score, t)}, {split}": [t.number(value, 3) for value in runs[name]]
+                    for name, (split, score) in scores.items()
+                },
             }
         ),
         hide_index=True,

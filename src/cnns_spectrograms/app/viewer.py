@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from cnns_spectrograms.app import findings
-from cnns_spectrograms.app.drawing import View, choose_range_mv, span_of_speed
+from cnns_spectrograms.app.strip_figure import View, choose_range_mv, span_of_speed
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.presentation import CALLS, UNSURE
 
@@ -41,7 +41,7 @@ class Reading:
     reference: pd.DataFrame | None
 
     def find_disagreements(self) -> pd.DataFrame:
-        """Return where the reference says otherwise, see `findings.find_disagreements`."""
+        """Return where the reference disagrees, see `findings.find_disagreements`."""
         assert self.study.reference is not None
         return findings.find_disagreements(
             self.study.beats, self.called, self.study.reference, self.study.contents.fs
@@ -151,7 +151,7 @@ class Viewer:
             self.look_at(beat)
 
     def step_disagreement(self) -> None:
-        """Go to the next place where the reference says otherwise, and choose the beat there.
+        """Go to the next place where the reference disagrees, and choose the beat there.
 
         Of a missed beat that is the nearest that was found; the next step still goes from the
         missed one.

@@ -19,29 +19,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.scores import (
+    count_ranking,
+    measure_confusion,
+    measure_ranking,
+    score_ranking,
+    to_json,
+)
 from cnns_spectrograms.presentation import EN
 
 N_BINS = 1024
-"""Most distinct scores of a class's own beats that ranking scores keep apart, see `_Ranking`."""
+"""Most distinct scores of a class's own beats that ranking scores keep apart (`count_ranking`)."""
 
 FEW_PATIENTS = 10
 """Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
 
+Ranking = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 _CHUNK = 128  # resamples at once: bounds memory, and keeps temporaries near the cache
-
-
-@dataclass(frozen=True, eq=False)
-class _Ranking:
-    """Histograms of one class's probability, by patient: `(M, E)` of its own and of other beats.
-
-    Bins ascend. Where a class has at most `N_BINS` distinct scores there is a bin for each of
-    them and one for the gap above it, and AUC and average precision are exact. Where it has more,
-    that many quantiles take their place, which moves either by some 1e-4: little beside the width
-    of an interval, but enough for another last digit than an exact score.
-    """
-
-    own_ME: NDArray[np.float64]
-    other_ME: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +47,14 @@ class PatientCounts:
         classes: K class names.
         patients: M patient ids.
         confusion: `(M, K, K)` counts, rows the truth, columns the predictions.
-        rankings: for each class the histograms of its probability.
+        rankings: for each class two histograms of its probability, `(M, E)`, of its own beats and
+            of the others, see `scores.count_ranking`.
     """
 
     classes: tuple[str, ...]
     patients: tuple[str, ...]
     confusion: NDArray[np.float64]
-    rankings: tuple[_Ranking, ...]
+    rankings: tuple[Ranking, ...]
 
 
 def count_by_patient(
@@ -67,7 +63,7 @@ def count_by_patient(
     """Reduce predictions to counts by patient.
 
     Args:
-        predictions: one row a beat, of one split; reads split, patient_id, aami_class, predicted
+        predictions: one row per beat, of one split; reads split, patient_id, aami_class, predicted
             and ``prob_<class>``.
         classes: all K class names.
 
@@ -113,7 +109,7 @@ def bootstrap_scores(
 
     In a resample without a class that class has no score, and the macro means are over the
     classes that are there, as they are in the split itself. An interval is None where fewer than
-    two patients hold what it is about, since a single patient says nothing about another.
+    two patients hold what it is about, since a single patient gives no information on others.
 
     Args:
         predictions: see `count_by_patient`.
@@ -125,9 +121,8 @@ def bootstrap_scores(
     Returns:
         JSON-ready: n_patients, n_resamples, level, seed; patients_by_class (how many patients hold
         each class, and the share of its beats in the one with most); cautions, in words; scores:
-        name -> estimate, low, high and n_resamples_defined, for accuracy, kappa, macro_f1,
-        macro_precision, macro_recall, and f1, precision, recall, roc_auc and average_precision of
-        each class, as in ``f1_S``.
+        name -> estimate, low, high and n_resamples_defined, for each of `scores.SCORES`; those
+        of a class are called as in ``f1_S``.
 
     Raises:
         ValueError: as `count_by_patient`; n_resamples below 1, or a level outside (0, 1).
@@ -135,19 +130,22 @@ def bootstrap_scores(
     counts = count_by_patient(predictions, classes)
     drawn = _draw(len(counts.patients), n_resamples, level, seed)
     resampled = _score(counts, drawn)
-    once = _score(counts, np.ones((1, len(counts.patients))))
+    once = _score(counts, np.ones((1, len(counts.patients))), intervals=False)
     estimates = {name: float(values[0]) for name, values in once.items()}
     estimates |= _score_ranking_exactly(predictions, counts.classes)
     spread = _describe_classes(counts)
     scores = {
-        name: _interval(estimates[name], values, level, _patients_behind(name, spread, counts) > 1)
-        for name, values in resampled.items()
+        name: _interval(
+            estimate,
+            resampled.get(name, np.empty(0)),
+            level,
+            _patients_behind(name, spread, counts) > 1,
+        )
+        for name, estimate in estimates.items()
     }
     return {
         "n_patients": len(counts.patients),
-        "n_resamples": n_resamples,
-        "level": level,
-        "seed": seed,
+        **dict(n_resamples=n_resamples, level=level, seed=seed),
         "patients_by_class": spread,
         "cautions": _caution(spread, len(counts.patients)),
         "scores": scores,
@@ -209,33 +207,25 @@ def bootstrap_difference(
         differences[name] = found
     return {
         "n_patients": n_patients,
-        "n_resamples": n_resamples,
-        "level": level,
-        "seed": seed,
+        **dict(n_resamples=n_resamples, level=level, seed=seed),
         "differences": differences,
     }
 
 
 def _rank(
-    score: NDArray[np.float64],
+    probability: NDArray[np.float64],
     is_own: NDArray[np.bool_],
     codes: NDArray[np.int64],
     n_patients: int,
-) -> _Ranking:
-    own = np.unique(score[is_own])
-    if len(own) > N_BINS:
-        own = np.unique(np.quantile(own, np.linspace(0, 1, N_BINS), method="nearest"))
-    # Each own score begins a bin, and the next number above it another, for the gap.
-    edges = np.unique(np.concatenate([own, np.nextafter(own, np.inf)]))
-    bins = np.searchsorted(edges, score, side="right")  # 0: below every own score
-    n_bins = len(edges) + 1
+) -> Ranking:
+    bins, n_bins = count_ranking(probability, is_own, N_BINS)
 
     def count(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
         cell = codes[rows] * n_bins + bins[rows]
         counts = np.bincount(cell, minlength=n_patients * n_bins)
         return counts.reshape(n_patients, n_bins).astype(np.float64)
 
-    return _Ranking(count(is_own), count(~is_own))
+    return count(is_own), count(~is_own)
 
 
 def _draw(n_patients: int, n_resamples: int, level: float, seed: int) -> NDArray[np.float64]:
@@ -250,84 +240,44 @@ def _draw(n_patients: int, n_resamples: int, level: float, seed: int) -> NDArray
     return rng.multinomial(n_patients, shares, size=n_resamples).astype(np.float64)
 
 
-def _score(counts: PatientCounts, drawn_BM: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return every score of every resample, (B,) each, NaN where it is not defined."""
+def _score(
+    counts: PatientCounts, drawn_BM: NDArray[np.float64], *, intervals: bool = True
+) -> dict[str, NDArray[np.float64]]:
+    """Return every score (with `intervals`, that has one) of every resample, (B,) each."""
     matrix_BKK = np.tensordot(drawn_BM, counts.confusion, axes=1)
-    right_BK = np.einsum("bkk->bk", matrix_BKK)
-    truth_BK, called_BK = matrix_BKK.sum(axis=2), matrix_BKK.sum(axis=1)
-    total_B = truth_BK.sum(axis=1)
-    present_BK = truth_BK > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recall_BK = right_BK / truth_BK
-        precision_BK = np.where(present_BK, right_BK / called_BK, np.nan)
-        f1_BK = np.where(present_BK, 2 * right_BK / (truth_BK + called_BK), np.nan)
-        accuracy_B = right_BK.sum(axis=1) / total_B
-        chance_B = (truth_BK * called_BK).sum(axis=1) / total_B**2
-        kappa_B = np.where(chance_B < 1, (accuracy_B - chance_B) / (1 - chance_B), np.nan)
-    n_present_B = present_BK.sum(axis=1)
-
-    def mean_present(values_BK: NDArray[np.float64]) -> NDArray[np.float64]:
-        # A class that is there but never predicted counts 0.
-        return np.nan_to_num(np.where(present_BK, values_BK, 0)).sum(axis=1) / n_present_B
-
-    scores = {
-        "accuracy": accuracy_B,
-        "kappa": kappa_B,
-        "macro_f1": mean_present(f1_BK),
-        "macro_precision": mean_present(precision_BK),
-        "macro_recall": mean_present(recall_BK),
-    }
-    for k, name in enumerate(counts.classes):
-        scores[f"f1_{name}"] = f1_BK[:, k]
-        scores[f"precision_{name}"] = precision_BK[:, k]
-        scores[f"recall_{name}"] = recall_BK[:, k]
-        auc, average_precision = _score_ranking(counts.rankings[k], drawn_BM)
-        scores[f"roc_auc_{name}"] = auc
-        scores[f"average_precision_{name}"] = average_precision
+    scores = measure_confusion(matrix_BKK, counts.classes, intervals=intervals)
+    for name, ranking in zip(counts.classes, counts.rankings, strict=True):
+        found = _score_ranking(ranking, drawn_BM, intervals)
+        scores |= {f"{score}_{name}": values for score, values in found.items()}
     return scores
 
 
 def _score_ranking(
-    ranking: _Ranking, drawn_BM: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ROC AUC and average precision of every resample, (B,) each."""
-    auc, average_precision = np.full((2, len(drawn_BM)), np.nan)
-    if ranking.own_ME.sum() == 0 or ranking.other_ME.sum() == 0:
-        return auc, average_precision
+    ranking: Ranking, drawn_BM: NDArray[np.float64], intervals: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Return every score of a ranking of every resample, (B,) each."""
     # Patients without either kind of beat drop out of a product.
-    holds_own, holds_other = ranking.own_ME.any(axis=1), ranking.other_ME.any(axis=1)
-    own_ME, other_ME = ranking.own_ME[holds_own], ranking.other_ME[holds_other]
+    holds_own, holds_other = (counts_ME.any(axis=1) for counts_ME in ranking)
+    own_ME, other_ME = ranking[0][holds_own], ranking[1][holds_other]
+    chunks = []
     for start in range(0, len(drawn_BM), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        own_BE = drawn_BM[rows][:, holds_own] @ own_ME
-        other_BE = drawn_BM[rows][:, holds_other] @ other_ME
-        n_own_B, n_other_B = own_BE.sum(axis=1), other_BE.sum(axis=1)
-        below_BE = np.cumsum(other_BE, axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pairs_B = np.einsum("be,be->b", own_BE, below_BE - other_BE / 2)
-            auc[rows] = pairs_B / (n_own_B * n_other_B)
-            # From the top: beats at or above each bin.
-            own_above_BE = n_own_B[:, None] - np.cumsum(own_BE, axis=1) + own_BE
-            other_above_BE = n_other_B[:, None] - below_BE + other_BE
-            precision_BE = own_above_BE / (own_above_BE + other_above_BE)
-            np.nan_to_num(precision_BE, copy=False)  # bins above every beat drawn
-            precision_B = np.einsum("be,be->b", own_BE, precision_BE) / n_own_B
-            average_precision[rows] = np.where(n_other_B > 0, precision_B, np.nan)
-    return auc, average_precision
+        drawn = drawn_BM[start : start + _CHUNK]
+        own_BE, other_BE = drawn[:, holds_own] @ own_ME, drawn[:, holds_other] @ other_ME
+        chunks.append(measure_ranking(own_BE, other_BE, intervals=intervals))
+    return {name: np.concatenate([each[name] for each in chunks]) for name in chunks[0]}
 
 
 def _score_ranking_exactly(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
-    """Return both ranking scores of each class that has them, as `evaluate_predictions` does."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    scores = {}
-    for name in classes:
-        is_own = (predictions["aami_class"] == name).to_numpy(bool)
-        if is_own.any() and not is_own.all():
-            score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
-            scores[f"roc_auc_{name}"] = float(roc_auc_score(is_own, score))
-            scores[f"average_precision_{name}"] = float(average_precision_score(is_own, score))
-    return scores
+    """Return the defined scores of each class's ranking, as `evaluate_predictions` does."""
+    return {
+        f"{score}_{name}": value
+        for name in classes
+        for score, value in score_ranking(
+            predictions[f"prob_{name}"].to_numpy(np.float64),
+            (predictions["aami_class"] == name).to_numpy(bool),
+        ).items()
+        if value is not None
+    }
 
 
 def _interval(
@@ -339,7 +289,7 @@ def _interval(
         tail = (1 - level) / 2
         low, high = (float(value) for value in np.quantile(defined, [tail, 1 - tail]))
     return {
-        "estimate": float(estimate) if np.isfinite(estimate) else None,
+        "estimate": to_json(estimate),
         "low": low,
         "high": high,
         "n_resamples_defined": len(defined),
@@ -371,7 +321,7 @@ def _patients_behind(
 def _caution(spread: Mapping[str, Mapping[str, Any]], n_patients: int) -> list[str]:
     """Return in words what makes the intervals less than they look."""
     if n_patients == 1:
-        return ["one patient: no interval can be given, and nothing is said about other patients"]
+        return ["one patient: no interval can be given, and nothing is known about other patients"]
     cautions = []
     if n_patients < FEW_PATIENTS:
         cautions.append(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.evaluation.scores import count_confusion, measure_macro_f1
 
 OPERATING_POINTS: tuple[str, ...] = ("argmax", "logit_adjustment", "class_thresholds")
 """Names of the operating points that `fit_operating_points` gives."""
@@ -38,14 +39,15 @@ def measure_calibration(
     """Measure how far probabilities are from the shares that come true.
 
     Args:
-        predictions: one row a beat; reads aami_class and ``prob_<class>``.
+        predictions: one row per beat; reads aami_class and ``prob_<class>``.
         classes: all class names.
 
     Returns:
         JSON-ready: n_beats; ece, the expected calibration error of the greatest probability (Guo
         et al. 2017, arXiv:1706.04599: mean over beats of |accuracy - confidence| of the beat's
         bin); brier, the mean over beats of the squared distance between the K probabilities and
-        the truth (Brier 1950; 0 to 2); log_loss; and bins, one entry a bin that holds beats: low,
+        the truth (Brier 1950; 0 to 2); log_loss; confidence (mean of the greatest probability);
+        accuracy; and bins, one entry per bin that holds beats: low,
         high, n_beats, confidence (mean) and accuracy.
 
     Raises:
@@ -69,10 +71,13 @@ def measure_calibration(
             }
         )
     ece = sum(b["n_beats"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth)
+    distance = probability - np.eye(len(classes))[truth]
     return {
         "n_beats": len(truth),
         "ece": float(ece),
-        "brier": float(np.mean(_brier(probability, truth))),
+        "brier": float((distance**2).sum(axis=1).mean()),
+        "confidence": float(confidence.mean()),
+        "accuracy": float(right.mean()),
         "log_loss": _log_loss(np.log(np.maximum(probability, _LEAST)), truth),
         "bins": bins,
     }
@@ -84,24 +89,16 @@ def calibration_by_record(
     """Measure calibration record by record.
 
     Returns:
-        One row a record, worst Brier score first: db, record_id, n_beats, ece, brier, confidence
+        One row per record, worst Brier score first: db, record_id, n_beats, ece, brier, confidence
         (mean of the greatest probability) and accuracy.
     """
     rows = []
     for (db, record_id), beats in predictions.groupby(["db", "record_id"], observed=True):
-        probability, truth = _read(beats, classes)
         measured = measure_calibration(beats, classes)
-        rows.append(
-            {
-                "db": str(db),
-                "record_id": str(record_id),
-                "n_beats": len(beats),
-                "ece": measured["ece"],
-                "brier": measured["brier"],
-                "confidence": float(probability.max(axis=1).mean()),
-                "accuracy": float((probability.argmax(axis=1) == truth).mean()),
-            }
-        )
+        shared = {
+            key: measured[key] for key in ("n_beats", "ece", "brier", "confidence", "accuracy")
+        }
+        rows.append({"db": str(db), "record_id": str(record_id), **shared})
     return pd.DataFrame(rows).sort_values(
         ["brier", "db", "record_id"], ascending=[False, True, True], ignore_index=True
     )
@@ -130,19 +127,6 @@ def fit_temperature(val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES) ->
     return float(np.exp(found.x))
 
 
-def apply_temperature(
-    predictions: pd.DataFrame, temperature: float, classes: Sequence[str] = AAMI_CLASSES
-) -> pd.DataFrame:
-    """Return predictions with their probabilities at another temperature.
-
-    Raises:
-        ValueError: the temperature is not positive.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; expected a number above 0")
-    return _adjust(predictions, temperature, np.zeros(len(classes)), classes)
-
-
 def fit_operating_points(
     val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
 ) -> dict[str, Any]:
@@ -160,7 +144,7 @@ def fit_operating_points(
     classes that val holds; a class it lacks keeps the offset 0.
 
     Args:
-        val: one row a beat of val; reads split, row_id, patient_id, aami_class, ``prob_<class>``.
+        val: one row per beat of val; reads split, row_id, patient_id, aami_class, ``prob_<class>``.
         classes: all K class names.
 
     Returns:
@@ -224,7 +208,7 @@ def apply_operating_point(
     still the class of the greatest.
 
     Args:
-        predictions: one row a beat, of any split.
+        predictions: one row per beat, of any split.
         locked: what `fit_operating_points` gave.
         name: of the point.
 
@@ -322,11 +306,7 @@ def _ascend(
 
 
 def _macro_f1(truth: NDArray[np.int64], chosen: NDArray[np.int64], n_classes: int) -> float:
-    matrix = np.bincount(truth * n_classes + chosen, minlength=n_classes**2)
-    matrix = matrix.reshape(n_classes, n_classes)
-    supports, called = matrix.sum(axis=1), matrix.sum(axis=0)
-    present = supports > 0
-    return float(np.mean(2 * np.diag(matrix)[present] / (supports + called)[present]))
+    return measure_macro_f1(count_confusion(truth, chosen, n_classes))
 
 
 def _check_val(rows: pd.DataFrame) -> None:
@@ -349,13 +329,6 @@ def _read(
     if (truth < 0).any():
         raise ValueError(f"predictions hold a true class other than {', '.join(classes)}")
     return predictions[names].to_numpy(dtype=np.float64), truth.astype(np.int64)
-
-
-def _brier(probability: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    distance = probability.copy()
-    distance[np.arange(len(truth)), truth] -= 1
-    squared: NDArray[np.float64] = (distance**2).sum(axis=1)
-    return squared
 
 
 def _log_loss(log_probability: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.figures import start_figure
+from cnns_spectrograms.evaluation.figures import (
+    DARK,
+    MID,
+    show_spectrogram,
+    start_figure,
+    tidy_axes,
+)
+from cnns_spectrograms.evaluation.scores import score_ranking
 from cnns_spectrograms.presentation import CLASS_COLORS, EN
 
-_DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
 _MAX_POINTS = 1000  # of a curve: more cannot be seen, and makes files large
 
 
@@ -48,45 +53,40 @@ def plot_rank_curves(
     """Draw the ROC and the precision-recall curve of each class against all others.
 
     Args:
-        predictions: one row a beat, of one split; reads aami_class and ``prob_<class>``.
+        predictions: one row per beat, of one split; reads aami_class and ``prob_<class>``.
         title: protocol, split and model.
         classes: all class names; one that no beat, or every beat, has is named without a curve.
         synthetic: whether the data are simulated.
     """
-    from sklearn.metrics import (
-        average_precision_score,
-        precision_recall_curve,
-        roc_auc_score,
-        roc_curve,
-    )
+    from sklearn.metrics import precision_recall_curve, roc_curve
 
     figure = start_figure((9.6, 4.6), title, synthetic)
     roc, pr = figure.subplots(1, 2)
     for name in classes:
         is_k = (predictions["aami_class"] == name).to_numpy()
         score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
-        color = CLASS_COLORS.get(name, _DARK)
+        color = CLASS_COLORS.get(name, DARK)
         if is_k.all() or not is_k.any():
             for axes in (roc, pr):
                 axes.plot([], [], color=color, label=f"{name}: not defined")
             continue
         false, true, _ = roc_curve(is_k, score)
-        area = EN.number(roc_auc_score(is_k, score), 3)
+        scores = score_ranking(score, is_k)
+        area, average = (EN.number(scores[key], 3) for key in ("roc_auc", "average_precision"))
         roc.plot(*_thin(false, true), color=color, label=f"{name}: AUC {area}")
         precision, recall, _ = precision_recall_curve(is_k, score)
-        average = average_precision_score(is_k, score)
         pr.plot(
             *_thin(recall, precision),
             color=color,
             drawstyle="steps-post",
-            label=f"{name}: AP {EN.number(average, 3)} (share {EN.number(is_k.mean(), 3)})",
+            label=f"{name}: AP {average} (share {EN.number(is_k.mean(), 3)})",
         )
-    roc.plot([0, 1], [0, 1], color=_MID, linestyle=":", linewidth=1)
+    roc.plot([0, 1], [0, 1], color=MID, linestyle=":", linewidth=1)
     roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one class against the rest")
     pr.set(xlabel="recall (sensitivity)", ylabel="precision", title="precision and recall")
     for axes, place in ((roc, "lower right"), (pr, "best")):
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-        _finish(axes)
+        tidy_axes(axes)
         axes.legend(loc=place, fontsize=8.5, framealpha=0.9)
     return figure
 
@@ -124,14 +124,14 @@ def plot_reliability(
             alpha=0.85,
             label="accuracy",
         )
-        axes.plot([0, 1], [0, 1], color=_DARK, linestyle="--", linewidth=1, label="calibrated")
+        axes.plot([0, 1], [0, 1], color=DARK, linestyle="--", linewidth=1, label="calibrated")
         ece, brier = (EN.number(measured[each], 3) for each in ("ece", "brier"))
         axes.set_title(f"{name}\nECE {ece}, Brier {brier}", fontsize=10)
-        counts.bar(centers, [b["n_beats"] for b in measured["bins"]], width, color=_MID)
+        counts.bar(centers, [b["n_beats"] for b in measured["bins"]], width, color=MID)
         counts.set_xlabel("confidence (greatest probability)")
         axes.set(xlim=(0, 1), ylim=(0, 1))
         for each in (axes, counts):
-            _finish(each)
+            tidy_axes(each)
     grid[0, 0].set_ylabel("accuracy")
     grid[1, 0].set_ylabel("beats")
     grid[0, 0].legend(loc="upper left", fontsize=8.5, frameon=False)
@@ -147,7 +147,7 @@ def plot_examples(
     middle: str = "R peak",
     synthetic: bool = False,
 ) -> Figure:
-    """Draw single beats, a column a class: the signal, and below it its spectrogram.
+    """Draw single beats, a column per class: the signal, and below it its spectrogram.
 
     Args:
         examples: true class -> beats, the same kind of beat at the same place of each class.
@@ -173,24 +173,17 @@ def plot_examples(
             if row >= len(beats):
                 for axes in (above, below):
                     axes.axis("off")
-                above.set_title(f"{name}: no such beat", fontsize=8, color=_MID)
+                above.set_title(f"{name}: no such beat", fontsize=8, color=MID)
                 continue
             beat = beats[row]
             time_s = (np.arange(len(beat.signal)) - len(beat.signal) // 2) / fs
             color = CLASS_COLORS["Q"] if beat.right else CLASS_COLORS["V"]
-            above.plot(time_s, beat.signal, color=_DARK, linewidth=0.8)
+            above.plot(time_s, beat.signal, color=DARK, linewidth=0.8)
             above.axvline(0, color=color, linewidth=0.8, linestyle=":")
             above.set_title(beat.caption, fontsize=7.5, color=color)
             above.set_xlim(time_s[0], time_s[-1])
             above.tick_params(labelbottom=False, labelsize=7)
-            below.imshow(
-                beat.image,
-                cmap="cividis",
-                vmin=0,
-                vmax=255,
-                aspect="auto",
-                extent=(time_s[0], time_s[-1], 0, max_frequency_hz),
-            )
+            show_spectrogram(below, beat.image, (time_s[0], time_s[-1], 0, max_frequency_hz))
             below.tick_params(labelsize=7)
             if column == 0:
                 above.set_ylabel("mV", fontsize=8)
@@ -241,7 +234,7 @@ def plot_robustness(
     all_axes[0].set_ylabel("macro F1 of the same beats")
     for axes in all_axes:
         axes.set_ylim(0, 1)
-        _finish(axes)
+        tidy_axes(axes)
     all_axes[0].legend(fontsize=8.5, frameon=False)
     return figure
 
@@ -258,9 +251,3 @@ def _thin(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[Any, Any]:
     keep = np.searchsorted(length, np.linspace(0, length[-1], _MAX_POINTS))
     keep = np.unique(np.minimum(keep, len(x) - 1))
     return x[[*keep[:-1], -1]], y[[*keep[:-1], -1]]
-
-
-def _finish(axes: Axes) -> None:
-    axes.set_axisbelow(True)
-    axes.grid(color=_LIGHT)
-    axes.spines[["top", "right"]].set_visible(False)

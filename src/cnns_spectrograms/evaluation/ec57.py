@@ -1,7 +1,7 @@
 """ANSI/AAMI EC57 beat-by-beat comparison of two sets of beat annotations, as WFDB's `bxb` does it.
 
 EC57 names `bxb` as the reference implementation of its beat-by-beat statistics (EC57:1998,
-section 4.2). What is said here about it follows its manual page (WFDB Applications Guide, bxb(1)),
+section 4.2). Its description here follows its manual page (WFDB Applications Guide, bxb(1)),
 those of sumstats(1) for several records, and "Evaluating ECG Analyzers" in the same guide.
 
 Shapes: a matrix is (7, 7), rows the reference labels N S V F Q O X, columns the test labels in the
@@ -60,28 +60,16 @@ class Annotations:
     shutdown: Sequence[tuple[int, int]] = field(default=())
 
     def __post_init__(self) -> None:
-        if self.sample.ndim != 1 or self.sample.shape != self.label.shape:
-            raise ValueError(
-                f"{self.sample.shape} samples and {self.label.shape} labels; expected one label a "
-                f"beat"
-            )
-        if np.any(np.diff(self.sample) < 0):
-            raise ValueError("beats are not in time order; sort them by sample")
-        unknown = sorted(set(self.label.tolist()) - set(AAMI_CLASSES))
-        if unknown:
-            raise ValueError(
-                f"beats have the labels {unknown}; expected {', '.join(AAMI_CLASSES)}: map "
-                f"annotation symbols with annotations_from_symbols"
-            )
+        assert self.sample.ndim == 1
+        assert self.sample.shape == self.label.shape
+        assert set(self.label.tolist()) <= set(AAMI_CLASSES)
 
 
 def make_annotations(sample: ArrayLike, label: Sequence[str] | ArrayLike) -> Annotations:
     """Return beats as annotations, in time order, with no episode and no shutdown."""
-    samples, labels = np.asarray(sample, dtype=np.int64), np.asarray(label, dtype=str)
-    if samples.shape == labels.shape:
-        order = np.argsort(samples, kind="stable")
-        samples, labels = samples[order], labels[order]
-    return Annotations(samples, labels)
+    samples = np.asarray(sample, dtype=np.int64)
+    order = np.argsort(samples, kind="stable")
+    return Annotations(samples[order], np.asarray(label, dtype=str)[order])
 
 
 def annotations_from_symbols(
@@ -258,7 +246,7 @@ def compare_annotations(
 ) -> NDArray[np.int64]:
     """Pair the beats of two annotators and count the pairs.
 
-    Beats pair as `match_beats` says. A reference beat without a partner is counted in column O (X
+    Beats pair as in `match_beats`. A reference beat without a partner is counted in column O (X
     while the test annotator is shut down), a test beat without one in row O (X while the reference
     is); a test beat inside an episode of fibrillation of the reference is not counted.
 
@@ -271,15 +259,9 @@ def compare_annotations(
 
     Returns:
         `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
-
-    Raises:
-        ValueError: a duration is negative, or the rate not positive.
     """
-    if fs <= 0 or match_window_s < 0 or learning_period_s < 0:
-        raise ValueError(
-            f"fs is {fs} Hz, match_window_s {match_window_s} s, learning_period_s "
-            f"{learning_period_s} s; expected a positive rate and no negative duration"
-        )
+    assert fs > 0
+    assert min(match_window_s, learning_period_s) >= 0
     window = _window_samples(match_window_s, fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
     ref_label = [index[name] for name in reference.label.tolist()]
@@ -322,32 +304,22 @@ def ec57_counts(matrix: ArrayLike) -> dict[str, dict[str, tuple[int, int]]]:
     records are counted as one is.
     """
     counts = np.asarray(matrix)
-    beats = "NSVFQ"
+    beats, labels = "NSVFQ", "NSVFQOX"
 
     def total(rows: str, columns: str) -> int:
         return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
 
-    qrs = total(beats, beats)
-    v_right, v_false = total("V", "V"), total("NSOX", "V")
-    v_rest = total("NSFQOX", "NSFQ")
-    s_right, s_false = total("S", "S"), total("NVFOX", "S")
-    s_rest = total("NVFQOX", "NVFQ")
-    return {
-        "QRS": {
-            "Se": (qrs, total(beats, "NSVFQOX")),
-            "+P": (qrs, total("NSVFQOX", beats)),
-        },
-        "VEB": {
-            "Se": (v_right, total("V", "NSVFQOX")),
-            "+P": (v_right, v_right + v_false),
-            "FPR": (v_false, v_false + v_rest),
-        },
-        "SVEB": {
-            "Se": (s_right, total("S", "NSVFQOX")),
-            "+P": (s_right, s_right + s_false),
-            "FPR": (s_false, s_false + s_rest),
-        },
-    }
+    paired = total(beats, beats)
+    found = {"QRS": {"Se": (paired, total(beats, labels)), "+P": (paired, total(labels, beats))}}
+    for event, label, false_rows in (("VEB", "V", "NSOX"), ("SVEB", "S", "NVFOX")):
+        others = beats.replace(label, "")
+        right, false = total(label, label), total(false_rows, label)
+        found[event] = {
+            "Se": (right, total(label, labels)),
+            "+P": (right, right + false),
+            "FPR": (false, false + total(others + "OX", others)),
+        }
+    return found
 
 
 def ec57_statistics(matrix: ArrayLike) -> dict[str, dict[str, float | None]]:
@@ -369,12 +341,8 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
         sum, in which every beat counts the same (EC57:1998, section 3.5.2); average, the mean of
         the records' own statistics, in which every record counts the same (section 3.5.3); and
         n_records_averaged, the records in which each statistic is defined, as others are left out.
-
-    Raises:
-        ValueError: there is no record.
     """
-    if not matrices:
-        raise ValueError("no record to summarise; give the matrix of at least one")
+    assert matrices
     total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
     by_record = [ec57_statistics(matrix) for matrix in matrices.values()]
     average: dict[str, dict[str, float | None]] = {}
@@ -396,34 +364,35 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
 
 
 def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
-    """Return one row a record, then `gross` and `average`: cells of the matrix and statistics.
+    """Return one row per record, then `gross` and `average`: cells of the matrix and statistics.
 
     A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`); the
     average has none. A statistic is named `VEB +P`; NaN where it is not defined.
-
-    Raises:
-        ValueError: there is no record.
     """
     summary = summarise_ec57(matrices)
-    rows = []
+    cells = [
+        (r, c, f"{reference}{test.lower()}")
+        for r, reference in enumerate(EC57_LABELS)
+        for c, test in enumerate(EC57_LABELS)
+        if not (reference in "OX" and test in "OX")
+    ]
+    rows: list[dict[str, Any]] = []
     for record, matrix in {**matrices, "gross": summary["matrix"]}.items():
         counts = np.asarray(matrix)
-        row: dict[str, Any] = {"record": record}
-        for r, reference in enumerate(EC57_LABELS):
-            for c, test in enumerate(EC57_LABELS):
-                if not (reference in "OX" and test in "OX"):
-                    row[f"{reference}{test.lower()}"] = int(counts[r, c])
-        for event, found in ec57_statistics(counts).items():
-            for name, value in found.items():
-                row[f"{event} {name}"] = np.nan if value is None else value
-        rows.append(row)
-    average: dict[str, Any] = {"record": "average"}
-    for event, found in summary["average"].items():
-        average |= {f"{event} {name}": value for name, value in found.items()}
-    table = pd.DataFrame([*rows, average])
-    counts_of = [name for name in table.columns if len(name) == 2]
-    rates = [name for name in table.columns if " " in name]
-    return table.astype({**dict.fromkeys(counts_of, "Int64"), **dict.fromkeys(rates, "float64")})
+        of_record = {name: int(counts[r, c]) for r, c, name in cells}
+        rows.append({"record": record, **of_record, **_flatten(ec57_statistics(counts))})
+    average = _flatten(summary["average"])
+    table = pd.DataFrame([*rows, {"record": "average", **average}])
+    types = dict.fromkeys([name for *_, name in cells], "Int64")
+    return table.astype({**types, **dict.fromkeys(average, "float64")})
+
+
+def _flatten(statistics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    return {
+        f"{event} {name}": value
+        for event, found in statistics.items()
+        for name, value in found.items()
+    }
 
 
 def compare_predictions(
@@ -436,7 +405,7 @@ def compare_predictions(
     """Compare predictions, as test annotations at the beats they stand for, with the reference.
 
     Args:
-        predictions: one row a beat; reads db, record_id, sample (at `fs`) and predicted.
+        predictions: one row per beat; reads db, record_id, sample (at `fs`) and predicted.
         references: "db/record_id" -> reference annotations, at `fs`.
         fs: samples a second.
         learning_period_s: see `compare_annotations`.

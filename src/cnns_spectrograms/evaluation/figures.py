@@ -1,6 +1,6 @@
 """Figures of the report, as Matplotlib `Figure` objects that touch no global state.
 
-Every figure takes its title from the caller, who says the protocol, split and model in it; with
+Every figure takes its title from the caller, who names the protocol, split and model in it; with
 ``synthetic=True`` the title starts with "synthetic data", so that a figure of simulated
 recordings cannot be taken for one of patients.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from cnns_spectrograms.evaluation.scores import HEADLINE_SCORES, label_score, list_headline
 from cnns_spectrograms.presentation import CLASS_COLORS, EN
 
-_DARK, _MID, _LIGHT = "#222222", "#777777", "#E6E6E6"
+DARK, MID, LIGHT = "#222222", "#777777", "#E6E6E6"
+Style = dict[str, Any]
 _SMOTE_COLUMN = "train (SMOTE)"
 # Where a log axis of counts starts, so that a count of 1 still has a bar.
 _LOG_FLOOR = 0.7
@@ -43,7 +45,7 @@ def plot_confusion_matrix(
     """Draw a confusion matrix: colour and percentage by row, and the count, in each cell.
 
     A row is a true class and sums to 100 %, so the diagonal is the recall. The row of a class
-    without a beat in the truth is hatched and says "absent".
+    without a beat in the truth is hatched and labelled "absent".
 
     Args:
         metrics: What `evaluate_predictions` returns.
@@ -59,47 +61,22 @@ def plot_confusion_matrix(
     figure.set_layout_engine("compressed")  # the colour bar as high as the square matrix
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1)
+    centred: Style = dict(ha="center", va="center")
     for i, name in enumerate(classes):
         if metrics["per_class"][name]["status"] == "absent":
-            axes.add_patch(
-                Rectangle(
-                    (-0.5, i - 0.5),
-                    n_classes,
-                    1,
-                    facecolor=_LIGHT,
-                    edgecolor="white",
-                    hatch="///",
-                    linewidth=0,
-                )
-            )
-            axes.text(
-                (n_classes - 1) / 2,
-                i,
-                "absent: no beat in the truth",
-                ha="center",
-                va="center",
-                color=_DARK,
-                fontsize=10,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 3},
-            )
+            hatching: Style = dict(facecolor=LIGHT, edgecolor="white", hatch="///", linewidth=0)
+            axes.add_patch(Rectangle((-0.5, i - 0.5), n_classes, 1, **hatching))
+            box: Style = dict(facecolor="white", edgecolor="none", pad=3)
+            middle = (n_classes - 1) / 2
+            axes.text(middle, i, "absent: no beat in the truth", **centred, color=DARK, bbox=box)
             continue
         for j in range(n_classes):
-            axes.text(
-                j,
-                i,
-                f"{EN.percent(shares[i, j])}\n{EN.number(counts[i, j])}",
-                ha="center",
-                va="center",
-                fontsize=9.5,
-                linespacing=1.35,
-                color="white" if shares[i, j] > 0.55 else _DARK,
-            )
+            text = f"{EN.percent(shares[i, j])}\n{EN.number(counts[i, j])}"
+            color = "white" if shares[i, j] > 0.55 else DARK
+            axes.text(j, i, text, **centred, color=color, fontsize=9.5, linespacing=1.35)
     axes.set_xticks(range(n_classes), classes, fontsize=11)
-    axes.set_yticks(
-        range(n_classes),
-        [f"{name}\n{EN.number(row.sum())}" for name, row in zip(classes, counts, strict=True)],
-        fontsize=11,
-    )
+    totals = [f"{name}\n{EN.number(row.sum())}" for name, row in zip(classes, counts, strict=True)]
+    axes.set_yticks(range(n_classes), totals, fontsize=11)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class (beats)")
     axes.set_xticks(np.arange(n_classes + 1) - 0.5, minor=True)
@@ -117,7 +94,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
     """Draw loss, validation scores and learning rate by epoch, with the best epoch marked.
 
     Args:
-        history: One row an epoch: epoch (counted from 0, drawn from 1), train_loss, val_loss,
+        history: One row per epoch: epoch (counted from 0, drawn from 1), train_loss, val_loss,
             val_macro_f1, val_accuracy, learning_rate. The best epoch is the first with the greatest
             val_macro_f1.
         title: Protocol and model.
@@ -133,45 +110,32 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
             f"{', '.join(missing) or 'none'}; expected at least one epoch with "
             f"{', '.join(_HISTORY_COLUMNS)}"
         )
-    panels: list[tuple[str, list[tuple[str, str, str, str]]]] = [
-        (
-            "loss",
-            [
-                ("train_loss", "train", _DARK, "-"),
-                ("val_loss", "validation", CLASS_COLORS["N"], "--"),
-            ],
-        ),
-        (
-            "validation score",
-            [
-                ("val_macro_f1", "macro F1", CLASS_COLORS["V"], "-"),
-                ("val_accuracy", "accuracy", CLASS_COLORS["Q"], "--"),
-            ],
-        ),
-        ("learning rate", [("learning_rate", "learning rate", _DARK, "-")]),
-    ]
+    panels = {
+        "loss": {
+            "train_loss": ("train", DARK, "-"),
+            "val_loss": ("validation", CLASS_COLORS["N"], "--"),
+        },
+        "validation score": {
+            "val_macro_f1": ("macro F1", CLASS_COLORS["V"], "-"),
+            "val_accuracy": ("accuracy", CLASS_COLORS["Q"], "--"),
+        },
+        "learning rate": {"learning_rate": ("learning rate", DARK, "-")},
+    }
     figure = start_figure((7.2, 7.0), title, synthetic)
     all_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
     epochs = history["epoch"].to_numpy() + 1  # as the log and the model card count them
     f1 = history["val_macro_f1"].to_numpy(dtype=np.float64)
     best = None if np.isnan(f1).all() else int(np.nanargmax(f1))
-    for axes, (label, lines) in zip(all_axes, panels, strict=True):
-        for column, name, color, style in lines:
-            axes.plot(
-                epochs, history[column], style, label=name, color=color, marker="o", markersize=4
-            )
+    for axes, (label, lines) in zip(all_axes, panels.items(), strict=True):
+        for column, (name, color, style) in lines.items():
+            points: Style = dict(color=color, marker="o", markersize=4)
+            axes.plot(epochs, history[column], style, label=name, **points)
         if best is not None:
-            axes.axvline(
-                epochs[best],
-                color=_MID,
-                linewidth=1,
-                linestyle=":",
-                label=f"best epoch: {int(epochs[best])}\n(macro F1 {EN.number(f1[best], 3)})",
-            )
+            name = f"best epoch: {int(epochs[best])}\n(macro F1 {EN.number(f1[best], 3)})"
+            axes.axvline(epochs[best], color=MID, linewidth=1, linestyle=":", label=name)
         axes.set_ylabel(label)
-        axes.grid(color=_LIGHT)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_ylim(0, 1.08 * _greatest(history[[column for column, *_ in lines]]))
+        tidy_axes(axes)
+        axes.set_ylim(0, 1.08 * _greatest(history[list(lines)]))
     for axes in all_axes[:2]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     all_axes[1].set_ylim(0, 1.03)
@@ -186,7 +150,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
 def plot_model_comparison(
     comparison: pd.DataFrame, title: str, *, synthetic: bool = False
 ) -> Figure:
-    """Draw macro F1, accuracy and the F1 of each class, a bar a model.
+    """Draw the headline scores, a bar per model.
 
     Args:
         comparison: What `compare_models` returns. A NaN F1 is that of a class absent from the
@@ -199,12 +163,10 @@ def plot_model_comparison(
     """
     if comparison.empty:
         raise ValueError("the comparison holds no model; give at least one")
-    classes = [
-        column.removeprefix("f1_") for column in comparison.columns if column.startswith("f1_")
-    ]
-    columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in classes)]
-    # A gap sets the two overall scores apart from the classes.
-    centers = np.array([0.0, 1.0, *(2.35 + np.arange(len(classes)))])
+    columns = [name for name in list_headline() if name in comparison.columns]
+    n_overall = len(HEADLINE_SCORES)
+    # A gap sets the overall scores apart from the classes.
+    centers = np.arange(len(columns)) + 0.35 * (np.arange(len(columns)) >= n_overall)
     models = comparison["model"].astype(str).tolist()
     colors = colormaps["cividis"](np.linspace(0.12, 0.88, len(models)))
     width = 0.84 / len(models)
@@ -216,35 +178,23 @@ def plot_model_comparison(
     for m, (model, color) in enumerate(zip(models, colors, strict=True)):
         values = comparison[columns].iloc[m].to_numpy(dtype=np.float64)
         drawn = ~np.isnan(values)
-        bars = axes.bar(
-            centers[drawn] + (m - (len(models) - 1) / 2) * width,
-            values[drawn],
-            width * 0.94,
-            color=color,
-            edgecolor=_DARK,
-            linewidth=0.5,
-            label=model,
-        )
-        axes.bar_label(
-            bars,
-            [EN.number(value, 2) for value in values[drawn]],
-            padding=2,
-            fontsize=8.5,
-            rotation=90 if crowded else 0,
-        )
+        places = centers[drawn] + (m - (len(models) - 1) / 2) * width
+        look: Style = dict(color=color, edgecolor=DARK, linewidth=0.5, label=model)
+        bars = axes.bar(places, values[drawn], width * 0.94, **look)
+        texts = [EN.number(value, 2) for value in values[drawn]]
+        axes.bar_label(bars, texts, padding=2, fontsize=8.5, rotation=90 if crowded else 0)
     for center, column in zip(centers, columns, strict=True):
         if comparison[column].isna().all():
-            axes.text(center, 0.02, "absent", ha="center", va="bottom", rotation=90, color=_MID)
-    axes.axvline((centers[1] + centers[2]) / 2, color=_MID, linewidth=0.8)
-    axes.set_xticks(centers, ["macro F1", "accuracy", *(f"F1 {name}" for name in classes)])
+            axes.text(center, 0.02, "absent", ha="center", va="bottom", rotation=90, color=MID)
+    axes.axvline((centers[n_overall - 1] + centers[n_overall]) / 2, color=MID, linewidth=0.8)
+    axes.set_xticks(centers, [label_score(name) for name in columns])
     axes.set_xlim(centers[0] - 0.6, centers[-1] + 0.6)
-    axes.set_ylim(0, 1.14)
+    # Kappa may be negative.
+    axes.set_ylim(1.14 * min(0.0, float(comparison[columns].min().min())), 1.14)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel("score")
     axes.tick_params(axis="x", length=0)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=_LIGHT)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy_axes(axes, "y")
     figure.legend(loc="outside lower center", ncols=min(len(models), 4), frameon=False, fontsize=9)
     return figure
 
@@ -257,11 +207,11 @@ def plot_contact_sheet(
     frequencies_hz: NDArray[np.float64],
     synthetic: bool = False,
 ) -> Figure:
-    """Draw example spectrograms, a row a class and a column an example.
+    """Draw example spectrograms, a row per class and a column per example.
 
     Args:
         images: Class -> (image, caption) pairs. An image is uint8 (H, W): frequency runs down the
-            rows and time along the columns. The caption says where the window is from, or that
+            rows and time along the columns. The caption states where the window is from, or that
             it is synthetic. A class may have no example.
         title: Protocol and split.
         times_s: Time of the centre of each column, s, evenly spaced, (W,).
@@ -285,15 +235,7 @@ def plot_contact_sheet(
             if j < len(examples):
                 image, caption = examples[j]
                 _check_image(image, name, caption, shape)
-                axes.imshow(
-                    image,
-                    cmap="cividis",
-                    vmin=0,
-                    vmax=255,
-                    aspect="auto",
-                    origin="upper",
-                    extent=(*left_right, *bottom_top),
-                )
+                show_spectrogram(axes, image, (*left_right, *bottom_top))
                 axes.set_title(caption, fontsize=7.5)
                 axes.tick_params(labelsize=8)
             else:
@@ -303,19 +245,10 @@ def plot_contact_sheet(
                 axes.tick_params(colors="none", labelsize=8)
             axes.tick_params(labelleft=j == 0)
         first: Axes = grid[i, 0]
-        first.set_ylabel("frequency, Hz", fontsize=8, color=_DARK if examples else "none")
-        first.annotate(
-            name,
-            (0, 0.5),
-            xycoords=first.yaxis.label,
-            xytext=(-8, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=14,
-            fontweight="bold",
-            color=CLASS_COLORS.get(name, _DARK),
-        )
+        first.set_ylabel("frequency, Hz", fontsize=8, color=DARK if examples else "none")
+        beside: Style = dict(xycoords=first.yaxis.label, xytext=(-8, 0), textcoords="offset points")
+        look: Style = dict(fontsize=14, fontweight="bold", color=CLASS_COLORS.get(name, DARK))
+        first.annotate(name, (0, 0.5), **beside, **look, ha="right", va="center")
         if not examples:
             first.text(0.5, 0.5, "no example", ha="center", va="center", transform=first.transAxes)
     figure.supxlabel("time, s", fontsize=10)
@@ -326,7 +259,7 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
     """Draw how many windows of each class every split holds, on a log axis.
 
     Args:
-        counts: Number of windows; index: the classes; one column a split. A column
+        counts: Number of windows; index: the classes; one column per split. A column
             "train (SMOTE)" holds the synthetic windows of train: they are drawn as hatched bars
             of their own, beside the real windows of train.
         title: Protocol.
@@ -343,7 +276,7 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
             "the splits, with train where there are synthetic windows"
         )
     classes = [str(name) for name in counts.index]
-    colors = [CLASS_COLORS.get(name, _MID) for name in classes]
+    colors = [CLASS_COLORS.get(name, MID) for name in classes]
     positions = np.arange(len(classes), dtype=np.float64)
 
     figure = start_figure((1.0 + 3.2 * len(splits), 4.0), title, synthetic)
@@ -360,27 +293,20 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
         # their heights could not be compared.
         x = np.where(paired, positions - 0.21, positions)
         widths = np.where(paired, 0.4, 0.78)
-        bars = axes.bar(x, real, widths, color=colors, edgecolor=_DARK, linewidth=0.5)
+        bars = axes.bar(x, real, widths, color=colors, edgecolor=DARK, linewidth=0.5)
         _label_bars(axes, bars)
         if paired.any():
-            bars = axes.bar(
-                positions[paired] + 0.21,
-                smote[paired],
-                0.4,
-                label="synthetic (SMOTE)",
-                color="white",
-                edgecolor=[c for c, p in zip(colors, paired, strict=True) if p],
-                hatch="////",
-            )
+            edges = [color for color, is_paired in zip(colors, paired, strict=True) if is_paired]
+            look: Style = dict(color="white", edgecolor=edges, hatch="////")
+            look["label"] = "synthetic (SMOTE)"
+            bars = axes.bar(positions[paired] + 0.21, smote[paired], 0.4, **look)
             _label_bars(axes, bars)
             axes.legend(loc="upper right", frameon=False, fontsize=8.5)
         made = f" + {EN.number(smote.sum())} synthetic" if paired.any() else ""
         axes.set_title(f"{split}: {EN.number(real.sum())} windows{made}", fontsize=10)
         axes.set_xticks(positions, classes, fontsize=11)
         axes.tick_params(axis="x", length=0)
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color=_LIGHT)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy_axes(axes, "y")
     top = max(int(counts.to_numpy().max()), 1)
     all_axes[0].set_yscale("log")
     # Room above for the legend.
@@ -391,12 +317,28 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
 
 
 def start_figure(size_inches: tuple[float, float], title: str, synthetic: bool) -> Figure:
-    """Return an empty figure with its title, which says where the data are synthetic."""
+    """Return an empty figure with its title, which states where the data are synthetic."""
     figure = Figure(figsize=size_inches, dpi=150, layout="constrained")
     text = f"synthetic data: {title}" if synthetic else title
     # Some 11 characters of 11-point type an inch.
     figure.suptitle(textwrap.fill(text, int(11 * size_inches[0])), fontsize=11, fontweight="bold")
     return figure
+
+
+def tidy_axes(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Draw a faint grid behind the data, and no frame above and to the right."""
+    axes.set_axisbelow(True)
+    axes.grid(axis=grid, color=LIGHT)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def show_spectrogram(
+    axes: Axes, image: NDArray[np.uint8], extent: tuple[float, float, float, float]
+) -> None:
+    """Draw a spectrogram, (H, W), over left, right (s), bottom and top (Hz), on one scale."""
+    axes.imshow(
+        image, cmap="cividis", vmin=0, vmax=255, aspect="auto", origin="upper", extent=extent
+    )
 
 
 def _greatest(values: pd.DataFrame) -> float:
@@ -409,15 +351,9 @@ def _greatest(values: pd.DataFrame) -> float:
 def _label_bars(axes: Axes, bars: BarContainer) -> None:
     """Write every bar's height above it; a height of 0 stands on the floor of the log axis."""
     for bar in bars:
-        axes.annotate(
-            EN.number(bar.get_height()),
-            (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR)),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
+        top = (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR))
+        above: Style = dict(xytext=(0, 2), textcoords="offset points", ha="center", va="bottom")
+        axes.annotate(EN.number(bar.get_height()), top, **above, fontsize=8)
 
 
 def _edges(centers: NDArray[np.float64]) -> tuple[float, float]:
@@ -430,5 +366,5 @@ def _check_image(image: NDArray[np.uint8], name: str, caption: str, shape: tuple
     if image.dtype != np.uint8 or image.shape != shape:
         raise ValueError(
             f"the image '{caption}' of class {name} has dtype {image.dtype} and shape "
-            f"{image.shape}; expected uint8 {shape}, a row a frequency and a column a time"
+            f"{image.shape}; expected uint8 {shape}, a row per frequency and a column per time"
         )

@@ -11,16 +11,19 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    cohen_kappa_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.scores import (
+    CLASS_SCORES,
+    HEADLINE_SCORES,
+    OVERALL_SCORES,
+    count_confusion,
+    label_score,
+    measure_confusion,
+    pick_headline,
+    score_ranking,
+    to_json,
+)
 from cnns_spectrograms.parameters import SubsetParameters
 from cnns_spectrograms.presentation import EN
 
@@ -43,7 +46,7 @@ def validate_predictions(predictions: pd.DataFrame, classes: Sequence[str] = AAM
     """Check that a predictions table can be scored; return nothing when it can.
 
     Args:
-        predictions: One row a beat: row_id, split, db, record_id, patient_id, beat_idx, sample,
+        predictions: One row per beat: row_id, split, db, record_id, patient_id, beat_idx, sample,
             aami_class (truth), predicted, and ``prob_<class>`` (float) for every class.
         classes: Class names, in the order of the network's outputs.
 
@@ -60,11 +63,6 @@ def validate_predictions(predictions: pd.DataFrame, classes: Sequence[str] = AAM
         _check_rows(predictions, predictions[column].isna(), f"have no value in '{column}'")
     _encode(predictions, "aami_class", classes)
     predicted = _encode(predictions, "predicted", classes)
-    _check_rows(
-        predictions,
-        predictions["row_id"].duplicated(keep=False),
-        "share their row_id with another; give each window once",
-    )
     for column in prob_columns:
         if not pd.api.types.is_float_dtype(predictions[column]):
             raise ValueError(
@@ -72,24 +70,24 @@ def validate_predictions(predictions: pd.DataFrame, classes: Sequence[str] = AAM
                 "expected float probabilities"
             )
     probs = predictions[prob_columns].to_numpy(dtype=np.float64)
-    outside = (probs < -_RANGE_TOLERANCE) | (probs > 1 + _RANGE_TOLERANCE)
-    _check_rows(
-        predictions,
-        outside.any(axis=1),
-        "have a probability outside [0, 1]; give softmax outputs, not logits",
-    )
     sums = probs.sum(axis=1)
-    _check_rows(
-        predictions,
-        np.abs(sums - 1) > _SUM_TOLERANCE,
-        f"have probabilities that do not sum to 1 (sums from {sums.min():.4f} to "
-        f"{sums.max():.4f}); give softmax outputs over the {len(classes)} classes",
-    )
-    _check_rows(
-        predictions,
-        probs[np.arange(len(probs)), predicted] < probs.max(axis=1),
-        "have a 'predicted' that is not the class of the greatest probability",
-    )
+    repeated = predictions["row_id"].duplicated(keep=False)
+    outside = ((probs < -_RANGE_TOLERANCE) | (probs > 1 + _RANGE_TOLERANCE)).any(axis=1)
+    chosen = probs[np.arange(len(probs)), predicted]
+    for bad, complaint in (
+        (repeated, "share their row_id with another; give each window once"),
+        (outside, "have a probability outside [0, 1]; give softmax outputs, not logits"),
+        (
+            np.abs(sums - 1) > _SUM_TOLERANCE,
+            f"have probabilities that do not sum to 1 (sums from {sums.min():.4f} to "
+            f"{sums.max():.4f}); give softmax outputs over the {len(classes)} classes",
+        ),
+        (
+            chosen < probs.max(axis=1),
+            "have a 'predicted' that is not the class of the greatest probability",
+        ),
+    ):
+        _check_rows(predictions, bad, complaint)
 
 
 def evaluate_predictions(
@@ -103,7 +101,7 @@ def evaluate_predictions(
     wrongly given to it still cost the recall of the classes they belong to.
 
     Args:
-        predictions: One row a beat, of one split; reads split, db, record_id, aami_class,
+        predictions: One row per beat, of one split; reads split, db, record_id, aami_class,
             predicted and, where they are there, ``prob_<class>``. The order of the rows does not
             matter.
         classes: All class names; K of them.
@@ -111,14 +109,13 @@ def evaluate_predictions(
     Returns:
         A JSON-ready dictionary, without NaN:
 
-        - split, n_beats, n_records, classes (K names);
-        - accuracy, macro_f1, macro_f1_classes; kappa (Cohen 1960; None where truth and
-          predictions are all of one class);
-        - per_class: for each class precision, recall, f1, support, n_predicted and status:
+        - split, n_beats, n_records, classes (K names), macro_f1_classes;
+        - every score of `scores.SCORES` over all beats, None where it is not defined;
+        - per_class: for each class every score of a class, support, n_predicted and status:
           ``'scored'``; ``'missed'`` (in the truth but never predicted: recall and F1 0,
           precision None); ``'absent'`` (no beat in the truth: precision, recall, F1 None);
-        - in per_class, with probabilities, roc_auc and average_precision of the class against all
-          others (None where it is absent, or the only one);
+        - in per_class, with probabilities, every score of a ranking (None where the class is
+          absent, or the only one);
         - confusion_matrix: K x K counts, rows the truth, columns the predictions;
         - confusion_matrix_normalized: each row divided by its sum, so that the diagonal is the
           recall; the K values of an absent class's row are None.
@@ -137,49 +134,42 @@ def evaluate_predictions(
     truth = _encode(predictions, "aami_class", classes)
     predicted = _encode(predictions, "predicted", classes)
 
-    labels = np.arange(len(classes))
-    matrix = confusion_matrix(truth, predicted, labels=labels)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=labels, average=None, zero_division=0
-    )
-    n_predicted = matrix.sum(axis=0)
-
-    per_class: dict[str, dict[str, Any]] = {}
-    normalized: list[list[float | None]] = []
-    for k, name in enumerate(classes):
-        status = _status_of(int(support[k]), int(n_predicted[k]))
-        present = status != "absent"
-        per_class[name] = {
-            "precision": float(precision[k]) if status == "scored" else None,
-            "recall": float(recall[k]) if present else None,
-            "f1": float(f1[k]) if present else None,
-            "support": int(support[k]),
-            "n_predicted": int(n_predicted[k]),
-            "status": status,
+    matrix = count_confusion(truth, predicted, len(classes))
+    values = measure_confusion(matrix[None].astype(np.float64), classes)
+    scores = {name: to_json(value[0]) for name, value in values.items()}
+    supports, called = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = [name for name, support in zip(classes, supports, strict=True) if support]
+    per_class = {
+        name: {
+            **{
+                score: scores[f"{score}_{name}"]
+                for score in CLASS_SCORES
+                if f"{score}_{name}" in scores
+            },
+            "support": int(supports[k]),
+            "n_predicted": int(called[k]),
+            "status": _status_of(int(supports[k]), int(called[k])),
         }
-        normalized.append((matrix[k] / support[k]).tolist() if present else [None] * len(classes))
+        for k, name in enumerate(classes)
+    }
     if all(f"prob_{name}" in predictions.columns for name in classes):
         for k, name in enumerate(classes):
-            is_k, score = truth == k, predictions[f"prob_{name}"].to_numpy(float)
-            both = bool(is_k.any() and not is_k.all())
-            per_class[name]["roc_auc"] = float(roc_auc_score(is_k, score)) if both else None
-            per_class[name]["average_precision"] = (
-                float(average_precision_score(is_k, score)) if both else None
-            )
-    one_class = len(set(truth) | set(predicted)) == 1  # kappa is 0 / 0
-    present_classes = [name for name in classes if per_class[name]["status"] != "absent"]
+            probability = predictions[f"prob_{name}"].to_numpy(np.float64)
+            per_class[name] |= score_ranking(probability, truth == k)
+    shares = matrix / np.maximum(supports, 1)[:, None]
     return {
         "split": splits[0],
         "n_beats": len(predictions),
         "n_records": len(predictions[["db", "record_id"]].drop_duplicates()),
         "classes": list(classes),
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "macro_f1": float(np.mean([per_class[name]["f1"] for name in present_classes])),
-        "macro_f1_classes": present_classes,
-        "kappa": None if one_class else float(cohen_kappa_score(truth, predicted)),
+        **{name: scores[name] for name in OVERALL_SCORES},
+        "macro_f1_classes": present,
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
-        "confusion_matrix_normalized": normalized,
+        "confusion_matrix_normalized": [
+            row.tolist() if support else [None] * len(classes)
+            for row, support in zip(shares, supports, strict=True)
+        ],
     }
 
 
@@ -208,7 +198,7 @@ def select_subset(predictions: pd.DataFrame, subset: SubsetParameters) -> pd.Dat
     columns = [f"prob_{name}" for name in classes]
     probabilities = rows[columns].to_numpy(float)
     total = probabilities.sum(axis=1, keepdims=True)
-    # Where all the probability went to other classes, nothing tells these apart.
+    # Where all the probability went to other classes, nothing distinguishes these.
     rows[columns] = np.where(total > 0, probabilities / np.maximum(total, 1e-300), 1 / len(classes))
     rows[[f"prob_{name}" for name in AAMI_CLASSES if name not in classes]] = 0.0
     if len(rows):
@@ -221,7 +211,7 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
     """Return the scores as an aligned plain-text table.
 
     A dash stands for a score that is not defined; the status gives the reason. The last lines give
-    macro F1, with the classes it averages over, and accuracy.
+    the headline scores.
     """
     lines = [
         f"{'class':<8}{'precision':>9}{'recall':>9}{'F1':>9}"
@@ -234,16 +224,16 @@ def format_classification_report(metrics: Mapping[str, Any]) -> str:
             f"{name:<8}{scores}{EN.number(row['support']):>10}{EN.number(row['n_predicted']):>11}"
             f"  {_STATUS_TEXT[row['status']]}"
         )
-    averaged = metrics["macro_f1_classes"]
-    lines += [
-        "",
-        f"macro F1 {EN.number(metrics['macro_f1'], 3)}  mean over the classes present in the truth "
-        f"({', '.join(averaged)})",
-        f"accuracy {EN.number(metrics['accuracy'], 3)}  {EN.number(metrics['n_beats'])} beats, "
-        f"{EN.number(metrics['n_records'])} records, split {metrics['split']}",
-    ]
-    if metrics.get("kappa") is not None:
-        lines.append(f"kappa {EN.number(metrics['kappa'], 3)}")
+    counts = [f"{EN.number(metrics[f'n_{each}'])} {each}" for each in ("beats", "records")]
+    notes = {
+        "macro_f1": "mean over the classes present in the truth "
+        f"({', '.join(metrics['macro_f1_classes'])})",
+        "accuracy": f"{', '.join(counts)}, split {metrics['split']}",
+    }
+    lines.append("")
+    for name in HEADLINE_SCORES:
+        value = EN.number(metrics[name], 3)
+        lines.append(f"{label_score(name)} {value}  {notes.get(name, '')}".rstrip())
     return "\n".join(lines) + "\n"
 
 
@@ -253,11 +243,11 @@ def per_record_table(
     """Count right and wrong beats record by record: where the errors are.
 
     Args:
-        predictions: One row a beat; reads db, record_id, aami_class and predicted.
+        predictions: One row per beat; reads db, record_id, aami_class and predicted.
         classes: All class names.
 
     Returns:
-        One row a record, most errors first: db, record_id, n_beats, errors, accuracy, then for
+        One row per record, most errors first: db, record_id, n_beats, errors, accuracy, then for
         each class ``tp_<class>``, ``fn_<class>`` (its beats that were missed) and
         ``fp_<class>`` (other beats taken for it).
 
@@ -285,15 +275,15 @@ def per_record_table(
 
 
 def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Set models beside each other: one row a model, the best macro F1 first.
+    """Set models beside each other: one row per model, the best macro F1 first.
 
     Args:
         metrics_by_model: Model name -> what `evaluate_predictions` gave for it, all on the same
             beats.
 
     Returns:
-        model, macro_f1, accuracy and ``f1_<class>`` for each class (NaN for a class that is
-        absent from the truth). Ties in macro F1 go by accuracy, then by name.
+        model, and the scores of `list_headline` (NaN where one is not defined, as F1 of a class
+        that is absent from the truth). Ties in macro F1 go by accuracy, then by name.
 
     Raises:
         ValueError: If there is no model, or two models were scored on a different split or
@@ -311,15 +301,7 @@ def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.Data
                 "score all models on the same split before comparing them"
             )
     table = pd.DataFrame(
-        [
-            {
-                "model": model,
-                "macro_f1": metrics["macro_f1"],
-                "accuracy": metrics["accuracy"],
-                **{f"f1_{name}": metrics["per_class"][name]["f1"] for name in metrics["classes"]},
-            }
-            for model, metrics in metrics_by_model.items()
-        ]
+        [{"model": model, **pick_headline(metrics)} for model, metrics in metrics_by_model.items()]
     )
     scores = [column for column in table.columns if column != "model"]
     return table.astype(dict.fromkeys(scores, "float64")).sort_values(

@@ -10,6 +10,13 @@ import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
+from cnns_spectrograms.evaluation.scores import (
+    CLASS_SCORES,
+    HEADLINE_SCORES,
+    OVERALL_SCORES,
+    label_score,
+    list_headline,
+)
 from cnns_spectrograms.parameters import (
     SPLITS,
     ReportingParameters,
@@ -68,6 +75,10 @@ def render_report(
         protocol=split.protocol,
         synthetic=reporting.synthetic_data,
         classes=AAMI_CLASSES,
+        overall_scores=OVERALL_SCORES,
+        class_scores=CLASS_SCORES,
+        headline=list_headline(),
+        label=label_score,
         splits=splits,
         databases=databases,
         described_databases={name: _DATABASES[name] for name in databases if name in _DATABASES},
@@ -75,7 +86,9 @@ def render_report(
         n_resamples=reporting.n_resamples,
         subsets=_describe_subsets(reporting),
         comparison=comparison.to_dict("records"),
-        paired=_pick_differences(paired_differences),
+        paired=paired_differences[paired_differences["score"].isin(HEADLINE_SCORES)]
+        .rename(columns={"difference": "estimate"})
+        .to_dict("records"),
         figures=figures,
         models=models,
         n_worst=N_WORST_RECORDS,
@@ -155,11 +168,3 @@ def _describe_subset(subset: SubsetParameters) -> str:
 def _list_records(records: Mapping[str, Sequence[str]]) -> str:
     """Return `mitdb 103, 213 and svdb 806`."""
     return " and ".join(f"{db} {', '.join(ids)}" for db, ids in records.items() if ids)
-
-
-def _pick_differences(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table[table["score"].isin(["macro_f1", "accuracy", "kappa"])]
-    return [
-        {"estimate": row["difference"], **{str(key): value for key, value in row.items()}}
-        for row in rows.to_dict("records")
-    ]

@@ -190,7 +190,9 @@ def compare(
 def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
     """Compare every two models on the test split, by a bootstrap that draws the same patients."""
     from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
+    from cnns_spectrograms.evaluation.scores import list_headline
 
+    headline = set(list_headline())
     test = {model: _select(table, "test") for model, table in predictions.items()}
     rows = []
     for first, second in combinations(sorted(test), 2):
@@ -201,7 +203,7 @@ def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -
             seed=reporting.seed,
         )
         for score, difference in found["differences"].items():
-            if score in {"macro_f1", "accuracy", "kappa"} or score.startswith("f1_"):
+            if score in headline:
                 rows.append(
                     {
                         "first": first,
@@ -303,6 +305,7 @@ def evaluate_calibration(
     )
     from cnns_spectrograms.evaluation.curves import plot_reliability
     from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+    from cnns_spectrograms.evaluation.scores import pick_headline
 
     check_fitted_on(operating_points, _select(predictions, "val"))
     test = _select(predictions, "test")
@@ -315,7 +318,7 @@ def evaluate_calibration(
         by_point[name] = {
             "offsets": operating_points["points"][name]["offsets"],
             "macro_f1_val": operating_points["points"][name]["macro_f1"],
-            **{key: scores[key] for key in ("macro_f1", "accuracy", "kappa")},
+            **pick_headline(scores),
             "f1": {aami_class: row["f1"] for aami_class, row in scores["per_class"].items()},
         }
     figure = plot_reliability(

@@ -104,7 +104,7 @@ def stress_model(
 
     Returns:
         One row a condition: condition (`clean`, a noise, `flat lead`, `other lead`, `N Hz`),
-        snr_db (NaN without noise), n_beats, n_records, macro_f1, accuracy, kappa, ``f1_<class>``.
+        snr_db (NaN without noise), n_beats, n_records, and the scores of `list_headline`.
 
     Raises:
         FileNotFoundError: A noise record, or a recording whose other lead is wanted, is missing.
@@ -113,6 +113,7 @@ def stress_model(
     """
     from cnns_spectrograms.evaluation.metrics import evaluate_predictions
     from cnns_spectrograms.evaluation.noise import read_noise
+    from cnns_spectrograms.evaluation.scores import pick_headline
 
     params = reporting.robustness
     fs = int(model[1]["fs"])
@@ -141,9 +142,8 @@ def stress_model(
             {
                 "condition": condition,
                 "snr_db": snr_db,
-                **{key: scores[key] for key in ("n_beats", "n_records", "macro_f1")},
-                **{key: scores[key] for key in ("accuracy", "kappa")},
-                **{f"f1_{name}": row["f1"] for name, row in scores["per_class"].items()},
+                **{key: scores[key] for key in ("n_beats", "n_records")},
+                **pick_headline(scores),
             }
         )
         at = "" if np.isnan(snr_db) else f" at {snr_db:g} dB"

@@ -1,14 +1,15 @@
-"""Finds what the runs of this project wrote, for the technical report."""
+"""Results that runs of this project left in its data folder and in MLflow."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cnns_spectrograms.evaluation.scores import HEADLINE_SCORES, pick_headline
 from cnns_spectrograms.tracking.store import Tracking, find_tracking
 
 ENVIRONMENTS: dict[str, str] = {
@@ -23,9 +24,11 @@ ENVIRONMENTS: dict[str, str] = {
 
 Interval = tuple[float, float]
 
+_TRACKED = ("val.macro_f1", *(f"test.{name}" for name in HEADLINE_SCORES))
+
 
 @dataclass(frozen=True, eq=False)
-class ModelReport:
+class ModelResults:
     """What was measured of one model.
 
     Attributes:
@@ -34,7 +37,7 @@ class ModelReport:
         metrics: contents of its metrics.json.
         intervals: score ("macro_f1", "accuracy", "f1_S") -> 95 % interval on test.
         calibration: contents of its calibration.json; None without.
-        robustness: one row a condition; None without.
+        robustness: one row per condition; None without.
     """
 
     name: str
@@ -44,9 +47,14 @@ class ModelReport:
     calibration: dict[str, Any] | None
     robustness: pd.DataFrame | None
 
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """The headline scores on test, by name."""
+        return pick_headline(self.metrics["test"])
+
 
 @dataclass(frozen=True, eq=False)
-class RunReports:
+class RunResults:
     """What the latest runs of one environment left behind.
 
     Attributes:
@@ -55,18 +63,14 @@ class RunReports:
         version: time of the latest run, as Kedro writes it.
         models: each as it was measured last, if under the latest run's protocol; best macro F1 on
             test first.
-        records: records table of ingestion; None without.
         beats: reference beats, by database and class; None without.
-        html: the run's own report page; None without.
     """
 
     folder: Path
     protocol: str
     version: str
-    models: list[ModelReport] = field(default_factory=list)
-    records: pd.DataFrame | None = None
-    beats: pd.DataFrame | None = None
-    html: Path | None = None
+    models: list[ModelResults]
+    beats: pd.DataFrame | None
 
     @property
     def environment(self) -> str:
@@ -80,7 +84,7 @@ class RunReports:
         return any(model.metrics.get("synthetic_data") for model in self.models)
 
 
-def find_reports(data: Path) -> list[RunReports]:
+def find_results(data: Path) -> list[RunResults]:
     """Return what each environment's latest run left in a data folder, the most serious first.
 
     Args:
@@ -101,14 +105,12 @@ def find_reports(data: Path) -> list[RunReports]:
             models = [each for each in models if each.metrics["protocol"] == protocol]
             models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
             found.append(
-                RunReports(
+                RunResults(
                     folder,
                     protocol,
                     newest.version,
                     models,
-                    _read_parquet(folder / "03_primary" / "records.parquet"),
                     _count_beats(folder / "03_primary" / "beats.parquet"),
-                    latest(reporting / "report.html"),
                 )
             )
     order = [*ENVIRONMENTS, *(run.environment for run in found)]
@@ -121,22 +123,22 @@ def latest(versioned: Path) -> Path | None:
     return versions[-1] if versions else None
 
 
-def _read_model(folder: Path, metrics_path: Path) -> ModelReport:
+def _read_model(folder: Path, metrics_path: Path) -> ModelResults:
     version = metrics_path.parent.name
     metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
     table = _find(folder / "robustness.csv", since=version)
-    return ModelReport(
+    return ModelResults(
         name=folder.name,
         version=version,
         metrics=metrics,
-        intervals=_read_intervals(metrics, _read_json(folder / "intervals.json", since=version)),
+        intervals=_read_intervals(folder / "intervals.json", since=version),
         calibration=_read_json(folder / "calibration.json", since=version),
         robustness=None if table is None else pd.read_csv(table),
     )
 
 
 def _find(versioned: Path, since: str) -> Path | None:
-    """Return the newest version; None if it tells of an earlier training than the metrics."""
+    """Return the newest version; None if it is of an earlier training than the metrics."""
     path = latest(versioned)
     return None if path is None or path.parent.name < since else path
 
@@ -149,23 +151,11 @@ def _read_json(versioned: Path, since: str) -> dict[str, Any] | None:
     return content
 
 
-def _read_intervals(metrics: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Interval]:
-    """Return the intervals of test, from a file of their own or beside the scores."""
-    if own is not None:
-        scores = own["test"]["scores"]
-        return {
-            name: (each["low"], each["high"])
-            for name, each in scores.items()
-            if each["low"] is not None
-        }
-    beside = metrics["test"].get("intervals", {})
-    named = {name: beside[name] for name in ("macro_f1", "accuracy") if beside.get(name)}
-    by_class = {f"f1_{name}": each for name, each in beside.get("f1", {}).items() if each}
-    return {name: (each[0], each[1]) for name, each in {**named, **by_class}.items()}
-
-
-def _read_parquet(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.is_file() else None
+def _read_intervals(path: Path, since: str) -> dict[str, Interval]:
+    """Return the intervals of the scores on test that have one."""
+    content = _read_json(path, since)
+    scores = {} if content is None else content["test"]["scores"]
+    return {name: (s["low"], s["high"]) for name, s in scores.items() if s["low"] is not None}
 
 
 def _count_beats(path: Path) -> pd.DataFrame | None:
@@ -184,8 +174,8 @@ def find_project(data: Path) -> Path:
     return data.parent if project is None else project
 
 
-def find_runs_of(project: Path) -> Tracking:
-    """Return where a project tracks its runs, as its configuration or the environment says."""
+def find_tracking_of(project: Path) -> Tracking:
+    """Return where a project tracks its runs, as its configuration or the environment states."""
     from kedro.config import MissingConfigException, OmegaConfigLoader
 
     conf = project / "conf"
@@ -209,17 +199,12 @@ def list_tracked_runs(tracking: Tracking) -> pd.DataFrame:
         tracking: the store.
 
     Returns:
-        One row a model that was trained: started, environment, model, status, macro_f1_val,
-        macro_f1_test and accuracy_test (NaN where not reached). Empty without the file.
+        One row per model that was trained: started, environment, model, status, and scores such as
+        val.macro_f1 and test.macro_f1 (NaN where not reached). Empty without the file.
     """
-    columns = ["started", "environment", "model", "status"]
-    scores = {
-        "macro_f1_val": "val.macro_f1",
-        "macro_f1_test": "test.macro_f1",
-        "accuracy_test": "test.accuracy",
-    }
+    columns = ["started", "environment", "model", "status", *_TRACKED]
     if tracking.store is None or not tracking.store.is_file():
-        return pd.DataFrame(columns=[*columns, *scores])
+        return pd.DataFrame(columns=columns)
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=tracking.uri)
@@ -230,9 +215,9 @@ def list_tracked_runs(tracking: Tracking) -> pd.DataFrame:
             "environment": run.data.tags.get("kedro.env", ""),
             "model": run.data.tags["model"],
             "status": run.info.status,
-            **{name: run.data.metrics.get(key, float("nan")) for name, key in scores.items()},
+            **{name: run.data.metrics.get(name, float("nan")) for name in _TRACKED},
         }
         for run in client.search_runs(experiments, max_results=200)
         if "model" in run.data.tags
     ]
-    return pd.DataFrame(rows, columns=[*columns, *scores])
+    return pd.DataFrame(rows, columns=columns)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cnns_spectrograms.app.reports import (
+from cnns_spectrograms.app.run_results import (
     find_project,
-    find_reports,
-    find_runs_of,
+    find_results,
+    find_tracking_of,
     latest,
     list_tracked_runs,
 )
@@ -33,8 +33,8 @@ def _write(folder: Path, name: str, version: str, content: object) -> None:
 
 
 def test_nothing_is_found_where_nothing_ran(tmp_path: Path) -> None:
-    assert find_reports(tmp_path) == []
-    assert list_tracked_runs(find_runs_of(tmp_path)).empty
+    assert find_results(tmp_path) == []
+    assert list_tracked_runs(find_tracking_of(tmp_path)).empty
 
 
 def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_newest_version_of_each_environment_is_read(tmp_path: Path) -> None:
     _write(base / "b", "metrics.json", "2026-01-02T00.00.00.000Z", _metrics(0.6))
     quickly = {**_metrics(0.2), "protocol": "quick"}
     _write(quick / "a", "metrics.json", "2026-01-03T00.00.00.000Z", quickly)
-    found = find_reports(tmp_path)
+    found = find_results(tmp_path)
     assert [run.environment for run in found] == ["base", "quick"]
     assert found[0].version == "2026-01-02T00.00.00.000Z"
     assert [(m.name, m.metrics["test"]["macro_f1"]) for m in found[0].models] == [
@@ -66,7 +66,7 @@ def test_a_run_is_called_what_it_recorded_wherever_its_folder_lies(tmp_path: Pat
     }.items():
         metrics = {**_metrics(0.1), "protocol": protocol, "synthetic_data": folder == "demo"}
         _write(tmp_path / folder / "08_reporting" / "a", "metrics.json", version, metrics)
-    assert [(run.folder.name, run.environment) for run in find_reports(tmp_path)] == [
+    assert [(run.folder.name, run.environment) for run in find_results(tmp_path)] == [
         ("mine", "base"),
         ("quick", "base"),
         ("source", "source"),
@@ -74,7 +74,7 @@ def test_a_run_is_called_what_it_recorded_wherever_its_folder_lies(tmp_path: Pat
         ("demo", "demo"),
         ("ours", "by_hospital"),
     ]
-    (demo,) = find_reports(tmp_path / "demo")
+    (demo,) = find_results(tmp_path / "demo")
     assert (demo.environment, demo.protocol, demo.synthetic) == ("demo", "demo", True)
 
 
@@ -85,15 +85,15 @@ def test_tracked_runs_are_those_of_the_project_of_the_data(tmp_path: Path, monke
     (project / "pyproject.toml").write_text("[tool.kedro]")
     for data in (project / "data", project / "data" / "demo"):
         assert find_project(data) == project
-    assert find_runs_of(project).store == project / "mlflow.db"
+    assert find_tracking_of(project).store == project / "mlflow.db"
     (project / "conf" / "base" / "mlflow.yml").write_text("tracking_uri: sqlite:///runs/a.db")
-    assert find_runs_of(project).store == project / "runs" / "a.db"
+    assert find_tracking_of(project).store == project / "runs" / "a.db"
     (project / "conf" / "local").mkdir()
     (project / "conf" / "local" / "mlflow.yml").write_text("tracking_uri: sqlite:////disk/b.db")
-    assert find_runs_of(project).store == Path("/disk/b.db")
+    assert find_tracking_of(project).store == Path("/disk/b.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    assert find_runs_of(project).uri == "http://127.0.0.1:1"
-    assert list_tracked_runs(find_runs_of(project)).empty  # no server is asked
+    assert find_tracking_of(project).uri == "http://127.0.0.1:1"
+    assert list_tracked_runs(find_tracking_of(project)).empty  # no server is asked
     assert find_project(tmp_path / "copied" / "data") == tmp_path / "copied"
 
 
@@ -108,7 +108,7 @@ def test_intervals_calibration_and_robustness_are_read_where_they_are(tmp_path: 
     _write(model, "calibration.json", version, {"temperature": 1.5})
     _write(model, "robustness.csv", version,
            pd.DataFrame({"condition": ["clean"], "snr_db": [None], "macro_f1": [0.4]}))  # fmt: skip
-    (report,) = find_reports(tmp_path)[0].models
+    (report,) = find_results(tmp_path)[0].models
     assert report.intervals == {"macro_f1": (0.3, 0.5)}
     assert report.calibration == {"temperature": 1.5}
     assert report.robustness is not None
@@ -126,14 +126,14 @@ def test_what_is_older_than_a_training_is_not_shown_as_its_own(tmp_path: Path) -
     _write(reporting / "a", "intervals.json", old, {"test": {"scores": {"macro_f1": score}}})
     _write(reporting / "b", "metrics.json", old, _metrics(0.9))  # trained before, same protocol
     _write(reporting / "c", "metrics.json", old, {**_metrics(0.99), "protocol": "another"})
-    (run,) = find_reports(tmp_path)
+    (run,) = find_results(tmp_path)
     assert run.version == new
     assert [(each.name, each.version) for each in run.models] == [("b", old), ("a", new)]
     a = run.models[1]
     assert (a.intervals, a.calibration, a.robustness) == ({}, None, None)
     _write(reporting / "a", "robustness.csv", "2026-02-02T00.00.00.000Z",
            pd.DataFrame({"macro_f1": [0.6]}))  # fmt: skip
-    table = find_reports(tmp_path)[0].models[1].robustness
+    table = find_results(tmp_path)[0].models[1].robustness
     assert table is not None
     assert table["macro_f1"].tolist() == [0.6]
 
@@ -149,9 +149,9 @@ def test_tracked_trainings_are_listed_with_their_scores(tmp_path: Path) -> None:
     client.log_metric(run.info.run_id, "test.macro_f1", 0.61)
     client.set_terminated(run.info.run_id)
     client.set_terminated(parent.info.run_id)
-    runs = list_tracked_runs(find_runs_of(tmp_path))
+    runs = list_tracked_runs(find_tracking_of(tmp_path))
     assert runs[["environment", "model", "status"]].values.tolist() == [
         ["quick", "resnet50", "FINISHED"]
     ]
-    assert runs["macro_f1_test"].tolist() == pytest.approx([0.61])
-    assert runs["macro_f1_val"].isna().all()
+    assert runs["test.macro_f1"].tolist() == pytest.approx([0.61])
+    assert runs["val.macro_f1"].isna().all()

@@ -12,19 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.app.drawing import (
+from cnns_spectrograms.app.clinical_figures import draw_beat, draw_overview, draw_probabilities
+from cnns_spectrograms.app.findings import PROBABILITIES
+from cnns_spectrograms.app.strip_figure import (
     PX_PER_MM,
     View,
     choose_range_mv,
     decimate,
-    draw_beat,
-    draw_overview,
-    draw_probabilities,
     draw_strip,
     span_of_speed,
     strip_height_px,
 )
-from cnns_spectrograms.app.findings import PROBABILITIES
 from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
-from cnns_spectrograms.app.reports import ModelReport
-from cnns_spectrograms.app.result_figures import (
+from cnns_spectrograms.app.run_results import ModelResults
+from cnns_spectrograms.app.technical_figures import (
     draw_class_counts,
     draw_confusion,
     draw_intervals,
@@ -20,6 +24,11 @@ from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 from cnns_spectrograms.presentation import DARK, LIGHT, Theme, Translator
 
 T = Translator("es")
+
+
+def _checked(draw: Callable[..., dict[str, Any]]) -> Callable[..., go.Figure]:
+    """Let plotly.py check every property of the figure that a function draws."""
+    return lambda *args, **options: go.Figure(draw(*args, **options))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +59,7 @@ def test_a_confusion_matrix_says_each_count_and_the_recall(
     predictions: pd.DataFrame, theme: Theme
 ) -> None:
     scores = evaluate_predictions(predictions)
-    figure = draw_confusion(scores, theme, T)
+    figure = _checked(draw_confusion)(scores, theme, T)
     recalls = [scores["per_class"][name]["recall"] for name in AAMI_CLASSES]
     assert [row[i] for i, row in enumerate(figure.data[0].z)] == pytest.approx(recalls)
     said = {(each.y, each.x): each.text for each in figure.layout.annotations}
@@ -61,8 +70,8 @@ def test_a_confusion_matrix_says_each_count_and_the_recall(
 def test_intervals_reach_from_low_to_high(predictions: pd.DataFrame) -> None:
     metrics = {"test": evaluate_predictions(predictions)}
     value = metrics["test"]["macro_f1"]
-    report = ModelReport("a", "", metrics, {"macro_f1": (value - 0.2, value + 0.05)}, None, None)
-    (trace,) = draw_intervals([report], LIGHT, T).data
+    report = ModelResults("a", "", metrics, {"macro_f1": (value - 0.2, value + 0.05)}, None, None)
+    (trace,) = _checked(draw_intervals)([report], LIGHT, T).data
     assert trace.y[0] == pytest.approx(value)
     assert (trace.error_y.arrayminus[0], trace.error_y.array[0]) == pytest.approx((0.2, 0.05))
     assert trace.error_y.array[1] == 0  # accuracy has no interval here
@@ -70,7 +79,7 @@ def test_intervals_reach_from_low_to_high(predictions: pd.DataFrame) -> None:
 
 def test_a_reliability_diagram_shows_what_was_measured(predictions: pd.DataFrame) -> None:
     measured = measure_calibration(predictions)
-    figure = draw_reliability(
+    figure = _checked(draw_reliability)(
         {"before_temperature": measured, "after_temperature": measured}, LIGHT, T
     )
     assert list(figure.data[1].y) == [each["accuracy"] for each in measured["bins"]]
@@ -84,7 +93,7 @@ def test_noise_curves_are_a_line_a_noise() -> None:
             "macro_f1": [0.6, 0.3, 0.5, 0.4, 0.1],
         }
     )
-    figure = draw_robustness({"a": table}, LIGHT, T)
+    figure = _checked(draw_robustness)({"a": table}, LIGHT, T)
     assert [(each.name, list(each.y)) for each in figure.data] == [
         ("a, em", [0.3, 0.5]),
         ("a, ma", [0.4]),
@@ -94,7 +103,7 @@ def test_noise_curves_are_a_line_a_noise() -> None:
 
 def test_class_counts_are_a_bar_a_database() -> None:
     counts = pd.DataFrame({"N": [10, 5], "V": [3, 1]}, index=["mitdb", "svdb"])
-    figure = draw_class_counts(counts, LIGHT, T)
+    figure = _checked(draw_class_counts)(counts, LIGHT, T)
     assert [(each.name, list(each.y)) for each in figure.data] == [
         ("mitdb", [10, 3]),
         ("svdb", [5, 1]),

@@ -1,0 +1,75 @@
+"""What the app's Plotly figures share: their layout, shapes and time axes.
+
+Figures are plain dictionaries in Plotly's schema: each step through a recording draws three, and
+objects of plotly.py, which check every property, take ten times as long to make. The tests have
+plotly.py check them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnns_spectrograms.presentation import Theme
+
+Figure = dict[str, Any]
+"""``data``, a list of traces, and ``layout``."""
+
+NICE_STEPS_S = (0.2, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+"""Steps of a time axis, s."""
+
+LEGEND_ABOVE = dict(orientation="h", y=1.02, yanchor="bottom", x=0)
+
+
+def make_figure(data: list[dict[str, Any]], theme: Theme, height_px: int, **layout: Any) -> Figure:
+    """Return a figure on the page's own background.
+
+    Its axes cannot be moved and have a faint grid and no zero line, unless the layout states it
+    otherwise.
+    """
+    axis = dict(gridcolor=theme.faint, zeroline=False, fixedrange=True, ticklabeloverflow="allow")
+    shared = dict(
+        template=dict(layout=dict(xaxis=axis, yaxis=axis)),
+        height=height_px,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font=dict(color=theme.text, size=13),
+        showlegend="legend" in layout,
+    )
+    return dict(data=data, layout={**shared, **layout})
+
+
+def scatter(x: Any, y: Any, mode: str = "lines", **options: Any) -> dict[str, Any]:
+    """Return a trace of points or a line."""
+    return dict(type="scatter", x=x, y=y, mode=mode, **options)
+
+
+def heatmap(x: Any, y: Any, z: Any, **options: Any) -> dict[str, Any]:
+    """Return a trace of an image, without a scale."""
+    return dict(type="heatmap", x=x, y=y, z=z, showscale=False, **options)
+
+
+def name_axis(text: str) -> dict[str, Any]:
+    """Return the title of an axis, close to it."""
+    return dict(text=text, font=dict(size=12), standoff=4)
+
+
+def shade(begin: float, end: float, color: str, opacity: float = 1.0) -> dict[str, Any]:
+    """Return a shape below the traces, from one x to another and as high as the axes."""
+    where = dict(xref="x", yref="y domain", x0=begin, x1=end, y0=0, y1=1, layer="below")
+    return dict(type="rect", **where, fillcolor=color, opacity=opacity, line=dict(width=0))
+
+
+def upright(x: float, color: str, dash: str, width: float, axes: str = "") -> dict[str, Any]:
+    """Return a shape, an upright line as high as the axes of this number ("", "2", "3")."""
+    where = dict(xref=f"x{axes}", yref=f"y{axes} domain", x0=x, x1=x, y0=0, y1=1)
+    return dict(type="line", **where, line=dict(color=color, width=width, dash=dash))
+
+
+def stack(heights: list[float], gap: float) -> list[list[float]]:
+    """Return the domains of axes one below another, from the top, each its share of the height."""
+    free = 1 - gap * (len(heights) - 1)
+    tops = [1 - sum(heights[:row]) / sum(heights) * free - gap * row for row in range(len(heights))]
+    return [
+        [max(0.0, top - height / sum(heights) * free), top]
+        for top, height in zip(tops, heights, strict=True)
+    ]

@@ -1,0 +1,299 @@
+"""The ECG strip in Plotly: a stretch of the recording on paper, its beats by class.
+
+Positions are seconds from the start of the recording, signals millivolts. Whatever the
+recording's length, a figure holds a bounded number of points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.app.figure_parts import NICE_STEPS_S, Figure, make_figure, scatter, shade
+from cnns_spectrograms.presentation import CALLS, SYMBOLS, UNSURE, Theme, Translator, format_clock
+
+PX_PER_MM = 96 / 25.4
+"""A millimetre as CSS defines it: 96 px to the inch."""
+
+GAIN_MM_PER_MV = 10
+
+_POINTS_PER_SCREEN = 2400  # two, the least and the greatest, for each pixel of a wide screen
+_DECIMALS = 4  # of times, s: what is written out is sent to the browser
+_MARKERS = 800  # beats that a strip and its margins mark one by one
+_LETTERS = 300  # beats up to which letters have room; each is slow to set
+_TOP_PX, _BOTTOM_PX = 26, 24
+_BEAT_BEFORE_S, _BEAT_AFTER_S = 0.2, 0.35  # coloured around an abnormal R peak
+
+
+@dataclass(frozen=True)
+class View:
+    """What a strip shows: from where, how much, and on how many pixels."""
+
+    start_s: float
+    span_s: float
+    width_px: int
+
+    @property
+    def stop_s(self) -> float:
+        """End of what is shown, s."""
+        return self.start_s + self.span_s
+
+    @property
+    def speed_mm_per_s(self) -> float:
+        """Paper speed at which the strip appears, mm/s."""
+        return self.width_px / PX_PER_MM / self.span_s
+
+
+def span_of_speed(speed_mm_per_s: float, width_px: int) -> float:
+    """Return how many seconds a strip of this width holds at a paper speed."""
+    return width_px / PX_PER_MM / speed_mm_per_s
+
+
+def decimate(
+    signal: NDArray[np.float32], fs: float, start_s: float, stop_s: float, n_points: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return a stretch of signal with at most n_points points that keep every peak.
+
+    Where it has more samples, the least and the greatest of each of n_points / 2 stretches of
+    equal length stay, so that no QRS complex is lost at any zoom.
+
+    Args:
+        signal: mV, (n_samples,).
+        fs: Hz.
+        start_s: of the stretch, s; what lies outside the recording is left out.
+        stop_s: its end, s.
+        n_points: at least 2.
+
+    Returns:
+        times, s, ascending, and values, mV.
+    """
+    from tsdownsample import MinMaxDownsampler
+
+    first = max(0, math.floor(start_s * fs))
+    last = min(len(signal), math.ceil(stop_s * fs) + 1)
+    part = np.ascontiguousarray(signal[first:last])
+    if len(part) <= n_points:
+        at = np.arange(len(part))
+    else:
+        at = MinMaxDownsampler().downsample(part, n_out=n_points // 2 * 2).astype(np.int64)
+    return (first + at) / fs, part[at]
+
+
+def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the amplitudes that a strip shows, whole half millivolts, the same all along.
+
+    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8.5 mV
+    are shown.
+    """
+    sampled = signal[:: max(1, len(signal) // 500_000)]
+    low, high = np.nanpercentile(sampled, [0.05, 99.95]) if len(sampled) else (-1.0, 1.0)
+    middle = (low + high) / 2
+    half = min(max((high - low) / 2 + 0.3, 1.5), 4.0)
+    return math.floor(2 * (middle - half) + 0.02) / 2, math.ceil(2 * (middle + half) - 0.02) / 2
+
+
+def strip_height_px(range_mv: tuple[float, float]) -> int:
+    """Return the height at which a strip of these amplitudes has 10 mm/mV."""
+    lanes = round((range_mv[1] - range_mv[0]) * GAIN_MM_PER_MV * PX_PER_MM)
+    return lanes + _TOP_PX + _BOTTOM_PX
+
+
+def draw_strip(
+    signal: NDArray[np.float32],
+    fs: float,
+    beats: pd.DataFrame,
+    called: NDArray[np.object_],
+    view: View,
+    range_mv: tuple[float, float],
+    theme: Theme,
+    t: Translator,
+    *,
+    reference: pd.DataFrame | None = None,
+    selected: int | None = None,
+    window_s: float = 2.5,
+    gaps_s: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Draw a stretch of the recording on ECG paper, its beats by class.
+
+    The screens to the left and right are drawn with it, to be dragged into view. Squares are those
+    of paper, 0.04 s and 0.1 mV, 0.2 s and 0.5 mV, where they are wide enough to be seen.
+
+    Args:
+        signal: mV, (n_samples,), the whole recording.
+        fs: Hz.
+        beats: the classified beats.
+        called: one of CALLS per beat.
+        view: what is on screen.
+        range_mv: lowest and highest amplitude.
+        theme: colours.
+        t: gives the texts.
+        reference: sample and aami_class of reference beats, written along the lower edge.
+        selected: position of the chosen beat, whose window is highlighted.
+        window_s: length of that window, s.
+        gaps_s: begin and end of the stretches without signal, ascending; nothing is drawn there.
+    """
+    begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
+    times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
+    in_gap = np.searchsorted(np.ravel(gaps_s), times, side="right") % 2 == 1
+    values = np.where(in_gap, np.float32(np.nan), values)
+    times = np.round(times, _DECIMALS)
+    at_s = beats["time_s"].to_numpy(np.float64)
+    first, last = np.searchsorted(at_s, [begin, end + 1e-9])
+    inside = np.arange(first, last)
+    line = dict(color=theme.trace, width=1.1)
+    data = [scatter(times, values, line=line, hoverinfo="skip", name="ECG")]
+    if len(inside) <= _MARKERS:
+        data += _colour_beats(times, values, at_s[inside], called[inside], theme)
+    data += _mark_beats(at_s, called, _thin(at_s, called, inside, view), range_mv, theme, t)
+    if reference is not None:
+        data += _write_reference(reference, fs, (begin, end), range_mv[0], theme, t)
+    shapes = []
+    if selected is not None:
+        peak = float(at_s[selected])
+        shapes = [shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
+    return make_figure(
+        data, theme, strip_height_px(range_mv), **_lay_paper(view, range_mv, theme), shapes=shapes
+    )
+
+
+def _colour_beats(
+    times: NDArray[np.float64],
+    values: NDArray[np.float32],
+    at_s: NDArray[np.float64],
+    called: NDArray[np.object_],
+    theme: Theme,
+) -> list[dict[str, Any]]:
+    """Draw the abnormal beats over the trace, which these points are, in their class's colour."""
+    traces = []
+    for name in CALLS[1:]:
+        peaks = at_s[called == name]
+        if not len(peaks):
+            continue
+        next_peak = np.append(peaks, np.inf)[np.searchsorted(peaks, times - _BEAT_AFTER_S)]
+        covered = times >= next_peak - _BEAT_BEFORE_S
+        kept = covered | np.append(False, covered[:-1])  # and a gap after each beat
+        shown = np.where(covered, values, np.float32(np.nan))[kept]
+        line = dict(color=theme.classes[name], width=2)
+        traces.append(scatter(times[kept], shown, line=line, hoverinfo="skip"))
+    return traces
+
+
+def _thin(
+    at_s: NDArray[np.float64],
+    called: NDArray[np.object_],
+    inside: NDArray[np.int64],
+    view: View,
+) -> NDArray[np.int64]:
+    """Keep all beats, or where they are too many one of each call for each two pixels."""
+    if len(inside) <= _MARKERS:
+        return inside
+    bins = np.floor(at_s[inside] / view.span_s * view.width_px / 2).astype(np.int64)
+    kept = pd.DataFrame({"bin": bins, "call": called[inside]}).drop_duplicates().index.to_numpy()
+    return inside[kept]
+
+
+def _mark_beats(
+    at_s: NDArray[np.float64],
+    called: NDArray[np.object_],
+    shown: NDArray[np.int64],
+    range_mv: tuple[float, float],
+    theme: Theme,
+    t: Translator,
+) -> list[dict[str, Any]]:
+    """Put each beat's symbol along the upper edge, with its letter unless it is normal."""
+    traces = []
+    for name in CALLS:
+        here = shown[called[shown] == name]
+        if not len(here):
+            continue
+        color = theme.classes[name]
+        outline = dict(width=1.5 if name == UNSURE else 0, color=color)
+        size = 6 if name == "N" else 10
+        lettered = len(shown) <= _LETTERS and name not in ("N", UNSURE)
+        traces.append(
+            scatter(
+                at_s[here],
+                np.full(len(here), range_mv[1] - 0.12),
+                "markers+text" if lettered else "markers",
+                marker=dict(symbol=SYMBOLS[name], size=size, color=color, line=outline),
+                text=name if lettered else None,
+                textposition="top center",
+                textfont=dict(color=color, size=13),
+                customdata=here,
+                hovertemplate=f"{t('class_' + name)}<br>%{{meta}}<extra></extra>",
+                meta=t("beat_click"),
+                cliponaxis=False,
+                name=name,
+            )
+        )
+    return traces
+
+
+def _write_reference(
+    reference: pd.DataFrame,
+    fs: float,
+    limits_s: tuple[float, float],
+    low_mv: float,
+    theme: Theme,
+    t: Translator,
+) -> list[dict[str, Any]]:
+    """Write the reference's classes along the lower edge."""
+    first, last = np.searchsorted(reference["sample"], np.array(limits_s) * fs)
+    if not 0 < last - first <= _LETTERS:
+        return []
+    part = reference.iloc[first:last]
+    names = [each if isinstance(each, str) else "·" for each in part["aami_class"]]
+    trace = scatter(
+        part["sample"].to_numpy(np.float64) / fs,
+        np.full(len(names), low_mv + 0.12),
+        "text",
+        text=names,
+        textfont=dict(size=12, color=[theme.classes.get(name, theme.text) for name in names]),
+        hovertemplate=t("reference_beat") + ": %{text}<extra></extra>",
+        name="reference",
+    )
+    return [trace]
+
+
+def _lay_paper(view: View, range_mv: tuple[float, float], theme: Theme) -> dict[str, Any]:
+    """Return the layout of ECG paper; its labels are at least 70 px apart."""
+    px_per_s = view.width_px / view.span_s
+    wide = [step for step in NICE_STEPS_S if step >= 1 and step * px_per_s >= 70]
+    label_s = wide[0] if wide else NICE_STEPS_S[-1]
+    grid_s = 0.2 if px_per_s * 0.2 >= 3 else label_s
+    begin, end = max(0.0, view.start_s - view.span_s), view.stop_s + view.span_s
+    per_label = round(label_s / grid_s)
+    ticks = np.arange(math.ceil(begin / grid_s), math.floor(end / grid_s) + 1)
+    labels = [format_clock(float(n * grid_s)) if n % per_label == 0 else "" for n in ticks]
+    fine = dict(gridcolor=theme.minor_grid)
+    return dict(
+        plot_bgcolor=theme.paper,
+        xaxis=dict(
+            range=[view.start_s, view.stop_s],
+            tickvals=ticks * grid_s,
+            ticktext=labels,
+            tickangle=0,
+            ticklabeloverflow="allow",  # or Plotly measures every label, at every step
+            gridcolor=theme.major_grid,
+            fixedrange=False,
+            minor=dict(dtick=0.04, tick0=0, showgrid=px_per_s * 0.04 >= 3, **fine),
+        ),
+        yaxis=dict(
+            range=list(range_mv),
+            dtick=0.5,
+            tick0=0,
+            showticklabels=False,
+            gridcolor=theme.major_grid,
+            minor=dict(dtick=0.1, showgrid=True, **fine),
+        ),
+        margin=dict(l=0, r=0, t=_TOP_PX, b=_BOTTOM_PX),
+        dragmode="pan",
+        clickmode="event",
+        hovermode="closest",
+    )

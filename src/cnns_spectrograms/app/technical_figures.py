@@ -1,0 +1,212 @@
+"""The technical report's figures, in Plotly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cnns_spectrograms.app.figure_parts import (
+    LEGEND_ABOVE,
+    Figure,
+    heatmap,
+    make_figure,
+    scatter,
+)
+from cnns_spectrograms.app.run_results import ModelResults
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.scores import label_score
+from cnns_spectrograms.presentation import UNSURE, Theme, Translator
+
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star")
+
+
+def draw_class_counts(counts: pd.DataFrame, theme: Theme, t: Translator) -> Figure:
+    """Draw how many reference beats of each class each database holds, on a log axis.
+
+    Args:
+        counts: one row per database, one column per class.
+        theme: colours.
+        t: gives the texts.
+    """
+    names = [name for name in AAMI_CLASSES if name in counts.columns]
+    colors = [theme.classes[name] for name in names]
+    bars = []
+    for position, (database, row) in enumerate(counts.iterrows()):
+        values = [int(row[name]) for name in names]
+        bars.append(
+            dict(
+                type="bar",
+                x=names,
+                y=values,
+                name=str(database),
+                marker=dict(color=colors, pattern=dict(shape=["", "/", "x", "."][position % 4])),
+                text=[f"{database}<br>{t.number(value)}" for value in values],
+                textposition="outside",
+                cliponaxis=False,
+                hoverinfo="skip",
+            )
+        )
+    return make_figure(
+        bars,
+        theme,
+        300,
+        xaxis=dict(tickfont=dict(size=15)),
+        yaxis=dict(type="log", dtick=1),
+        margin=dict(l=50, r=8, t=36, b=30),
+        barmode="group",
+    )
+
+
+def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> Figure:
+    """Draw a confusion matrix, each row a true class and in percent of it.
+
+    Args:
+        scores: classes, confusion_matrix and confusion_matrix_normalized, of one split.
+        theme: colours.
+        t: gives the texts.
+    """
+    classes = list(scores["classes"])
+    shares, texts = scores["confusion_matrix_normalized"], []
+    for i, row in enumerate(scores["confusion_matrix"]):
+        for j, count in enumerate(row):
+            color = "#111111" if (shares[i][j] or 0) > 0.55 else "#FFFFFF"
+            text = f"{t.percent(shares[i][j])}<br>{t.number(count)}"
+            where = dict(x=classes[j], y=classes[i], showarrow=False)
+            texts.append(dict(**where, text=text, font=dict(size=12, color=color)))
+    drawn = [[share or 0.0 for share in row] for row in shares]
+    image = heatmap(classes, classes, drawn, zmin=0, zmax=1, colorscale="Cividis", xgap=2, ygap=2)
+    return make_figure(
+        [image | dict(hoverinfo="skip")],
+        theme,
+        380,
+        xaxis=dict(title=dict(text=t("axis_called")), showgrid=False),
+        yaxis=dict(title=dict(text=t("axis_true")), showgrid=False, autorange="reversed"),
+        annotations=texts,
+        margin=dict(l=50, r=8, t=8, b=44),
+    )
+
+
+def draw_intervals(models: Sequence[ModelResults], theme: Theme, t: Translator) -> Figure:
+    """Draw each model's scores on test with their 95 % intervals.
+
+    Args:
+        models: to set side by side.
+        theme: colours.
+        t: gives the texts.
+    """
+    names = list(models[0].scores)
+    traces = []
+    for position, model in enumerate(models):
+        points = []
+        for at, name in enumerate(names):
+            value = model.scores.get(name)
+            if value is not None:
+                low, high = model.intervals.get(name, (value, value))
+                shifted = at + (position - (len(models) - 1) / 2) * 0.18
+                points.append((shifted, value, max(0.0, high - value), max(0.0, value - low)))
+        x, y, above, below = zip(*points, strict=True)
+        color = _color(theme, position)
+        bars = dict(type="data", array=above, arrayminus=below, thickness=1.5, width=4)
+        traces.append(
+            scatter(
+                x,
+                y,
+                "markers",
+                name=model.name,
+                marker=dict(symbol=_SYMBOLS[position % 5], size=9, color=color),
+                error_y=dict(**bars, color=color),
+                hovertemplate="%{y:.3f}<extra>" + model.name + "</extra>",
+            )
+        )
+    labels = [label_score(name, t.language) for name in names]
+    ticks = dict(tickvals=list(range(len(names))), ticktext=labels)
+    return make_figure(
+        traces,
+        theme,
+        320,
+        xaxis=dict(**ticks, showgrid=False, automargin=True),
+        yaxis=dict(range=[-0.02, 1.02]),
+        margin=dict(l=40, r=8, t=36, b=30),
+        legend=LEGEND_ABOVE,
+    )
+
+
+def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator) -> Figure:
+    """Draw a reliability diagram: the share that came true against the probability given.
+
+    Args:
+        calibration: contents of calibration.json.
+        theme: colours.
+        t: gives the texts.
+    """
+    diagonal = dict(color=theme.classes[UNSURE], dash="dot", width=1)
+    traces = [scatter([0, 1], [0, 1], line=diagonal, hoverinfo="skip", showlegend=False)]
+    for position, stage in enumerate(("before", "after")):
+        bins = calibration[f"{stage}_temperature"]["bins"]
+        traces.append(
+            scatter(
+                [each["confidence"] for each in bins],
+                [each["accuracy"] for each in bins],
+                "lines+markers",
+                customdata=[t.number(each["n_beats"]) for each in bins],
+                name=t("calibration_" + stage),
+                line=dict(color=_color(theme, position), dash=_DASHES[1 - position]),
+                marker=dict(symbol=_SYMBOLS[position], size=8),
+                hovertemplate="%{x:.2f} → %{y:.2f} (%{customdata})<extra></extra>",
+            )
+        )
+    return make_figure(
+        traces,
+        theme,
+        340,
+        xaxis=dict(range=[0, 1], title=dict(text=t("axis_confidence"))),
+        yaxis=dict(range=[0, 1.02], title=dict(text=t("axis_accuracy"))),
+        margin=dict(l=50, r=8, t=30, b=44),
+        legend=LEGEND_ABOVE,
+    )
+
+
+def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Translator) -> Figure:
+    """Draw how macro F1 falls with noise, one line per model and noise.
+
+    Args:
+        tables: model -> rows of condition, snr_db (NaN where there is none) and macro_f1.
+        theme: colours.
+        t: gives the texts.
+    """
+    traces, shapes = [], []
+    for position, (model, table) in enumerate(tables.items()):
+        color = _color(theme, position)
+        for at, (noise, rows) in enumerate(table[table["snr_db"].notna()].groupby("condition")):
+            ordered = rows.sort_values("snr_db")
+            traces.append(
+                scatter(
+                    ordered["snr_db"].to_numpy(),
+                    ordered["macro_f1"].to_numpy(),
+                    "lines+markers",
+                    name=f"{model}, {noise}",
+                    line=dict(color=color, dash=_DASHES[at % 5]),
+                    marker=dict(symbol=_SYMBOLS[at % 5], size=7),
+                    hovertemplate="%{x} dB: %{y:.3f}<extra></extra>",
+                )
+            )
+        for clean in table.loc[table["condition"] == "clean", "macro_f1"]:
+            where = dict(xref="x domain", x0=0, x1=1, y0=float(clean), y1=float(clean))
+            shapes.append(dict(type="line", **where, line=dict(color=color, dash="dot")))
+    return make_figure(
+        traces,
+        theme,
+        340,
+        shapes=shapes,
+        xaxis=dict(autorange="reversed", title=dict(text=t("axis_snr"))),
+        yaxis=dict(range=[0, 1.02], title=dict(text=label_score("macro_f1", t.language))),
+        margin=dict(l=50, r=8, t=46, b=44),
+        legend=LEGEND_ABOVE | dict(font=dict(size=11)),
+    )
+
+
+def _color(theme: Theme, position: int) -> str:
+    return theme.classes[("N", "V", "Q", "F", "S")[position % 5]]
