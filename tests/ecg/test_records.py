@@ -17,24 +17,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import (
-    RecordError,
-    choose_lead,
-    describe_record,
-    describe_skipped_record,
+from cnns_spectrograms.ecg.databases import (
     find_missing_files,
     hash_file,
     list_records,
     parse_checksums,
-    patient_of,
-    rate_ratio,
-    read_record,
-    resample,
     verify_checksums,
 )
+from cnns_spectrograms.ecg.records import (
+    describe_record,
+    describe_skipped_record,
+    patient_of,
+    read_record,
+)
+from cnns_spectrograms.ecg.resampling import rate_ratio, resample
 from cnns_spectrograms.evaluation import ec57
 from cnns_spectrograms.parameters import RecordParameters
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_lead
+from cnns_spectrograms.recordings.opening import open_recording
 
 BEAT_COLUMNS = [
     "db", "record_id", "patient_id", "beat_idx", "time_s",

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, analyse
 from cnns_spectrograms.inference.report import (
     _WORDS,
@@ -25,6 +24,7 @@ from cnns_spectrograms.inference.report import (
     render_report,
 )
 from cnns_spectrograms.palette import CLASS_COLORS
+from cnns_spectrograms.recordings.recording import Recording
 
 
 @pytest.fixture(scope="module")

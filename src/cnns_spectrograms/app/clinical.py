@@ -31,11 +31,11 @@ from cnns_spectrograms.app.study import Contents, Study, conduct, describe, show
 from cnns_spectrograms.app.texts import Translator, escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.ecg.recordings import Recording
     from cnns_spectrograms.inference.model import BeatModel
+    from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def _tell_apart(names: list[str], files: list[str]) -> list[str]:
 
 
 def _open(path: Path, fs: float | None = None) -> Recording:
-    from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, open_recording
+    from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
 
     return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
 

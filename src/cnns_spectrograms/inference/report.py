@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import DISCLAIMER, Analysis
 from cnns_spectrograms.palette import CLASS_COLORS
+from cnns_spectrograms.recordings.recording import Recording
 
 MAX_STRIPS = 600
 """Most strips on a page, some 10 KB each; the page says how many more there would be."""

@@ -11,14 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.recordings import (
-    MAX_LEADS,
-    Recording,
-    SelectedLeads,
-    check_shape,
-    select_leads,
-)
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import SelectedLeads, select_leads
+from cnns_spectrograms.recordings.recording import MAX_LEADS, Recording, check_shape
 
 logger = logging.getLogger(__name__)
 

@@ -11,17 +11,16 @@ import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg.recordings import (
-    MAX_DURATION_S,
-    MAX_LEADS,
-    choose_recording_lead,
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import (
     find_recordings,
     is_there,
     name_recording,
     open_recording,
 )
-from cnns_spectrograms.ecg.records import RecordError
-from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_LEADS
+from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
 
 FS = 100
 N = 1500

@@ -9,29 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
-from cnns_spectrograms.ecg.recordings import (
-    MAX_DURATION_S,
-    MAX_FS_HZ,
-    Recording,
-    SelectedLeads,
-    check_shape,
-    select_leads,
-)
-from cnns_spectrograms.ecg.records import (
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import SelectedLeads, select_leads
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ, Recording, check_shape
+from cnns_spectrograms.recordings.wfdb_annotations import read_annotations
+from cnns_spectrograms.recordings.wfdb_header import (
     BYTES_PER_SAMPLE,
-    RecordError,
+    as_record_error,
     check_signal_files,
-    read_annotation_file,
     read_header,
     read_samples,
 )
 
 logger = logging.getLogger(__name__)
-
 
 # Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
 _MAX_FLAC_RATIO = 8192
@@ -49,54 +41,8 @@ def open_wfdb(path: Path) -> Recording:
         RecordError: a file is missing, truncated or damaged, names files elsewhere, or holds no
             voltage.
     """
-    name = path.name
-    try:
-        return _open(name, path)
-    except RecordError:
-        raise
-    except Exception as error:  # whatever wfdb raises on a corrupt file
-        raise RecordError(
-            f"{name}: found a corrupt {path}.hea ({type(error).__name__}: {error}); expected a "
-            f"valid WFDB record; copy or download it again"
-        ) from error
-
-
-def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
-    """Return the annotations of a WFDB file at another sampling rate.
-
-    Args:
-        path: of the record, without extension; its header, where there is one, gives the rate of
-            an annotation file that does not say its own.
-        extension: annotator.
-        fs: wanted sampling rate, Hz.
-        n_samples: length of the recording at `fs`; annotations beyond it are refused.
-
-    Returns:
-        Columns sample (at `fs`) and symbol, in time order.
-
-    Raises:
-        RecordError: the file is missing or damaged, or not of this recording.
-    """
-    frame_fs = fs
-    if path.with_name(f"{path.name}.hea").is_file():
-        frame_fs = float(read_header(path.name, path).fs)
-    n_frames = round(n_samples * frame_fs / fs)
-    samples, symbols, source_fs = read_annotation_file(
-        path.name, path, extension, fs=frame_fs, n_samples=n_frames
-    )
-    samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
-    return pd.DataFrame(
-        {
-            "sample": np.minimum(samples, n_samples - 1),
-            "symbol": np.array(symbols, dtype=object),
-        }
-    )
-
-
-def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the samples of the annotations that mark a beat, ascending, each once."""
-    is_beat = annotations["symbol"].isin(BEAT_SYMBOLS)
-    return np.unique(annotations.loc[is_beat, "sample"].to_numpy(np.int64))
+    with as_record_error(path.name, path, "hea"):
+        return _open(path.name, path)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import (
-    BYTES_PER_SAMPLE,
-    RecordError,
-    mv_per_unit,
-    read_record,
-    resample,
-)
+from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import mv_per_unit
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.wfdb_header import BYTES_PER_SAMPLE
 
 # --------------------------------------------------------------------------------------
 # Units

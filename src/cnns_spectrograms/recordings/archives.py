@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def unpack_recording(
         limits: of what is unpacked.
 
     Returns:
-        The recordings, for `recordings.open_recording`: WFDB headers, EDF, BDF and CSV files.
+        The recordings, for `opening.open_recording`: WFDB headers, EDF, BDF and CSV files.
 
     Raises:
         RecordError: the archive is damaged, encrypted or too large, a name in it leads outside

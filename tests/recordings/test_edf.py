@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 import wfdb
 
-from cnns_spectrograms.ecg.recordings import (
-    choose_recording_lead,
-    find_recordings,
-    open_recording,
-)
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import find_recordings, open_recording
 
 FS = 360
 # Of one signal: its label (16 bytes) and transducer (80) stand before the physical dimension (8).
