@@ -503,7 +503,7 @@ def test_all_that_opens_alone_is_found(tmp_path, signal, caplog):
     with caplog.at_level("INFO"):
         found = find_recordings(tmp_path)
     assert [each.name for each in found] == ["a.hea", "b.EDF", "c.csv", "d.tsv", "e.txt", "f.TXT"]
-    assert "left out is notes.txt, which is no recording" in caplog.text
+    assert "notes.txt is left out, since it is no recording" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = No
             header files where there is none.
 
     Returns:
-        Names such as ``100.dat``; ``RECORDS`` where nothing tells the records.
+        Names such as ``100.dat``; ``RECORDS`` where there is no list of records.
     """
     folder = Path(folder)
     if record_ids is None:

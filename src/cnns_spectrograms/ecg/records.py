@@ -23,7 +23,7 @@ from cnns_spectrograms.recordings.leads import (
     is_same_lead,
     mv_per_unit,
 )
-from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
+from cnns_spectrograms.recordings.wfdb_annotations import move_to_rate, read_annotation_file
 from cnns_spectrograms.recordings.wfdb_header import (
     as_record_error,
     check_signal_files,
@@ -95,7 +95,7 @@ def read_records(
     """Read many records on several cores, with a progress bar.
 
     Args:
-        physionet: folder that holds one folder a database.
+        physionet: folder that holds one folder per database.
         record_list: columns db, record_id and fault (what is wrong with its files, or '').
         fs: target sampling rate, Hz.
         preferred_lead: see `read_record`.
@@ -153,6 +153,16 @@ def read_records(
             else "no record is listed; name databases and records in ingestion.databases"
         )
     records = pd.DataFrame(rows)
+    _check_preferred_lead(records, preferred_lead, known)
+    return signals, pd.concat(beats, ignore_index=True), records
+
+
+def _check_preferred_lead(
+    records: pd.DataFrame,
+    preferred_lead: str | None,
+    known: Mapping[str, RecordParameters] | None,
+) -> None:
+    """Refuse records of which none has the preferred lead, which is then misspelt."""
     # Records whose lead is given do not need the preferred one.
     given = {key for key, record in (known or {}).items() if record.lead is not None}
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
@@ -163,7 +173,6 @@ def read_records(
             f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
             f"ingestion.preferred_lead to one of them, or to null to prefer none"
         )
-    return signals, pd.concat(beats, ignore_index=True), records
 
 
 def _read_or_explain(
@@ -283,12 +292,52 @@ def read_record(
             flat or has invalid samples, or an annotation is unknown or outside the recording.
         ValueError: `fs` is not positive.
     """
-    import wfdb
-
     if fs <= 0:
         raise ValueError(f"fs is {fs}; expected a positive sampling rate in Hz")
     name = f"{db}/{record_id}"
     path = Path(folder) / record_id
+    header = _read_whole_header(name, path)
+    with as_record_error(name, path, "dat"):
+        source = read_samples(path, header, range(header.n_sig))
+        _check_sample_checksums(name, header, source)
+        leads = tuple(
+            sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
+        )
+        given = _find_known_lead(name, leads, known)
+        i_lead = choose_lead(leads, preferred_lead) if given is None else given
+        source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
+        signal = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
+        signal = remove_baseline(resample(signal, source_fs, fs), fs)
+    samples, symbols, ann_fs = read_annotation_file(
+        name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
+    )
+    classes = map_symbols(symbols)
+    classes[[each is None for each in classes]] = other_class
+    kept = np.array([each is not None for each in classes], dtype=bool)
+    patient_id = patient_of(db, record_id, known)
+    beats = pd.DataFrame(
+        {
+            "db": db,
+            "record_id": record_id,
+            "patient_id": patient_id,
+            "beat_idx": np.arange(kept.sum(), dtype=np.int64),
+            "time_s": samples[kept] / ann_fs,
+            "sample": move_to_rate(samples[kept], ann_fs, fs, signal.size),
+            "symbol": np.array(symbols, dtype=object)[kept],
+            "aami_class": classes[kept],
+            "lead": leads[i_lead],
+            "fs": np.int64(fs),
+        }
+    )
+    return Record(
+        *(db, record_id, patient_id, leads[i_lead], leads, source_fs, int(fs), signal, beats)
+    )
+
+
+def _read_whole_header(name: str, path: Path) -> Any:
+    """Return a header of one segment whose signal files are there and whole."""
+    import wfdb
+
     with as_record_error(name, path, "hea"):
         header = read_header(name, path)
         if not isinstance(header, wfdb.Record):
@@ -302,52 +351,7 @@ def read_record(
                 f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
                 f"another format; write the record again, such as in format 16"
             )
-    with as_record_error(name, path, "dat"):
-        source = read_samples(path, header, range(header.n_sig))
-        _check_sample_checksums(name, header, source)
-        leads = tuple(
-            sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
-        )
-        lead = _find_known_lead(name, leads, known)
-        i_lead = choose_lead(leads, preferred_lead) if lead is None else lead
-        source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        _check_skew(name, header.skew[i_lead], leads[i_lead])
-        signal = _to_millivolts(name, header.units[i_lead], source, i_lead, leads[i_lead])
-        _check_signal(name, leads[i_lead], signal, source_fs)
-        resampled = remove_baseline(resample(signal, source_fs, fs), fs)
-    samples, symbols, ann_fs = read_annotation_file(
-        name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
-    )
-    classes = map_symbols(symbols)
-    classes[[each is None for each in classes]] = other_class
-    kept = np.array([each is not None for each in classes], dtype=bool)
-    beat_samples = samples[kept]
-    patient_id = patient_of(db, record_id, known)
-    beats = pd.DataFrame(
-        {
-            "db": db,
-            "record_id": record_id,
-            "patient_id": patient_id,
-            "beat_idx": np.arange(beat_samples.size, dtype=np.int64),
-            "time_s": beat_samples / ann_fs,
-            "sample": _to_target_samples(beat_samples, ann_fs, fs, resampled.size),
-            "symbol": np.array(symbols, dtype=object)[kept],
-            "aami_class": classes[kept],
-            "lead": leads[i_lead],
-            "fs": np.int64(fs),
-        }
-    )
-    return Record(
-        db=db,
-        record_id=record_id,
-        patient_id=patient_id,
-        lead=leads[i_lead],
-        leads=leads,
-        source_fs=source_fs,
-        fs=int(fs),
-        signal=resampled,
-        beats=beats,
-    )
+    return header
 
 
 def _find_known_lead(
@@ -381,18 +385,18 @@ def _to_int16(value: int) -> int:
     return (value + 32768) % 65536 - 32768
 
 
-def _check_skew(name: str, skew: int | None, lead: str) -> None:
+def _read_lead(
+    name: str, header: Any, source: Any, i_lead: int, lead: str, source_fs: float
+) -> NDArray[np.float64]:
+    """Return a lead in mV, if it has no skew and is whole."""
+    skew = header.skew[i_lead]
     if skew:
         raise RecordError(
             f"{name}: found a skew of {skew} frames for lead {lead}; expected none, since undoing "
             f"it leaves the end without samples; choose another lead as the preferred lead, or "
-            f"write the record anew without skew"
+            f"rewrite the record without skew"
         )
-
-
-def _to_millivolts(
-    name: str, unit: str, source: Any, i_lead: int, lead: str
-) -> NDArray[np.float64]:
+    unit = header.units[i_lead]
     factor = mv_per_unit(unit)
     if factor is None:
         raise RecordError(
@@ -400,7 +404,9 @@ def _to_millivolts(
             f"({KNOWN_VOLTAGES}); choose an ECG lead as the preferred lead"
         )
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
-    return signal if factor == 1 else signal * factor
+    signal = signal if factor == 1 else signal * factor
+    _check_signal(name, lead, signal, source_fs)
+    return signal
 
 
 def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: float) -> None:
@@ -423,11 +429,3 @@ def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: 
             f"{name}: found a flat lead {lead} (every sample is {signal[0]:g} mV); expected an "
             "ECG; choose another lead, or remove the record from the list"
         )
-
-
-def _to_target_samples(
-    samples: NDArray[np.int64], source_fs: float, fs: int, n_samples: int
-) -> NDArray[np.int64]:
-    """Return the nearest sample at `fs`, no later than the last of `n_samples`."""
-    nearest = np.rint(samples * fs / source_fs).astype(np.int64)
-    return np.minimum(nearest, n_samples - 1)

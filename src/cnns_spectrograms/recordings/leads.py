@@ -57,7 +57,7 @@ def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
     if preferred in leads:
         return leads.index(preferred)
     same = [i for i, name in enumerate(leads) if preferred and is_same_lead(name, preferred)]
-    called = [i for i, name in enumerate(leads) if _says_ecg(name)]
+    called = [i for i, name in enumerate(leads) if _contains_ecg(name)]
     return (same + called + [0])[0]
 
 
@@ -67,11 +67,11 @@ def is_same_lead(name: str, other: str) -> bool:
 
 
 def is_called_ecg(name: str) -> bool:
-    """Return whether a signal's name says that it is an ECG, or is that of an ECG lead."""
-    return _says_ecg(name) or _plain_lead(name) in _LEADS
+    """Return whether a signal's name contains ECG or EKG, or is that of an ECG lead."""
+    return _contains_ecg(name) or _plain_lead(name) in _LEADS
 
 
-def _says_ecg(name: str) -> bool:
+def _contains_ecg(name: str) -> bool:
     return re.search("ecg|ekg", name, re.IGNORECASE) is not None
 
 
@@ -124,16 +124,16 @@ def choose_recording_lead(
     preferred: str | None,
     left_out: Mapping[str, str] | None = None,
 ) -> int:
-    """Return the index of the lead to analyse: that of the user's wish, else that of training.
+    """Return the index of the lead to analyse: the one asked for, else that of training.
 
     Args:
         lead_names: of the recording.
-        lead: the user's wish, a name or an index.
+        lead: a name or an index, as the user asks for it.
         preferred: the lead that the model was trained on, see `choose_lead`.
         left_out: see `find_lead`.
 
     Raises:
-        ValueError: there is no lead as wished.
+        ValueError: there is no such lead.
     """
     if lead is not None:
         return find_lead(lead_names, lead, left_out)
@@ -141,7 +141,7 @@ def choose_recording_lead(
 
 
 def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:
-    """Return one name a lead, all different: unnamed and repeated ones are numbered."""
+    """Return one name per lead, all different: unnamed and repeated ones are numbered."""
     named: list[str] = []
     for i, name in enumerate(names, start=1):
         text = (name or "").strip() or f"lead {i}"
@@ -180,7 +180,7 @@ def select_leads(
     """Return which signals are leads: sound voltages of one rate.
 
     The rate is that of the signals whose name is an ECG's, where there are any, else that of most
-    signals. The log names voltages that are left out.
+    signals. Voltages that are left out are logged.
 
     Args:
         name: of the recording.
@@ -205,19 +205,19 @@ def select_leads(
         if i not in factors
     }
     unsound = {names[i]: faults[i] for i in factors if i in faults}
-    told = "; ".join(f"{lead}: {fault}" for lead, fault in list(unsound.items())[:10])
+    faulty = "; ".join(f"{lead}: {fault}" for lead, fault in list(unsound.items())[:10])
     sound = [i for i in factors if i not in faults]
     if not sound:
-        raise RecordError(f"{name}: found no sound signal ({told}); correct the header")
+        raise RecordError(f"{name}: found no sound signal ({faulty}); correct the header")
     if unsound:
-        logger.warning("%s: left out are signals that cannot be read: %s", name, told)
+        logger.warning("%s: signals that cannot be read are left out: %s", name, faulty)
     called = [i for i in sound if is_called_ecg(names[i])]
     counted = [rates[i] for i in called or sound]
     fs = max(counted, key=lambda rate: (counted.count(rate), rate))
     slow = [i for i in sound if rates[i] != fs]
     if slow:
         logger.info(
-            "%s: read at %g Hz; left out are signals of another rate: %s",
+            "%s: read at %g Hz; signals of another rate are left out: %s",
             name,
             fs,
             ", ".join(f"{names[i]} ({rates[i]:g} Hz)" for i in slow[:10]),

@@ -28,18 +28,18 @@ def open_recording(
 ) -> Recording:
     """Open a WFDB record (one segment or several), an EDF(+) or BDF(+) file, or a CSV file.
 
-    A file from a stranger is data: what its header says is checked before anything of that size
-    is read or reserved.
+    Files may come from anyone: sizes in a header are checked before anything of that size is read
+    or reserved.
 
     Args:
         path: of the file; a WFDB record by its header, any of its files, or without extension.
         fs: sampling rate of a CSV file, Hz; None takes that of its time column. Other formats
-            say theirs.
+            state theirs.
         columns: columns of a CSV file that are leads; None guesses. Other formats name theirs.
 
     Raises:
         RecordError: there is no such file, it is damaged, of another format, or not an ECG.
-        ValueError: `fs` or `columns` are given for a format that says them itself.
+        ValueError: `fs` or `columns` are given for a format that states them itself.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -47,8 +47,8 @@ def open_recording(
         return open_csv(path, fs, columns)
     if fs is not None or columns is not None:
         raise ValueError(
-            f"fs and columns are those of a CSV file ({', '.join(CSV_SUFFIXES)}), and {path.name} "
-            f"is none: it says its own; leave them out"
+            f"fs and columns are only for CSV files ({', '.join(CSV_SUFFIXES)}); {path.name} "
+            f"states its own; leave them out"
         )
     if suffix in EDF_SUFFIXES:
         return open_edf(path)
@@ -66,14 +66,14 @@ def open_recording(
 def name_recording(path: Path) -> str:
     """Return the name of the recording that `open_recording` opens by a path.
 
-    Endings that say no format stay, as in `rec.1`, a WFDB record given without extension.
+    Other endings stay, as in `rec.1`, a WFDB record given without extension.
     """
     known = (*WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
     return path.stem if path.suffix.lower() in known else path.name
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether a path is a file, a folder, or a WFDB record given without extension."""
+    """Return whether a path is a file, a folder, or a WFDB record given without extension."""
     names = {path.name, name_recording(path)} - {""}
     return path.exists() or any(path.with_name(f"{name}.hea").is_file() for name in names)
 
@@ -82,7 +82,7 @@ def find_recordings(folder: Path) -> list[Path]:
     """Return the recordings that lie in a folder, by name: WFDB headers, EDF, BDF and CSV files.
 
     Headers of the segments of another record are left out, and so are `.txt` files without a table
-    of numbers, which the log names.
+    of numbers, which are logged.
     """
     headers = sorted(folder.glob("*.hea"))
     segments = {name for each in headers for name in _segment_names(each)}
@@ -97,11 +97,11 @@ def find_recordings(folder: Path) -> list[Path]:
 
 
 def _is_table(path: Path) -> bool:
-    """Tell a recording from notes about it."""
+    """Return whether a text file holds a recording rather than notes about one."""
     try:
         read_table(path)
     except Exception as error:  # whatever a file that is no table raises
-        logger.info("left out is %s, which is no recording: %s", path.name, error)
+        logger.info("%s is left out, since it is no recording: %s", path.name, error)
         return False
     return True
 

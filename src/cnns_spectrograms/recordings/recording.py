@@ -32,7 +32,7 @@ class Recording:
     Attributes:
         name: name of the recording, fit for a file name.
         fs: sampling rate of its leads, Hz.
-        lead_names: one name a lead.
+        lead_names: one name per lead.
         n_samples: length of each lead, samples at `fs`.
         reference: the annotations that came with it, columns sample (at `fs`) and symbol, in time
             order; None where there are none.

@@ -78,7 +78,7 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
 
     Args:
         path: of the record, without extension; its header, where there is one, gives the rate of
-            an annotation file that does not say its own.
+            an annotation file that does not state its own.
         extension: annotator.
         fs: wanted sampling rate, Hz.
         n_samples: length of the recording at `fs`; annotations beyond it are refused.
@@ -96,13 +96,16 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
     samples, symbols, source_fs = read_annotation_file(
         path.name, path, extension, fs=frame_fs, n_samples=n_frames
     )
-    samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
-    return pd.DataFrame(
-        {
-            "sample": np.minimum(samples, n_samples - 1),
-            "symbol": np.array(symbols, dtype=object),
-        }
-    )
+    moved = move_to_rate(samples, source_fs, fs, n_samples)
+    return pd.DataFrame({"sample": moved, "symbol": np.array(symbols, dtype=object)})
+
+
+def move_to_rate(
+    samples: NDArray[np.int64], source_fs: float, fs: float, n_samples: int
+) -> NDArray[np.int64]:
+    """Return the nearest samples at another rate, Hz, none after the last of `n_samples`."""
+    nearest = np.rint(samples * fs / source_fs).astype(np.int64)
+    return np.minimum(nearest, n_samples - 1)
 
 
 def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:

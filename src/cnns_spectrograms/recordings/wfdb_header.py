@@ -32,7 +32,10 @@ _FORMAT_FIELD = re.compile(r"\d+(x\d+)?(:\d+)?(\+\d+)?")
 
 _GAIN_FIELD = re.compile(r"-?\d*\.?\d*(e[+-]?\d+)?(\(-?\d+\))?(/.*)?")
 
-# WFDB signal formats with a fixed size: bytes a sample, as a fraction.
+# Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
+_MAX_FLAC_RATIO = 8192
+
+# WFDB signal formats with a fixed size: bytes per sample.
 BYTES_PER_SAMPLE = {
     "8": Fraction(1),
     "16": Fraction(2),
@@ -155,7 +158,7 @@ def _parse_first_line(name: str, file: Path, lines: Sequence[str]) -> tuple[int,
     if "." in fields[0]:
         raise RecordError(
             f"{name}: {file} calls its record {fields[0][:80]!r}; expected letters, digits, - and "
-            f"_ alone there (the header itself may be called as it is); correct its first word"
+            f"_ there (the header file may keep its name); correct its first word"
         )
     if len(lines) > MAX_SEGMENTS:
         raise RecordError(f"{name}: found {len(lines)} lines in {file}; expected fewer")
@@ -247,12 +250,17 @@ def check_signal_files(name: str, path: Path, header: Any) -> None:
             )
         signals = [i for i, other in enumerate(header.file_name) if other == file_name]
         bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[signals[0]])
-        if bytes_per_sample is None:
-            continue  # compressed: nothing to compare with
+        found = dat.stat().st_size
+        if bytes_per_sample is None:  # compressed
+            if header.sig_len > found * _MAX_FLAC_RATIO:
+                raise RecordError(
+                    f"{name}: found {header.sig_len} samples for the {found} bytes of {file_name}; "
+                    f"no compression does that; copy or download the record again"
+                )
+            continue
         samples_per_frame = sum(header.samps_per_frame[i] or 1 for i in signals)
         offset = header.byte_offset[signals[0]] or 0
         expected = offset + int(header.sig_len * samples_per_frame * bytes_per_sample)
-        found = dat.stat().st_size
         if found < expected:
             raise RecordError(
                 f"{name}: found {found} bytes in {dat}, which is truncated; expected {expected} "
