@@ -464,24 +464,6 @@ def test_random_bytes(tmp_path_factory, suffix, content):
 # --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("names", "lead", "expected"),
-    [
-        (("V1", "MLII"), None, 1),
-        (("ECG1", "ECG2"), None, 0),
-        (("I", "II", "V1"), None, 1),
-        (("EEG Fpz", "EOG", "ECG II"), None, 2),
-        (("EEG Fpz", "ECG", "resp"), None, 1),
-        (("A", "B"), None, 0),
-        (("V1", "MLII"), "v1", 0),
-        (("V1", "MLII"), "0", 0),
-        (("V1", "MLII"), 1, 1),
-    ],
-)
-def test_the_lead_that_is_analysed(names, lead, expected):
-    assert choose_recording_lead(names, lead, "MLII") == expected
-
-
 def test_a_real_record(physionet):
     found = open_recording(physionet / "mitdb" / "100")
     expected = wfdb.rdrecord(str(physionet / "mitdb" / "100"), channels=[1]).p_signal[:, 0]

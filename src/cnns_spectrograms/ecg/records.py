@@ -306,8 +306,8 @@ def read_record(
         given = _find_known_lead(name, leads, known)
         i_lead = choose_lead(leads, preferred_lead) if given is None else given
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        signal = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
-        signal = remove_baseline(resample(signal, source_fs, fs), fs)
+        lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
+        signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
     samples, symbols, ann_fs = read_annotation_file(
         name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
     )
