@@ -26,9 +26,9 @@ def analyse_once(physionet: Path, record: str, minutes: float) -> float:
     """Return the seconds of an analysis in this process, with a model that is loaded."""
     import numpy as np
 
-    from cnns_spectrograms.ecg.recordings import open_recording
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.model import BeatModel
+    from cnns_spectrograms.recordings.opening import open_recording
 
     model = BeatModel.load()
     model.predict(np.zeros((1, model.width)), np.ones((1, 4)))

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from paired import Ratio
 
 from cnns_spectrograms.ecg.detection import detect_r_peaks
-from cnns_spectrograms.ecg.recordings import choose_recording_lead, open_recording
-from cnns_spectrograms.ecg.wfdb_files import select_beats
 from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 
 Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
 

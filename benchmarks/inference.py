@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from paired import Ratio, measure_in_turn, seconds_of
 
-from cnns_spectrograms.ecg.recordings import Recording, open_recording
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel

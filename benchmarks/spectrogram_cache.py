@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from paired import Ratio, measure_in_turn, seconds_of
 
 from cnns_spectrograms.datasets.signals import Signals, SignalsDataset
-from cnns_spectrograms.ecg.records import list_records, read_records
+from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.ecg.records import read_records
 from cnns_spectrograms.ecg.windows import WindowReader, cut_windows, make_beat_windows
 from cnns_spectrograms.imaging.build import build_cache
 from cnns_spectrograms.imaging.plan import CachePlan

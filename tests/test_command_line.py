@@ -11,8 +11,8 @@ import pytest
 
 from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
-from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.recordings.opening import open_recording
 from inference.models import save_model
 
 

@@ -78,7 +78,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _predict(options: argparse.Namespace) -> int:
     import tempfile
 
-    from cnns_spectrograms.ecg.recordings import is_there
+    from cnns_spectrograms.recordings.opening import is_there
 
     if options.jobs == 0:
         print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)

@@ -16,8 +16,8 @@ from cnns_spectrograms.app.sources import (
     make_synthetic_samples,
     stored,
 )
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
 
 
 class _Upload(io.BytesIO):

@@ -10,9 +10,9 @@ import pytest
 import wfdb
 
 from cnns_spectrograms.app.study import Study, describe, make_study, read_reference, show_beat
-from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.recordings.opening import open_recording
 
 
 @pytest.fixture(scope="module")

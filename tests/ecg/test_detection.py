@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cnns_spectrograms.ecg.detection import detect_by_block, detect_r_peaks
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.wfdb_files import select_beats
 from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 
 
 @pytest.fixture(scope="module")

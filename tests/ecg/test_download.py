@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 import requests
 
+from cnns_spectrograms.ecg.databases import list_records, verify_checksums
 from cnns_spectrograms.ecg.download import (
     DownloadError,
     _find_version,
     check_reachable,
     download_database,
 )
-from cnns_spectrograms.ecg.records import list_records, read_record, verify_checksums
+from cnns_spectrograms.ecg.records import read_record
 
 FILES = ["100.hea", "100.dat", "100.atr", "101.hea", "101.dat", "101.atr"]
 

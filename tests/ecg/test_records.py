@@ -5,89 +5,36 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
-import re
 import shutil
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import open_recording
 from cnns_spectrograms.ecg.records import (
-    RecordError,
-    choose_lead,
     describe_record,
     describe_skipped_record,
-    find_missing_files,
-    hash_file,
-    list_records,
-    parse_checksums,
     patient_of,
-    rate_ratio,
     read_record,
-    resample,
-    verify_checksums,
 )
 from cnns_spectrograms.evaluation import ec57
 from cnns_spectrograms.parameters import RecordParameters
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
+from written_records import (
+    damage_flipped_bit,
+    damage_no_signal_file,
+    damage_truncated_annotations,
+    replace_in_header,
+    write_record,
+)
 
 BEAT_COLUMNS = [
     "db", "record_id", "patient_id", "beat_idx", "time_s",
     "sample", "symbol", "aami_class", "lead", "fs",
 ]  # fmt: skip
-
-
-def write_record(
-    folder: Path,
-    record_id: str = "100",
-    *,
-    fs: float = 360,
-    signals: np.ndarray | None = None,
-    samples: tuple[int, ...] = (1000, 2000, 3000),
-    symbols: tuple[str, ...] = ("N", "+", "V"),
-    leads: tuple[str, ...] = ("MLII", "V5"),
-    units: tuple[str, ...] | None = None,
-) -> Path:
-    """Write 10 s of noise and its annotations with WFDB; return the path without extension."""
-    import wfdb
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if signals is None:
-        rng = np.random.default_rng(0)
-        signals = rng.integers(-500, 500, size=(round(10 * fs), len(leads)))
-    wfdb.wrsamp(
-        record_id,
-        fs=fs,
-        units=list(units or ["mV"] * len(leads)),
-        sig_name=list(leads),
-        d_signal=signals,
-        fmt=["16"] * len(leads),
-        adc_gain=[200.0] * len(leads),
-        baseline=[0] * len(leads),
-        write_dir=str(folder),
-    )
-    if samples:
-        wfdb.wrann(
-            record_id,
-            "atr",
-            np.array(samples),
-            symbol=list(symbols),
-            custom_labels=[(42, "Z", "not in WFDB's table")] if "Z" in symbols else None,
-            write_dir=str(folder),
-        )
-    return folder / record_id
-
-
-def replace_in_header(path: Path, old: str, new: str) -> None:
-    hea = path.with_name(f"{path.name}.hea")
-    text = hea.read_text()
-    assert old in text
-    hea.write_text(text.replace(old, new))
 
 
 # ---- real records
@@ -185,43 +132,7 @@ def test_labels_of_the_source_system_on_its_test_records(physionet: Path):
     assert unclassified == {"Q": 24, "~": 481, "|": 896, "x": 11, "+": 18}
 
 
-def test_every_real_record_is_whole(physionet: Path, caplog: pytest.LogCaptureFixture):
-    for db, n_records in (("mitdb", 48), ("svdb", 78)):
-        record_ids = list_records(physionet / db)
-        assert len(record_ids) == n_records
-        assert verify_checksums(physionet / db, record_ids) == {}
-    # The copy's svdb headers differ in text, and only in text.
-    assert "78 header(s) differ" in caplog.text
-
-
 # ---- leads, patients, lists
-
-
-@pytest.mark.parametrize(
-    ("leads", "preferred", "expected"),
-    [
-        (["V5", "MLII"], "MLII", 1),
-        (["MLII", "V5"], "MLII", 0),
-        (["V5", "V2"], "MLII", 0),
-        (["ECG1", "ECG2"], "MLII", 0),  # svdb: no lead II
-        (["I", "II", "V1"], "MLII", 1),
-        (["ecg", "ECG II"], "MLII", 1),
-        (["V5", "lead DII"], "MLII", 1),
-        (["MLI", "MLIII", "D2"], "MLII", 2),
-        (["I", "ECG V5"], "V5", 1),
-        (["V1", "MLII"], "II", 1),
-        (["EEG Fpz", "EOG", "EKG"], "MLII", 2),
-        (["PLETH", "ECG"], None, 1),
-        (["V5", "MLII"], None, 0),
-    ],
-)
-def test_choose_lead(leads, preferred, expected):
-    assert choose_lead(leads, preferred) == expected
-
-
-def test_a_lead_is_chosen_from_some():
-    with pytest.raises(ValueError, match="no lead"):
-        choose_lead([], "MLII")
 
 
 def test_preferred_lead_is_read_and_named(tmp_path: Path):
@@ -297,21 +208,6 @@ def test_patient_and_lead_of_a_record_that_are_given(tmp_path: Path):
         read_record(tmp_path, "mitdb", "100", known=wrong)
 
 
-def test_the_files_of_a_record_are_those_of_its_header(tmp_path: Path):
-    path = write_record(tmp_path)
-    path.with_name("100.dat").rename(path.with_name("100.mat"))
-    assert find_missing_files(tmp_path) == ["100.dat"]
-    replace_in_header(path, "100.dat", "100.mat")
-    assert find_missing_files(tmp_path) == []
-    assert len(read_record(tmp_path, "mitdb", "100").beats) == 2
-    (tmp_path / "m.hea").write_text("m/2 2 360 7200\n100 3600\n100 3600\n")
-    assert find_missing_files(tmp_path, ["m"]) == ["m.atr"]
-    path.with_name("100.mat").unlink()
-    assert find_missing_files(tmp_path, ["100", "101"]) == [
-        "100.mat", "101.hea", "101.dat", "101.atr"
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "date",
     [
@@ -349,90 +245,7 @@ def test_a_decimal_comma_in_a_gain_is_told(tmp_path: Path):
             read()
 
 
-def test_list_records(tmp_path: Path):
-    (tmp_path / "b.hea").touch()
-    (tmp_path / "a.hea").touch()
-    (tmp_path / "c.dat").touch()
-    assert list_records(tmp_path) == ["a", "b"]
-    (tmp_path / "RECORDS").write_text("b\n")
-    assert list_records(tmp_path) == ["b"]
-    (tmp_path / "RECORDS").write_text("sub/b\n")
-    with pytest.raises(ValueError, match="subfolders"):
-        list_records(tmp_path)
-    (tmp_path / "RECORDS").write_text("")
-    with pytest.raises(ValueError, match="holds no record"):
-        list_records(tmp_path)
-    with pytest.raises(ValueError, match="no database folder"):
-        list_records(tmp_path / "absent")
-
-
 # ---- resampling and timing
-
-
-def test_odd_rates_make_no_endless_filter():
-    for source_fs in (360.00001, 0.36000008, 5.9000001, 1e6 + 1e-3, 102.4, 128, 44.0999999):
-        ratio = rate_ratio(source_fs, 360)
-        assert max(ratio.numerator, ratio.denominator) <= 100_000
-        assert float(ratio) == pytest.approx(360 / source_fs, rel=1e-5)
-    assert rate_ratio(102.4, 360) == Fraction(225, 64)
-    assert rate_ratio(128, 360) == Fraction(45, 16)
-    with pytest.raises(ValueError, match=r"source_fs is 0\.00036 Hz"):
-        rate_ratio(0.00036, 360)
-
-
-def test_resample_at_the_same_rate_changes_no_bit():
-    signal = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    assert resample(signal, 360, 360).tobytes() == signal.tobytes()
-    assert resample(signal, 360.0, 360).dtype == np.float32
-
-
-@pytest.mark.parametrize(("source_fs", "fs"), [(128, 360), (360, 128), (250, 360), (102.4, 360)])
-def test_resampled_sine_is_the_sine(source_fs, fs):
-    t = np.arange(round(20 * source_fs)) / source_fs
-    resampled = resample(np.sin(2 * np.pi * 5 * t), source_fs, fs)
-    assert resampled.size == int(np.ceil(t.size * fs / source_fs))
-    expected = np.sin(2 * np.pi * 5 * np.arange(resampled.size) / fs)
-    np.testing.assert_allclose(resampled[fs:-fs], expected[fs:-fs], atol=5e-3)
-
-
-def test_resampled_offset_does_not_ring_at_the_ends():
-    for source_fs in (128, 250, 300, 500, 1000, 257.3):
-        found = resample(np.full(1280, -300.0), source_fs, 360)
-        np.testing.assert_allclose(found, -300.0, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("signal", "source_fs", "fs", "message"),
-    [
-        (np.zeros((10, 2)), 128, 360, r"shape \(10, 2\)"),
-        (np.zeros(1), 128, 360, "at least 2 samples"),
-        (np.zeros(9), 0, 360, "source_fs is 0"),
-        (np.zeros(9), 128, -1, "fs is -1"),
-        (np.zeros(9), float("nan"), 360, "source_fs is nan"),
-    ],
-)
-def test_resample_refuses(signal, source_fs, fs, message):
-    with pytest.raises(ValueError, match=message):
-        resample(signal, source_fs, fs)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    source_fs=st.sampled_from([100, 125, 128, 200, 250, 257, 360, 500, 1000]),
-    fs=st.sampled_from([100, 128, 250, 360, 500]),
-    peak=st.integers(300, 4700),
-)
-def test_a_pulse_stays_on_its_annotation(source_fs, fs, peak):
-    # A Gaussian of 40 ms (SD), far below every Nyquist rate here.
-    t = (np.arange(5000) - peak) / source_fs
-    resampled = resample(np.exp(-0.5 * (t / 0.04) ** 2), source_fs, fs)
-    position = peak * fs / source_fs
-    # The parabola through the three highest samples peaks where the pulse does.
-    top = int(np.argmax(resampled))
-    left, middle, right = resampled[top - 1 : top + 2].astype(float)
-    found = top + 0.5 * (left - right) / (left - 2 * middle + right)
-    assert abs(found - position) < 0.25
-    assert abs(top - round(position)) <= (abs(position % 1 - 0.5) < 0.25)
 
 
 @pytest.mark.parametrize("peak", [320, 640, 1000, 1003, 1272])
@@ -494,10 +307,6 @@ def damage_no_header(path: Path) -> None:
     path.with_name("100.hea").unlink()
 
 
-def damage_no_signal_file(path: Path) -> None:
-    path.with_name("100.dat").unlink()
-
-
 def damage_no_annotation_file(path: Path) -> None:
     path.with_name("100.atr").unlink()
 
@@ -505,18 +314,6 @@ def damage_no_annotation_file(path: Path) -> None:
 def damage_truncated_signal_file(path: Path) -> None:
     dat = path.with_name("100.dat")
     dat.write_bytes(dat.read_bytes()[:-4])
-
-
-def damage_flipped_bit(path: Path) -> None:
-    dat = path.with_name("100.dat")
-    data = bytearray(dat.read_bytes())
-    data[4321] ^= 0x10
-    dat.write_bytes(bytes(data))
-
-
-def damage_truncated_annotations(path: Path) -> None:
-    atr = path.with_name("100.atr")
-    atr.write_bytes(atr.read_bytes()[:-2])
 
 
 def damage_odd_annotation_bytes(path: Path) -> None:
@@ -679,91 +476,6 @@ def test_describe_record(tmp_path: Path):
         "skipped",
         "truncated",
     )
-
-
-# ---- checksums
-
-
-def write_sums(folder: Path, separator: str = " ", to: str = "SHA256SUMS.txt") -> None:
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".hea", ".dat", ".atr"))
-    text = "".join(
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}{separator}{name}\n"
-        for name in names
-    )
-    (folder / to).write_text(text)
-
-
-@pytest.mark.parametrize("name", ["SHA256SUMS.txt", "SHA256SUMS"])
-@pytest.mark.parametrize("separator", [" ", "  ", " *"])
-def test_verify_checksums(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, separator: str, name: str
-):
-    caplog.set_level(logging.INFO)
-    path = write_record(tmp_path)
-    assert verify_checksums(tmp_path, ["100"]) == {}
-    assert "has no SHA256SUMS.txt: its files are not compared" in caplog.text
-    write_sums(tmp_path, separator, name)
-    caplog.clear()
-    assert verify_checksums(tmp_path, ["100"]) == {}
-    assert not caplog.records
-
-    replace_in_header(path, "MLII", "ECG1")
-    assert verify_checksums(tmp_path, ["100"]) == {}
-    assert f"1 header(s) differ from {name}, the first is 100.hea" in caplog.text
-
-    damage_flipped_bit(path)
-    damage_truncated_annotations(path)
-    faults = verify_checksums(tmp_path, ["100"])
-    assert list(faults) == ["100"]
-    assert re.search(
-        rf"100\.dat differs from {re.escape(name)} .*again; 100\.atr differs.*again", faults["100"]
-    )
-
-
-def test_verify_checksums_of_the_signal_files_that_the_header_names(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    path = write_record(tmp_path)
-    replace_in_header(path, "100.dat", "100.mat")
-    write_sums(tmp_path)
-    sums = tmp_path / "SHA256SUMS.txt"
-    sums.write_text(sums.read_text().replace("100.dat", "100.mat"))
-    path.with_name("100.dat").rename(path.with_name("100.mat"))
-    assert verify_checksums(tmp_path, ["100"]) == {}
-    path.with_name("100.mat").write_bytes(b"other")
-    assert "100.mat differs" in verify_checksums(tmp_path, ["100"])["100"]
-    assert not caplog.records
-
-
-def test_verify_checksums_takes_physionets_list_where_there_are_two(tmp_path: Path):
-    write_record(tmp_path)
-    write_sums(tmp_path)
-    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64} 100.dat\n")
-    assert verify_checksums(tmp_path, ["100"]) == {}
-
-
-def test_verify_checksums_tells_unlisted_files_and_leaves_missing_ones(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    path = write_record(tmp_path)
-    write_sums(tmp_path)
-    write_record(tmp_path, "101")
-    assert verify_checksums(tmp_path, ["100", "101"]) == {}
-    assert "does not list 3 file(s), the first is 101.hea" in caplog.text
-    damage_no_signal_file(path)
-    assert verify_checksums(tmp_path, ["100"]) == {}  # what is missing, others say
-
-
-def test_parse_checksums_and_hash_file(tmp_path: Path):
-    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc"
-    (tmp_path / "abc").write_text("abc")
-    assert hash_file(tmp_path / "abc") == digest
-    assert parse_checksums(f"{digest.upper()} *a b\n\n{digest}  ./c\n", "sums") == {
-        "a b": digest,
-        "c": digest,
-    }
-    with pytest.raises(ValueError, match="sums: found the line '<html>'"):
-        parse_checksums("<html>", "sums")
 
 
 def test_format_61_is_told(tmp_path: Path) -> None:

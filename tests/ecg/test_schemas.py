@@ -247,11 +247,7 @@ def test_leak_stops_the_catalog_at_save_and_load(tmp_path: Path):
 
 
 def test_tables_of_a_real_record(physionet: Path):
-    from cnns_spectrograms.ecg.records import (
-        describe_record,
-        describe_skipped_record,
-        read_record,
-    )
+    from cnns_spectrograms.ecg.records import describe_record, describe_skipped_record, read_record
 
     record = read_record(physionet / "mitdb", "mitdb", "213")
     BeatsSchema.validate(record.beats, lazy=True)

@@ -15,7 +15,8 @@ import pytest
 
 import cnns_spectrograms
 from cnns_spectrograms.datasets.signals import SignalsDataset
-from cnns_spectrograms.ecg.records import list_records, read_records
+from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.ecg.records import read_records
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
 from cnns_spectrograms.imaging.build import build_cache
 from cnns_spectrograms.imaging.plan import CachePlan

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnns_spectrograms.ecg.recordings import Recording, open_recording
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.recording import Recording
 from inference.models import KINDS, save_model
 
 

@@ -11,15 +11,17 @@ import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import detect_r_peaks
-from cnns_spectrograms.ecg.recordings import Recording, open_recording
-from cnns_spectrograms.ecg.records import RecordError, read_record
-from cnns_spectrograms.ecg.wfdb_files import select_beats
+from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.inference import signals
 from cnns_spectrograms.inference.analysis import analyse, check_slides, find_runs
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.recording import Recording
+from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.prediction import predict_table
 from inference.models import N_SAMPLES, VIEWS, save_model

@@ -8,8 +8,8 @@ import pytest
 
 import cnns_spectrograms
 from cnns_spectrograms import analyse
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
 
 
 def test_a_path_and_its_signal_give_the_same_beats(simulated, views_model, tmp_path):

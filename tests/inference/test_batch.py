@@ -11,9 +11,6 @@ import pandas as pd
 import pytest
 import wfdb
 
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import RecordError
-from cnns_spectrograms.ecg.wfdb_files import select_beats
 from cnns_spectrograms.inference import batch
 from cnns_spectrograms.inference.analysis import analyse
 from cnns_spectrograms.inference.batch import (
@@ -22,6 +19,9 @@ from cnns_spectrograms.inference.batch import (
     predict_recordings,
     read_peaks,
 )
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 from inference.models import save_model
 
 

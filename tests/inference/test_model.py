@@ -149,7 +149,7 @@ def test_shipped_weights_need_no_pickle_and_are_small(shipped):
 @pytest.mark.slow
 def test_shipped_weights_on_real_windows(shipped, physionet, tmp_path):
     """They tell normal from ventricular beats of a test record; and ONNX agrees to 5e-4."""
-    from cnns_spectrograms.ecg.recordings import open_recording
+    from cnns_spectrograms.recordings.opening import open_recording
 
     recording = open_recording(physionet / "mitdb" / "200")
     beats = recording.reference[recording.reference["symbol"].isin(["N", "V"])]

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import analyse
 from cnns_spectrograms.inference.report import (
     CONTEXT_S,
@@ -23,6 +22,7 @@ from cnns_spectrograms.inference.report import (
     render_report,
 )
 from cnns_spectrograms.presentation import CLASS_COLORS, EN, Translator, read_texts
+from cnns_spectrograms.recordings.recording import Recording
 
 
 @pytest.fixture(scope="module")

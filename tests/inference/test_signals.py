@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import Recording
-from cnns_spectrograms.ecg.records import RecordError, resample
+from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.inference.signals import find_flat_stretches, prepare_signal
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.recording import Recording
 
 
 def make(signal, fs=360.0):

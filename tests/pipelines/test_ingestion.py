@@ -12,7 +12,6 @@ import wfdb
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.download import DownloadError
-from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference, bootstrap_scores
 from cnns_spectrograms.parameters import (
@@ -27,6 +26,7 @@ from cnns_spectrograms.pipelines.ingestion.nodes import (
     check_downloads,
     ingest_records,
 )
+from cnns_spectrograms.recordings.errors import RecordError
 
 # Counted by hand from the annotation files, with the symbols of AAMI EC57.
 COUNTS = {

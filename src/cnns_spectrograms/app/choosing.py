@@ -14,12 +14,12 @@ from cnns_spectrograms.app import resources, sources
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.study import Contents, describe, make_study
 from cnns_spectrograms.app.style import escape_markdown
-from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.presentation import Translator, format_clock
+from cnns_spectrograms.recordings.errors import RecordError
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.ecg.recordings import Recording
     from cnns_spectrograms.inference.model import BeatModel
+    from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _label_apart(names: list[str], files: list[str]) -> list[str]:
 
 
 def _open(path: Path, fs: float | None = None) -> Recording:
-    from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, open_recording
+    from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
 
     return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, EDF_SUFFIXES, WFDB_SUFFIXES
-from cnns_spectrograms.ecg.records import RecordError, list_records
+from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, EDF_SUFFIXES, WFDB_SUFFIXES
 
 SUFFIXES = (".zip", *WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
 """Endings of the files that can be uploaded."""
@@ -62,7 +63,7 @@ def list_database_samples(physionet: Path | None) -> list[Sample]:
 
 def holds_csv(files: Sequence[IO[bytes]]) -> bool:
     """Tell whether an upload holds a CSV file, also in an archive, so that its rate is asked."""
-    from cnns_spectrograms.ecg.archives import list_names
+    from cnns_spectrograms.recordings.archives import list_names
 
     names = [each.name for each in files]
     for each in files:
@@ -80,12 +81,12 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
         files: ZIP, EDF, BDF or CSV files, or all the files of WFDB records.
 
     Yields:
-        Paths for `ecg.recordings.open_recording`, one or more. All is removed afterwards.
+        Paths for `recordings.opening.open_recording`, one or more. All is removed afterwards.
 
     Raises:
         RecordError: the upload holds no recording, or is not safe to unpack.
     """
-    from cnns_spectrograms.ecg.archives import UnpackLimits, unpack_recording
+    from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
 
     by_name: dict[str, IO[bytes]] = {}
     for each in files:

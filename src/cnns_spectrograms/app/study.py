@@ -17,9 +17,9 @@ from cnns_spectrograms.fan_out import one_torch_thread
 from cnns_spectrograms.presentation import LANGUAGES
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.ecg.recordings import Recording
     from cnns_spectrograms.inference.analysis import Analysis
     from cnns_spectrograms.inference.model import BeatModel
+    from cnns_spectrograms.recordings.recording import Recording
 
 Progress = Callable[[str, float], None]
 """Receives the stage of `inference.analysis.analyse`, and the share of it that is done."""
@@ -98,7 +98,7 @@ class Study:
 
 def describe(recording: Recording, preferred_lead: str | None) -> Contents:
     """Return what is known of a recording, and the lead that suits a model best."""
-    from cnns_spectrograms.ecg.recordings import choose_recording_lead
+    from cnns_spectrograms.recordings.leads import choose_recording_lead
 
     reference = read_reference(recording)
     return Contents(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.records import CHECKSUM_FILES, hash_file, parse_checksums
+from cnns_spectrograms.ecg.databases import CHECKSUM_FILES, hash_file, parse_checksums
 from cnns_spectrograms.files import replacing
 
 if TYPE_CHECKING:

@@ -158,7 +158,7 @@ def read_annotations(
     """
     import wfdb
 
-    from cnns_spectrograms.ecg.records import read_header
+    from cnns_spectrograms.recordings.wfdb_header import read_header
 
     path = Path(path)
     file = path.with_name(f"{path.name}.{extension}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.records import resample
+from cnns_spectrograms.ecg.resampling import resample
 
 N_MEASUREMENTS = 300
 """Most QRS complexes, and seconds of noise, that an amplitude is measured from (sigamp(1))."""

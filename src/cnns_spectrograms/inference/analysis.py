@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
-from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, Recording, choose_recording_lead
-from cnns_spectrograms.ecg.records import RecordError
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
 from cnns_spectrograms.presentation import EN
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
+from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
 

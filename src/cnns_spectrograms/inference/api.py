@@ -12,14 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.recordings import (
-    CSV_SUFFIXES,
-    Recording,
-    check_shape,
-    name_leads,
-    open_recording,
-)
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import name_leads
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
+from cnns_spectrograms.recordings.recording import Recording, check_shape
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.analysis import Analysis

@@ -14,18 +14,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.archives import unpack_recording
-from cnns_spectrograms.ecg.recordings import (
+from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.inference.api import analyse, load_model
+from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
+from cnns_spectrograms.recordings.archives import unpack_recording
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import (
     CSV_SUFFIXES,
     EDF_SUFFIXES,
-    Recording,
     find_recordings,
     is_there,
     name_recording,
 )
-from cnns_spectrograms.ecg.records import RecordError, list_records
-from cnns_spectrograms.inference.api import analyse, load_model
-from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
+from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -321,7 +322,7 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
         RecordError: there is no such file, or it is damaged or of another recording; or the column
             holds what is no whole number.
     """
-    from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
+    from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
 
     path = Path(peaks)
     if path.suffix.lower() in CSV_SUFFIXES:

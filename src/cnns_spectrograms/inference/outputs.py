@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.files import replacing
+from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.analysis import Analysis

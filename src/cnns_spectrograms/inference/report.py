@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.recordings import Recording
 from cnns_spectrograms.inference.analysis import Analysis
 from cnns_spectrograms.presentation import (
     CLASS_COLORS,
@@ -22,6 +21,7 @@ from cnns_spectrograms.presentation import (
     format_clock,
     render_page,
 )
+from cnns_spectrograms.recordings.recording import Recording
 
 MAX_STRIPS = 600
 """Most strips on a page, some 10 KB each; the page states how many are left out."""

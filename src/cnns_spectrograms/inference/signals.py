@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import Recording
-from cnns_spectrograms.ecg.records import RecordError, make_resampling_filter, rate_ratio
+from cnns_spectrograms.ecg.resampling import make_resampling_filter, rate_ratio
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.recording import Recording
 
 CHUNK_SAMPLES = 1 << 19
 """Samples of a recording that are read at once."""
@@ -64,8 +65,8 @@ def prepare_signal(
 ) -> PreparedSignal:
     """Copy one lead into a temporary file at another rate, without its baseline, chunk by chunk.
 
-    Every sample is that of `ecg.records.resample` and `ecg.baseline.remove_baseline` of the whole
-    lead: chunks overlap by the length of the filters.
+    Every sample is that of `ecg.resampling.resample` and `ecg.baseline.remove_baseline` of the
+    whole lead: chunks overlap by the length of the filters.
 
     Args:
         recording: the recording.

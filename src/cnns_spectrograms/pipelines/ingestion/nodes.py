@@ -27,13 +27,9 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         DownloadError: A file is missing and PhysioNet cannot be reached.
         RecordError: A file differs from the database's checksums and `on_bad_record` is 'raise'.
     """
+    from cnns_spectrograms.ecg.databases import find_missing_files, list_records, verify_checksums
     from cnns_spectrograms.ecg.download import download_database
-    from cnns_spectrograms.ecg.records import (
-        RecordError,
-        find_missing_files,
-        list_records,
-        verify_checksums,
-    )
+    from cnns_spectrograms.recordings.errors import RecordError
 
     rows = []
     for db, records in ingestion.databases.items():
@@ -79,8 +75,8 @@ def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
     Raises:
         DownloadError: A file is missing and PhysioNet cannot be reached.
     """
+    from cnns_spectrograms.ecg.databases import find_missing_files
     from cnns_spectrograms.ecg.download import check_reachable
-    from cnns_spectrograms.ecg.records import find_missing_files
 
     for db, wanted in ingestion.databases.items() if ingestion.download else ():
         if missing := find_missing_files(physionet / db, wanted):

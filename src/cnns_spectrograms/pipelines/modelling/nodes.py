@@ -69,13 +69,14 @@ def check_inputs(
             what to run.
         LeakError: A patient stands in two splits.
     """
-    from cnns_spectrograms.ecg.records import choose_lead, hash_signal, patient_of
+    from cnns_spectrograms.ecg.records import hash_signal, patient_of
     from cnns_spectrograms.ecg.splits import check_no_leak
     from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
     from cnns_spectrograms.pipelines.feature_engineering.nodes import (
         make_typical_beats,
         make_windows,
     )
+    from cnns_spectrograms.recordings.leads import choose_lead
 
     check_no_leak(windows)
     known = ingestion.known_records()

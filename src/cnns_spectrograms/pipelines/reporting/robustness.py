@@ -304,7 +304,7 @@ def _read_other_leads(
 
 def _resample_back(signal: np.ndarray, fs: int, lower_fs: int) -> np.ndarray:
     """Return a signal that has been at a lower rate, at its own rate and length again."""
-    from cnns_spectrograms.ecg.records import resample
+    from cnns_spectrograms.ecg.resampling import resample
 
     back = resample(resample(signal, fs, lower_fs), lower_fs, fs)
     n_missing = max(len(signal) - len(back), 0)

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 import wfdb
 
-from cnns_spectrograms.ecg.recordings import (
-    choose_recording_lead,
-    find_recordings,
-    open_recording,
-)
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import find_recordings, open_recording
 
 FS = 360
 # Of one signal: its label (16 bytes) and transducer (80) stand before the physical dimension (8).
@@ -197,7 +194,7 @@ def test_times_that_make_no_sense(tmp_path, samples, caplog, onsets):
     )
     assert "c.edf: taken to be continuous" in caplog.text
     write_by_hand(tmp_path / "n.edf", signals[:1], kind="EDF+D")
-    with pytest.raises(RecordError, match="no annotations that say where"):
+    with pytest.raises(RecordError, match="no annotations that state where"):
         open_recording(tmp_path / "n.edf")
 
 

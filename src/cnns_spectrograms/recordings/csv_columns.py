@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.ecg.csv_table import SECONDS_PER, TIME, Column, Table, split_words
-from cnns_spectrograms.ecg.records import KNOWN_VOLTAGES, RecordError, mv_per_unit
+from cnns_spectrograms.recordings.csv_table import SECONDS_PER, TIME, Column, Table, split_words
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import KNOWN_VOLTAGES, mv_per_unit
 
 logger = logging.getLogger(__name__)
 

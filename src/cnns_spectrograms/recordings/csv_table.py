@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.ecg.records import RecordError, mv_per_unit
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import mv_per_unit
 
 Rows = Sequence[Sequence[str]]
 

@@ -11,19 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.recordings import (
-    MAX_LEADS,
-    Recording,
-    SelectedLeads,
-    check_shape,
-    select_leads,
-)
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import SelectedLeads, select_leads
+from cnns_spectrograms.recordings.recording import MAX_LEADS, Recording, check_shape
 
 logger = logging.getLogger(__name__)
 
 # Of the specifications (Kemp 1992, doi:10.1016/0013-4694(92)90009-7; Kemp and Olivan 2003,
-# doi:10.1016/S1388-2457(03)00123-8; of BDF, BioSemi's): the version and the bytes a sample.
+# doi:10.1016/S1388-2457(03)00123-8; of BDF, BioSemi's): the version and the bytes per sample.
 _FORMATS = {".edf": (b"0       ", 2), ".bdf": (b"\xffBIOSEMI", 3)}
 
 # Bytes before the signals' own headers, and of each of these.
@@ -56,7 +51,7 @@ class _Layout:
         width: bytes of a sample.
         per_record: samples of each signal in a data record.
         signals: fields of each signal, as text.
-        is_interrupted: whether the file says that it may have gaps.
+        is_interrupted: whether the file states that it may have gaps.
     """
 
     path: Path
@@ -167,7 +162,7 @@ def _read_layout(path: Path) -> _Layout:
         logger.warning("%s: Incomplete data record at the end, which is left out", path.name)
     if n_records not in (n_found, -1):  # -1: it was still being written
         logger.warning(
-            "%s: found %d data records, where the header says %d", path.name, n_found, n_records
+            "%s: found %d data records, where the header states %d", path.name, n_found, n_records
         )
     if not n_found:
         raise RecordError(
@@ -191,7 +186,7 @@ def _parse(path: Path, what: str, text: str) -> float:
         return _parse_number(text)
     except ValueError as error:
         raise RecordError(
-            f"{path.name}: its header says {what}: {error}; correct the header, or copy or "
+            f"{path.name}: its header states {what}: {error}; correct the header, or copy or "
             f"download the file again"
         ) from None
 
@@ -218,7 +213,7 @@ def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]
         ValueError: the header gives none, or no samples.
     """
     if not per_record:
-        raise ValueError("the header says that it has no samples")
+        raise ValueError("the header states that it has no samples")
     low, high, physical_low, physical_high = (
         _parse_number(signal[field])
         for field in ("digital_min", "digital_max", "physical_min", "physical_max")
@@ -226,7 +221,7 @@ def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]
     gain = (physical_high - physical_low) / (high - low) if low < high else 0.0
     if not gain or not np.isfinite(gain):
         raise ValueError(
-            f"the header says that {low:g} to {high:g} stand for {physical_low:g} to "
+            f"the header states that {low:g} to {high:g} stand for {physical_low:g} to "
             f"{physical_high:g}, which is no scale"
         )
     return gain, physical_low / gain - low
@@ -235,7 +230,7 @@ def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]
 def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray[np.int64]:
     """Return at which sample of a lead each data record begins, the first at 0.
 
-    An EDF+ file says so in each data record, at the head of its first signal of annotations.
+    An EDF+ file states them in each data record, at the head of its first signal of annotations.
 
     Args:
         layout: of the file.
@@ -245,8 +240,8 @@ def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray
     whole = np.arange(layout.n_records, dtype=np.int64) * per_record
     if notes is None and layout.is_interrupted:
         raise RecordError(
-            f"{layout.path.name}: says that it is interrupted (EDF+D), and has no annotations that "
-            f"say where; expected a continuous file; convert it, part by part"
+            f"{layout.path.name}: states that it is interrupted (EDF+D), and has no annotations "
+            f"that state where; expected a continuous file; convert it, part by part"
         )
     if notes is None:
         return whole

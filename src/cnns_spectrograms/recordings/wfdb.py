@@ -1,4 +1,4 @@
-"""WFDB records opened as recordings: any format that wfdb reads, one segment or several."""
+"""WFDB records opened as recordings: any format that wfdb reads, of one or more segments."""
 
 from __future__ import annotations
 
@@ -9,32 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
-from cnns_spectrograms.ecg.recordings import (
-    MAX_DURATION_S,
-    MAX_FS_HZ,
-    Recording,
-    SelectedLeads,
-    check_shape,
-    select_leads,
-)
-from cnns_spectrograms.ecg.records import (
-    BYTES_PER_SAMPLE,
-    RecordError,
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import SelectedLeads, select_leads
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ, Recording, check_shape
+from cnns_spectrograms.recordings.wfdb_annotations import read_annotations
+from cnns_spectrograms.recordings.wfdb_header import (
+    as_record_error,
     check_signal_files,
-    read_annotation_file,
     read_header,
     read_samples,
 )
 
 logger = logging.getLogger(__name__)
-
-
-# Most samples that a byte of a compressed (FLAC) signal may hold: silence packs some 4,000.
-_MAX_FLAC_RATIO = 8192
 
 _CHUNK_FRAMES = 1 << 16
 
@@ -49,54 +37,8 @@ def open_wfdb(path: Path) -> Recording:
         RecordError: a file is missing, truncated or damaged, names files elsewhere, or holds no
             voltage.
     """
-    name = path.name
-    try:
-        return _open(name, path)
-    except RecordError:
-        raise
-    except Exception as error:  # whatever wfdb raises on a corrupt file
-        raise RecordError(
-            f"{name}: found a corrupt {path}.hea ({type(error).__name__}: {error}); expected a "
-            f"valid WFDB record; copy or download it again"
-        ) from error
-
-
-def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
-    """Return the annotations of a WFDB file at another sampling rate.
-
-    Args:
-        path: of the record, without extension; its header, where there is one, gives the rate of
-            an annotation file that does not say its own.
-        extension: annotator.
-        fs: wanted sampling rate, Hz.
-        n_samples: length of the recording at `fs`; annotations beyond it are refused.
-
-    Returns:
-        Columns sample (at `fs`) and symbol, in time order.
-
-    Raises:
-        RecordError: the file is missing or damaged, or not of this recording.
-    """
-    frame_fs = fs
-    if path.with_name(f"{path.name}.hea").is_file():
-        frame_fs = float(read_header(path.name, path).fs)
-    n_frames = round(n_samples * frame_fs / fs)
-    samples, symbols, source_fs = read_annotation_file(
-        path.name, path, extension, fs=frame_fs, n_samples=n_frames
-    )
-    samples = np.rint(samples * (fs / source_fs)).astype(np.int64)
-    return pd.DataFrame(
-        {
-            "sample": np.minimum(samples, n_samples - 1),
-            "symbol": np.array(symbols, dtype=object),
-        }
-    )
-
-
-def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the samples of the annotations that mark a beat, ascending, each once."""
-    is_beat = annotations["symbol"].isin(BEAT_SYMBOLS)
-    return np.unique(annotations.loc[is_beat, "sample"].to_numpy(np.int64))
+    with as_record_error(path.name, path, "hea"):
+        return _open(path.name, path)
 
 
 @dataclass(frozen=True)
@@ -107,7 +49,7 @@ class _Segment:
         path: of the header, without extension; None where there is no signal.
         start: its first frame in the record.
         length: frames.
-        n_stored: frames that its own header tells, maybe more.
+        n_stored: frames by its own header, maybe more than `length`.
         header: as wfdb reads it.
     """
 
@@ -128,13 +70,14 @@ def _open(name: str, path: Path) -> Recording:
         layout, segments = _list_segments(name, path, header)
     else:
         layout = header
-        n_stored = _check_single(name, path, header)
+        check_signal_files(name, path, header)
+        n_stored = int(header.sig_len)
         segments = [_Segment(path, 0, n_stored, n_stored, header)]
     n_frames = segments[-1].start + segments[-1].length
     per_frame = [int(n or 1) for n in layout.samps_per_frame]
     bad = [n for n in per_frame if not 0 < n * frame_fs <= MAX_FS_HZ]
     if bad:
-        raise RecordError(f"{name}: found {bad[0]} samples a frame; correct the header")
+        raise RecordError(f"{name}: found {bad[0]} samples per frame; correct the header")
     units = [_units_of(layout, segments, i) for i in range(len(per_frame))]
     leads = select_leads(
         name,
@@ -142,8 +85,8 @@ def _open(name: str, path: Path) -> Recording:
         [next(iter(sorted(found)), ("", 1))[0] for found in units],
         [n * frame_fs for n in per_frame],
         {
-            i: f"its units and samples a frame differ between segments, {sorted(found)}; expected "
-            f"the same in all: give the segments as records of their own"
+            i: f"its units and samples per frame differ between segments, {sorted(found)}; "
+            f"expected the same in all: give the segments as records of their own"
             for i, found in enumerate(units)
             if len(found) > 1
         },
@@ -178,7 +121,7 @@ def _find_channel(layout: Any, segment: _Segment, index: int) -> int | None:
 
 
 def _units_of(layout: Any, segments: list[_Segment], index: int) -> set[tuple[str, int]]:
-    """Return the unit and the samples a frame of a signal, of each segment that holds it."""
+    """Return unit and samples per frame of a signal in each segment that holds it."""
     found = set()
     for segment in segments:
         channel = None if segment.path is None else _find_channel(layout, segment, index)
@@ -253,21 +196,6 @@ def _sum_differences(path: Path, header: Any, channel: int, n_frames: int) -> in
     return total
 
 
-def _check_single(name: str, path: Path, header: Any) -> int:
-    """Check a record of one segment against its files; return its length in frames."""
-    check_signal_files(name, path, header)
-    n_frames = int(header.sig_len)
-    for file_name in dict.fromkeys(header.file_name):
-        size = path.with_name(file_name).stat().st_size
-        is_packed = header.fmt[header.file_name.index(file_name)] not in BYTES_PER_SAMPLE
-        if is_packed and n_frames > size * _MAX_FLAC_RATIO:
-            raise RecordError(
-                f"{name}: found {n_frames} samples for the {size} bytes of {file_name}; no "
-                f"compression does that; copy or download the record again"
-            )
-    return n_frames
-
-
 def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segment]]:
     """Return the header that describes a record's signals, and its checked segments."""
     total = sum(header.seg_len)
@@ -295,7 +223,8 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
                 f"expected one segment at {header.fs:g} Hz"
             )
         if length:
-            n_stored = _check_single(f"{name}/{text}", each, part)
+            check_signal_files(f"{name}/{text}", each, part)
+            n_stored = int(part.sig_len)
             if n_stored < length:
                 raise RecordError(
                     f"{name}: segment {text} has fewer samples than the {length} of the header; "

@@ -12,10 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.csv_columns import find_places
-from cnns_spectrograms.ecg.csv_table import SECONDS_PER, Column, Table, clean_cells, split_words
-from cnns_spectrograms.ecg.recordings import MAX_DURATION_S, MAX_FS_HZ
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.csv_columns import find_places
+from cnns_spectrograms.recordings.csv_table import (
+    SECONDS_PER,
+    Column,
+    Table,
+    clean_cells,
+    split_words,
+)
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ
 
 logger = logging.getLogger(__name__)
 

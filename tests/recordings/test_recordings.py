@@ -11,17 +11,16 @@ import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg.recordings import (
-    MAX_DURATION_S,
-    MAX_LEADS,
-    choose_recording_lead,
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.opening import (
     find_recordings,
     is_there,
     name_recording,
     open_recording,
 )
-from cnns_spectrograms.ecg.records import RecordError
-from cnns_spectrograms.ecg.wfdb_files import read_annotations, select_beats
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_LEADS
+from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
 
 FS = 100
 N = 1500
@@ -465,24 +464,6 @@ def test_random_bytes(tmp_path_factory, suffix, content):
 # --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("names", "lead", "expected"),
-    [
-        (("V1", "MLII"), None, 1),
-        (("ECG1", "ECG2"), None, 0),
-        (("I", "II", "V1"), None, 1),
-        (("EEG Fpz", "EOG", "ECG II"), None, 2),
-        (("EEG Fpz", "ECG", "resp"), None, 1),
-        (("A", "B"), None, 0),
-        (("V1", "MLII"), "v1", 0),
-        (("V1", "MLII"), "0", 0),
-        (("V1", "MLII"), 1, 1),
-    ],
-)
-def test_the_lead_that_is_analysed(names, lead, expected):
-    assert choose_recording_lead(names, lead, "MLII") == expected
-
-
 def test_a_real_record(physionet):
     found = open_recording(physionet / "mitdb" / "100")
     expected = wfdb.rdrecord(str(physionet / "mitdb" / "100"), channels=[1]).p_signal[:, 0]
@@ -504,7 +485,7 @@ def test_all_that_opens_alone_is_found(tmp_path, signal, caplog):
     with caplog.at_level("INFO"):
         found = find_recordings(tmp_path)
     assert [each.name for each in found] == ["a.hea", "b.EDF", "c.csv", "d.tsv", "e.txt", "f.TXT"]
-    assert "left out is notes.txt, which is no recording" in caplog.text
+    assert "notes.txt is left out, since it is no recording" in caplog.text
 
 
 @pytest.mark.parametrize(

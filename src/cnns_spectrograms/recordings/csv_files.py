@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg import csv_times
-from cnns_spectrograms.ecg.csv_columns import choose_columns
-from cnns_spectrograms.ecg.csv_table import Column, Table, read_table
-from cnns_spectrograms.ecg.csv_times import MIN_RATE_HZ, Times, measure_times
-from cnns_spectrograms.ecg.recordings import Recording, check_shape, name_leads
-from cnns_spectrograms.ecg.records import RecordError, mv_per_unit
+from cnns_spectrograms.recordings import csv_times
+from cnns_spectrograms.recordings.csv_columns import choose_columns
+from cnns_spectrograms.recordings.csv_table import Column, Table, read_table
+from cnns_spectrograms.recordings.csv_times import MIN_RATE_HZ, Times, measure_times
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import mv_per_unit, name_leads
+from cnns_spectrograms.recordings.recording import Recording, check_shape
 
 logger = logging.getLogger(__name__)
 

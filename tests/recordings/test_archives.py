@@ -12,9 +12,9 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg.archives import UnpackLimits, unpack_recording
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
 
 CSV = b"time,ECG\n0,0.1\n0.1,0.2\n0.2,0.3\n"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.ecg.recordings import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def unpack_recording(
         limits: of what is unpacked.
 
     Returns:
-        The recordings, for `recordings.open_recording`: WFDB headers, EDF, BDF and CSV files.
+        The recordings, for `opening.open_recording`: WFDB headers, EDF, BDF and CSV files.
 
     Raises:
         RecordError: the archive is damaged, encrypted or too large, a name in it leads outside
@@ -97,7 +97,7 @@ def list_names(source: IO[bytes]) -> list[str]:
         with zipfile.ZipFile(source) as archive:
             return [name for name in archive.namelist() if not _is_clutter(name)]
     except (zipfile.BadZipFile, OSError, ValueError):
-        return []  # who unpacks it says so
+        return []  # unpacking it raises an error
 
 
 class _Writer:
@@ -116,7 +116,7 @@ class _Writer:
                         continue
                     if stat.S_ISLNK(entry.external_attr >> 16):
                         raise RecordError(
-                            f"the archive holds a link, {entry.filename!r}; expected files alone"
+                            f"the archive holds a link, {entry.filename!r}; expected only files"
                         )
                     if entry.flag_bits & 0x1:
                         raise RecordError("the archive is encrypted; unpack it first")
@@ -187,7 +187,7 @@ def _safe_name(name: str) -> str:
 
 
 def _is_clutter(name: str) -> bool:
-    """Tell what some systems add to an archive: it is left out."""
+    """Return whether some system has added this file to the archive: it is left out."""
     parts = PureWindowsPath(name).parts
     last = parts[-1] if parts else ""
     return "__MACOSX" in parts or last.startswith("._") or last in (".DS_Store", "Thumbs.db")

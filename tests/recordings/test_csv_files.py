@@ -9,9 +9,10 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.ecg import csv_times
-from cnns_spectrograms.ecg.recordings import MAX_DURATION_S, open_recording
-from cnns_spectrograms.ecg.records import RecordError
+from cnns_spectrograms.recordings import csv_times
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S
 
 FS = 100
 N = 1500

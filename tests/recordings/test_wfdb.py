@@ -15,14 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.recordings import open_recording
-from cnns_spectrograms.ecg.records import (
-    BYTES_PER_SAMPLE,
-    RecordError,
-    mv_per_unit,
-    read_record,
-    resample,
-)
+from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.opening import open_recording
+from cnns_spectrograms.recordings.wfdb_header import BYTES_PER_SAMPLE
 
 # --------------------------------------------------------------------------------------
 # Units
@@ -92,35 +89,6 @@ def test_a_comment_in_another_alphabet_moves_no_line(physionet, tmp_path, mitdb_
     header = path.with_name("100.hea")
     header.write_bytes("# Ångström ÅÅ x.dat\n".encode() + header.read_bytes())
     np.testing.assert_allclose(open_recording(path).read(0), mitdb_100[:, 0], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("text", "factor"),
-    [
-        ("V", 1e3),
-        ("mV", 1.0),
-        ("uV", 1e-3),
-        ("µV", 1e-3),
-        ("mV.", 1.0),
-        ("v", 1e3),
-        ("Volt", 1e3),
-        (" mV ", 1.0),
-        ("MV", 1.0),
-        ("millivolts", 1.0),
-        (f"{MU}V", 1e-3),
-        ("Microvolt", 1e-3),
-        ("NV", 1e-6),
-        ("nanovolts", 1e-6),
-        ("", None),
-        ("kV", None),
-        ("m", None),
-        ("adu", None),
-        ("mV/s", None),
-        ("volt s", None),
-    ],
-)
-def test_millivolts_of_a_unit(text, factor):
-    assert mv_per_unit(text) == factor
 
 
 @pytest.mark.parametrize("field", [b"212:-5", b"212x-1", b"212+-4", b"212:5x2"])

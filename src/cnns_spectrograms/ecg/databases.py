@@ -1,0 +1,160 @@
+"""Folders of WFDB databases: their records, their files, and the checksums of these."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from cnns_spectrograms.recordings.wfdb_header import list_files
+
+logger = logging.getLogger(__name__)
+
+CHECKSUM_FILES = ("SHA256SUMS.txt", "SHA256SUMS")
+"""A database's list of checksums: PhysioNet's name for it, then one that old copies have."""
+
+
+def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
+    """Return the names of a database's records: its RECORDS file, else its header files.
+
+    Args:
+        folder: folder of the database.
+        nested: names may lead into subfolders, as in PTB-XL.
+
+    Raises:
+        ValueError: the folder is absent, holds no record, or, unless `nested`, holds records in
+            subfolders.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(
+            f"no database folder {folder}; expected a folder of .hea, .dat and .atr files; "
+            "correct the path or download the database"
+        )
+    index = folder / "RECORDS"
+    if index.is_file():
+        record_ids = index.read_text(encoding="utf-8").split()
+    else:
+        record_ids = sorted(path.stem for path in folder.glob("*.hea"))
+    if not record_ids:
+        raise ValueError(
+            f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
+            "correct the path or download the database"
+        )
+    deeper = [record_id for record_id in record_ids if "/" in record_id]
+    if deeper and not nested:
+        raise ValueError(
+            f"{index} lists records in subfolders ({', '.join(deeper[:3])}); expected records in "
+            "the folder itself; give each subfolder as a database of its own"
+        )
+    return record_ids
+
+
+def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = None) -> list[str]:
+    """Return the names of the files that a database lacks.
+
+    Args:
+        folder: folder of the database; may be absent.
+        record_ids: records that are wanted; None wants those of the RECORDS file, or of the
+            header files where there is none.
+
+    Returns:
+        Names such as ``100.dat``; ``RECORDS`` where there is no list of records.
+    """
+    folder = Path(folder)
+    if record_ids is None:
+        if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
+            return ["RECORDS"]
+        record_ids = list_records(folder)
+    names = [name for record_id in record_ids for name in list_files(folder, record_id)]
+    return [name for name in names if not (folder / name).is_file()]
+
+
+def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str, str]:
+    """Check the files of some records against the database's own SHA256SUMS.txt, if it has one.
+
+    The name SHA256SUMS is accepted too.
+
+    A differing `.hea` only warns: its text may have been edited while the recording is untouched,
+    and `read_record` checks the samples against the header anyway. A file that is not there is
+    no concern of this check.
+
+    Returns:
+        For each record with a signal or annotation file that differs, what was found and expected.
+
+    Raises:
+        ValueError: the list of checksums cannot be understood.
+    """
+    folder = Path(folder)
+    path = next((folder / name for name in CHECKSUM_FILES if (folder / name).is_file()), None)
+    if path is None:
+        logger.info("%s has no SHA256SUMS.txt: its files are not compared with checksums", folder)
+        return {}
+    sums = parse_checksums(path.read_text(encoding="utf-8"), path)
+    faults: dict[str, list[str]] = {}
+    edited_headers: list[str] = []
+    unlisted: list[str] = []
+    for record_id in record_ids:
+        for name in list_files(folder, record_id):
+            if name not in sums:
+                unlisted.append(name)
+                continue
+            if not (folder / name).is_file():
+                continue
+            found = hash_file(folder / name)
+            if found == sums[name]:
+                continue
+            if name == f"{record_id}.hea":
+                edited_headers.append(name)
+            else:
+                faults.setdefault(record_id, []).append(
+                    f"{name} differs from {path.name} (found {found[:12]}, expected "
+                    f"{sums[name][:12]}); delete it and download it again"
+                )
+    if edited_headers:
+        logger.warning(
+            "%s: %d header(s) differ from %s, the first is %s; this is harmless if only text was "
+            "edited",
+            folder,
+            len(edited_headers),
+            path.name,
+            edited_headers[0],
+        )
+    if unlisted := list(dict.fromkeys(unlisted)):  # records may share a file
+        logger.warning(
+            "%s: %s does not list %d file(s), the first is %s; they are not compared",
+            folder,
+            path.name,
+            len(unlisted),
+            unlisted[0],
+        )
+    return {record_id: "; ".join(found) for record_id, found in faults.items()}
+
+
+def parse_checksums(text: str, source: Path | str) -> dict[str, str]:
+    """Read the lines of a list of checksums into file name -> hex digest.
+
+    Raises:
+        ValueError: a line is not a digest and a name; `source` names the file in the message.
+    """
+    sums: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(?:\./)?(\S.*?)\s*", line)
+        if match is None:
+            raise ValueError(
+                f"{source}: found the line {line[:80]!r}; expected a SHA-256 hex digest and a "
+                "file name; download the file again"
+            )
+        sums[match[2]] = match[1].lower()
+    return sums
+
+
+def hash_file(path: Path | str) -> str:
+    """Return the SHA-256 hex digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""The recordings in files and folders: found by name, and opened by format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnns_spectrograms.recordings.csv_files import open_csv
+from cnns_spectrograms.recordings.csv_table import read_table
+from cnns_spectrograms.recordings.edf import open_edf
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.recording import Recording
+from cnns_spectrograms.recordings.wfdb import open_wfdb
+from cnns_spectrograms.recordings.wfdb_header import list_named_files
+
+logger = logging.getLogger(__name__)
+
+WFDB_SUFFIXES = (".hea", ".dat", ".mat", ".atr")
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+
+EDF_SUFFIXES = (".edf", ".bdf")
+
+
+def open_recording(
+    path: Path | str, fs: float | None = None, columns: Sequence[str] | None = None
+) -> Recording:
+    """Open a WFDB record (one segment or several), an EDF(+) or BDF(+) file, or a CSV file.
+
+    Files may come from anyone: sizes in a header are checked before anything of that size is read
+    or reserved.
+
+    Args:
+        path: of the file; a WFDB record by its header, any of its files, or without extension.
+        fs: sampling rate of a CSV file, Hz; None takes that of its time column. Other formats
+            state theirs.
+        columns: columns of a CSV file that are leads; None guesses. Other formats name theirs.
+
+    Raises:
+        RecordError: there is no such file, it is damaged, of another format, or not an ECG.
+        ValueError: `fs` or `columns` are given for a format that states them itself.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in CSV_SUFFIXES:
+        return open_csv(path, fs, columns)
+    if fs is not None or columns is not None:
+        raise ValueError(
+            f"fs and columns are only for CSV files ({', '.join(CSV_SUFFIXES)}); {path.name} "
+            f"states its own; leave them out"
+        )
+    if suffix in EDF_SUFFIXES:
+        return open_edf(path)
+    if suffix in WFDB_SUFFIXES:
+        path = path.with_name(name_recording(path))
+    if path.with_name(f"{path.name}.hea").is_file():
+        return open_wfdb(path)
+    found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
+    raise RecordError(
+        f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "
+        f"{', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}; correct the path"
+    )
+
+
+def name_recording(path: Path) -> str:
+    """Return the name of the recording that `open_recording` opens by a path.
+
+    Other endings stay, as in `rec.1`, a WFDB record given without extension.
+    """
+    known = (*WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
+    return path.stem if path.suffix.lower() in known else path.name
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path is a file, a folder, or a WFDB record given without extension."""
+    names = {path.name, name_recording(path)} - {""}
+    return path.exists() or any(path.with_name(f"{name}.hea").is_file() for name in names)
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Return the recordings that lie in a folder, by name: WFDB headers, EDF, BDF and CSV files.
+
+    Headers of the segments of another record are left out, and so are `.txt` files without a table
+    of numbers, which are logged.
+    """
+    headers = sorted(folder.glob("*.hea"))
+    segments = {name for each in headers for name in _segment_names(each)}
+    others = [
+        each
+        for each in sorted(folder.iterdir())
+        if each.suffix.lower() in (*EDF_SUFFIXES, *CSV_SUFFIXES)
+        and each.is_file()
+        and (each.suffix.lower() != ".txt" or _is_table(each))
+    ]
+    return [each for each in headers if each.stem not in segments] + others
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether a text file holds a recording rather than notes about one."""
+    try:
+        read_table(path)
+    except Exception as error:  # whatever a file that is no table raises
+        logger.info("%s is left out, since it is no recording: %s", path.name, error)
+        return False
+    return True
+
+
+def _segment_names(header: Path) -> list[str]:
+    """Return the segments that a header names; none where it is of one segment, or unreadable."""
+    try:
+        named, has_segments = list_named_files(header)
+    except OSError:
+        return []  # a link that leads nowhere: opening it raises an error
+    return named if has_segments else []

@@ -1,0 +1,111 @@
+"""A recording that is read piece by piece, whatever file it comes from, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import find_lead
+
+MAX_LEADS = 256
+"""Most leads that a recording may have: body surface maps have some two hundred."""
+
+MAX_FS_HZ = 100_000.0
+
+MAX_DURATION_S = 31 * 86_400.0
+"""Longest recording that is read, s: a month."""
+
+ReadLead = Callable[[int, int, int], NDArray[np.floating]]
+"""Takes lead, first sample and the one after the last; returns `(n,)` mV, NaN where none is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording that is read when asked for, so that its length does not fill the memory.
+
+    Attributes:
+        name: name of the recording, fit for a file name.
+        fs: sampling rate of its leads, Hz.
+        lead_names: one name per lead.
+        n_samples: length of each lead, samples at `fs`.
+        reference: the annotations that came with it, columns sample (at `fs`) and symbol, in time
+            order; None where there are none.
+        read_lead: what reads; `read` checks its arguments.
+        path: where it was opened; None for one made in memory.
+        left_out: signals of the file that are no leads -> why.
+    """
+
+    name: str
+    fs: float
+    lead_names: tuple[str, ...]
+    n_samples: int
+    reference: pd.DataFrame | None
+    read_lead: ReadLead = field(repr=False)
+    path: Path | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float:
+        """Length, s."""
+        return self.n_samples / self.fs
+
+    def read(self, lead: int | str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Return a stretch of one lead.
+
+        Args:
+            lead: name or index.
+            start: first sample.
+            stop: sample after the last; None for the end.
+
+        Returns:
+            float32 (stop - start,), mV; NaN where the recording has no sample.
+
+        Raises:
+            RecordError: the file is damaged there.
+            ValueError: there is no such lead or stretch.
+        """
+        stop = self.n_samples if stop is None else stop
+        if not 0 <= start <= stop <= self.n_samples:
+            raise ValueError(
+                f"recording {self.name} has samples 0 to {self.n_samples}; asked for {start} to "
+                f"{stop}"
+            )
+        index = find_lead(self.lead_names, lead, self.left_out)
+        if start == stop:
+            return np.empty(0, np.float32)
+        signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
+        if signal.shape != (stop - start,):
+            raise RecordError(
+                f"recording {self.name}: found {signal.size} samples of lead "
+                f"{self.lead_names[index]} from {start} on; expected {stop - start}; the file is "
+                f"truncated: copy or download it again"
+            )
+        return signal
+
+
+def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
+    """Refuse what no ECG has, before anything of that size is reserved.
+
+    Raises:
+        RecordError: a number is out of its bounds.
+    """
+    if not (np.isfinite(fs) and 0 < fs <= MAX_FS_HZ):
+        raise RecordError(
+            f"{name}: found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
+            f"{MAX_FS_HZ:g}; correct it"
+        )
+    if not 0 < n_leads <= MAX_LEADS:
+        raise RecordError(
+            f"{name}: found {n_leads} leads; expected 1 to {MAX_LEADS}; correct the header"
+        )
+    if not 2 <= n_samples <= fs * MAX_DURATION_S:
+        raise RecordError(
+            f"{name}: found {n_samples} samples at {fs:g} Hz; expected at least 2 and at most "
+            f"{MAX_DURATION_S / 86_400:g} days; correct the header, or cut the recording"
+        )

@@ -1,0 +1,114 @@
+"""WFDB annotation files: read, checked, and brought to another sampling rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS, map_symbols
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.wfdb_header import as_record_error, read_header
+
+
+def read_annotation_file(
+    name: str, path: Path, extension: str, *, fs: float, n_samples: int
+) -> tuple[NDArray[np.int64], list[str], float]:
+    """Return the annotations of a WFDB file in time order: samples, symbols, their rate in Hz.
+
+    Args:
+        name: what the record is called in an error.
+        path: of the record, without extension.
+        extension: annotator.
+        fs: rate of the recording in frames, Hz: that of a file that states none.
+        n_samples: length of the recording at `fs`.
+
+    Raises:
+        RecordError: the file is missing, truncated or corrupt, or not of this recording.
+    """
+    import wfdb
+
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.is_file():
+        raise RecordError(
+            f"{name}: found no annotation file {file}; expected beats there; correct its name, or "
+            f"copy or download it"
+        )
+    if file.read_bytes()[-2:] != b"\0\0":
+        raise RecordError(
+            f"{name}: found no end mark in {file} ({file.stat().st_size} bytes), which is "
+            "truncated; expected two zero bytes at its end; copy or download the file again"
+        )
+    with as_record_error(name, path, extension):
+        annotation = wfdb.rdann(
+            str(path), extension, return_label_elements=["symbol", "label_store"]
+        )
+    samples = np.asarray(annotation.sample, dtype=np.int64)
+    codes = zip(annotation.label_store, annotation.symbol, strict=True)
+    undefined = [int(code) for code, symbol in codes if not isinstance(symbol, str)]
+    if undefined:
+        raise RecordError(
+            f"{name}: found unknown annotation code {undefined[0]} in {file.name}; expected "
+            "codes of the WFDB table; correct the annotation file"
+        )
+    try:
+        map_symbols(annotation.symbol)
+    except ValueError as error:
+        raise RecordError(f"{name}: {error}") from error
+    # An annotation file may state a time resolution of its own.
+    ann_fs = float(annotation.fs or fs)
+    if not (np.isfinite(ann_fs) and ann_fs > 0):
+        raise RecordError(f"{name}: found {ann_fs:g} Hz in {file}; correct the annotation file")
+    end = n_samples * ann_fs / fs
+    outside = samples[(samples < 0) | (samples > end)]
+    if outside.size:
+        raise RecordError(
+            f"{name}: found {outside.size} annotation(s) outside the signal, the first at sample "
+            f"{outside[0]}; expected samples 0 to {end:g}; {file} is not of this signal, "
+            "or one of them is corrupt: copy or download both again"
+        )
+    order = np.argsort(samples, kind="stable")
+    return samples[order], [annotation.symbol[i] for i in order], ann_fs
+
+
+def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
+    """Return the annotations of a WFDB file at another sampling rate.
+
+    Args:
+        path: of the record, without extension; its header, where there is one, gives the rate of
+            an annotation file that does not state its own.
+        extension: annotator.
+        fs: wanted sampling rate, Hz.
+        n_samples: length of the recording at `fs`; annotations beyond it are refused.
+
+    Returns:
+        Columns sample (at `fs`) and symbol, in time order.
+
+    Raises:
+        RecordError: the file is missing or damaged, or not of this recording.
+    """
+    frame_fs = fs
+    if path.with_name(f"{path.name}.hea").is_file():
+        frame_fs = float(read_header(path.name, path).fs)
+    n_frames = round(n_samples * frame_fs / fs)
+    samples, symbols, source_fs = read_annotation_file(
+        path.name, path, extension, fs=frame_fs, n_samples=n_frames
+    )
+    moved = move_to_rate(samples, source_fs, fs, n_samples)
+    return pd.DataFrame({"sample": moved, "symbol": np.array(symbols, dtype=object)})
+
+
+def move_to_rate(
+    samples: NDArray[np.int64], source_fs: float, fs: float, n_samples: int
+) -> NDArray[np.int64]:
+    """Return the nearest samples at another rate, Hz, none after the last of `n_samples`."""
+    nearest = np.rint(samples * fs / source_fs).astype(np.int64)
+    return np.minimum(nearest, n_samples - 1)
+
+
+def select_beats(annotations: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the samples of the annotations that mark a beat, ascending, each once."""
+    is_beat = annotations["symbol"].isin(BEAT_SYMBOLS)
+    return np.unique(annotations.loc[is_beat, "sample"].to_numpy(np.int64))

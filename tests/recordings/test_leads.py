@@ -1,0 +1,83 @@
+"""Leads: how they are chosen, and their units."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnns_spectrograms.recordings.leads import choose_lead, choose_recording_lead, mv_per_unit
+
+MU = "\N{GREEK SMALL LETTER MU}"
+
+
+@pytest.mark.parametrize(
+    ("leads", "preferred", "expected"),
+    [
+        (["V5", "MLII"], "MLII", 1),
+        (["MLII", "V5"], "MLII", 0),
+        (["V5", "V2"], "MLII", 0),
+        (["ECG1", "ECG2"], "MLII", 0),  # svdb: no lead II
+        (["I", "II", "V1"], "MLII", 1),
+        (["ecg", "ECG II"], "MLII", 1),
+        (["V5", "lead DII"], "MLII", 1),
+        (["MLI", "MLIII", "D2"], "MLII", 2),
+        (["I", "ECG V5"], "V5", 1),
+        (["V1", "MLII"], "II", 1),
+        (["EEG Fpz", "EOG", "EKG"], "MLII", 2),
+        (["PLETH", "ECG"], None, 1),
+        (["V5", "MLII"], None, 0),
+    ],
+)
+def test_choose_lead(leads, preferred, expected):
+    assert choose_lead(leads, preferred) == expected
+
+
+def test_a_lead_is_chosen_from_some():
+    with pytest.raises(ValueError, match="no lead"):
+        choose_lead([], "MLII")
+
+
+@pytest.mark.parametrize(
+    ("names", "lead", "expected"),
+    [
+        (("V1", "MLII"), None, 1),
+        (("ECG1", "ECG2"), None, 0),
+        (("I", "II", "V1"), None, 1),
+        (("EEG Fpz", "EOG", "ECG II"), None, 2),
+        (("EEG Fpz", "ECG", "resp"), None, 1),
+        (("A", "B"), None, 0),
+        (("V1", "MLII"), "v1", 0),
+        (("V1", "MLII"), "0", 0),
+        (("V1", "MLII"), 1, 1),
+    ],
+)
+def test_the_lead_that_is_analysed(names, lead, expected):
+    assert choose_recording_lead(names, lead, "MLII") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "factor"),
+    [
+        ("V", 1e3),
+        ("mV", 1.0),
+        ("uV", 1e-3),
+        ("µV", 1e-3),
+        ("mV.", 1.0),
+        ("v", 1e3),
+        ("Volt", 1e3),
+        (" mV ", 1.0),
+        ("MV", 1.0),
+        ("millivolts", 1.0),
+        (f"{MU}V", 1e-3),
+        ("Microvolt", 1e-3),
+        ("NV", 1e-6),
+        ("nanovolts", 1e-6),
+        ("", None),
+        ("kV", None),
+        ("m", None),
+        ("adu", None),
+        ("mV/s", None),
+        ("volt s", None),
+    ],
+)
+def test_millivolts_of_a_unit(text, factor):
+    assert mv_per_unit(text) == factor
