@@ -17,7 +17,7 @@ from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
+from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_recording_lead
@@ -37,10 +37,6 @@ records of mitdb, thinned, 96 % of what is detected are beats at 50 Hz, 91 % at 
 # least is 3.75.
 _LEAST_KURTOSIS = 3.3
 _BLOCK_BEATS = 512  # whose windows are in memory at once
-# To so much a gap is drawn together for the detector, s: a longer rest lowers its thresholds, and
-# without any the seam looks like a beat. Of 0 to 60 s this loses and makes the fewest beats beside
-# gaps in nine records of mitdb.
-_BRIDGE_S = 0.15
 _N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
 
 Progress = Callable[[str, float], None]
@@ -138,7 +134,7 @@ def analyse(
     if detects and prepared.kurtosis < _LEAST_KURTOSIS:
         _doubt_lead(recording, name, chosen=lead is not None)
     if given is None:
-        at_model = _detect(prepared, model.fs, recording.fs, lambda share: tell("detect", share))
+        at_model = _detect(signal, model.fs, lambda share: tell("detect", share))
         samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
         samples = np.minimum(samples, recording.n_samples - 1)
         kept = ~_within(samples, prepared.gaps)
@@ -151,6 +147,8 @@ def analyse(
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
 
     after_gap = _follow_gap(samples, prepared.gaps)
+    if given is None:
+        after_gap[1:] |= np.diff(samples) >= FLAT_S * recording.fs
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
     centres = at_model
     if sliding:
@@ -248,30 +246,13 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
 
 
 def _detect(
-    prepared: PreparedSignal, fs: float, recording_fs: float, progress: Callable[[float], None]
+    signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]
 ) -> NDArray[np.int64]:
-    """Return the R peaks, samples at the model's rate, with long gaps drawn together."""
-    signal = prepared.signal
-    whole, drawn_together = [0.0], [0.0]
-    for edges in prepared.gaps:
-        first, stop = (edge * fs / recording_fs for edge in edges)
-        begin = drawn_together[-1] + first - whole[-1]
-        whole += [first, stop]
-        drawn_together += [begin, begin + min(stop - first, _BRIDGE_S * fs)]
-    n_samples = int(drawn_together[-1] + len(signal) - whole[-1])
-    whole.append(len(signal))
-    drawn_together.append(drawn_together[-1] + len(signal) - whole[-2])
-
-    def place(samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        at = np.rint(np.interp(samples, drawn_together, whole)).astype(np.int64)
-        return np.minimum(at, len(signal) - 1)
-
+    """Return the R peaks, samples at the model's rate."""
     found = []
-    for peaks in detect_by_block(
-        lambda start, stop: signal[place(np.arange(start, stop))], n_samples, fs
-    ):
-        found.append(place(peaks))
-        progress(min(1.0, (float(peaks[-1]) + 1) / n_samples if peaks.size else 0.0))
+    for peaks in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
+        found.append(peaks)
+        progress(float(peaks[-1] + 1) / len(signal) if peaks.size else 0.0)
     progress(1.0)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
