@@ -802,6 +802,7 @@ DATES = [START + pd.Timedelta(milliseconds=10 * i) for i in range(N)]
     "stamp",
     [
         lambda t: f"{t:%m/%d/%Y %I:%M:%S.%f %p}",
+        lambda t: f"{t + pd.Timedelta(hours=3):%m/%d/%Y %I:%M:%S.%f %p}",
         lambda t: f"{t:%d/%m/%Y %I:%M:%S.%f} {'a. m.' if t.hour < 12 else 'p. m.'}",
         lambda t: f"{t:%I:%M:%S.%f}\N{NARROW NO-BREAK SPACE}{t:%p}",
         lambda t: f"[{t:%H:%M:%S.%f %d/%m/%Y}]",

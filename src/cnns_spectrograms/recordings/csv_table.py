@@ -173,7 +173,7 @@ def read_table(path: Path) -> Table:
         notes = notes[:at]
         columns = [
             Column(i, name, name, unit) if unit else Column(i, name, *split_unit(name))
-            for i, (name, unit) in enumerate(zip(names, units or [""] * len(names), strict=False))
+            for i, (name, unit) in enumerate(zip(names, [*units, *[""] * width], strict=False))
         ]
     rates = {
         float(found[1].replace(",", ".")) * (1000 if found[2] else 1)
@@ -196,15 +196,12 @@ def _read_head(path: Path) -> tuple[list[str], str]:
     encoding = _find_encoding(head)
     with open(path, encoding=encoding, errors="replace") as text:
         while chunk := text.read(_LONGEST_LINE):
-            if "\0" in chunk:
+            is_text = "\0" not in chunk
+            if not is_text or (len(chunk) == _LONGEST_LINE and "\n" not in chunk):
+                line = f"a line of more than {_LONGEST_LINE:,} characters"
                 raise RecordError(
-                    f"{path.name}: found bytes that are no text; expected a CSV file, as UTF-8 or "
-                    f"UTF-16 text; export it as CSV"
-                )
-            if len(chunk) == _LONGEST_LINE and "\n" not in chunk:
-                raise RecordError(
-                    f"{path.name}: found a line of more than {_LONGEST_LINE:,} characters; "
-                    f"expected one row per sample"
+                    f"{path.name}: found {line if is_text else 'bytes that are no text'}; expected "
+                    f"one row per sample, as UTF-8 or UTF-16 text; export it as CSV"
                 )
     lines = head.decode(encoding, errors="replace").splitlines()
     if len(head) == _PROBE_BYTES:  # the last line is cut

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,10 +43,9 @@ _LEAST_CHANGES = 20  # whose median is the usual step
 _CLOCK = re.compile(
     r"(?:(?:(\d+) days?[.]? )?(\d+):)?(\d+):(\d+(?:\.\d+)?)(?: ([ap])m)?", re.IGNORECASE
 )
-_FRACTION = re.compile(r"(?<=:\d\d)(\.\d+)")
+_FRACTION = re.compile(r"(?:(?<=:\d\d)\.|(?<=:\d\d:\d\d):)(\d+)")
 _HALF_OF_DAY = re.compile(r"\s*\b([ap])\.?\s?m\b\.?", re.IGNORECASE)
 _TIME_FIRST = re.compile(r"^(\d+:[\d:.]+(?: [AP]M)?)\s+(\d+[/.-]\d+[/.-]\d+)$")
-_COLON_BEFORE_MS = re.compile(r"(:\d\d:\d\d):(\d)")
 
 _ASK = "give the sampling rate (--fs), which replaces the times"
 
@@ -145,10 +144,10 @@ def _find_forms(table: Table, column: Column) -> list[_Form]:
         unit = _find_seconds_per(name, column)
         written, rounded = (place * (unit or 1.0) for place in places)
         return [_Form("numbers", written, rounded, unit)]
-    cells = _spell_alike(cells)
-    if cells.str.fullmatch(_CLOCK).mean() > 0.5:
+    texts = _spell_alike(cells.str.replace(_FRACTION, "", regex=True))
+    if texts.str.fullmatch(_CLOCK).mean() > 0.5:
         return [_Form("clock", *places)]
-    formats = _guess_formats(cells, f"{column.unit} {column.header}".lower())
+    formats = _guess_formats(list(texts.unique()), f"{column.unit} {column.header}".lower())
     if not formats:
         raise RecordError(
             f"{name}: found no time in column {column.header!r} ({cells.iloc[0][:50]!r}); expected "
@@ -170,14 +169,12 @@ def _find_seconds_per(name: str, column: Column) -> float | None:
     return SECONDS_PER[known[0]]
 
 
-def _guess_formats(cells: pd.Series, hint: str) -> list[str]:
-    """Return the formats in which pandas reads most of some dates, `_spell_alike`."""
+def _guess_formats(dates: Sequence[str], hint: str) -> list[str]:
+    """Return the formats in which pandas reads most of some dates of whole seconds."""
     from pandas.tseries.api import guess_datetime_format
 
-    dates = pd.Series(cells.str.replace(_FRACTION, "", regex=True).unique())
-
     def reads(form: str | None) -> bool:
-        read = pd.to_datetime(dates, format=form, errors="coerce", utc=True)
+        read = pd.to_datetime(pd.Series(dates), format=form, errors="coerce", utc=True)
         return form is not None and bool(read.notna().mean() > 0.5)
 
     if reads("ISO8601"):
@@ -197,11 +194,9 @@ def _guess_formats(cells: pd.Series, hint: str) -> list[str]:
 
 
 def _spell_alike(cells: pd.Series) -> pd.Series:
-    """Return times as pandas reads them: date, time with a point before the milliseconds, AM."""
-    if cells.str.contains("m", case=False).any():
-        cells = cells.str.replace(_HALF_OF_DAY, lambda half: f" {half[1].upper()}M", regex=True)
-    cells = cells.str.replace(_TIME_FIRST, r"\2 \1", regex=True)
-    return cells.str.replace(_COLON_BEFORE_MS, r"\1.\2", regex=True)
+    """Return times of whole seconds as pandas reads them: date, time, AM or PM."""
+    cells = cells.str.replace(_HALF_OF_DAY, lambda half: f" {half[1].upper()}M", regex=True)
+    return cells.str.replace(_TIME_FIRST, r"\2 \1", regex=True)
 
 
 def _read_changes(
@@ -256,13 +251,14 @@ def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
         numbers = cells.to_numpy(np.float64, na_value=np.nan)
         return np.asarray(numbers * (form.seconds_per or 1.0))
     # The times of whole seconds are few, and rows differ in whether they have decimals.
-    cells = _spell_alike(clean_cells(cells))
-    decimals = cells.str.extract(_FRACTION, expand=False).astype(np.float64).fillna(0.0)
-    codes, texts = pd.factorize(cells.str.replace(_FRACTION, "", regex=True))
+    cells = clean_cells(cells)
+    decimals = ("0." + cells.str.extract(_FRACTION, expand=False)).astype(np.float64).fillna(0.0)
+    codes, uniques = pd.factorize(cells.str.replace(_FRACTION, "", regex=True))
+    texts = _spell_alike(pd.Series(uniques, dtype=str))
     if form.kind == "clock":
         whole = np.array([_read_clock(text) for text in texts])
     else:
-        dates = pd.to_datetime(pd.Series(texts), format=form.kind, utc=True)
+        dates = pd.to_datetime(texts, format=form.kind, utc=True)
         since = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
         whole = since.to_numpy(np.float64)
     return np.asarray(np.append(whole, np.nan)[codes] + decimals.to_numpy(np.float64))
