@@ -28,33 +28,17 @@ def check_together(parameters: Mapping[str, Any]) -> None:
         parameters: Typed parameters by name; checks whose parameters are absent are left out.
 
     Raises:
-        ValueError: Parameters contradict each other; every fault is told at once.
+        ValueError: Parameters contradict each other; every contradiction is named at once.
     """
     ingestion = parameters.get("ingestion")
     windows = parameters.get("windows")
     split = parameters.get("split")
     spectrogram = parameters.get("spectrogram")
+    training = parameters.get("training")
+    execution = parameters.get("execution")
     faults = []
     if isinstance(ingestion, IngestionParameters) and isinstance(split, SplitParameters):
-        for db, splits in split.records.items():
-            ingested = ingestion.databases.get(db, [])
-            if ingested is None:  # every record of the database; it is checked once it is read
-                continue
-            listed = [record_id for record_ids in splits.values() for record_id in record_ids]
-            missing = sorted(set(listed) - set(ingested))
-            unlisted = sorted(set(ingested) - set(listed))
-            if missing:
-                faults.append(
-                    f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
-                    f"read; add them there or remove them from the split"
-                )
-            if unlisted:
-                faults.append(
-                    f"ingestion.databases.{db} reads {unlisted}, which no list of "
-                    f"split.records.{db} holds; add them to train, val, test or unused"
-                )
-        for db in sorted(set(ingestion.databases) - set(split.records)):
-            faults.append(f"ingestion.databases reads '{db}', which split.records does not list")
+        faults += _find_unshared_records(ingestion, split)
     if isinstance(split, SplitParameters):
         faults += [
             f"split.records lists no record in '{name}'; train, val and test need one each"
@@ -66,36 +50,9 @@ def check_together(parameters: Mapping[str, Any]) -> None:
     if isinstance(ingestion, IngestionParameters) and isinstance(
         spectrogram, SpectrogramParameters
     ):
-        faults += _find_impossible_bins("spectrogram", spectrogram, ingestion.fs)
-        for i, view in enumerate(spectrogram.extra_views):
-            name = f"spectrogram.extra_views[{i}]"
-            faults += _find_impossible_bins(name, view, ingestion.fs)
-            if view.nperseg > view.window_s * ingestion.fs:
-                faults.append(_tell_short(name, view.nperseg, view.window_s, ingestion.fs))
-    if (
-        isinstance(ingestion, IngestionParameters)
-        and isinstance(windows, WindowParameters)
-        and isinstance(spectrogram, SpectrogramParameters)
-        and spectrogram.nperseg > windows.window_s * ingestion.fs
-    ):
-        faults.append(
-            _tell_short("spectrogram", spectrogram.nperseg, windows.window_s, ingestion.fs)
-        )
+        faults += _find_impossible_views(spectrogram, windows, ingestion.fs)
     if isinstance(windows, WindowParameters) and windows.mode == "sliding":
-        faults += [
-            f"{name}.rr_intervals is true, but sliding windows have no beat of their own; set it "
-            f"to false, or windows.mode to beat"
-            for name, model in parameters.items()
-            if isinstance(model, ModelParameters) and model.rr_intervals
-        ]
-        faults += [
-            f"spectrogram.extra_views[{i}] is of the difference from the typical beat, but sliding "
-            f"windows have no beat of their own; leave it out, or set windows.mode to beat"
-            for i, view in enumerate(getattr(spectrogram, "extra_views", ()))
-            if view.of == "difference"
-        ]
-    training = parameters.get("training")
-    execution = parameters.get("execution")
+        faults += _find_views_of_beats(parameters)
     if isinstance(training, TrainingParameters) and isinstance(execution, ExecutionParameters):
         n_processes = execution.training_processes * execution.training_hosts
         if training.batch_size % n_processes:
@@ -106,6 +63,60 @@ def check_together(parameters: Mapping[str, Any]) -> None:
             )
     if faults:
         raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+
+
+def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameters) -> list[str]:
+    """Return a fault for the records that are read and in no list, or listed and not read."""
+    faults = []
+    for db, splits in split.records.items():
+        ingested = ingestion.databases.get(db, [])
+        if ingested is None:  # every record of the database; it is checked once it is read
+            continue
+        listed = [record_id for record_ids in splits.values() for record_id in record_ids]
+        missing = sorted(set(listed) - set(ingested))
+        unlisted = sorted(set(ingested) - set(listed))
+        if missing:
+            faults.append(
+                f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
+                f"read; add them there or remove them from the split"
+            )
+        if unlisted:
+            faults.append(
+                f"ingestion.databases.{db} reads {unlisted}, which no list of "
+                f"split.records.{db} holds; add them to train, val, test or unused"
+            )
+    for db in sorted(set(ingestion.databases) - set(split.records)):
+        faults.append(f"ingestion.databases reads '{db}', which split.records does not list")
+    return faults
+
+
+def _find_impossible_views(spectrogram: SpectrogramParameters, windows: Any, fs: int) -> list[str]:
+    """Return a fault for each view with impossible frequencies, or shorter than a segment."""
+    faults = _find_impossible_bins("spectrogram", spectrogram, fs)
+    for i, view in enumerate(spectrogram.extra_views):
+        name = f"spectrogram.extra_views[{i}]"
+        faults += _find_impossible_bins(name, view, fs)
+        faults += _find_short_window(name, view.nperseg, view.window_s, fs)
+    if isinstance(windows, WindowParameters):
+        faults += _find_short_window("spectrogram", spectrogram.nperseg, windows.window_s, fs)
+    return faults
+
+
+def _find_views_of_beats(parameters: Mapping[str, Any]) -> list[str]:
+    """Return a fault for each parameter that needs a beat, which a sliding window has not."""
+    faults = [
+        f"{name}.rr_intervals is true, but sliding windows have no beat of their own; set it to "
+        f"false, or windows.mode to beat"
+        for name, model in parameters.items()
+        if isinstance(model, ModelParameters) and model.rr_intervals
+    ]
+    views = getattr(parameters.get("spectrogram"), "extra_views", ())
+    return faults + [
+        f"spectrogram.extra_views[{i}] is of the difference from the typical beat, but sliding "
+        f"windows have no beat of their own; leave it out, or set windows.mode to beat"
+        for i, view in enumerate(views)
+        if view.of == "difference"
+    ]
 
 
 def _find_impossible_bins(
@@ -126,18 +137,21 @@ def _find_impossible_bins(
     return []
 
 
-def _tell_short(name: str, nperseg: int, window_s: float, fs: int) -> str:
-    return (
+def _find_short_window(name: str, nperseg: int, window_s: float, fs: int) -> list[str]:
+    """Return a fault where a segment of the transform is longer than its stretch of signal."""
+    if nperseg <= window_s * fs:
+        return []
+    return [
         f"{name}.nperseg is {nperseg} samples, longer than the window of {window_s} s at {fs} Hz "
         f"({window_s * fs:g} samples); shorten it"
-    )
+    ]
 
 
 def check_runtime_names(names: Iterable[str], known: Iterable[str]) -> None:
     """Check the first names of `--params`, which Kedro would merge even if nothing reads them.
 
     Raises:
-        ValueError: A name is not known; tells those that are near it.
+        ValueError: A name is not known; the message gives the names that are near it.
     """
     known = sorted(known)
     unknown = sorted(set(names) - set(known))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cnns_spectrograms.ecg.download import DownloadError
+from cnns_spectrograms.evaluation.robustness import read_other_leads
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
@@ -17,8 +18,9 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
-from cnns_spectrograms.pipelines.reporting import robustness
-from cnns_spectrograms.pipelines.reporting.robustness import predict_signals, stress_model
+from cnns_spectrograms.pipelines.reporting.robustness import stress_model
+from cnns_spectrograms.training import prediction
+from cnns_spectrograms.training.prediction import predict_signals
 
 FS = 360
 SPECTROGRAM = SpectrogramParameters(image_size=32)
@@ -134,7 +136,7 @@ class TestStress:
             probabilities = {f"prob_{name}": float(name == "N") for name in "NSVFQ"}
             return windows.assign(predicted="N", **probabilities)
 
-        monkeypatch.setattr(robustness, "predict_signals", remember)
+        monkeypatch.setattr(prediction, "predict_signals", remember)
         return calls
 
     RECORDS = pd.DataFrame(
@@ -215,13 +217,13 @@ class TestStress:
             np.save(tmp_path / "signal.npy", signal)
             mapped[key] = np.load(tmp_path / "signal.npy", mmap_mode="r")
         kinds = set()
-        remember = robustness.predict_signals
+        remember = prediction.predict_signals
 
         def note(model, windows, signals, *others):
             kinds.update(type(signal) for signal in signals.values())
             return remember(model, windows, signals, *others)
 
-        monkeypatch.setattr(robustness, "predict_signals", note)
+        monkeypatch.setattr(prediction, "predict_signals", note)
         monkeypatch.setitem(globals(), "make_signals", lambda windows: mapped)
         self.stress(make_windows(), reporting())
         assert kinds == {np.ndarray}
@@ -295,7 +297,7 @@ class TestStress:
 
         record = read_record(physionet / "mitdb", "mitdb", "100")
         other = read_record(physionet / "mitdb", "mitdb", "100", preferred_lead="V5")
-        found = robustness._read_other_leads(
+        found = read_other_leads(
             {"mitdb/100": record.signal},
             pd.DataFrame(
                 {"db": ["mitdb"], "record_id": ["100"], "lead": ["MLII"], "leads": ["MLII|V5"]}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.scores import (
     count_ranking,
+    list_headline,
     measure_confusion,
     measure_ranking,
     score_ranking,
@@ -30,6 +32,8 @@ from cnns_spectrograms.presentation import EN
 
 N_BINS = 1024
 """Most distinct scores of a class's own beats that ranking scores keep apart (`count_ranking`)."""
+
+PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 FEW_PATIENTS = 10
 """Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
@@ -210,6 +214,32 @@ def bootstrap_difference(
         **dict(n_resamples=n_resamples, level=level, seed=seed),
         "differences": differences,
     }
+
+
+def tabulate_differences(
+    tables: Mapping[str, pd.DataFrame], *, n_resamples: int, seed: int
+) -> pd.DataFrame:
+    """Return the differences of the main scores between every two models.
+
+    Args:
+        tables: model -> predictions of the same beats.
+        n_resamples: draws of patients.
+        seed: of the draws.
+
+    Returns:
+        One row per pair and score: first, second, score, difference, low, high, share_above_zero.
+    """
+    headline = set(list_headline())
+    rows = []
+    for first, second in combinations(sorted(tables), 2):
+        found = bootstrap_difference(
+            tables[first], tables[second], n_resamples=n_resamples, seed=seed
+        )
+        for score, difference in found["differences"].items():
+            if score in headline:
+                interval = [difference[key] for key in ("estimate", "low", "high")]
+                rows.append((first, second, score, *interval, difference["share_above_zero"]))
+    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
 
 
 def _rank(

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.evaluation.scores import count_confusion, measure_macro_f1
+from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+from cnns_spectrograms.evaluation.scores import count_confusion, measure_macro_f1, pick_headline
 
 OPERATING_POINTS: tuple[str, ...] = ("argmax", "logit_adjustment", "class_thresholds")
 """Names of the operating points that `fit_operating_points` gives."""
@@ -236,6 +237,41 @@ def apply_operating_point(
     offsets = np.array([locked["points"][name]["offsets"][k] for k in classes])
     # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
     return _adjust(predictions, locked["temperature"], offsets, classes)
+
+
+def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the calibration of test before and after temperature, and each point's scores.
+
+    Args:
+        test: the predictions on test.
+        locked: what `fit_operating_points` gave.
+
+    Returns:
+        JSON-ready: temperature; before_temperature and after_temperature, see
+        `measure_calibration`; by_record, see `calibration_by_record`; and operating_points: for
+        each by name, offsets, macro_f1_val, and the scores of `pick_headline` and f1 on test.
+
+    Raises:
+        LeakError: a patient of test is among those that the points were fitted on.
+        ValueError: the points are not as they were locked.
+    """
+    calibrated = apply_operating_point(test, locked, "argmax")
+    by_point = {}
+    for name in OPERATING_POINTS:
+        scores = evaluate_predictions(apply_operating_point(test, locked, name))
+        by_point[name] = {
+            "offsets": locked["points"][name]["offsets"],
+            "macro_f1_val": locked["points"][name]["macro_f1"],
+            **pick_headline(scores),
+            "f1": {aami_class: row["f1"] for aami_class, row in scores["per_class"].items()},
+        }
+    return {
+        "temperature": locked["temperature"],
+        "before_temperature": measure_calibration(test),
+        "after_temperature": measure_calibration(calibrated),
+        "by_record": calibration_by_record(calibrated).to_dict("records"),
+        "operating_points": by_point,
+    }
 
 
 def check_fitted_on(locked: Mapping[str, Any], val: pd.DataFrame) -> None:

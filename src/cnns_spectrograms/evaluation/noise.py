@@ -5,11 +5,13 @@ The definitions are those of the manual pages nst(1) and sigamp(1) of the WFDB A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnns_spectrograms.ecg import download
 from cnns_spectrograms.ecg.resampling import resample
 
 N_MEASUREMENTS = 300
@@ -46,6 +48,32 @@ def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
     record = wfdb.rdrecord(str(path), physical=False, channels=[0])
     signal = record.d_signal[:, 0].astype(np.float64)
     return resample(signal, float(record.fs), fs).astype(np.float64)
+
+
+def fetch_noises(folder: Path, names: Sequence[str]) -> None:
+    """Download the noise records of nstdb that a folder lacks.
+
+    Args:
+        folder: of the database.
+        names: of the records.
+
+    Raises:
+        DownloadError: PhysioNet cannot be reached, or does not hold a record.
+    """
+    suffixes = (".hea", ".dat")  # noise has no annotations
+    missing = [
+        name for name in names if not all((folder / f"{name}{each}").is_file() for each in suffixes)
+    ]
+    if not missing:
+        return
+    shown = ", ".join(missing)
+    try:
+        download.download_database("nstdb", folder, missing, suffixes)
+    except download.DownloadError as error:
+        raise download.DownloadError(
+            f"{folder} lacks the noise records {shown}, and {error}; or name fewer in "
+            f"reporting.robustness.noises, without {shown}"
+        ) from error
 
 
 def measure_qrs_amplitude(signal: ArrayLike, normal_peaks: ArrayLike, fs: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,8 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import AugmentationParameters
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.windows import make_typical_beats
+from cnns_spectrograms.parameters import (
+    AugmentationParameters,
+    SpectrogramParameters,
+    TrainingParameters,
+)
 from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.augmentation import augment_images
 from cnns_spectrograms.training.data import (
@@ -21,6 +29,7 @@ from cnns_spectrograms.training.data import (
     resolve_precision,
     rr_features_for,
 )
+from cnns_spectrograms.training.images import DrawnImages
 
 PREDICTION_COLUMNS = (
     "row_id",
@@ -117,6 +126,57 @@ def predict_table(
             f"precision {name}; set training.precision to 32-true, or train again"
         )
     return _tabulate(table, probabilities)
+
+
+def predict_signals(
+    model: tuple[nn.Module, Mapping[str, Any]],
+    windows: pd.DataFrame,
+    signals: Mapping[str, NDArray[np.float32]],
+    beats: pd.DataFrame,
+    params: TrainingParameters,
+) -> pd.DataFrame:
+    """Predict windows of signals that are in no cache, as if from a cache of them.
+
+    Args:
+        model: a network and its description.
+        windows: rows of the `windows` table.
+        signals: "db/record_id" -> `(n_samples,)` float32, mV, at the network's sampling rate.
+        beats: the `beats` table, since the typical beats of a record are of all its beats.
+        params: how images are predicted.
+
+    Returns:
+        The `predictions` table, by record, in the order of `windows` within each.
+    """
+    classifier, description = model
+    fs = float(description["fs"])
+    spectrogram = SpectrogramParameters.model_validate(description["spectrogram"])
+    typical_length = spectrogram.typical_beat_length(fs)
+    beats = beats[beats["symbol"].isin(BEAT_SYMBOLS)] if typical_length else beats.iloc[:0]
+    peaks_of = beats.groupby(beats["db"] + "/" + beats["record_id"])["sample"]
+    predictions = []
+    # One record at a time, so that memory holds the images of one.
+    for name, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
+        key = str(name)
+        typical_beats = {}
+        if typical_length:
+            peaks = peaks_of.get_group(key).to_numpy() if key in peaks_of.groups else ()
+            typical_beats[key] = make_typical_beats(signals[key], peaks, fs, typical_length)
+        rows = rows.reset_index(drop=True)
+        images = DrawnImages({key: signals[key]}, typical_beats, fs, spectrogram)
+        predictions.append(
+            predict_table(
+                classifier,
+                rows,
+                images.open(rows),
+                batch_size=params.batch_size,
+                num_workers=0,
+                precision=params.precision,
+                tta_views=params.tta_views,
+                augmentation=params.augmentation,
+                seed=params.seed,
+            )
+        )
+    return pd.concat(predictions, ignore_index=True)
 
 
 def _tabulate(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.DataFrame:

@@ -28,7 +28,9 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrogr
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.imaging.read import SpectrogramCache
+    from cnns_spectrograms.training.fitting import FitResult
     from cnns_spectrograms.training.images import Images
+    from cnns_spectrograms.training.networks import BeatClassifier
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
 
@@ -214,9 +216,7 @@ def train(
         TrainingDivergedError: Too many batches in a row gave no finite loss.
         TrainingProcessError: One of several processes failed.
     """
-    from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
-    from cnns_spectrograms.training.worker import fit_in_processes
 
     _check_made_together(train_index, windows)
     model = model.inherit(training)
@@ -231,28 +231,10 @@ def train(
         "val": hash_table(val),  # it chooses the epoch
     }
     classifier = build_network(model, seed=training.seed)
-    n_processes = execution.training_processes * execution.training_hosts
     with _claiming(checkpoints):
-        loggers = [ActiveRunLogger()]
-        if n_processes > 1:
-            result = fit_in_processes(
-                classifier,
-                train_index,
-                val,
-                images,
-                training,
-                checkpoints,
-                described,
-                execution.training_processes,
-                execution.training_hosts,
-                execution.training_endpoint,
-                loggers,
-            )
-        else:
-            opened = images.open(train_index), images.open(val)
-            result = fit_classifier(
-                classifier, train_index, val, *opened, training, checkpoints, described, loggers
-            )
+        result = _fit(
+            classifier, train_index, val, images, training, execution, checkpoints, described
+        )
     metadata: dict[str, Any] = {
         **described,
         "fingerprint": fingerprint(described),
@@ -261,11 +243,46 @@ def train(
         "preferred_lead": ingestion.preferred_lead,
         "highpass_hz": float(records["highpass_hz"].iloc[0]),
         "synthetic_data": reporting.synthetic_data,
-        "n_processes": n_processes,
+        "n_processes": execution.training_processes * execution.training_hosts,
         "best_epoch": result.best_epoch,
         "best_val_macro_f1": result.best_val_macro_f1,
     }
     return (classifier, metadata), result.history
+
+
+def _fit(
+    classifier: BeatClassifier,
+    train_index: pd.DataFrame,
+    val: pd.DataFrame,
+    images: Images,
+    training: TrainingParameters,
+    execution: ExecutionParameters,
+    checkpoints: Path,
+    described: Mapping[str, Any],
+) -> FitResult:
+    """Train in this process, or in the several that the execution asks for."""
+    from cnns_spectrograms.training.fitting import fit_classifier
+    from cnns_spectrograms.training.worker import fit_in_processes
+
+    loggers = [ActiveRunLogger()]
+    if execution.training_processes * execution.training_hosts == 1:
+        opened = images.open(train_index), images.open(val)
+        return fit_classifier(
+            classifier, train_index, val, *opened, training, checkpoints, described, loggers
+        )
+    return fit_in_processes(
+        classifier,
+        train_index,
+        val,
+        images,
+        training,
+        checkpoints,
+        described,
+        execution.training_processes,
+        execution.training_hosts,
+        execution.training_endpoint,
+        loggers,
+    )
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,6 @@ else:  # Kedro resolves annotations at its start, which must not import torch or
 logger = logging.getLogger(__name__)
 
 _BEAT_KEY = ["db", "record_id", "beat_idx"]
-
-PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 EXAMPLES_PER_CLASS = 6
 """Columns of the contact sheet."""
@@ -189,31 +186,10 @@ def compare(
 
 def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
     """Compare every two models on the test split, by a bootstrap that draws the same patients."""
-    from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference
-    from cnns_spectrograms.evaluation.scores import list_headline
+    from cnns_spectrograms.evaluation.bootstrap import tabulate_differences
 
-    headline = set(list_headline())
     test = {model: _select(table, "test") for model, table in predictions.items()}
-    rows = []
-    for first, second in combinations(sorted(test), 2):
-        found = bootstrap_difference(
-            test[first],
-            test[second],
-            n_resamples=reporting.n_resamples,
-            seed=reporting.seed,
-        )
-        for score, difference in found["differences"].items():
-            if score in headline:
-                rows.append(
-                    {
-                        "first": first,
-                        "second": second,
-                        "score": score,
-                        "difference": difference["estimate"],
-                        **{key: difference[key] for key in ("low", "high", "share_above_zero")},
-                    }
-                )
-    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
+    return tabulate_differences(test, n_resamples=reporting.n_resamples, seed=reporting.seed)
 
 
 def compare_ec57(
@@ -296,45 +272,19 @@ def evaluate_calibration(
         LeakError: A patient of test is among those that the points were fitted on.
         ValueError: The points are not as they were locked, or on other predictions of val.
     """
-    from cnns_spectrograms.evaluation.calibration import (
-        OPERATING_POINTS,
-        apply_operating_point,
-        calibration_by_record,
-        check_fitted_on,
-        measure_calibration,
-    )
+    from cnns_spectrograms.evaluation.calibration import check_fitted_on, evaluate_operating_points
     from cnns_spectrograms.evaluation.curves import plot_reliability
-    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
-    from cnns_spectrograms.evaluation.scores import pick_headline
 
     check_fitted_on(operating_points, _select(predictions, "val"))
-    test = _select(predictions, "test")
-    temperature = operating_points["temperature"]
-    calibrated = apply_operating_point(test, operating_points, "argmax")
-    before, after = measure_calibration(test), measure_calibration(calibrated)
-    by_point = {}
-    for name in OPERATING_POINTS:
-        scores = evaluate_predictions(apply_operating_point(test, operating_points, name))
-        by_point[name] = {
-            "offsets": operating_points["points"][name]["offsets"],
-            "macro_f1_val": operating_points["points"][name]["macro_f1"],
-            **pick_headline(scores),
-            "f1": {aami_class: row["f1"] for aami_class, row in scores["per_class"].items()},
-        }
+    found = evaluate_operating_points(_select(predictions, "test"), operating_points)
     figure = plot_reliability(
-        before,
-        after,
-        temperature,
+        found["before_temperature"],
+        found["after_temperature"],
+        found["temperature"],
         f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}",
         synthetic=reporting.synthetic_data,
     )
-    return {
-        "temperature": temperature,
-        "before_temperature": before,
-        "after_temperature": after,
-        "by_record": calibration_by_record(calibrated).to_dict("records"),
-        "operating_points": by_point,
-    }, figure
+    return found, figure
 
 
 def draw_rank_curves(

@@ -1,0 +1,220 @@
+"""How scores change with the signals: noise, a silent lead, another lead, less bandwidth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.records import read_record
+from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.evaluation.metrics import evaluate_predictions
+from cnns_spectrograms.evaluation.noise import (
+    add_noise,
+    mark_noisy,
+    measure_noise_amplitude,
+    measure_qrs_amplitude,
+    noise_gain,
+)
+from cnns_spectrograms.evaluation.scores import pick_headline
+from cnns_spectrograms.parameters import RobustnessParameters
+
+logger = logging.getLogger(__name__)
+
+Signals = Mapping[str, NDArray[np.float32]]
+"""By "db/record_id": `(n_samples,)`, mV, without baseline."""
+
+Condition = tuple[str, float, Signals]
+"""Name, SNR in dB (NaN without noise), and the changed signals."""
+
+
+def keys_of(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return the "db/record_id" of each row."""
+    return rows["db"] + "/" + rows["record_id"]
+
+
+def choose_records(test: pd.DataFrame, params: RobustnessParameters) -> pd.DataFrame:
+    """Return the windows of the test records that the parameters name.
+
+    Raises:
+        ValueError: a record is named that is not in test.
+    """
+    if params.records is None:
+        return test
+    wanted = {f"{db}/{record}" for db, records in params.records.items() for record in records}
+    keys = keys_of(test)
+    missing = sorted(wanted - set(keys))
+    if missing:
+        raise ValueError(
+            f"reporting.robustness.records names {', '.join(missing)}, which are not in test; name "
+            f"test records, or null for all of them"
+        )
+    return test[keys.isin(wanted)].reset_index(drop=True)
+
+
+def keep_noisy(
+    test: pd.DataFrame, normal: pd.DataFrame, clean: Signals, fs: int, params: RobustnessParameters
+) -> pd.DataFrame:
+    """Return the windows whose centre stands where the noise stress test adds noise.
+
+    A record without a normal beat has no SNR and is left out.
+
+    Args:
+        test: rows of the `windows` table.
+        normal: rows of the `beats` table, the normal beats.
+        clean: the signals.
+        fs: their sampling rate, Hz.
+        params: where noise is added.
+
+    Raises:
+        ValueError: no window is left.
+    """
+    have_normal = set(keys_of(normal))
+    kept = []
+    for key, rows in test.groupby(keys_of(test), sort=False):
+        if key not in have_normal:
+            logger.warning("%s has no normal beat, so no SNR: left out", key)
+            continue
+        noisy = mark_noisy(
+            len(clean[str(key)]), fs, clean_s=params.clean_s, alternate_s=params.alternate_s
+        )
+        kept.append(rows[noisy[rows["sample"].to_numpy()]])
+    found = pd.concat(kept, ignore_index=True) if kept else test.iloc[:0]
+    if found.empty:
+        raise ValueError(
+            f"no test beat stands in a noisy part: records begin with {params.clean_s:g} clean "
+            f"seconds; shorten reporting.robustness.clean_s"
+        )
+    return found
+
+
+def make_conditions(
+    clean: Signals,
+    normal: pd.DataFrame,
+    noises: Mapping[str, NDArray[np.float64]],
+    records: pd.DataFrame,
+    physionet: Path,
+    fs: int,
+    params: RobustnessParameters,
+) -> Iterator[Condition]:
+    """Yield each condition as it is needed, since each holds all signals once more.
+
+    Args:
+        clean: the signals as they are.
+        normal: rows of the `beats` table, the normal beats.
+        noises: noise by name, `(n_noise,)`.
+        records: the `records` table.
+        physionet: folder of the databases, from which other leads are read.
+        fs: sampling rate of the signals, Hz.
+        params: signal-to-noise ratios, noisy parts, and the lower rate.
+
+    Raises:
+        FileNotFoundError: a recording whose other lead is wanted is missing.
+    """
+    yield "clean", np.nan, clean
+    for name, noise in noises.items():
+        mix = _make_mixer(normal, clean, noise, fs, params)
+        for snr_db in params.snr_db:
+            yield name, snr_db, {key: mix(key, snr_db) for key in clean}
+    yield "flat lead", np.nan, {key: np.zeros_like(signal) for key, signal in clean.items()}
+    yield "other lead", np.nan, read_other_leads(clean, records, physionet, fs)
+    if params.resample_hz is not None:
+        limited = {key: _resample_back(x, fs, params.resample_hz) for key, x in clean.items()}
+        yield f"{params.resample_hz} Hz", np.nan, limited
+
+
+def score_conditions(
+    test: pd.DataFrame,
+    conditions: Iterable[Condition],
+    predict: Callable[[pd.DataFrame, Signals], pd.DataFrame],
+) -> pd.DataFrame:
+    """Score the same windows under each condition, or those whose record has it.
+
+    Args:
+        test: rows of the `windows` table.
+        conditions: name, SNR and signals.
+        predict: gives the `predictions` of windows of signals.
+
+    Returns:
+        One row per condition: condition, snr_db, n_beats, n_records, and the scores of
+        `list_headline`.
+    """
+    rows: list[dict[str, Any]] = []
+    for condition, snr_db, changed in conditions:
+        part = test[keys_of(test).isin(changed)]
+        if part.empty:
+            logger.warning("no record for the condition %s", condition)
+            continue
+        scores = evaluate_predictions(predict(part, changed))
+        rows.append(
+            {
+                "condition": condition,
+                "snr_db": snr_db,
+                **{key: scores[key] for key in ("n_beats", "n_records")},
+                **pick_headline(scores),
+            }
+        )
+        at = "" if np.isnan(snr_db) else f" at {snr_db:g} dB"
+        logger.info("%s%s: macro F1 %.3f", condition, at, scores["macro_f1"])
+    return pd.DataFrame(rows)
+
+
+def read_other_leads(
+    clean: Signals, records: pd.DataFrame, physionet: Path, fs: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return the first lead of each record that is not the one in use, where there is one."""
+    found = {}
+    for record in records.to_dict("records"):
+        key = f"{record['db']}/{record['record_id']}"
+        others = [lead for lead in str(record["leads"]).split("|") if lead != record["lead"]]
+        if key not in clean or not others:
+            continue
+        folder = physionet / record["db"]
+        other = read_record(
+            folder, record["db"], record["record_id"], fs=fs, preferred_lead=others[0]
+        )
+        found[key] = other.signal
+    return found
+
+
+def _make_mixer(
+    normal: pd.DataFrame,
+    clean: Signals,
+    noise: NDArray[np.float64],
+    fs: int,
+    params: RobustnessParameters,
+) -> Callable[[str, float], NDArray[np.float32]]:
+    """Return a function that gives a record's signal with the noise at an SNR.
+
+    The amplitude of the signal is that of its normal beats at their R peaks, because the middle of
+    a sliding window is none.
+    """
+    noise_amplitude = measure_noise_amplitude(noise, fs)
+    amplitudes = {
+        str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
+        for key, peaks in normal.groupby(keys_of(normal))["sample"]
+        if key in clean
+    }
+
+    def mix(key: str, snr_db: float) -> NDArray[np.float32]:
+        signal = clean[key]
+        noisy = mark_noisy(len(signal), fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
+        gain = noise_gain(snr_db, amplitudes[key], noise_amplitude)
+        # The signal has lost its baseline at ingestion; what is added to it loses it here.
+        added = remove_baseline(add_noise(np.zeros_like(signal), noise, gain, noisy), fs)
+        return signal + added
+
+    return mix
+
+
+def _resample_back(signal: NDArray[np.float32], fs: int, lower_fs: int) -> NDArray[np.float32]:
+    """Return a signal that has been at a lower rate, at its own rate and length again."""
+    back = resample(resample(signal, fs, lower_fs), lower_fs, fs)
+    n_missing = max(len(signal) - len(back), 0)
+    return np.pad(back[: len(signal)], (0, n_missing), mode="edge")
