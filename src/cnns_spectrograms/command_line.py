@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnns_spectrograms.app import launch
+from cnns_spectrograms.presentation import EN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status, 0 if all went well."""
     parser = argparse.ArgumentParser(
         prog="cnns-spectrograms",
-        description="Heartbeat classification from ECG spectrograms. Research software: not a "
-        "medical device, not for diagnosis, not for clinical use.",
+        description=f"Heartbeat classification from ECG spectrograms. {EN('disclaimer')}",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)
