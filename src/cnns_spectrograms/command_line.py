@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnns_spectrograms.app import launch
+from cnns_spectrograms.presentation import EN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +24,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     """Return the parser of the command line, and those of its commands by name."""
     parser = argparse.ArgumentParser(
         prog="cnns-spectrograms",
-        description="Heartbeat classification from ECG spectrograms. Research software: not a "
-        "medical device, not for diagnosis, not for clinical use.",
+        description=f"Heartbeat classification from ECG spectrograms. {EN('disclaimer')}",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_predict(commands)

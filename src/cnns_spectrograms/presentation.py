@@ -73,6 +73,12 @@ class Translator:
         }
         return text.format(**shown) if shown else text
 
+    @property
+    def separators(self) -> str:
+        """Of decimals and of thousands, one sign each, as Plotly takes them."""
+        thousands, decimal, _ = _SEPARATORS[self.language]
+        return decimal + thousands
+
     def number(self, value: float | None, decimals: int = 0, *, trim: bool = False) -> str:
         """Return a number with the separators of the language; an en dash for None and NaN.
 

@@ -341,7 +341,7 @@ def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> Non
     assert "lang=es" in page.driver.current_url
     page.driver.get(page.driver.current_url.replace("/?", "/technical?"))
     page.wait(lambda: spanish("limits_title") in page.text(), "the technical report")
-    assert spanish("no_reports").split("`")[0] in page.text()
+    assert spanish("no_results").split("`")[0] in page.text()
 
 
 def test_moving_about_is_quick_and_sessions_are_apart(

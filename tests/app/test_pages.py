@@ -324,7 +324,7 @@ def test_the_technical_report_says_how_to_make_what_is_absent(
     shown = [each.value for each in app.info]
     store = (app_settings.data.parent / "mlflow.db").resolve().as_posix()
     no_tracked = t("no_tracked", uri=escape_markdown(f"sqlite:///{store}"))
-    assert shown == [t("no_reports"), t("no_reports"), no_tracked]
+    assert shown == [t("no_results"), t("no_results"), no_tracked]
     assert _foreign(app, language) == []
 
 

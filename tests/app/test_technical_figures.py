@@ -83,6 +83,7 @@ def test_a_reliability_diagram_shows_what_was_measured(predictions: pd.DataFrame
         {"before_temperature": measured, "after_temperature": measured}, LIGHT, T
     )
     assert list(figure.data[1].y) == [each["accuracy"] for each in measured["bins"]]
+    assert figure.layout.separators == ",\u202f"  # Spanish
 
 
 def test_noise_curves_are_a_line_a_noise() -> None:

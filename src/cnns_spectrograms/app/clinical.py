@@ -30,11 +30,8 @@ def show(t: Translator) -> None:
     study: Study | None = st.session_state.get("study")
     st.title(t("page_clinical") if study is None else _name_study(study, t), anchor=False)
     st.caption(t("disclaimer"))
-    try:
-        model = resources.load_model()
-    except ValueError as error:
-        st.error(t("no_weights"))
-        st.code(str(error), language=None, wrap_lines=True)
+    model = resources.find_model(t)
+    if model is None:
         return
     with st.expander(t("choose_recording"), expanded=study is None):
         choose_recording(model, t)

@@ -63,7 +63,7 @@ def draw_overview(
     wide = [step for step in NICE_STEPS_S if duration_s / step <= 8]
     ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
     labels = [format_clock(float(tick)) for tick in ticks]
-    time_axis = dict(range=[0, duration_s], tickvals=ticks, ticktext=labels)
+    time_axis = dict(range=[0, duration_s], tickvals=ticks, ticktext=labels, ticks="outside")
     rate = dict(text=t("per_minute"), font=dict(size=12), standoff=2)
     lane_axis = dict(
         tickvals=[-lane for lane in range(len(names))],
@@ -75,6 +75,7 @@ def draw_overview(
     return make_figure(
         data,
         theme,
+        t,
         196,
         xaxis=dict(**time_axis, anchor="y", matches="x2", showticklabels=False),
         xaxis2=dict(**time_axis, anchor="y2"),
@@ -165,7 +166,7 @@ def draw_beat(
         if row > 1:
             layout[f"yaxis{suffix}"]["range"] = [0, float(frequencies.max())]
         layout["shapes"].append(upright(0, theme.classes["N"], "dot", 1, suffix))
-    return make_figure(data, theme, 330 if cam is None else 460, **layout)
+    return make_figure(data, theme, t, 330 if cam is None else 460, **layout)
 
 
 def _shade_by_time(
@@ -212,6 +213,7 @@ def draw_probabilities(
     return make_figure(
         [bars],
         theme,
+        t,
         220,
         yaxis=dict(autorange="reversed", tickfont=dict(size=15)),
         xaxis=dict(range=[0, 1.18], tickvals=ticks, ticktext=[t.percent(p, 0) for p in ticks]),

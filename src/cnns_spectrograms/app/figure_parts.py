@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnns_spectrograms.presentation import Theme
+from cnns_spectrograms.presentation import Theme, Translator
 
 Figure = dict[str, Any]
 """``data``, a list of traces, and ``layout``."""
@@ -20,19 +20,23 @@ NICE_STEPS_S = (0.2, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 72
 LEGEND_ABOVE = dict(orientation="h", y=1.02, yanchor="bottom", x=0)
 
 
-def make_figure(data: list[dict[str, Any]], theme: Theme, height_px: int, **layout: Any) -> Figure:
+def make_figure(
+    data: list[dict[str, Any]], theme: Theme, t: Translator, height_px: int, **layout: Any
+) -> Figure:
     """Return a figure on the page's own background.
 
     Its axes cannot be moved and have a faint grid and no zero line, unless the layout states it
     otherwise.
     """
-    axis = dict(gridcolor=theme.faint, zeroline=False, fixedrange=True, ticklabeloverflow="allow")
+    axis = dict(gridcolor=theme.faint, zeroline=False, fixedrange=True, ticks="")
+    axis["ticklabeloverflow"] = "allow"
     shared = dict(
         template=dict(layout=dict(xaxis=axis, yaxis=axis)),
         height=height_px,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font=dict(color=theme.text, size=13),
+        separators=t.separators,
         showlegend="legend" in layout,
     )
     return dict(data=data, layout={**shared, **layout})

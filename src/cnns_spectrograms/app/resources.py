@@ -17,6 +17,7 @@ from cnns_spectrograms.app.sources import (
     make_synthetic_samples,
 )
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
+from cnns_spectrograms.presentation import Translator
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -34,6 +35,16 @@ def load_model() -> BeatModel:
     model = BeatModel.load(read_settings().model)
     threading.Thread(target=_warm_up, args=(model,), name="warm-up", daemon=True).start()
     return model
+
+
+def find_model(t: Translator) -> BeatModel | None:
+    """Return the model; without one show what to do, and return None."""
+    try:
+        return load_model()
+    except ValueError as error:
+        st.error(t("no_weights"))
+        st.code(str(error), language=None, wrap_lines=True)
+        return None
 
 
 def _warm_up(model: BeatModel) -> None:

@@ -158,7 +158,12 @@ def draw_strip(
         peak = float(at_s[selected])
         shapes = [shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
     return make_figure(
-        data, theme, strip_height_px(range_mv), **_lay_paper(view, range_mv, theme), shapes=shapes
+        data,
+        theme,
+        t,
+        strip_height_px(range_mv),
+        **_lay_paper(view, range_mv, theme),
+        shapes=shapes,
     )
 
 
@@ -279,6 +284,7 @@ def _lay_paper(view: View, range_mv: tuple[float, float], theme: Theme) -> dict[
             tickvals=ticks * grid_s,
             ticktext=labels,
             tickangle=0,
+            ticks="outside",
             ticklabeloverflow="allow",  # or Plotly measures every label, at every step
             gridcolor=theme.major_grid,
             fixedrange=False,

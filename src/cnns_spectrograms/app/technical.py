@@ -50,8 +50,8 @@ def show(t: Translator) -> None:
     """Show the page."""
     st.title(t("page_technical"), anchor=False)
     st.caption(t("disclaimer"))
-    reports = find_results(read_settings().data)
-    run = _choose_run(reports, t)
+    runs = find_results(read_settings().data)
+    run = _choose_run(runs, t)
     _show_model(t)
     _show_data(run, t)
     _show_method(t)
@@ -62,13 +62,13 @@ def show(t: Translator) -> None:
     st.markdown(t("limits"))
 
 
-def _choose_run(reports: list[RunResults], t: Translator) -> RunResults | None:
-    if not reports:
+def _choose_run(runs: list[RunResults], t: Translator) -> RunResults | None:
+    if not runs:
         return None
-    if len(reports) == 1:
-        run = reports[0]
+    if len(runs) == 1:
+        run = runs[0]
     else:
-        by_folder = {str(each.folder): each for each in reports}
+        by_folder = {str(each.folder): each for each in runs}
         folder = st.segmented_control(
             t("environment"),
             list(by_folder),
@@ -94,11 +94,8 @@ def _name_run(run: RunResults, t: Translator) -> str:
 
 def _show_model(t: Translator) -> None:
     st.header(t("model_in_use"), anchor=False)
-    try:
-        model = resources.load_model()
-    except ValueError as error:
-        st.error(t("no_weights"))
-        st.code(str(error), language=None, wrap_lines=True)
+    model = resources.find_model(t)
+    if model is None:
         return
     st.table(_describe_model(model, t))
     card = _find_card(model.path)
@@ -145,7 +142,7 @@ def _show_data(run: RunResults | None, t: Translator) -> None:
     st.header(t("data_title"), anchor=False)
     st.markdown(t("data_text"))
     if run is None:
-        st.info(t("no_reports"))
+        st.info(t("no_results"))
         return
     if run.beats is not None:
         _plot(draw_class_counts(run.beats, _theme(), t), "class_counts", t("class_counts"))
@@ -177,7 +174,7 @@ def _show_method(t: Translator) -> None:
 def _show_results(run: RunResults | None, t: Translator) -> None:
     st.header(t("results_title"), anchor=False)
     if run is None:
-        st.info(t("no_reports"))
+        st.info(t("no_results"))
         return
     st.caption(
         t(

@@ -52,6 +52,7 @@ def draw_class_counts(counts: pd.DataFrame, theme: Theme, t: Translator) -> Figu
     return make_figure(
         bars,
         theme,
+        t,
         300,
         xaxis=dict(tickfont=dict(size=15)),
         yaxis=dict(type="log", dtick=1),
@@ -81,6 +82,7 @@ def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> Fi
     return make_figure(
         [image | dict(hoverinfo="skip")],
         theme,
+        t,
         380,
         xaxis=dict(title=dict(text=t("axis_called")), showgrid=False),
         yaxis=dict(title=dict(text=t("axis_true")), showgrid=False, autorange="reversed"),
@@ -126,6 +128,7 @@ def draw_intervals(models: Sequence[ModelResults], theme: Theme, t: Translator) 
     return make_figure(
         traces,
         theme,
+        t,
         320,
         xaxis=dict(**ticks, showgrid=False, automargin=True),
         yaxis=dict(range=[-0.02, 1.02]),
@@ -161,6 +164,7 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
     return make_figure(
         traces,
         theme,
+        t,
         340,
         xaxis=dict(range=[0, 1], title=dict(text=t("axis_confidence"))),
         yaxis=dict(range=[0, 1.02], title=dict(text=t("axis_accuracy"))),
@@ -199,6 +203,7 @@ def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Transla
     return make_figure(
         traces,
         theme,
+        t,
         340,
         shapes=shapes,
         xaxis=dict(autorange="reversed", title=dict(text=t("axis_snr"))),
