@@ -185,5 +185,5 @@ def test_tables_and_notes_in_an_archive(tmp_path, caplog):
     with caplog.at_level("INFO"):
         found = unpack_recording(pack(tmp_path / "a.zip", entries), tmp_path / "out")
     assert [path.name for path in found] == ["x.tsv", "y.TXT"]
-    assert "left out is LICENSE.txt" in caplog.text
-    assert "left out are archives in the archive: in.zip" in caplog.text
+    assert "LICENSE.txt is left out" in caplog.text
+    assert "archives in the archive are left out: in.zip" in caplog.text

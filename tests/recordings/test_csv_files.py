@@ -908,7 +908,7 @@ def test_rates_that_differ(tmp_path, signal):
     path = exported(tmp_path, "\n".join(["# Sampling rate: 250 Hz", "time,ECG", *rows]))
     with pytest.raises(RecordError, match=r"100 Hz by the times .*, and 250 Hz.*--fs"):
         open_recording(path)
-    # Of a column of times that are too rough, the header says the rate.
+    # Of a column of times that are too rough, the header states the rate.
     rows = [f"{i // FS},{mv:.4f}" for i, mv in enumerate(signal[:150, 0])]
     path = exported(tmp_path, "\n".join(["# Sampling rate (Hz): 100", "time,ECG", *rows]))
     assert open_recording(path).fs == FS

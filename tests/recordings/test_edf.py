@@ -124,7 +124,7 @@ def test_a_dead_channel_refuses_nothing_but_itself(tmp_path, samples, caplog, de
     found = open_recording(tmp_path / "a.edf")
     assert found.lead_names == ("ECG II",)
     np.testing.assert_allclose(found.read("ECG II"), in_mv(samples), atol=1e-6)
-    assert f"X2: the header says that {message}" in caplog.text or message in caplog.text
+    assert f"X2: the header states that {message}" in caplog.text or message in caplog.text
     with pytest.raises(ValueError, match=f"signal X2 cannot be used: .*{message}.*0: ECG II"):
         choose_recording_lead(found.lead_names, "X2", "MLII", found.left_out)
     write_by_hand(tmp_path / "b.edf", signals[:1])

@@ -83,7 +83,7 @@ def unpack_recording(
                 f"files, or a file of {', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}"
             )
         if packed := [path.name for path in writer.written if path.suffix.lower() == ".zip"]:
-            logger.info("left out are archives in the archive: %s", ", ".join(packed))
+            logger.info("archives in the archive are left out: %s", ", ".join(packed))
     except BaseException:
         for path in writer.written:
             path.unlink(missing_ok=True)
