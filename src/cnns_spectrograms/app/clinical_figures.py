@@ -64,6 +64,7 @@ def draw_overview(
     ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
     labels = [format_clock(float(tick)) for tick in ticks]
     time_axis = dict(range=[0, duration_s], tickvals=ticks, ticktext=labels, ticks="outside")
+    time_axis["ticklabeloverflow"] = "hide past div"  # the last label may not have room
     rate = dict(text=t("per_minute"), font=dict(size=12), standoff=2)
     lane_axis = dict(
         tickvals=[-lane for lane in range(len(names))],
