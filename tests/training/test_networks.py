@@ -372,7 +372,7 @@ def test_files_that_are_not_ours_are_errors(tmp_path: Path, imagenet_file: Path)
         save_file(kept, path, metadata={"cnns_spectrograms": json.dumps(changed)})
 
     rewrite({**header, "classes": ["A", "B"]}, tensors)
-    with pytest.raises(ValueError, match=r"tells \['A', 'B'\] apart"):
+    with pytest.raises(ValueError, match=r"has the classes \['A', 'B'\]"):
         load_classifier(path)
     rewrite(header, {k: v for k, v in tensors.items() if "conv_stem" not in k})
     with pytest.raises(ValueError, match="do not fit timm's 'test_efficientnet' as installed"):

@@ -34,15 +34,15 @@ class MLflowParameters(BaseModel):
 
 
 class MLflowHooks:
-    """Tracks a `kedro run`: one parent run, and one nested child run a model.
+    """Tracks a `kedro run`: one parent run, and one nested child run per model.
 
     A node in a namespace `pipeline.model` belongs to the child run `model`. Its typed parameters
     are logged flat, and so are the fingerprints of the data it reads. The parameters of a training
     are logged by the node that trains; a node that reads a trained network logs those in the
     network's own description. A saved dataset with `metadata: {mlflow: artifact}` is logged as a
     file. One with `mlflow: metrics` is also logged number by number. One with `mlflow: model` is
-    also logged as a model that takes raw windows, and registered under the experiment's and its own
-    name. A run that fails is closed as FAILED.
+    also logged as a model that takes raw windows, and registered under the names of the experiment
+    and the model. A run that fails is closed as FAILED.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class MLflowHooks:
         level = logging.getLogger("mlflow").level
         import mlflow
 
-        # MLflow sets a level of its own as it is imported; that of conf/logging.yml counts.
+        # MLflow sets its own level as it is imported; that of conf/logging.yml counts.
         logging.getLogger("mlflow").setLevel(level)
         # Each bar would show the copying of one file on this disk.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

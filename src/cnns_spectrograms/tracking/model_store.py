@@ -82,7 +82,7 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
         name: of the logged model.
         registered_name: registers it as a new version of this model.
     """
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         # MLflow warns of type hints in its own classes as it reads them. It also warns, past every
         # filter, that `serving` has none, which is intended.
         warnings.filterwarnings("ignore", r".*type hint", UserWarning)
@@ -103,7 +103,7 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
             pip_requirements=[f"cnns_spectrograms=={__version__}"],
             registered_model_name=registered_name,
         )
-    for each in told:
+    for each in caught:
         if "type hint" not in str(each.message):
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     return logged

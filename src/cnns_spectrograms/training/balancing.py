@@ -150,7 +150,7 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
     scaled so that those of the classes present average to 1; an absent class has 0.
 
     Args:
-        counts: rows a class, from the train split.
+        counts: rows per class, from the train split.
         beta: 0 to 1.
     """
     assert 0 <= beta <= 1, beta

@@ -47,9 +47,9 @@ class BeatClassifierModule(LightningModule):
         network: the network, trained in place.
         class_weights: (C,) of the loss.
         params: the recipe.
-        steps_per_epoch: batches an epoch, on this rank.
+        steps_per_epoch: batches per epoch, on this rank.
         description: everything that shapes the result; goes into the checkpoints.
-        val_weights: (C,) how many val rows a row that judges an epoch stands for; None: one.
+        val_weights: (C,) number of val rows that each judged row of a class stands for; None: one.
     """
 
     val_weights: Tensor

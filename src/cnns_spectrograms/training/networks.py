@@ -377,7 +377,7 @@ def load_classifier(path: Path) -> tuple[BeatClassifier, dict[str, Any]]:
     description = read_description(path)
     if description["classes"] != list(AAMI_CLASSES):
         raise ValueError(
-            f"the classifier {path} tells {description['classes']} apart; "
+            f"the classifier {path} has the classes {description['classes']}; "
             f"expected {list(AAMI_CLASSES)}"
         )
     params = ModelParameters.model_validate(description["model"])

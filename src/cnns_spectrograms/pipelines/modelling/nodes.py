@@ -35,8 +35,8 @@ else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
 
 
-# Of the training parameters; images come out alike from the cache and from memory. What
-# `pretrained` gives, the model's own parameters say.
+# Training parameters: images are the same from the cache and from memory, and the model's own
+# parameters hold what `pretrained` gives it.
 _SHAPES_NO_WEIGHT = {"num_workers", "tta_views", "images", "pretrained"}
 
 
@@ -61,14 +61,15 @@ def check_inputs(
     spectrogram: SpectrogramParameters,
     balancing: BalancingParameters,
 ) -> pd.DataFrame:
-    """Return the train index, if all that a training reads is what it would be made into now.
+    """Return the train index, if everything that a training reads is up to date.
 
-    What feature engineering and balancing leave behind is made again and compared, which takes
-    seconds: no other lead, split, window or balance than the parameters say is trained on.
+    The outputs of feature engineering and balancing are made again and compared, which takes
+    seconds. No network is then trained on another lead, split, window or balance than that of the
+    parameters.
 
     Raises:
-        ValueError: Something was made with other parameters or from other data; tells what, and
-            what to run.
+        ValueError: Something was made with other parameters or from other data; the message names
+            it, and what to run.
         LeakError: A patient stands in two splits.
     """
     from cnns_spectrograms.ecg.records import hash_signal, patient_of
@@ -112,7 +113,7 @@ def check_inputs(
 def _stale(pipeline: str, found: str) -> ValueError:
     again = ",".join(_MADE_BY[_MADE_BY.index(pipeline) :])
     return ValueError(
-        f"{found}, which is not what the parameters and the data of now give; run `kedro run "
+        f"{found}, which is not what the current parameters and data give; run `kedro run "
         f"--pipelines={again}` to make it again, or set the parameters back"
     )
 
@@ -321,7 +322,7 @@ def predict(
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights.
 
-    The table's ``attrs``, which Parquet keeps, tell the fingerprint of the network's training.
+    The table's ``attrs``, which Parquet keeps, hold the fingerprint of the network's training.
 
     Raises:
         ValueError: The network was trained on other spectrograms, or windows of another length; or
@@ -353,7 +354,8 @@ def check_trained_on(
     """Check that a network was trained on spectrograms such as the windows give now.
 
     Raises:
-        ValueError: It was trained on others, or on windows of another length; tells what differs.
+        ValueError: It was trained on others, or on windows of another length; the message names
+            what differs.
     """
     trained_on = {**description["spectrogram"], "n_samples": description["n_samples"]}
     n_samples = int(windows["n_samples"].iloc[0])

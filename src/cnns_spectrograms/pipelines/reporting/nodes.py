@@ -36,7 +36,7 @@ _PREDICT_AGAIN = (
     "delete them (predictions.parquet in 07_model_output) and run `kedro run --pipelines=modelling "
     "--only-missing-outputs` to make them again"
 )
-# What a row of predictions says of its window.
+# Columns of predictions that describe the window.
 _WINDOW_COLUMNS = ["row_id", "split", "db", "record_id", "patient_id", "sample", "aami_class"]
 
 
@@ -47,10 +47,10 @@ def check_predictions(
     split: SplitParameters,
     spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
-    """Return one model's predictions, if they are what its weights give for the windows of now.
+    """Return one model's predictions, if its weights give them for the current windows.
 
-    Otherwise a report would set scores beside weights, records or spectrograms that had no part in
-    them.
+    Otherwise a report would show scores beside weights, records or spectrograms that they do not
+    come from.
 
     Raises:
         ValueError: They cannot be scored, were made under another protocol, for other windows or by
@@ -143,7 +143,7 @@ def find_intervals(predictions: pd.DataFrame, reporting: ReportingParameters) ->
 
 
 def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
-    """Score the named parts of test; one without a beat says so."""
+    """Score the named parts of test; one without a beat is reported as left out."""
     from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 
     return {
@@ -234,7 +234,7 @@ def compare_ec57(
     try:
         references = {key: read_annotations(physionet / key, "atr", fs=fs) for key in keys}
     except FileNotFoundError as error:
-        # A model is not trained anew because the recordings are on another machine.
+        # No model need be trained again because the recordings are on another machine.
         logger.warning("EC57 is left out: %s", error)
         return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
     if annotator is None:
