@@ -476,7 +476,7 @@ def test_a_real_ecg_is_not_doubted(recording, physionet, grey_model, caplog):
     assert "may be no ECG" not in caplog.text
 
 
-def test_no_interval_goes_across_noise_and_hum(recording, views_model):
+def test_no_interval_goes_across_noise_and_hum(recording, views_model, caplog):
     """An electrode is off for a minute; what it picks up spans more than a flat stretch may."""
     fs, n = int(recording.fs), 60 * int(recording.fs)
     noise = np.random.default_rng(0).normal(0, 0.02, n)
@@ -487,7 +487,10 @@ def test_no_interval_goes_across_noise_and_hum(recording, views_model):
         return np.concatenate([signal[:half], noise, signal[half:], hum, signal])
 
     found = analyse(alter(recording, change), views_model)
+    assert "no beat in 2 stretches of 10 s or more" in caplog.text
+    caplog.clear()
     clean = analyse(alter(recording, lambda x: x), views_model)
+    assert "no beat" not in caplog.text
     assert abs(len(found.beats) - 2 * len(clean.beats)) <= 6
     intervals = found.beats["rr_s"].to_numpy()
     assert np.isnan(intervals).sum() == 3

@@ -86,8 +86,10 @@ def analyse(
 
     The lead is copied to a temporary file at the model's rate; what else is held grows with the
     number of beats by some hundred bytes each. Beats, intervals and probabilities are those of a
-    recording read in one piece. No interval and no run of beats goes across a gap in the signal
-    (`signals.SHORTEST_GAP_S`), and no beat is detected in one.
+    recording read in one piece. No beat is detected in a gap in the signal
+    (`signals.SHORTEST_GAP_S`), and no interval and no run of beats goes across one. Where beats are
+    detected, `signals.FLAT_S` or more without any is a gap too: an electrode that picks up noise or
+    hum, or a heart that stands still.
 
     Args:
         recording: the recording.
@@ -148,7 +150,15 @@ def analyse(
 
     after_gap = _follow_gap(samples, prepared.gaps)
     if given is None:
-        after_gap[1:] |= np.diff(samples) >= FLAT_S * recording.fs
+        silent = np.diff(samples) >= FLAT_S * recording.fs
+        after_gap[1:] |= silent
+        if silent.any():
+            logger.warning(
+                "%s: found no beat in %d stretches of %g s or more, %.0f s in all; no interval and "
+                "no run goes across them",
+                *(recording.name, silent.sum(), FLAT_S),
+                np.diff(samples)[silent].sum() / recording.fs,
+            )
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
     centres = at_model
     if sliding:
