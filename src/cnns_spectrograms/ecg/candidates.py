@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 CANDIDATE_FS = 128
 """Rate at which candidates are sought and described, Hz."""
 
-CONTEXT_S = 60.0
-"""More than what the filters, the scales and the features see beside a moment, s."""
+CONTEXT_S = 60
+"""More than what the filters, the scales and the features see on either side of a moment, s."""
 
 _LOWPASS_HZ = 35.0  # below mains hum, above most of a QRS complex
 _QRS_HZ = (5.0, 25.0)

@@ -69,7 +69,8 @@ def detect_by_block(
     """Yield the R peaks of a signal, block by block, of which one at a time is in memory.
 
     The beats do not depend on the length of the blocks, since each block is read with more beside
-    it than the detector sees around a moment.
+    it than the detector sees around a moment. (At a rate that is no whole number of Hz a block
+    begins between two samples, and a beat may be placed a sample off.)
 
     Args:
         read: takes first sample and the one after the last, returns the signal there, mV.
@@ -92,8 +93,7 @@ def detect_by_block(
         return
     for start_s in range(0, int(np.ceil(n_samples / fs)), block_s):
         # Candidates are sought on the same grid of seconds whatever the blocks.
-        first_s = max(0, start_s - round(CONTEXT_S))
-        first = round(first_s * fs)
+        first = round(max(0, start_s - CONTEXT_S) * fs)
         stop = min(round((start_s + block_s + CONTEXT_S) * fs), n_samples)
         peaks = first + _detect(np.asarray(read(first, stop), dtype=np.float64), fs)
         end = min(round((start_s + block_s) * fs), n_samples)
