@@ -153,7 +153,8 @@ def test_sliding_windows(recording, grey_model):
 
 
 def test_windows_do_not_slide_under_a_model_that_looks_at_beats(recording, views_model, tmp_path):
-    with pytest.raises(ValueError, match="looks at the RR intervals of a beat and at how a beat differs"):
+    words = "looks at the RR intervals of a beat and at how a beat differs"
+    with pytest.raises(ValueError, match=words):
         analyse(recording, views_model, sliding=True)
     views = [{**view, "of": "difference"} for view in VIEWS]
     path = save_model(tmp_path / "m.safetensors", "grey", image_size=32)
