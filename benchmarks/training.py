@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--batches", type=int, default=4, help="timed, in each round")
+    parser.add_argument("--batches", type=int, default=3, help="timed, in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=TrainingParameters().num_workers)
     parser.add_argument("--precision", default="auto")
