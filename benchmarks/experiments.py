@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from results import average
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -270,16 +271,6 @@ def write_table(found: dict[str, pd.DataFrame], n_resamples: int = 2000) -> str:
             f"| {pooled[1]:.3f} | {classes} | {dominant[3]:.3f} |"
         )
     return "\n".join(lines)
-
-
-def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the predictions of the mean probabilities of several recipes for the same beats."""
-    columns = [f"prob_{name}" for name in AAMI_CLASSES]
-    first = tables[0].set_index("row_id")
-    mean = sum(table.set_index("row_id").loc[first.index, columns] for table in tables)
-    first[columns] = mean / len(tables)
-    first["predicted"] = first[columns].idxmax(axis=1).str.removeprefix("prob_")
-    return first.reset_index()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 The plain way is SciPy's STFT, Pillow's resize and a PNG of level 1, one window at a time in one
 process. Encoding alone is `encode_png` of the same images, held in the memory of two processes, and
-timed there; encoding and writing puts each into a file as the cache does. These and caches of ten
+timed there; encoding and writing puts each into a file as the cache does. These and caches of eight
 records are measured in turn; ratios are medians of the rounds, with the smallest and the largest.
 The last line is the result as JSON. Uses 5 GB below --folder for some minutes.
 """
@@ -280,14 +280,14 @@ def main() -> None:
             return rate(lambda: build_cache(plan, root), len(rows))
 
         record = windows["db"] + "/" + windows["record_id"]
-        ten = windows[record.isin(record.unique()[::13][:10])]
+        eight = windows[record.isin(record.unique()[::13][:8])]
         rates = measure_in_turn(
             {
                 "plain": lambda: rate(lambda: draw_plainly(some, plain), len(some)),
                 "encode_only_2": lambda: encode(None),
                 "encode_and_write_2": lambda: encode(folder / "encoded"),
-                "cache_1": lambda: build(ten, 1, folder / "one"),
-                "cache_2": lambda: build(ten, 2, folder / "two"),
+                "cache_1": lambda: build(eight, 1, folder / "one"),
+                "cache_2": lambda: build(eight, 2, folder / "two"),
             },
             N_ROUNDS,
         )
@@ -296,7 +296,7 @@ def main() -> None:
         watch.start()
         result["cache_all_per_s"] = build(windows, 2, folder / "all")
         watch.ended.set()
-        after = build(ten, 2, folder / "two")
+        after = build(eight, 2, folder / "two")
         result["worker_peak_mib"] = watch.mib
         cache = SpectrogramCache(folder / "all")
         result["all_gb"] = cache.n_bytes / 1e9
@@ -335,9 +335,9 @@ def main() -> None:
             "encoding and writing, two processes",
             f"{result['encode_and_write_2_per_s']:,.0f} images/s",
         ),
-        ("cache of 10 records, one worker", f"{result['cache_1_per_s']:,.0f} windows/s"),
+        ("cache of 8 records, one worker", f"{result['cache_1_per_s']:,.0f} windows/s"),
         (
-            "cache of 10 records, two workers",
+            "cache of 8 records, two workers",
             f"{result['cache_2_per_s']:,.0f} windows/s: {ratios['two_vs_one']} times one worker, "
             f"{ratios['vs_plain']} times the plain way, {ratios['vs_encode_only']} of encoding "
             f"alone, {ratios['vs_encode_and_write']} of encoding and writing",
@@ -346,7 +346,7 @@ def main() -> None:
             "cache of 126 records, two workers",
             f"{result['cache_all_per_s']:,.0f} windows/s ({result['all_windows']:,.0f} windows, "
             f"{result['all_gb']:.2f} GB): a window costs {ratios['ten_vs_all']} times what it "
-            f"costs in 10 records",
+            f"costs in 8 records",
         ),
         ("peak memory of a worker", f"{result['worker_peak_mib']:,.0f} MiB"),
         (

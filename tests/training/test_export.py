@@ -172,7 +172,7 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         sliding=True,
     )
     for one, other in (
-        ("one prediction a beat.", "one prediction a window that slides over the recording."),
+        ("one prediction per beat.", "one prediction per window that slides over the recording."),
         ("2.5 s at 360 Hz around each beat", "2.5 s at 360 Hz of a sliding window"),
         ("on beats at their reference annotations", "on windows whose class is taken from"),
     ):

@@ -74,7 +74,7 @@ def write_model_card(
         + ("of a sliding window" if sliding else "around each beat")
         + (", and RR intervals" if classifier.params.rr_intervals else ""),
         "data": f"{', '.join(databases)}, protocol `{protocol}`, split by patient",
-        "initial weights": description.get("initial_weights", "not told"),
+        "initial weights": description.get("initial_weights", "not known"),
         "epoch": f"{description['best_epoch'] + 1}, chosen on val (macro F1 there "
         f"{description['best_val_macro_f1']:.3f})",
         "date": date.isoformat(),
@@ -85,7 +85,7 @@ def write_model_card(
         [
             f"# Heartbeat classifier {classifier.params.timm_name}\n",
             warning if synthetic_data else "",
-            "Tells the AAMI classes N, S, V, F and Q apart, one prediction a "
+            "Distinguishes the AAMI classes N, S, V, F and Q, with one prediction per "
             + ("window that slides over the recording.\n" if sliding else "beat.\n"),
             "**Research software. Not a medical device: not for diagnosis, not for clinical use.**",
             "\n| | |\n| --- | --- |",

@@ -143,7 +143,7 @@ def find_intervals(predictions: pd.DataFrame, reporting: ReportingParameters) ->
 
 
 def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
-    """Score the named parts of test; one without a beat is reported as left out."""
+    """Score the named parts of test. A part without beats is marked as left out."""
     from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 
     return {
