@@ -84,14 +84,16 @@ def test_killed_twice_it_ends_with_the_same_bytes(prepared: Path, tmp_path: Path
             env={**os.environ, "PYTHONPATH": str(Path(cnns_spectrograms.__file__).parents[1])},
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         end = time.monotonic() + 300
         while len(list((tmp_path / "killed").glob(".manifest/shards/*/*.json"))) < least:
             assert child.poll() is None, child.communicate()[1]
             assert time.monotonic() < end
             time.sleep(0.02)
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate(timeout=300)  # returns once the workers too have ended
+        # The group: a worker that survives its parent waits 300 s for its next job.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate(timeout=300)
         shards = {p.name for p in (tmp_path / "killed").glob(".manifest/shards/*/*.json")}
         assert least <= len(shards) < N_RECORDS
         assert len(shards) > n_drawn
