@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--physionet", type=Path, required=True, help="folder that holds mitdb")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--batches", type=int, default=3, help="timed, in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=TrainingParameters().num_workers)

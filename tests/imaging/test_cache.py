@@ -143,8 +143,8 @@ def test_killed_build_resumes_to_the_same_bytes(
     try:
         wait_until(lambda: len(find_shards(tmp_path)) >= 3, child)
         time.sleep(0.1 * n_jobs)
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate(timeout=60)  # returns once the workers too have ended
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate(timeout=60)
         finished = find_shards(tmp_path)
         assert 3 <= len(finished) < 8
 

@@ -449,6 +449,19 @@ def test_a_record_in_a_long_recording_keeps_its_classes(physionet):
         assert changed.mean() <= 0.005, (name, part, int(changed.sum()))
 
 
+@pytest.mark.slow
+def test_a_record_over_and_over_keeps_its_classes(physionet):
+    """The half hour around a beat of the second copy of 114 begins in the first."""
+    model = BeatModel.load()
+    alone, its_peaks, _ = join(physionet, ["114"])
+    long, peaks, starts = join(physionet, ["114"] * 2)
+    expected = analyse(alone, model, peaks=its_peaks).beats["aami_class"].to_numpy()
+    assert len(set(expected)) >= 3
+    both = analyse(long, model, peaks=peaks).beats
+    found = both["aami_class"][both["sample"] >= starts[1]].to_numpy()
+    assert (found != expected).mean() <= 0.005
+
+
 @pytest.mark.parametrize(
     "make",
     [
