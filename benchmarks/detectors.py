@@ -2,11 +2,16 @@
 
     python -m pip install neurokit2    # compared too where it is installed
     python benchmarks/detectors.py --physionet /path/to/physionet [--records mitdb/100 svdb/800]
+    python benchmarks/detectors.py --physionet /path/to/physionet --noise
 
 The training records (train and val of the protocol `base`) and the test records stand apart.
 Detectors see what prediction does: the lead of training at 360 Hz, without its baseline. Beats are
 paired within 150 ms, as ANSI/AAMI EC57 has it, over the whole records, fibrillation and flutter
 left out. Gross: every beat counts alike. Ends with one JSON line.
+
+With --noise, noise of nstdb is laid over the whole of each test record, and the index of signal
+quality is compared with kSQI and pSQI: the area under the ROC curve by which each tells stretches
+of 10 s in which a tenth of the beats or more are missed or false.
 """
 
 from __future__ import annotations
@@ -25,17 +30,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from paired import Ratio
-from train_detector import FS, list_records, read_record
+from train_detector import FS, Beats, Signal, list_records, read_record
 
-from cnns_spectrograms.ecg.detection import detect_r_peaks
+from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.detection import Detection, detect_by_block, detect_r_peaks
+from cnns_spectrograms.ecg.quality import LEAST_QUALITY, STRETCH_S, measure_quality
 from cnns_spectrograms.evaluation.ec57 import (
     MATCH_WINDOW_S,
+    Annotations,
     compare_annotations,
     make_annotations,
     match_beats,
 )
+from cnns_spectrograms.evaluation.noise import (
+    measure_noise_amplitude,
+    measure_qrs_amplitude,
+    noise_gain,
+    read_noise,
+)
 
 Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
+
+SNRS_DB = (24, 18, 12, 6, 0)
 
 
 def detect_sleepecg(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
@@ -77,9 +93,105 @@ def main() -> None:
     """Print the tables and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--physionet", type=Path, required=True)
-    parser.add_argument("--records", nargs="*", help="default: all of both splits")
+    parser.add_argument("--records", nargs="*", help="default: all of both splits, or of test")
     parser.add_argument("--detectors", nargs="*", default=list(DETECTORS), choices=DETECTORS)
+    parser.add_argument("--noise", action="store_true", help="F1 against SNR, and signal quality")
     options = parser.parse_args()
+    print(platform.processor() or platform.machine())
+    result = stress(options) if options.noise else compare(options)
+    packages = sorted({DETECTORS[label][0] for label in options.detectors})
+    result["versions"] = {package: version(package) for package in packages}
+    print(json.dumps(result))
+
+
+def stress(options: argparse.Namespace) -> dict[str, object]:
+    """Lay noise over records; print F1 by detector and SNR, and what the quality index tells."""
+    from sklearn.metrics import roc_auc_score
+
+    noises = {name: read_noise(options.physionet / "nstdb", name, FS) for name in ("bw", "ma")}
+    rows, stretches = [], []
+    for name in options.records or list_records("test"):
+        signal, reference = read_record(options.physionet, name)
+        amplitude = measure_qrs_amplitude(signal, reference.sample, FS)
+        for kind, noise in noises.items():
+            loud = np.resize(noise, len(signal))
+            for snr_db in (None, *SNRS_DB):
+                noisy = signal
+                if snr_db is not None:
+                    gain = noise_gain(snr_db, amplitude, measure_noise_amplitude(noise, FS))
+                    noisy = np.asarray(remove_baseline(signal + gain * loud, FS), np.float64)
+                of = {"noise": kind, "snr_db": "none" if snr_db is None else snr_db}
+                for label in options.detectors:
+                    found = np.unique(DETECTORS[label][1](noisy, FS))
+                    wrong = find_errors(reference, found)
+                    tp = len(reference.sample) - len(wrong[0])
+                    counts = {"tp": tp, "fn": len(wrong[0]), "fp": len(wrong[1])}
+                    rows.append({**of, "detector": label, **counts})
+                    if label == "this project":
+                        stretches.append(rate_stretches(noisy, reference, wrong).assign(**of))
+    table = pd.DataFrame(rows)
+    gross = table.groupby(["noise", "snr_db", "detector"], sort=False)[["tp", "fn", "fp"]].sum()
+    gross["f1"] = 2 * gross["tp"] / (2 * gross["tp"] + gross["fn"] + gross["fp"])
+    shown = gross["f1"].unstack("detector", sort=False)
+    judged = pd.concat(stretches)
+    by_snr = judged.groupby(["noise", "snr_db"], sort=False)[["bad", "unusable"]].mean()
+    print(shown.join(by_snr).to_string(float_format="{:.4f}".format))
+    area = {
+        index: round(float(roc_auc_score(judged["bad"], -judged[index])), 4)
+        for index in ("quality", "ksqi", "psqi")
+    }
+    caught = judged["unusable"][judged["bad"]].mean(), judged["unusable"][~judged["bad"]].mean()
+    print(f"area under the ROC curve: {area}")
+    print(f"unusable: {caught[0]:.3f} of the bad stretches, {caught[1]:.4f} of the others")
+    return {
+        "f1": {" ".join(map(str, key)): round(f1, 5) for key, f1 in gross["f1"].items()},
+        **area,
+    }
+
+
+def find_errors(reference: Annotations, found: Beats) -> tuple[Beats, Beats]:
+    """Return the samples of the beats that are missed, and of those that are false."""
+    pairs = match_beats(reference.sample, found, MATCH_WINDOW_S * FS)
+    missed = reference.sample[pairs[pairs[:, 1] < 0, 0]]
+    false = found[pairs[pairs[:, 0] < 0, 1]]
+    for first, stop in reference.vf:
+        missed = missed[(missed < first) | (missed > stop)]
+        false = false[(false < first) | (false > stop)]
+    return missed, false
+
+
+def rate_stretches(
+    signal: Signal, reference: Annotations, wrong: tuple[Beats, Beats]
+) -> pd.DataFrame:
+    """Return one row per stretch of 10 s: indices of quality, and whether its beats are wrong."""
+    from scipy.signal import welch
+    from scipy.stats import kurtosis
+
+    blocks = detect_by_block(lambda a, b: signal[a:b], len(signal), FS)
+    quality = measure_quality(Detection.join(list(blocks)), FS, len(signal) / FS)
+    length = round(STRETCH_S * FS)
+    n = len(signal) // length
+    pieces = signal[: n * length].reshape(n, length)
+    frequencies, power = welch(pieces, FS, nperseg=2 * round(FS))
+    inner = (frequencies >= 5) & (frequencies <= 15)
+    outer = (frequencies >= 5) & (frequencies <= 40)
+    errors, beats = (
+        np.bincount(np.concatenate(each) // length, minlength=n + 1)[:n]
+        for each in (wrong, (reference.sample,))
+    )
+    return pd.DataFrame(
+        {
+            "quality": quality[:n],
+            "unusable": quality[:n] < LEAST_QUALITY,
+            "ksqi": kurtosis(pieces, axis=1, fisher=False),
+            "psqi": power[:, inner].sum(axis=1) / power[:, outer].sum(axis=1),
+            "bad": errors >= 0.1 * np.maximum(beats, 5),
+        }
+    )
+
+
+def compare(options: argparse.Namespace) -> dict[str, object]:
+    """Print how each detector does on records as they are."""
     split_of = {name: split for split in ("train", "test") for name in list_records(split)}
     names = options.records or list(split_of)
     rows = []
@@ -113,12 +225,7 @@ def main() -> None:
                 }
             )
     table = pd.DataFrame(rows)
-    packages = sorted({DETECTORS[label][0] for label in options.detectors})
-    result: dict[str, object] = {
-        "records": names,
-        "versions": {package: version(package) for package in packages},
-    }
-    print(platform.processor() or platform.machine())
+    result: dict[str, object] = {"records": names}
     for split, of_split in table.groupby("split", sort=False):
         for db, of_db in [*of_split.groupby("db", sort=False), ("both", of_split)]:
             gross = summarise(of_db)
@@ -129,7 +236,7 @@ def main() -> None:
         print(f"\n{split}, most errors of {options.detectors[0]}")
         worst = (ours["fn"] + ours["fp"]).sort_values(ascending=False).index[:8]
         print(ours.loc[worst, ["record", "tp", "fn", "fp"]].to_string(index=False))
-    print(json.dumps(result))
+    return result
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

@@ -179,17 +179,20 @@ def make_examples(physionet: Path, name: str) -> list[Example]:
         piece, inside, out = excerpt(300)
         spoilt, seen, near = add_artefacts(piece, inside, rng)
         examples.append(make_example(spoilt, seen, out + near))
-    piece, inside, out = excerpt(180)
-    noise = make_noise(len(piece), rng)
-    noise *= rng.uniform(0.02, 0.12) * np.quantile(np.abs(piece), 0.99) / noise.std()
-    examples.append(make_example(piece + noise, inside, out))
+    for _ in range(3):
+        piece, inside, out = excerpt(180)
+        noise = make_noise(len(piece), rng)
+        # About 26 to 3 dB.
+        size = np.exp(rng.uniform(np.log(0.02), np.log(0.5)))
+        noise *= size * np.quantile(np.abs(piece), 0.99) / noise.std()
+        examples.append(make_example(piece + noise, inside, out))
     fast = rng.uniform(1.2, 2.2)
     piece, inside, out = excerpt(240)
     shorter = np.interp(np.arange(0, len(piece) - 1, fast), np.arange(len(piece)), piece)
     at = np.rint(inside / fast).astype(np.int64)
     if len(inside) > 1 and np.median(np.diff(at)) > 0.24 * FS:
         examples.append(make_example(shorter, at, [(a / fast, b / fast) for a, b in out]))
-    examples += [make_example(make_noise(round(30 * FS), rng), beats[:0], []) for _ in range(6)]
+    examples += [make_example(make_noise(round(30 * FS), rng), beats[:0], []) for _ in range(12)]
     return examples
 
 
@@ -234,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--physionet", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--trees", type=int, default=120)
+    parser.add_argument("--trees", type=int, default=160)
     parser.add_argument("--save", action="store_true", help=f"write {JUDGE.name}")
     options = parser.parse_args()
     names = list_records("train")

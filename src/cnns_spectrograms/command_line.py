@@ -71,6 +71,11 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="classify windows every 0.5 s instead of beats, with a network trained so",
     )
     add("--report", action="store_true", help="also write NAME.html, with every abnormal episode")
+    add(
+        "--count-unusable",
+        action="store_true",
+        help="count the beats of stretches of unusable signal too",
+    )
     add("--jobs", type=int, default=-1, help="recordings at once; default: every core")
     parser.set_defaults(run=_predict)
 
@@ -109,6 +114,7 @@ def _predict(options: argparse.Namespace) -> int:
                 peaks=options.peaks,
                 sliding=options.sliding,
                 report=options.report,
+                count_unusable=options.count_unusable,
             )
             table = predict_recordings(options.recordings, options.output, chosen, options.jobs)
         except (ValueError, OSError) as error:

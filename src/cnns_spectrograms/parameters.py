@@ -466,4 +466,7 @@ class InferenceParameters(Parameters):
     sliding: bool = Field(
         False, description="windows every 0.5 s instead of beats, of a network trained so"
     )
-    report: bool = Field(True, description="an HTML page a recording")
+    report: bool = Field(True, description="an HTML page per recording")
+    count_unusable: bool = Field(
+        False, description="count the beats of stretches of unusable signal too"
+    )

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.app.clinical_figures import draw_beat, draw_overview, draw_probabilities
+from cnns_spectrograms.app.figure_parts import UNUSABLE
 from cnns_spectrograms.app.findings import PROBABILITIES
 from cnns_spectrograms.app.strip_figure import (
     PX_PER_MM,
@@ -154,6 +155,21 @@ def test_nothing_is_drawn_in_a_gap() -> None:
     overview = _checked(draw_overview)(beats, called, 20.0, LIGHT, T)
     rates = np.asarray(overview.data[0].y, float)
     assert np.flatnonzero(np.isnan(rates)).tolist() == [0, 10]  # where the line breaks
+
+
+def test_unusable_signal_is_grey() -> None:
+    called = np.array(["N"] * 40, dtype=object)
+    unusable = [(0, 5), (10, 40), (70, 80)]
+    strip = _checked(draw_strip)(
+        np.ones(80 * 360, np.float32), 360, _beats(40), called, View(20, 10, 1200), (-1, 1), LIGHT,
+        T, unusable_s=unusable, selected=3,
+    )  # fmt: skip
+    # As far as it is drawn, 10 to 40 s; then the window of the chosen beat.
+    grey, window = strip.layout.shapes
+    assert (grey.x0, grey.x1, grey.fillcolor) == (10, 40, UNUSABLE)
+    assert window.fillcolor == LIGHT.highlight
+    overview = _checked(draw_overview)(_beats(40), called, 80.0, LIGHT, T, unusable)
+    assert [(each.x0, each.x1) for each in overview.layout.shapes] == unusable
 
 
 def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:

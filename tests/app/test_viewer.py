@@ -30,15 +30,18 @@ def _view(
     times_s: list[float],
     classes: str,
     reference: list[tuple[float, str]] | None = None,
+    unusable_s: list[float] | None = None,
 ) -> Viewer:
     """Return a viewer of a recording without signal, with beats of these classes."""
     n = round(duration_s * FS)
+    unusable_s = unusable_s or []
     beats = pd.DataFrame(
         {
             "sample": np.rint(np.array(times_s) * FS).astype(int),
             "time_s": times_s,
             "rr_s": 0.8,
             "aami_class": list(classes),
+            "usable": [each not in unusable_s for each in times_s],
             **{name: [float(name[-1] == each) for each in classes] for name in PROBABILITIES},
         }
     )
@@ -188,3 +191,12 @@ def test_a_scale_is_let_go_once_the_wheel_has_zoomed(state: dict[str, Any]) -> N
     assert state["scale"] is None
     moving.follow({"width": 1150})
     assert moving.view.span_s == pytest.approx(4 * span)
+
+
+@pytest.mark.usefixtures("state")
+def test_a_beat_in_unusable_signal_is_called_only_if_it_counts() -> None:
+    seen = _view(60, [10, 20, 30], "VVS", unusable_s=[20])
+    study = seen._reading.study
+    assert viewer.read(study, 0.5).called.tolist() == ["V", "?", "S"]
+    assert viewer.read(study, 0.5).abnormal.tolist() == [0, 2]
+    assert viewer.read(study, 0.5, count_unusable=True).called.tolist() == ["V", "V", "S"]

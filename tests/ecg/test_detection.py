@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from cnns_spectrograms.ecg import detection
 from cnns_spectrograms.ecg.baseline import remove_baseline
-from cnns_spectrograms.ecg.detection import choose_beats, detect_by_block, detect_r_peaks
+from cnns_spectrograms.ecg.detection import (
+    Detection,
+    choose_beats,
+    detect_by_block,
+    detect_r_peaks,
+)
 from cnns_spectrograms.evaluation.ec57 import (
     compare_annotations,
     make_annotations,
@@ -61,10 +66,14 @@ def test_blocks_make_no_difference(ecg, block_s):
         read.append(stop - start)
         return long[start:stop]
 
-    blocks = np.concatenate(list(detect_by_block(piece, len(long), 360, block_s)))
-    np.testing.assert_array_equal(blocks, detect_r_peaks(long, 360))
+    blocks = Detection.join(list(detect_by_block(piece, len(long), 360, block_s)))
+    in_one = detect_by_block(lambda a, b: long[a:b], len(long), 360, 100_000)
+    whole = Detection.join(list(in_one))
+    np.testing.assert_array_equal(blocks.peaks, detect_r_peaks(long, 360))
+    np.testing.assert_allclose(blocks.judged_s, whole.judged_s)
+    np.testing.assert_allclose(blocks.doubt, whole.doubt)
     references = np.concatenate([reference + i * len(signal) for i in range(3)])
-    assert score(references, blocks, 360) > 0.98
+    assert score(references, blocks.peaks, 360) > 0.98
     assert len(read) == np.ceil(360 / block_s)
     assert max(read) <= (block_s + 120) * 360
 
@@ -75,7 +84,8 @@ def test_blocks_make_no_difference_in_real_records(physionet, record, block_s):
     recording = open_recording(physionet / record)
     signal = recording.read(0)
     found = detect_by_block(lambda a, b: signal[a:b], len(signal), recording.fs, block_s)
-    np.testing.assert_array_equal(np.concatenate(list(found)), detect_r_peaks(signal, recording.fs))
+    found = Detection.join(list(found)).peaks
+    np.testing.assert_array_equal(found, detect_r_peaks(signal, recording.fs))
 
 
 def make_heart(rate_bpm, seconds=60, fs=360):

@@ -15,8 +15,9 @@ from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.inference import signals
-from cnns_spectrograms.inference.analysis import analyse, check_slides, find_runs
+from cnns_spectrograms.inference.analysis import analyse, check_slides, find_runs, summarise
 from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.inference.outputs import write_outputs
 from cnns_spectrograms.parameters import WindowParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
@@ -323,6 +324,61 @@ def test_runs():
     parted = table("NVVVN")
     parted.loc[2, "rr_s"] = np.nan  # something is missing between the first and the second V
     assert find_runs(parted)["n_beats"].tolist() == [1, 1, 2, 1]
+
+
+def test_unusable_beats_are_in_no_count_and_end_a_run():
+    beats = table("NNVVVVVNSS")
+    beats["usable"] = [each not in (3, 9) for each in range(10)]
+    told = summarise(beats, beats["usable"].to_numpy())
+    assert (told["n_beats"], told["n_unusable"]) == (10, 2)
+    assert told["counts"] == {"N": 3, "S": 1, "V": 4, "F": 0, "Q": 0}
+    assert told["burden"]["V"] == 4 / 8
+    assert (told["longest_runs"]["V"]["n_beats"], told["runs"]["V"]) == (3, 1)
+    everything = summarise(beats, np.full(10, True))
+    assert everything["counts"] == {"N": 3, "S": 2, "V": 5, "F": 0, "Q": 0}
+    assert everything["longest_runs"]["V"]["n_beats"] == 5
+    assert everything["n_unusable"] == 2
+    beats["rr_s"] = [np.nan, 1, 1, 0.1, 0.1, 1, 1, 1, 1, 0.1]  # of 3 and 4, and of 9, unusable
+    assert summarise(beats, beats["usable"].to_numpy())["heart_rate"]["mean_bpm"] == 60
+
+
+@pytest.mark.slow
+def test_noise_is_marked_and_not_counted(physionet, grey_model, tmp_path):
+    """Muscle noise as loud as the beats in the third and fourth minute of a normal record."""
+    clean = begin(open_recording(physionet / "mitdb" / "100"), 300)
+    rng = np.random.default_rng(0)
+
+    def change(signal):
+        noise = rng.normal(0, 0.6, len(signal))
+        minute = np.arange(len(signal)) // (60 * 360)
+        return signal + noise * np.isin(minute, [2, 3])
+
+    noisy = alter(clean, change)
+    found = analyse(noisy, grey_model)
+    beats, told = found.beats, found.summary
+    noisy_part = beats["time_s"].between(125, 235)
+    assert beats["usable"][~beats["time_s"].between(115, 245)].all()
+    assert not beats["usable"][noisy_part].any()
+    assert noisy_part.sum() > 5
+    assert told["n_unusable"] == (~beats["usable"]).sum()
+    assert sum(told["counts"].values()) == beats["usable"].sum()
+    [[start, stop]] = told["signal_quality"]["unusable_s"]
+    assert (start, stop) == (120, 240)
+    assert told["signal_quality"]["usable_share"] == 0.6
+    assert len(told["signal_quality"]["stretches"]) == 30
+    every = analyse(noisy, grey_model, count_unusable=True)
+    pd.testing.assert_frame_equal(every.beats, beats)
+    assert sum(every.summary["counts"].values()) == len(beats)
+    # With the peaks given, too.
+    peaks = beats["sample"].to_numpy()
+    assert analyse(noisy, grey_model, peaks=peaks).beats["usable"].equals(beats["usable"])
+    written = write_outputs(found, noisy, tmp_path, report=True)
+    table = pd.read_csv(written["csv"])
+    assert table["usable"].tolist() == beats["usable"].astype(int).tolist()
+    np.testing.assert_allclose(table["signal_quality"], beats["signal_quality"], atol=5e-4)
+    page = written["html"].read_text()
+    assert 'class="unusable"' in page
+    assert f"{told['n_unusable']}, not counted" in page
 
 
 def test_summary(recording, model):

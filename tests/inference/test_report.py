@@ -100,7 +100,8 @@ def draw(lead_mv, fs=100.0):
         "r", fs, ("II",), len(lead_mv), None, lambda lead, start, stop: lead_mv[start:stop]
     )
     beats = pd.DataFrame({"sample": [], "time_s": [], "aami_class": []})
-    (strip,) = draw_strips(SimpleNamespace(beats=beats, lead="II"), made)
+    found = SimpleNamespace(beats=beats, lead="II", counted=np.empty(0, bool), unusable_s=[])
+    (strip,) = draw_strips(found, made)
     points = [point.split(",") for line in strip.lines for point in line.split()]
     y = np.array([float(y) for _, y in points])
     np.testing.assert_allclose([float(x) for x, _ in points], np.arange(len(y)) / fs * 25, atol=0.1)
@@ -161,7 +162,7 @@ def test_a_strip_without_a_sample():
             "en",
             [
                 "at 1,000.5 Hz",
-                "95\xa0% clean, 3\xa0% flat, 1,234,567.003 s missing",
+                "95.1\xa0% usable, 3.0\xa0% flat, 1,234,567.003 s missing",
                 "2,955, R peaks detected",
                 "mean 98.3/min, lowest 50, highest 110.5 (",
                 "<td>2,900</td><td>98.14\xa0%</td>",
@@ -172,7 +173,7 @@ def test_a_strip_without_a_sample():
             "es",
             [
                 "a 1\u202f000,5 Hz",
-                "95\xa0% limpia, 3\xa0% plana, faltan 1\u202f234\u202f567,003 s",
+                "95,1\xa0% utilizable, 3,0\xa0% plana, faltan 1\u202f234\u202f567,003 s",
                 "2\u202f955, picos R detectados",
                 "media 98,3/min, mínima 50, máxima 110,5 (",
                 "<td>2\u202f900</td><td>98,14\xa0%</td>",
@@ -193,7 +194,7 @@ def test_numbers_are_written_as_the_language_writes_them(analysis, recording, la
         "heart_rate": {"mean_bpm": 98.3, "lowest_bpm": 50.0, "highest_bpm": 110.5},
         "longest_runs": none | {"V": longest},
         "runs": dict.fromkeys("SVFQ", 0) | {"V": 1001},
-        "signal_quality": {"clean_share": 0.95, "flat_share": 0.03, "missing_s": 1234567.003},
+        "signal_quality": {"usable_share": 0.951, "flat_share": 0.03, "missing_s": 1234567.003},
     }
     page = render_report(replace(analysis, summary=summary), recording, language)
     page = re.sub(r"\s*\n\s*", " ", page)

@@ -61,7 +61,8 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     left, right = st.columns([5, 2], vertical_alignment="center", gap="medium")
     with right:
         threshold = _ask_threshold(t)
-    reading = read(study, threshold)
+        count_unusable = _ask_about_unusable(study, t)
+    reading = read(study, threshold, count_unusable)
     with left:
         _show_numbers(study, reading.called, t)
     _show_overview(reading, t)
@@ -80,6 +81,16 @@ def _ask_threshold(t: Translator) -> float:
         t("threshold"), 0, 95, 50, 5, format="%d %%", key="threshold", help=t("threshold_help")
     )
     return percent / 100
+
+
+def _ask_about_unusable(study: Study, t: Translator) -> bool:
+    """Tell how much of the signal is unusable, and return whether its beats count all the same."""
+    stretches, n = study.analysis.unusable_s, int((~study.beats["usable"]).sum())
+    if not n:
+        return False
+    seconds = sum(stop - first for first, stop in stretches)
+    st.caption(t("unusable_note", time=format_clock(seconds), n=n))
+    return bool(st.toggle(t("count_unusable"), key="count_unusable"))
 
 
 def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:
@@ -107,6 +118,7 @@ def _show_overview(reading: Reading, t: Translator) -> None:
             reading.study.contents.duration_s,
             choose_theme(st.context.theme.type),
             t,
+            reading.study.analysis.unusable_s,
         ),
         key="overview",
         on_select=Viewer(reading).go_to_overview,
@@ -154,7 +166,7 @@ def _show_runs(reading: Reading, t: Translator) -> None:
         on_select="rerun",
         selection_mode="single-row",
         # Another table for other runs: what was chosen in one is no choice in the next.
-        key=f"runs_{st.session_state.get('n_studies', 0)}_{reading.threshold}",
+        key=f"runs_{st.session_state.get('n_studies', 0)}_{reading.key}",
         height=270,
         alt=t("runs"),
     )
@@ -162,8 +174,8 @@ def _show_runs(reading: Reading, t: Translator) -> None:
     rows = event["selection"]["rows"]
     if not rows:
         st.session_state.pop("run_shown", None)
-    elif st.session_state.get("run_shown") != (reading.threshold, rows[0]):
-        st.session_state["run_shown"] = (reading.threshold, rows[0])
+    elif st.session_state.get("run_shown") != (reading.key, rows[0]):
+        st.session_state["run_shown"] = (reading.key, rows[0])
         Viewer(reading).look_at(int(shown["first"][rows[0]]))
         st.rerun()
 

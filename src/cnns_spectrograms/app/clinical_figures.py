@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app.figure_parts import (
     NICE_STEPS_S,
+    UNUSABLE,
     Figure,
     heatmap,
     make_figure,
@@ -34,6 +36,7 @@ def draw_overview(
     duration_s: float,
     theme: Theme,
     t: Translator,
+    unusable_s: Sequence[tuple[float, float]] = (),
 ) -> Figure:
     """Draw the tachogram of the whole recording, and below it a lane of beats for each class.
 
@@ -43,6 +46,7 @@ def draw_overview(
         duration_s: of the recording, s.
         theme: colours.
         t: gives the texts.
+        unusable_s: begin and end of the stretches of unusable signal, in grey.
     """
     at_s = beats["time_s"].to_numpy(np.float64)
     rates = 60 / beats["rr_s"].to_numpy(np.float64).clip(0.15, 4.0)
@@ -82,6 +86,7 @@ def draw_overview(
         xaxis2=dict(**time_axis, anchor="y2"),
         yaxis=dict(domain=upper, anchor="x", title=rate, nticks=4),
         yaxis2=dict(**lane_axis, domain=lower, anchor="x2"),
+        shapes=[shade(*each, UNUSABLE, 0.22) for each in unusable_s],
         margin=dict(l=OVERVIEW_LEFT_PX, r=OVERVIEW_RIGHT_PX, t=6, b=24),
         dragmode="select",
         selectdirection="h",

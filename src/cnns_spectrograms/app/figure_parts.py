@@ -17,6 +17,9 @@ Figure = dict[str, Any]
 NICE_STEPS_S = (0.2, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 """Steps of a time axis, s."""
 
+UNUSABLE = "#777777"
+"""Colour behind stretches of unusable signal."""
+
 LEGEND_ABOVE = dict(orientation="h", y=1.02, yanchor="bottom", x=0)
 
 

@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.app.figure_parts import NICE_STEPS_S, Figure, make_figure, scatter, shade
+from cnns_spectrograms.app.figure_parts import (
+    NICE_STEPS_S,
+    UNUSABLE,
+    Figure,
+    make_figure,
+    scatter,
+    shade,
+)
 from cnns_spectrograms.presentation import CALLS, SYMBOLS, UNSURE, Theme, Translator, format_clock
 
 PX_PER_MM = 96 / 25.4
@@ -118,6 +125,7 @@ def draw_strip(
     selected: int | None = None,
     window_s: float = 2.5,
     gaps_s: Sequence[tuple[float, float]] = (),
+    unusable_s: Sequence[tuple[float, float]] = (),
 ) -> Figure:
     """Draw a stretch of the recording on ECG paper, its beats by class.
 
@@ -137,6 +145,7 @@ def draw_strip(
         selected: position of the chosen beat, whose window is highlighted.
         window_s: length of that window, s.
         gaps_s: begin and end of the stretches without signal, ascending; nothing is drawn there.
+        unusable_s: begin and end of the stretches of unusable signal, in grey.
     """
     begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
     times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
@@ -153,10 +162,14 @@ def draw_strip(
     data += _mark_beats(at_s, called, _thin(at_s, called, inside, view), range_mv, theme, t)
     if reference is not None:
         data += _write_reference(reference, fs, (begin, end), range_mv[0], theme, t)
-    shapes = []
+    shapes = [
+        shade(max(a, begin), min(b, end), UNUSABLE, 0.22)
+        for a, b in unusable_s
+        if a < end and b > begin
+    ]
     if selected is not None:
         peak = float(at_s[selected])
-        shapes = [shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
+        shapes += [shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
     return make_figure(
         data,
         theme,

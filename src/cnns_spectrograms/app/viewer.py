@@ -25,7 +25,8 @@ class Reading:
     Attributes:
         study: the analysed recording.
         threshold: least probability of a call.
-        called: one of `CALLS` a beat, (n_beats,).
+        key: of the choices by which the beats are called.
+        called: one of `CALLS` per beat, (n_beats,).
         abnormal: positions of the beats that are called, and not normal.
         present: the calls that there are.
         range_mv: amplitudes that the strip shows.
@@ -34,6 +35,7 @@ class Reading:
 
     study: Study
     threshold: float
+    key: str
     called: NDArray[np.object_]
     abnormal: NDArray[np.int64]
     present: tuple[str, ...]
@@ -48,15 +50,18 @@ class Reading:
         )
 
 
-def read(study: Study, threshold: float) -> Reading:
-    """Call the beats of a study at a threshold."""
+def read(study: Study, threshold: float, count_unusable: bool = False) -> Reading:
+    """Call the beats of a study at a threshold; those in unusable signal only if they count."""
     called = findings.call_beats(study.beats, threshold)
+    if not count_unusable:
+        called[~study.beats["usable"].to_numpy(np.bool_)] = UNSURE
     reference = study.reference
     if reference is not None:
         reference = reference.assign(sample=reference["sample"] * (study.fs / study.contents.fs))
     return Reading(
         study=study,
         threshold=threshold,
+        key=f"{threshold}_{count_unusable}",
         called=called,
         abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
         present=tuple(name for name in CALLS if (called == name).any()),

@@ -71,6 +71,7 @@ def show_viewer(reading: Reading, model: BeatModel, t: Translator) -> None:
             selected=viewer.selected,
             window_s=model.n_samples / model.fs,
             gaps_s=study.gaps_s,
+            unusable_s=study.analysis.unusable_s,
         ),
         "strip",
         t("strip_alt"),
@@ -121,6 +122,12 @@ def _describe_scale(view: View, has_reference: bool, t: Translator) -> str:
         speed=t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2),
     )
     return f"{scale} {t('reference_line')}" if has_reference else scale
+
+
+def _explain_unsure(call: str, usable: bool, t: Translator) -> str:
+    if call != UNSURE:
+        return ""
+    return "  \n" + t("unsure_beat" if usable else "unusable_beat")
 
 
 _LABELLED = ("previous_abnormal", "next_abnormal", "next_disagreement")
@@ -175,7 +182,7 @@ def _show_beat_panel(
     with right:
         st.markdown(
             f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"
-            + ("  \n" + t("unsure_beat") if call == UNSURE else "")
+            + _explain_unsure(call, bool(beat["usable"]), t)
         )
         show_figure(
             draw_probabilities(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +38,34 @@ _PEAK_S = 0.042  # from the middle of a QRS complex to its peak
 ReadSignal = Callable[[int, int], NDArray[np.floating]]
 
 
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """R peaks, and how sure the detector is of them.
+
+    Attributes:
+        peaks: int64 (n_peaks,), samples, ascending.
+        judged_s: float64 (n_candidates,), s: where a QRS complex may be.
+        doubt: float64 (n_candidates,), 0 to 0.5: the probability that the judge is wrong there,
+            whether it takes the candidate for a beat or not. Their sum is how many errors are
+            expected.
+    """
+
+    peaks: NDArray[np.int64]
+    judged_s: NDArray[np.float64]
+    doubt: NDArray[np.float64]
+
+    @classmethod
+    def join(cls, parts: list[Detection]) -> Detection:
+        """Return one detection of those of consecutive stretches."""
+        if not parts:
+            return cls(np.empty(0, np.int64), np.empty(0), np.empty(0))
+        return cls(
+            np.concatenate([each.peaks for each in parts]),
+            np.concatenate([each.judged_s for each in parts]),
+            np.concatenate([each.doubt for each in parts]),
+        )
+
+
 def detect_r_peaks(signal_mv: NDArray[np.floating], fs: float) -> NDArray[np.int64]:
     """Find the R peaks of one lead.
 
@@ -59,13 +88,13 @@ def detect_r_peaks(signal_mv: NDArray[np.floating], fs: float) -> NDArray[np.int
     signal = np.asarray(signal_mv)
     if signal.ndim != 1:
         raise ValueError(f"signal has shape {signal.shape}; expected one lead, (n_samples,)")
-    found = list(detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs))
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    blocks = detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs)
+    return Detection.join(list(blocks)).peaks
 
 
 def detect_by_block(
     read: ReadSignal, n_samples: int, fs: float, block_s: int = BLOCK_S
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[Detection]:
     """Yield the R peaks of a signal, block by block, of which one at a time is in memory.
 
     The beats do not depend on the length of the blocks, since each block is read with more beside
@@ -79,7 +108,7 @@ def detect_by_block(
         block_s: length of a block, s.
 
     Yields:
-        int64, samples from the start of the signal, ascending.
+        What is found in each block, samples and seconds from the start of the signal.
 
     Raises:
         ValueError: the rate is too low.
@@ -95,16 +124,21 @@ def detect_by_block(
         # Candidates are sought on the same grid of seconds whatever the blocks.
         first = round(max(0, start_s - CONTEXT_S) * fs)
         stop = min(round((start_s + block_s + CONTEXT_S) * fs), n_samples)
-        peaks = first + _detect(np.asarray(read(first, stop), dtype=np.float64), fs)
+        found = _detect(np.asarray(read(first, stop), dtype=np.float64), fs)
+        peaks, judged_s = first + found.peaks, first / fs + found.judged_s
         end = min(round((start_s + block_s) * fs), n_samples)
-        yield peaks[(peaks >= round(start_s * fs)) & (peaks < end)]
+        inside = (judged_s >= start_s) & (judged_s < start_s + block_s)
+        peaks = peaks[(peaks >= round(start_s * fs)) & (peaks < end)]
+        yield Detection(peaks, judged_s[inside], found.doubt[inside])
 
 
-def _detect(signal: NDArray[np.float64], fs: float) -> NDArray[np.int64]:
+def _detect(signal: NDArray[np.float64], fs: float) -> Detection:
     candidates = find_candidates(signal, fs)
     probability = _load_judge().predict(candidates.features)
     chosen = choose_beats(candidates.at, probability, len(signal) / fs)
-    return _place_peaks(signal, fs, candidates.at[chosen])
+    peaks = _place_peaks(signal, fs, candidates.at[chosen])
+    doubt = np.minimum(probability, 1 - probability)
+    return Detection(peaks, candidates.at / CANDIDATE_FS, doubt.astype(np.float64))
 
 
 @cache

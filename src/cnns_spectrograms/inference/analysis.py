@@ -13,11 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.detection import SHORTEST_S, detect_by_block
+from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
+from cnns_spectrograms.ecg.quality import (
+    LEAST_QUALITY,
+    STRETCH_S,
+    find_unusable,
+    measure_quality,
+    quality_at,
+)
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
+from cnns_spectrograms.inference.signals import FLAT_S, prepare_signal
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_recording_lead
@@ -48,9 +55,11 @@ class Analysis:
     """The classified beats of one lead of a recording.
 
     Attributes:
-        beats: one row a beat (or a sliding window), in time order: sample (at `fs`, the
+        beats: one row per beat (or sliding window), in time order: sample (at `fs`, the
             recording's own), time_s, rr_s (since the beat before; NaN for the first, for the first
-            after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead.
+            after a gap in the signal, and in sliding windows), aami_class, prob_N to prob_Q, lead,
+            signal_quality (0 to 1, of the 10 s around, see `ecg.quality`; NaN where no beat can be
+            detected), and usable (whether that is enough).
         at_model: int64, where the model looked for each row, samples at its own rate.
         rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
             one row for each row of `beats`.
@@ -61,6 +70,8 @@ class Analysis:
         fs: sampling rate of the recording, Hz.
         sliding: whether rows are sliding windows.
         model: what classified.
+        counted: bool (n,), which rows the summary counts.
+        unusable_s: (first, stop) of each stretch of unusable signal, s.
     """
 
     beats: pd.DataFrame
@@ -72,6 +83,8 @@ class Analysis:
     fs: float
     sliding: bool
     model: BeatModel
+    counted: NDArray[np.bool_]
+    unusable_s: list[tuple[float, float]]
 
 
 def analyse(
@@ -81,6 +94,7 @@ def analyse(
     peaks: ArrayLike | None = None,
     sliding: bool = False,
     progress: Progress | None = None,
+    count_unusable: bool = False,
 ) -> Analysis:
     """Find and classify every beat of one lead.
 
@@ -98,6 +112,7 @@ def analyse(
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: is told how far it is.
+        count_unusable: count the beats of unusable stretches too in the summary.
 
     Raises:
         RecordError: the recording is damaged, flat, or too short for a window; of too low a rate
@@ -109,34 +124,23 @@ def analyse(
         check_slides(model)
     tell = progress or (lambda stage, share: None)
     detects = peaks is None and not sliding
-    if detects and recording.fs < MIN_DETECTION_FS_HZ:
-        raise RecordError(
-            f"recording {recording.name}: found {recording.fs:g} Hz, at which detected beats are "
-            f"often none; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
-            f"higher rate, or the R peaks"
-        )
+    _check_enough(recording, model, detects)
     index = choose_recording_lead(
         recording.lead_names, lead, model.preferred_lead, recording.left_out
     )
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
-    longest_s = max(n for _, n in model.view_lengths) / model.fs
-    if recording.duration_s < longest_s:
-        raise RecordError(
-            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected at least "
-            f"the {longest_s:.3g} s that the model looks at around a beat"
-        )
-    if detects and recording.duration_s <= SHORTEST_S:
-        raise RecordError(
-            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected more than "
-            f"the {SHORTEST_S:g} s that beats are detected in; give a longer one, or the R peaks"
-        )
     prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
     signal = prepared.signal
     if detects and prepared.kurtosis < _LEAST_KURTOSIS:
         _doubt_lead(recording, name, chosen=lead is not None)
+    gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
+    detection, quality = Detection.join([]), None
+    if recording.fs >= MIN_DETECTION_FS_HZ and recording.duration_s > SHORTEST_S:
+        detection = _detect(signal, model.fs, lambda share: tell("detect", share))
+        quality = measure_quality(detection, model.fs, recording.duration_s, gaps_s)
     if given is None:
-        at_model = _detect(signal, model.fs, lambda share: tell("detect", share))
+        at_model = detection.peaks
         samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
         samples = np.minimum(samples, recording.n_samples - 1)
         kept = ~_within(samples, prepared.gaps)
@@ -145,20 +149,11 @@ def analyse(
         samples = given
         at_model = np.rint(samples * (model.fs / recording.fs)).astype(np.int64)
         at_model = np.minimum(at_model, len(signal) - 1)
-    if not len(samples):
+    if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
-
     after_gap = _follow_gap(samples, prepared.gaps)
     if given is None:
-        silent = np.diff(samples) >= FLAT_S * recording.fs
-        after_gap[1:] |= silent
-        if silent.any():
-            logger.warning(
-                "%s: found no beat in %d stretches of %g s or more, %.0f s in all; no interval and "
-                "no run goes across them",
-                *(recording.name, silent.sum(), FLAT_S),
-                np.diff(samples)[silent].sum() / recording.fs,
-            )
+        after_gap |= _follow_silence(samples, recording)
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
     centres = at_model
     if sliding:
@@ -184,12 +179,67 @@ def analyse(
             "aami_class": pd.Series(chosen, dtype=str),
             **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
             "lead": pd.Series([name] * len(samples), dtype=str),
+            "signal_quality": np.nan if quality is None else quality_at(time_s, quality),
         }
     )
-    summary = summarise(beats, recording, name, model, prepared, given is None, sliding)
+    beats["usable"] = ~(beats["signal_quality"] < LEAST_QUALITY)
+    counted = np.full(len(beats), True) if count_unusable else beats["usable"].to_numpy(np.bool_)
+    unusable_s = [] if quality is None else find_unusable(quality, recording.duration_s)
+    summary = {
+        "recording": {
+            "name": recording.name,
+            "fs": recording.fs,
+            "lead": name,
+            "leads": list(recording.lead_names),
+            "duration_s": round(recording.duration_s, 3),
+        },
+        **summarise(beats, counted, sliding),
+        "signal_quality": {**prepared.quality, **_tell_quality(quality, unusable_s)},
+        "peaks": "detected" if given is None else "given",
+        "model": {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "sha256": model.sha256,
+            "file": model.path.name,
+            "synthetic_data": model.synthetic_data,
+        },
+        "software": f"cnns_spectrograms {__version__}",
+        "disclaimer": EN("disclaimer"),
+    }
     return Analysis(
-        beats, centres, rr_intervals, typical, summary, name, recording.fs, sliding, model
+        beats,
+        centres,
+        rr_intervals,
+        typical,
+        summary,
+        name,
+        recording.fs,
+        sliding,
+        model,
+        counted,
+        unusable_s,
     )
+
+
+def _check_enough(recording: Recording, model: BeatModel, detects: bool) -> None:
+    """Refuse a recording of too low a rate, or too short."""
+    if detects and recording.fs < MIN_DETECTION_FS_HZ:
+        raise RecordError(
+            f"recording {recording.name}: found {recording.fs:g} Hz, at which detected beats are "
+            f"often none; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
+            f"higher rate, or the R peaks"
+        )
+    longest_s = max(n for _, n in model.view_lengths) / model.fs
+    if recording.duration_s < longest_s:
+        raise RecordError(
+            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected at least "
+            f"the {longest_s:.3g} s that the model looks at around a beat"
+        )
+    if detects and recording.duration_s <= SHORTEST_S:
+        raise RecordError(
+            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected more than "
+            f"the {SHORTEST_S:g} s that beats are detected in; give a longer one, or the R peaks"
+        )
 
 
 def _doubt_lead(recording: Recording, name: str, *, chosen: bool) -> None:
@@ -255,16 +305,14 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
     return found.astype(np.int64)
 
 
-def _detect(
-    signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]
-) -> NDArray[np.int64]:
+def _detect(signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]) -> Detection:
     """Return the R peaks, samples at the model's rate."""
     found = []
-    for peaks in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
-        found.append(peaks)
-        progress(float(peaks[-1] + 1) / len(signal) if peaks.size else 0.0)
+    for block in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
+        found.append(block)
+        progress(float(block.peaks[-1] + 1) / len(signal) if block.peaks.size else 0.0)
     progress(1.0)
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    return Detection.join(found)
 
 
 def _within(samples: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -281,6 +329,19 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     after = np.zeros(len(samples), dtype=bool)
     after[following[(following > 0) & (following < len(samples))]] = True
     return after
+
+
+def _follow_silence(samples: NDArray[np.int64], recording: Recording) -> NDArray[np.bool_]:
+    """Return whether `FLAT_S` or more without a beat precede each beat; warn where they do."""
+    silent = np.diff(samples, prepend=samples[:1]) >= FLAT_S * recording.fs
+    if silent.any():
+        logger.warning(
+            "%s: found no beat in %d stretches of %g s or more, %.0f s in all; no interval and no "
+            "run goes across them",
+            *(recording.name, silent.sum(), FLAT_S),
+            np.diff(samples)[silent[1:]].sum() / recording.fs,
+        )
+    return silent
 
 
 def _classify(
@@ -348,60 +409,57 @@ def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(
-    beats: pd.DataFrame,
-    recording: Recording,
-    lead: str,
-    model: BeatModel,
-    prepared: PreparedSignal,
-    detected: bool,
-    sliding: bool,
+    beats: pd.DataFrame, counted: NDArray[np.bool_], sliding: bool = False
 ) -> dict[str, Any]:
     """Return what the beats of a recording amount to, ready for JSON.
 
+    Args:
+        beats: aami_class, time_s, rr_s and usable.
+        counted: which of them count. The others end a run as a gap does.
+        sliding: whether rows are sliding windows.
+
     Returns:
-        recording (name, fs, lead, leads, duration_s), n_beats, counts and burden (share of the
-        beats) by class, heart_rate (mean, and lowest and highest of the medians of 8 intervals,
-        1/min; None where unknown), longest_runs by abnormal class, runs (how many of 3 beats and
-        more, by abnormal class), signal_quality, peaks, model, software and the disclaimer. Of
-        sliding windows, n_windows in place of what counts beats.
+        n_beats (all that were found), n_unusable (those of them in unusable stretches), counts and
+        burden (share of the counted beats) by class, heart_rate (mean, and lowest and highest of
+        the medians of 8 intervals, 1/min; None where unknown), longest_runs by abnormal class, and
+        runs (how many of 3 beats and more, by abnormal class). Of sliding windows, n_windows in
+        place of what counts beats.
     """
-    n = len(beats)
-    counts = {name: int((beats["aami_class"] == name).sum()) for name in AAMI_CLASSES}
+    names = beats["aami_class"].to_numpy(dtype=object)
+    counts = {name: int((names[counted] == name).sum()) for name in AAMI_CLASSES}
+    n = int(counted.sum())
     summary: dict[str, Any] = {
-        "recording": {
-            "name": recording.name,
-            "fs": recording.fs,
-            "lead": lead,
-            "leads": list(recording.lead_names),
-            "duration_s": round(recording.duration_s, 3),
-        },
-        "n_windows" if sliding else "n_beats": n,
+        "n_windows" if sliding else "n_beats": len(beats),
+        "n_unusable": int((~beats["usable"]).sum()),
         "counts": counts,
         "burden": {name: count / n if n else None for name, count in counts.items()},
     }
-    if not sliding:
-        runs = find_runs(beats)
-        summary["heart_rate"] = _measure_rates(beats["rr_s"].to_numpy())
-        summary["longest_runs"] = {
-            name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
-        }
-        summary["runs"] = {
-            name: int(((runs["aami_class"] == name) & (runs["n_beats"] >= 3)).sum())
-            for name in AAMI_CLASSES[1:]
-        }
+    if sliding:
+        return summary
+    runs = find_runs(beats.assign(aami_class=np.where(counted, names, "")))
+    known = counted & np.concatenate([[False], counted[:-1]])[: len(counted)]
+    summary["heart_rate"] = _measure_rates(beats["rr_s"].to_numpy()[known])
+    summary["longest_runs"] = {
+        name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
+    }
+    summary["runs"] = {
+        name: int(((runs["aami_class"] == name) & (runs["n_beats"] >= 3)).sum())
+        for name in AAMI_CLASSES[1:]
+    }
+    return summary
+
+
+def _tell_quality(
+    quality: NDArray[np.float64] | None, unusable_s: list[tuple[float, float]]
+) -> dict[str, Any]:
+    """Return the index of each stretch and what it amounts to; None where it is not known."""
+    if quality is None:
+        return dict.fromkeys(("usable_share", "unusable_s", "stretch_s", "stretches"))
     return {
-        **summary,
-        "signal_quality": prepared.quality,
-        "peaks": "detected" if detected else "given",
-        "model": {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "sha256": model.sha256,
-            "file": model.path.name,
-            "synthetic_data": model.synthetic_data,
-        },
-        "software": f"cnns_spectrograms {__version__}",
-        "disclaimer": EN("disclaimer"),
+        "usable_share": round(float((quality >= LEAST_QUALITY).mean()), 4),
+        "unusable_s": [[a, round(b, 3)] for a, b in unusable_s],
+        "stretch_s": STRETCH_S,
+        "stretches": quality.round(3).tolist(),
     }
 
 

@@ -36,7 +36,7 @@ class Result:
 
     @property
     def beats(self) -> pd.DataFrame:
-        """One row per beat: sample, time_s, rr_s, aami_class, prob_N to prob_Q, lead."""
+        """One row per beat, see `inference.analysis.Analysis`."""
         return self.analysis.beats
 
     @property
@@ -69,6 +69,7 @@ def analyse(
     sliding: bool = False,
     model: Path | str | None = None,
     name: str = "recording",
+    count_unusable: bool = False,
 ) -> Result:
     """Find and classify the beats of a recording.
 
@@ -84,6 +85,7 @@ def analyse(
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
         model: weights file; None takes those that come with the package.
         name: of a signal that is given as an array; files are written under it.
+        count_unusable: count the beats of stretches of unusable signal too in the summary.
 
     Raises:
         RecordError: the recording cannot be used.
@@ -99,9 +101,8 @@ def analyse(
         from cnns_spectrograms.inference.batch import read_peaks
 
         peaks = read_peaks(peaks, recording)
-    found = analysis.analyse(
-        recording, load_model(None if model is None else Path(model)), lead, peaks, sliding
-    )
+    loaded = load_model(None if model is None else Path(model))
+    found = analysis.analyse(recording, loaded, lead, peaks, sliding, count_unusable=count_unusable)
     return Result(found, recording)
 
 

@@ -45,6 +45,7 @@ class PredictOptions:
             None detects beats.
         sliding: windows every 0.5 s instead of beats.
         report: also write the HTML page.
+        count_unusable: count the beats of stretches of unusable signal too.
     """
 
     model: Path | None = None
@@ -54,6 +55,7 @@ class PredictOptions:
     peaks: str | None = None
     sliding: bool = False
     report: bool = False
+    count_unusable: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,9 @@ def predict_recordings(
         address: of a cluster.
 
     Returns:
-        One row a recording: recording (its path, or ARCHIVE/NAME), lead, n_beats (of sliding
-        windows, their number), N, S, V, F, Q (counts), duration_s, and error (empty if all went
-        well).
+        One row per recording: recording (its path, or ARCHIVE/NAME), lead, n_beats (of sliding
+        windows, their number), n_unusable (those in unusable stretches of signal), N, S, V, F, Q
+        (counts of the others), duration_s, and error (empty if all went well).
 
     Raises:
         ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
@@ -253,6 +255,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
         "recording": source.told,
         "lead": "",
         "n_beats": 0,
+        "n_unusable": 0,
         **dict.fromkeys(AAMI_CLASSES, 0),
         "duration_s": 0.0,
         "error": "",
@@ -269,6 +272,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
             peaks=options.peaks,
             sliding=options.sliding,
             model=options.model,
+            count_unusable=options.count_unusable,
         )
         result.write(folder, options.report)
     except (ValueError, OSError) as error:
@@ -281,6 +285,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
         **row,
         "lead": result.analysis.lead,
         "n_beats": len(result.beats),
+        "n_unusable": result.summary["n_unusable"],
         **result.summary["counts"],
         "duration_s": round(result.recording.duration_s, 3),
     }

@@ -30,15 +30,19 @@ _TABLE_COLUMNS = (
     "aami_class",
     *(f"prob_{name}" for name in AAMI_CLASSES),
     "lead",
+    "signal_quality",
+    "usable",
 )
 
 
 def is_table(path: Path) -> bool:
     """Tell a table of beats, as `write_outputs` writes it, from a recording in a CSV file."""
     header = ",".join(_TABLE_COLUMNS).encode()
+    # Version 0.1 wrote no signal_quality and no usable.
+    headers = (header, header.removesuffix(b",signal_quality,usable"))
     try:
         with open(path, "rb") as file:
-            return file.readline(len(header) + 2).rstrip() == header
+            return file.readline(len(header) + 2).rstrip() in headers
     except OSError:
         return False  # who opens it says so
 
@@ -68,7 +72,10 @@ def write_outputs(
         written["annotations"] = _write_annotations(analysis, recording, folder)
     written["csv"] = folder / f"{recording.name}.csv"
     with replacing(written["csv"]) as partial:
-        analysis.beats.round(6).to_csv(partial, index=False, columns=list(_TABLE_COLUMNS))
+        table = analysis.beats.round(6).astype({"usable": np.int8})
+        table.round({"signal_quality": 3}).to_csv(
+            partial, index=False, columns=list(_TABLE_COLUMNS)
+        )
     written["json"] = folder / f"{recording.name}.json"
     with replacing(written["json"]) as partial:
         text = json.dumps(analysis.summary, indent=2, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Strip:
         lines: points of the signal, "x,y x,y", one text per stretch without a missing sample.
         labels: position and class of each beat.
         is_cut: whether the signal goes beyond the highest strip.
+        unusable: begin and width of each stretch of unusable signal.
     """
 
     caption: str
@@ -60,6 +62,7 @@ class Strip:
     lines: list[str]
     labels: list[tuple[float, str]]
     is_cut: bool
+    unusable: list[tuple[float, float]]
 
 
 def render_report(
@@ -77,8 +80,10 @@ def render_report(
         strips: what `draw_strips` returned, if it was called before.
     """
     beats = analysis.beats
-    _, n_more = _plan_strips(beats, recording.duration_s)
+    counted = beats[analysis.counted]
+    _, n_more = _plan_strips(counted, recording.duration_s)
     has_tachogram = not analysis.sliding and len(beats) > 1
+    last_s = float(beats["time_s"].iloc[-1]) if len(beats) else 0.0
     return render_page(
         Path(__file__).with_name("report.html.j2"),
         Translator(language),
@@ -87,17 +92,19 @@ def render_report(
         classes=AAMI_CLASSES,
         colors=CLASS_COLORS,
         tachogram=_draw_tachogram(beats) if has_tachogram else None,
-        last_s=float(beats["time_s"].iloc[-1]) if len(beats) else 0.0,
-        abnormal=bool((beats["aami_class"] != "N").any()),
+        last_s=last_s,
+        unusable=_lay_out(analysis.unusable_s, 0, last_s, _TACHOGRAM_MM[0] / (last_s or 1)),
+        abnormal=bool((counted["aami_class"] != "N").any()),
         strips=draw_strips(analysis, recording) if strips is None else strips,
         n_more=n_more,
+        all_counted=bool(analysis.counted.all()),
         most_mv=_MOST_MV,
     )
 
 
 def draw_strips(analysis: Analysis, recording: Recording) -> list[Strip]:
     """Return the strips of every abnormal episode, or of the beginning where there is none."""
-    planned, _ = _plan_strips(analysis.beats, recording.duration_s)
+    planned, _ = _plan_strips(analysis.beats[analysis.counted], recording.duration_s)
     return [_draw_strip(analysis, recording, start, stop) for start, stop in planned]
 
 
@@ -137,7 +144,22 @@ def _draw_strip(analysis: Analysis, recording: Recording, start_s: float, stop_s
         _trace(np.clip(signal, -down, up), fs, zero),
         list(zip(x.round(1).tolist(), shown["aami_class"].tolist(), strict=True)),
         is_cut,
+        _lay_out(analysis.unusable_s, first / fs, last / fs, _MM_PER_S),
     )
+
+
+def _lay_out(
+    stretches_s: Sequence[tuple[float, float]], start_s: float, stop_s: float, mm_per_s: float
+) -> list[tuple[float, float]]:
+    """Return begin and width, mm, of what is seen of each stretch."""
+    return [
+        (
+            round((max(first, start_s) - start_s) * mm_per_s, 2),
+            round((min(stop, stop_s) - max(first, start_s)) * mm_per_s, 2),
+        )
+        for first, stop in stretches_s
+        if first < stop_s and stop > start_s
+    ]
 
 
 def _choose_room(signal_mv: NDArray[np.floating]) -> tuple[float, float, bool]:

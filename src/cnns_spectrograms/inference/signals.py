@@ -26,9 +26,6 @@ FLAT_S = 10.0
 _QUALITY_S = 10.0
 # mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
 _FLAT_MV = 0.05
-# Kurtosis of a 10 s stretch with clean beats (Clifford et al. 2012,
-# doi:10.1088/0967-3334/33/9/1419, kSQI).
-_CLEAN_KURTOSIS = 5.0
 
 Progress = Callable[[float], None]
 
@@ -47,7 +44,7 @@ class PreparedSignal:
             are missing, the signal is the straight line between those beside them.
         kurtosis: of the median stretch of 10 s of `signal`, those with a flat part left out; NaN
             where there is no other.
-        quality: duration_s, missing_s; flat_share and clean_share of its stretches of 10 s.
+        quality: duration_s, missing_s, and flat_share of its stretches of 10 s.
     """
 
     signal: NDArray[np.float32]
@@ -279,7 +276,7 @@ class _Quality:
         self._fs = fs
         self._length = max(4, round(_QUALITY_S * fs))
         self._rest = np.empty(0)
-        self._n_missing = self._n = self._n_stretches = self._n_flat = self._n_clean = 0
+        self._n_missing = self._n = self._n_stretches = self._n_flat = 0
         self.low, self.high = np.inf, -np.inf
 
     def add(self, piece: NDArray[np.float64], bad: NDArray[np.bool_]) -> None:
@@ -303,22 +300,13 @@ class _Quality:
             "duration_s": round(self._n / self._fs, 3),
             "missing_s": round(self._n_missing / self._fs, 3),
             "flat_share": round(self._n_flat / stretches, 4),
-            "clean_share": round(self._n_clean / stretches, 4),
         }
 
     def _judge(self, stretches: NDArray[np.float64]) -> None:
         if not len(stretches):
             return
         gaps = np.isnan(stretches)
-        filled = np.where(gaps, 0.0, stretches)
-        count = np.maximum((~gaps).sum(axis=1), 1)[:, None]
-        centred = np.where(gaps, 0.0, filled - filled.sum(axis=1, keepdims=True) / count)
-        spread = centred.max(axis=1) - centred.min(axis=1)
-        power = (centred**2).sum(axis=1) / count[:, 0]
-        fourth = (centred**4).sum(axis=1) / count[:, 0]
-        flat = spread < _FLAT_MV
-        kurtosis = fourth / np.maximum(power, 1e-12) ** 2
-        usable = gaps.mean(axis=1) < 0.5
+        highest = np.where(gaps, -np.inf, stretches).max(axis=1)
+        lowest = np.where(gaps, np.inf, stretches).min(axis=1)
         self._n_stretches += len(stretches)
-        self._n_flat += int((flat | ~usable).sum())
-        self._n_clean += int((~flat & usable & (kurtosis > _CLEAN_KURTOSIS)).sum())
+        self._n_flat += int(((highest - lowest < _FLAT_MV) | (gaps.mean(axis=1) >= 0.5)).sum())

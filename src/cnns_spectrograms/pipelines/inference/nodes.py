@@ -36,6 +36,7 @@ def predict_own(
             peaks=inference.peaks,
             sliding=inference.sliding,
             report=inference.report,
+            count_unusable=inference.count_unusable,
         )
         table = predict_recordings(
             [Path(each) for each in inference.recordings],
