@@ -34,7 +34,12 @@ from train_detector import FS, Beats, Signal, list_records, read_record
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.detection import Detection, detect_by_block, detect_r_peaks
-from cnns_spectrograms.ecg.quality import LEAST_QUALITY, STRETCH_S, measure_quality
+from cnns_spectrograms.ecg.quality import (
+    LEAST_QUALITY,
+    STRETCH_S,
+    measure_kurtosis,
+    measure_quality,
+)
 from cnns_spectrograms.evaluation.ec57 import (
     MATCH_WINDOW_S,
     Annotations,
@@ -165,10 +170,10 @@ def rate_stretches(
 ) -> pd.DataFrame:
     """Return one row per stretch of 10 s: indices of quality, and whether its beats are wrong."""
     from scipy.signal import welch
-    from scipy.stats import kurtosis
 
     blocks = detect_by_block(lambda a, b: signal[a:b], len(signal), FS)
-    quality = measure_quality(Detection.join(list(blocks)), FS, len(signal) / FS)
+    kurtosis = measure_kurtosis(signal, FS)
+    quality = measure_quality(Detection.join(list(blocks)), FS, len(signal) / FS, kurtosis)
     length = round(STRETCH_S * FS)
     n = len(signal) // length
     pieces = signal[: n * length].reshape(n, length)
@@ -183,7 +188,7 @@ def rate_stretches(
         {
             "quality": quality[:n],
             "unusable": quality[:n] < LEAST_QUALITY,
-            "ksqi": kurtosis(pieces, axis=1, fisher=False),
+            "ksqi": kurtosis[:n],
             "psqi": power[:, inner].sum(axis=1) / power[:, outer].sum(axis=1),
             "bad": errors >= 0.1 * np.maximum(beats, 5),
         }

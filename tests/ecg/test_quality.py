@@ -12,6 +12,7 @@ from cnns_spectrograms.ecg.detection import Detection, detect_by_block
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
     find_unusable,
+    measure_kurtosis,
     measure_quality,
     quality_at,
 )
@@ -35,25 +36,38 @@ def make_detection(peaks_s, judged_s=(), doubt=()):
 def test_it_is_the_share_of_beats_expected_right():
     ten, two = np.arange(0.5, 10), [21.0, 22.0]
     found = make_detection([*ten, *two], [1.0, 2.0, 21.5, 35.0], [0.1, 0.4, 0.5, 0.3])
-    quality = measure_quality(found, FS, 40.0)
+    quality = measure_quality(found, FS, 40.0, np.full(4, 10.0))
     # 0.5 errors for 10 beats; no beat; 0.5 errors for 2 beats, which count as 5; no beat
     np.testing.assert_allclose(quality, [0.95, 0, 0.9, 0])
     np.testing.assert_allclose(quality_at(np.array([0.0, 9.99, 10.0, 39.9]), quality)[:2], 0.95)
     assert find_unusable(quality, 40.0) == [(10.0, 20.0), (30.0, 40.0)]
+    # Where beats stand out twice as clearly, a doubt counts half; an unknown kurtosis changes none.
+    clear = measure_quality(found, FS, 40.0, np.array([20.0, 5.0, np.nan, 5.0]))
+    np.testing.assert_allclose(clear, [0.975, 0, 0.9, 0])
 
 
 def test_the_last_stretch_takes_what_is_left():
     found = make_detection(np.arange(0.5, 24))
-    assert measure_quality(found, FS, 24.0).tolist() == [1, 1]
-    assert measure_quality(found, FS, 26.0).tolist() == [1, 1, 1]
-    assert measure_quality(found, FS, 3.1).tolist() == [1]
+    for duration_s, n in ((24.0, 2), (26.0, 3), (3.1, 1)):
+        assert measure_quality(found, FS, duration_s, np.full(n, 5.0)).tolist() == [1] * n
+        assert len(measure_kurtosis(np.arange(round(duration_s * FS)), FS)) == n
     assert find_unusable(np.array([1.0, 0.2]), 24.0) == [(10.0, 24.0)]
 
 
 def test_a_stretch_that_is_mostly_a_gap_is_unusable():
     found = make_detection(np.arange(0.5, 40))
-    quality = measure_quality(found, FS, 40.0, [(3.0, 7.0), (8.0, 8.9), (14.0, 31.0)])
+    quality = measure_quality(
+        found, FS, 40.0, np.full(4, 5.0), [(3.0, 7.0), (8.0, 8.9), (14.0, 31.0)]
+    )
     assert quality.tolist() == [1, 0, 0, 1]
+
+
+def test_kurtosis_is_that_of_the_field():
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=3600), np.sin(np.arange(3600) / 9), np.full(3600, 0.2)]
+    noise, sine, constant = measure_kurtosis(np.concatenate(parts), FS)
+    assert (noise, sine) == (pytest.approx(3, abs=0.3), pytest.approx(1.5, abs=0.01))
+    assert np.isnan(constant)
 
 
 @given(
@@ -71,7 +85,8 @@ def test_unusable_stretches_are_those_below_the_limit(quality, rest, time_s):
 
 def judge(signal_mv):
     blocks = detect_by_block(lambda a, b: signal_mv[a:b], len(signal_mv), FS)
-    return measure_quality(Detection.join(list(blocks)), FS, len(signal_mv) / FS)
+    found, kurtosis = Detection.join(list(blocks)), measure_kurtosis(signal_mv, FS)
+    return measure_quality(found, FS, len(signal_mv) / FS, kurtosis)
 
 
 def test_noise_alone_is_unusable(physionet):

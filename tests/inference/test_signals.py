@@ -134,6 +134,9 @@ def test_a_flat_lead_is_refused(value):
 def test_kurtosis_is_that_of_the_stretches_with_an_electrode():
     """Most of the time the electrode is off, and its noise has the kurtosis of noise."""
     signal = np.random.default_rng(3).normal(0, 3e-3, 300 * 360)
-    assert prepare_signal(make(signal), 0, 360).kurtosis == pytest.approx(3, abs=0.2)
+    kurtosis = prepare_signal(make(signal), 0, 360).kurtosis
+    np.testing.assert_allclose(kurtosis, 3, atol=0.4)
     signal[: 60 * 360] = make_beats(60)
-    assert prepare_signal(make(signal), 0, 360).kurtosis > 5
+    kurtosis = prepare_signal(make(signal), 0, 360).kurtosis
+    assert (kurtosis[:6] > 5).all()
+    assert np.isnan(kurtosis[6:]).all()

@@ -61,9 +61,9 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     left, right = st.columns([5, 2], vertical_alignment="center", gap="medium")
     with right:
         threshold = _ask_threshold(t)
-        count_unusable = _ask_about_unusable(study, t)
-    reading = read(study, threshold, count_unusable)
-    with left:
+    numbers = left.container()
+    reading = read(study, threshold, _ask_about_unusable(study, t))
+    with numbers:
         _show_numbers(study, reading.called, t)
     _show_overview(reading, t)
     show_viewer(reading, model, t)
@@ -89,8 +89,9 @@ def _ask_about_unusable(study: Study, t: Translator) -> bool:
     if not n:
         return False
     seconds = sum(stop - first for first, stop in stretches)
-    st.caption(t("unusable_note", time=format_clock(seconds), n=n))
-    return bool(st.toggle(t("count_unusable"), key="count_unusable"))
+    with st.container(horizontal=True, vertical_alignment="center", gap="large"):
+        st.markdown(t("unusable_note", time=format_clock(seconds), n=n), width="content")
+        return bool(st.toggle(t("count_unusable"), key="count_unusable"))
 
 
 def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:

@@ -132,13 +132,15 @@ def analyse(
     given = None if peaks is None else _check_peaks(peaks, recording)
     prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
     signal = prepared.signal
-    if detects and prepared.kurtosis < _LEAST_KURTOSIS:
+    known = prepared.kurtosis[~np.isnan(prepared.kurtosis)]
+    if detects and len(known) and np.median(known) < _LEAST_KURTOSIS:
         _doubt_lead(recording, name, chosen=lead is not None)
     gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
     detection, quality = Detection.join([]), None
     if recording.fs >= MIN_DETECTION_FS_HZ and recording.duration_s > SHORTEST_S:
         detection = _detect(signal, model.fs, lambda share: tell("detect", share))
-        quality = measure_quality(detection, model.fs, recording.duration_s, gaps_s)
+        duration_s = len(signal) / model.fs
+        quality = measure_quality(detection, model.fs, duration_s, prepared.kurtosis, gaps_s)
     if given is None:
         at_model = detection.peaks
         samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)

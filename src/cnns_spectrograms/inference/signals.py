@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.quality import STRETCH_S, measure_kurtosis
 from cnns_spectrograms.ecg.resampling import make_resampling_filter, rate_ratio
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.recording import Recording
@@ -23,7 +24,6 @@ SHORTEST_GAP_S = 0.1
 FLAT_S = 10.0
 """Shortest flat stretch that is a gap, s; in a shorter one a heart may pause."""
 
-_QUALITY_S = 10.0
 # mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
 _FLAT_MV = 0.05
 
@@ -42,14 +42,14 @@ class PreparedSignal:
         gaps: (first, stop) of each stretch without an ECG in the recording, in its own samples:
             SHORTEST_GAP_S or more without samples, or flat (`find_flat_stretches`). Where samples
             are missing, the signal is the straight line between those beside them.
-        kurtosis: of the median stretch of 10 s of `signal`, those with a flat part left out; NaN
-            where there is no other.
+        kurtosis: of each stretch of 10 s of `signal` (`ecg.quality.measure_kurtosis`); NaN where
+            a part of it is flat.
         quality: duration_s, missing_s, and flat_share of its stretches of 10 s.
     """
 
     signal: NDArray[np.float32]
     gaps: list[tuple[int, int]]
-    kurtosis: float
+    kurtosis: NDArray[np.float64]
     quality: dict[str, float]
 
 
@@ -121,7 +121,10 @@ def prepare_signal(
     flat_s = find_flat_stretches(resampled, fs)
     gaps += [(round(a * recording.fs), min(round(b * recording.fs), n)) for a, b in flat_s]
     signal = _remove_baseline(resampled, fs)
-    kurtosis = _measure_kurtosis(signal, fs, flat_s)
+    kurtosis = measure_kurtosis(signal, fs)
+    for first_s, stop_s in flat_s:
+        first = min(int(first_s // STRETCH_S), len(kurtosis) - 1)
+        kurtosis[first : -int(-stop_s // STRETCH_S)] = np.nan
     return PreparedSignal(signal, _join(gaps), kurtosis, quality.tell())
 
 
@@ -154,22 +157,6 @@ def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tupl
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(np.int8), [0]])))
     runs = edges.reshape(-1, 2) * second / fs
     return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
-
-
-def _measure_kurtosis(
-    signal_mv: NDArray[np.float32], fs: float, flat_s: list[tuple[float, float]]
-) -> float:
-    from scipy.stats import kurtosis
-
-    length = round(_QUALITY_S * fs)
-    found = []
-    for first in range(0, len(signal_mv) - length + 1, length):
-        stretch = signal_mv[first : first + length].astype(np.float64)
-        begin, end = first / fs, (first + length) / fs
-        is_flat = any(start < end and begin < stop for start, stop in flat_s)
-        if np.ptp(stretch) > 0 and not is_flat:
-            found.append(kurtosis(stretch, fisher=False))
-    return float(np.median(found)) if found else np.nan
 
 
 def _join(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -274,7 +261,7 @@ class _Quality:
 
     def __init__(self, fs: float) -> None:
         self._fs = fs
-        self._length = max(4, round(_QUALITY_S * fs))
+        self._length = max(4, round(STRETCH_S * fs))
         self._rest = np.empty(0)
         self._n_missing = self._n = self._n_stretches = self._n_flat = 0
         self.low, self.high = np.inf, -np.inf
