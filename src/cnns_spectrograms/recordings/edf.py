@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -26,50 +25,31 @@ _FIXED_BYTES, _SIGNAL_BYTES = 256, 256
 
 # Field of a signal -> its bytes; the header holds one field of all signals after another.
 _FIELDS = {
-    "label": 16,
-    "transducer": 80,
-    "unit": 8,
-    "physical_min": 8,
-    "physical_max": 8,
-    "digital_min": 8,
-    "digital_max": 8,
-    "filter": 80,
-    "n_samples": 8,
-    "reserved": 32,
-}
+    "label": 16, "transducer": 80, "unit": 8, "physical_min": 8, "physical_max": 8,
+    "digital_min": 8, "digital_max": 8, "filter": 80, "n_samples": 8, "reserved": 32,
+}  # fmt: skip
+
+_AGAIN = "copy or download it again"
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a file has what.
-
-    Attributes:
-        path: the file.
-        n_bytes: of the header.
-        n_records: data records.
-        duration_s: of a data record, s.
-        width: bytes of a sample.
-        per_record: samples of each signal in a data record.
-        signals: fields of each signal, as text.
-        is_interrupted: whether the file states that it may have gaps.
-    """
+    """Where a file has what."""
 
     path: Path
-    n_bytes: int
-    n_records: int
-    duration_s: float
-    width: int
-    per_record: tuple[int, ...]
-    signals: tuple[dict[str, str], ...]
-    is_interrupted: bool
+    n_bytes: int  # of the header
+    n_records: int  # data records
+    duration_s: float  # of a data record
+    width: int  # bytes of a sample
+    per_record: tuple[int, ...]  # samples of each signal in a data record
+    signals: tuple[dict[str, str], ...]  # their fields
+    is_interrupted: bool  # the file states that it may have gaps
 
     def read(self, signal: int, first: int = 0, last: int | None = None) -> NDArray[np.uint8]:
         """Return the bytes of a signal, `(last - first, bytes)` of these data records."""
-        ends = [n * self.width for n in accumulate(self.per_record)]
-        shape = (self.n_records, ends[-1])
-        file = np.memmap(self.path, np.uint8, "r", offset=self.n_bytes, shape=shape)
-        begin = ends[signal] - self.per_record[signal] * self.width
-        return np.array(file[first:last, begin : ends[signal]])
+        record = np.dtype([("", np.uint8, (n * self.width,)) for n in self.per_record])
+        file = np.memmap(self.path, record, "r", offset=self.n_bytes, shape=(self.n_records,))
+        return np.array(file[f"f{signal}"][first:last])
 
 
 def open_edf(path: Path) -> Recording:
@@ -116,36 +96,35 @@ def open_edf(path: Path) -> Recording:
 def _read_layout(path: Path) -> _Layout:
     """Read the header; check what decides how much is read, before any of it is."""
     version, width = _FORMATS[path.suffix.lower()]
-    size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(_FIXED_BYTES)
         if len(head) < _FIXED_BYTES or head[:8] != version:
             raise RecordError(
                 f"{path.name}: found {head[:8]!r} at its head; expected {version!r}, the version "
-                f"of such a file; correct its ending ({' or '.join(_FORMATS)}), or download it "
-                f"again"
+                f"of such a file; correct its ending ({' or '.join(_FORMATS)}), or {_AGAIN}"
             )
-        n_bytes, n_records, n_signals = (
-            int(_parse(path, what, head[at].decode("latin-1")))
-            for what, at in (
-                ("bytes of header", slice(184, 192)),
-                ("data records", slice(236, 244)),
-                ("signals", slice(252, 256)),
+        n_bytes, n_records, duration_s, n_signals = (
+            _parse(path, what, head[first:last].decode("latin-1"))
+            for what, first, last in (
+                ("bytes of header", 184, 192),
+                ("data records", 236, 244),
+                ("s a data record", 244, 252),
+                ("signals", 252, 256),
             )
         )
-        duration_s = _parse(path, "s a data record", head[244:252].decode("latin-1"))
-        if not 0 < n_signals <= 2 * MAX_LEADS:
+        if not 1 <= n_signals <= 2 * MAX_LEADS:
             raise RecordError(
-                f"{path.name}: found {n_signals} signals; expected 1 to {2 * MAX_LEADS}"
+                f"{path.name}: found {n_signals:.0f} signals; expected 1 to {2 * MAX_LEADS}"
             )
-        if n_bytes != _FIXED_BYTES + n_signals * _SIGNAL_BYTES or size < n_bytes:
-            raise RecordError(
-                f"{path.name}: found a header of {n_bytes} bytes in a file of {size}; expected "
-                f"{_FIXED_BYTES + n_signals * _SIGNAL_BYTES} for {n_signals} signals; the file is "
-                f"truncated or corrupt: copy or download it again"
-            )
-        text = file.read(n_signals * _SIGNAL_BYTES).decode("latin-1")
-    signals: list[dict[str, str]] = [{} for _ in range(n_signals)]
+        text = file.read(int(n_signals) * _SIGNAL_BYTES).decode("latin-1")
+    expected = _FIXED_BYTES + int(n_signals) * _SIGNAL_BYTES
+    size = path.stat().st_size
+    if int(n_bytes) != expected or size < expected:
+        raise RecordError(
+            f"{path.name}: found a header of {n_bytes:.0f} bytes in a file of {size}; expected "
+            f"{expected} for {n_signals:.0f} signals; the file is truncated or corrupt: {_AGAIN}"
+        )
+    signals: list[dict[str, str]] = [{} for _ in range(int(n_signals))]
     at = 0
     for field, length in _FIELDS.items():
         for signal in signals:
@@ -157,28 +136,27 @@ def _read_layout(path: Path) -> _Layout:
             f"{path.name}: found data records of {duration_s:g} s with {per_record[:10]} samples; "
             f"expected more; correct the header"
         )
-    n_found, rest = divmod(size - n_bytes, sum(per_record) * width)
+    n_found = _count_records(path, size - expected, sum(per_record) * width, int(n_records))
+    return _Layout(
+        *(path, expected, n_found, duration_s, width, tuple(per_record), tuple(signals)),
+        is_interrupted=head[192:197] in (b"EDF+D", b"BDF+D"),
+    )
+
+
+def _count_records(path: Path, n_bytes: int, record_bytes: int, n_stated: int) -> int:
+    """Return how many whole data records lie in some bytes, whatever the header states."""
+    n_found, rest = divmod(n_bytes, record_bytes)
     if rest:
         logger.warning("%s: Incomplete data record at the end, which is left out", path.name)
-    if n_records not in (n_found, -1):  # -1: it was still being written
+    if n_stated not in (n_found, -1):  # -1: it was still being written
         logger.warning(
-            "%s: found %d data records, where the header states %d", path.name, n_found, n_records
+            "%s: found %d data records, where the header states %d", path.name, n_found, n_stated
         )
     if not n_found:
         raise RecordError(
-            f"{path.name}: found no whole data record; the file is truncated: copy or download it "
-            f"again"
+            f"{path.name}: found no whole data record; the file is truncated: {_AGAIN}"
         )
-    return _Layout(
-        path=path,
-        n_bytes=n_bytes,
-        n_records=n_found,
-        duration_s=duration_s,
-        width=width,
-        per_record=tuple(per_record),
-        signals=tuple(signals),
-        is_interrupted=head[192:197] in (b"EDF+D", b"BDF+D"),
-    )
+    return n_found
 
 
 def _parse(path: Path, what: str, text: str) -> float:
@@ -186,8 +164,7 @@ def _parse(path: Path, what: str, text: str) -> float:
         return _parse_number(text)
     except ValueError as error:
         raise RecordError(
-            f"{path.name}: its header states {what}: {error}; correct the header, or copy or "
-            f"download the file again"
+            f"{path.name}: its header states {what}: {error}; correct the header, or {_AGAIN}"
         ) from None
 
 
@@ -230,12 +207,8 @@ def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]
 def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray[np.int64]:
     """Return at which sample of a lead each data record begins, the first at 0.
 
-    An EDF+ file states them in each data record, at the head of its first signal of annotations.
-
-    Args:
-        layout: of the file.
-        notes: that signal; None where there is none.
-        per_record: samples of the lead in a data record.
+    An EDF+ file states them in each data record, at the head of its first signal of annotations,
+    `notes`. The lead has `per_record` samples in a data record.
     """
     whole = np.arange(layout.n_records, dtype=np.int64) * per_record
     if notes is None and layout.is_interrupted:
@@ -256,8 +229,7 @@ def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray
         if layout.is_interrupted:
             raise RecordError(
                 f"{layout.path.name}: its times of data records (EDF+D) cannot be used: {error}; "
-                f"expected them in time order; convert the file to a continuous one, or copy or "
-                f"download it again"
+                f"expected them in time order; convert it to a continuous file, or {_AGAIN}"
             ) from None
         logger.warning("%s: taken to be continuous: %s", layout.path.name, error)
         return whole

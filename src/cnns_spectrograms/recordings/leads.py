@@ -95,27 +95,26 @@ def find_lead(
     Raises:
         ValueError: there is no such lead.
     """
-    if isinstance(lead, str) and lead in lead_names:
-        return lead_names.index(lead)
-    index = -1 if isinstance(lead, str) else lead
-    if isinstance(lead, str):
-        lower = [name.lower() for name in lead_names]
-        if lower.count(lead.lower()) == 1:
-            return lower.index(lead.lower())
-        if lead.isdecimal() and len(lead) < 6:
-            index = int(lead)
+    index = _find_name(lead_names, lead) if isinstance(lead, str) else lead
     if 0 <= index < len(lead_names):
         return index
     why = {name.lower(): reason for name, reason in (left_out or {}).items()}
-    found = (
-        f"signal {lead} cannot be used: {reason}"
-        if (reason := why.get(str(lead).lower()))
-        else f"there is no lead {lead}"
-    )
+    reason = why.get(str(lead).lower())
+    found = f"signal {lead} cannot be used: {reason}" if reason else f"there is no lead {lead}"
     raise ValueError(
         f"{found}; the recording has "
         f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}: give one of these"
     )
+
+
+def _find_name(lead_names: Sequence[str], lead: str) -> int:
+    """Return the index of the lead of a name, else the number that it is, else -1."""
+    if lead in lead_names:
+        return lead_names.index(lead)
+    lower = [name.lower() for name in lead_names]
+    if lower.count(lead.lower()) == 1:
+        return lower.index(lead.lower())
+    return int(lead) if lead.isdecimal() and len(lead) < 6 else -1
 
 
 def choose_recording_lead(

@@ -43,21 +43,21 @@ def open_wfdb(path: Path) -> Recording:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A stretch of a record that one header describes, or that nothing does.
+    """A stretch of a record that one header describes, or that nothing does."""
 
-    Attributes:
-        path: of the header, without extension; None where there is no signal.
-        start: its first frame in the record.
-        length: frames.
-        n_stored: frames by its own header, maybe more than `length`.
-        header: as wfdb reads it.
-    """
+    path: Path | None  # of the header, without extension; None where there is no signal
+    start: int  # its first frame in the record
+    length: int  # frames
+    header: Any  # as wfdb reads it; its own length may be more
 
-    path: Path | None
-    start: int
-    length: int
-    n_stored: int
-    header: Any
+    def find_channel(self, layout: Any, index: int) -> int | None:
+        """Return the position of a signal of the record: by name in a variable layout."""
+        if self.path is None:
+            return None
+        names, name = self.header.sig_name, layout.sig_name[index]
+        if names == layout.sig_name:  # two signals may have one name
+            return index
+        return names.index(name) if name in names else None
 
 
 def _open(name: str, path: Path) -> Recording:
@@ -71,8 +71,7 @@ def _open(name: str, path: Path) -> Recording:
     else:
         layout = header
         check_signal_files(name, path, header)
-        n_stored = int(header.sig_len)
-        segments = [_Segment(path, 0, n_stored, n_stored, header)]
+        segments = [_Segment(path, 0, int(header.sig_len), header)]
     n_frames = segments[-1].start + segments[-1].length
     per_frame = [int(n or 1) for n in layout.samps_per_frame]
     bad = [n for n in per_frame if not 0 < n * frame_fs <= MAX_FS_HZ]
@@ -112,22 +111,10 @@ def _open(name: str, path: Path) -> Recording:
     )
 
 
-def _find_channel(layout: Any, segment: _Segment, index: int) -> int | None:
-    """Return the position in a segment of a signal of the record: by name in a variable layout."""
-    names = segment.header.sig_name
-    if names == layout.sig_name:  # two signals may have one name
-        return index
-    return names.index(layout.sig_name[index]) if layout.sig_name[index] in names else None
-
-
 def _units_of(layout: Any, segments: list[_Segment], index: int) -> set[tuple[str, int]]:
     """Return unit and samples per frame of a signal in each segment that holds it."""
-    found = set()
-    for segment in segments:
-        channel = None if segment.path is None else _find_channel(layout, segment, index)
-        if channel is not None:
-            found.add((segment.header.units[channel], segment.header.samps_per_frame[channel] or 1))
-    return found
+    places = [(each.header, each.find_channel(layout, index)) for each in segments]
+    return {(h.units[i], h.samps_per_frame[i] or 1) for h, i in places if i is not None}
 
 
 def _read(
@@ -147,24 +134,20 @@ def _read(
     first, last = start // per_frame, -(-stop // per_frame)
     signal = np.full((last - first) * per_frame, np.nan)
     for segment in segments:
+        channel = segment.find_channel(layout, leads.signals[lead])
+        if channel is None or segment.path is None:
+            continue
+        header = segment.header
+        offset = (header.skew[channel] or 0) - segment.start
         begin = max(first, segment.start)
-        end = min(last, segment.start + segment.length)
-        if begin >= end or segment.path is None:
-            continue
-        channel = _find_channel(layout, segment, leads.signals[lead])
-        if channel is None:
-            continue
-        offset = (segment.header.skew[channel] or 0) - segment.start
-        end = min(end, segment.n_stored - offset)
+        end = min(last, segment.start + segment.length, int(header.sig_len) - offset)
         if begin >= end:
             continue
         try:
-            found = read_samples(
-                segment.path, segment.header, [channel], begin + offset, end + offset
-            )
-            if segment.header.fmt[channel] == "8":
+            found = read_samples(segment.path, header, [channel], begin + offset, end + offset)
+            if header.fmt[channel] == "8":
                 found.e_d_signal[0] += _sum_differences(
-                    segment.path, segment.header, channel, begin + offset
+                    segment.path, header, channel, begin + offset
                 )
             piece = found.dac(expanded=True)[0] * leads.mv_per_unit[lead]
             signal[(begin - first) * per_frame : (end - first) * per_frame] = piece
@@ -210,7 +193,7 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
     layout = None
     for text, length in zip(header.seg_name, header.seg_len, strict=True):
         if text == "~":
-            segments.append(_Segment(None, start, length, 0, None))
+            segments.append(_Segment(None, start, length, None))
             start += length
             continue
         each = path.with_name(text)
@@ -224,13 +207,12 @@ def _list_segments(name: str, path: Path, header: Any) -> tuple[Any, list[_Segme
             )
         if length:
             check_signal_files(f"{name}/{text}", each, part)
-            n_stored = int(part.sig_len)
-            if n_stored < length:
+            if part.sig_len < length:
                 raise RecordError(
                     f"{name}: segment {text} has fewer samples than the {length} of the header; "
                     f"copy or download the record again"
                 )
-            segments.append(_Segment(each, start, length, n_stored, part))
+            segments.append(_Segment(each, start, length, part))
         start += length
         layout = layout or part  # the layout header itself, or the first segment
     if layout is None or not segments or len(layout.sig_name or ()) != header.n_sig:

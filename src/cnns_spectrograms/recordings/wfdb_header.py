@@ -37,17 +37,10 @@ _MAX_FLAC_RATIO = 8192
 
 # WFDB signal formats with a fixed size: bytes per sample.
 BYTES_PER_SAMPLE = {
-    "8": Fraction(1),
-    "16": Fraction(2),
-    "24": Fraction(3),
-    "32": Fraction(4),
-    "61": Fraction(2),
-    "80": Fraction(1),
-    "160": Fraction(2),
-    "212": Fraction(3, 2),
-    "310": Fraction(4, 3),
-    "311": Fraction(4, 3),
-}
+    "8": Fraction(1), "16": Fraction(2), "24": Fraction(3), "32": Fraction(4),
+    "61": Fraction(2), "80": Fraction(1), "160": Fraction(2), "212": Fraction(3, 2),
+    "310": Fraction(4, 3), "311": Fraction(4, 3),
+}  # fmt: skip
 
 
 @contextmanager
