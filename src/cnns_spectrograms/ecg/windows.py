@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -163,13 +166,37 @@ def make_sliding_windows(
     )
 
 
+def reflect(signal: NDArray[np.floating], first: int, stop: int) -> NDArray[np.floating]:
+    """Return a stretch of a signal, which is reflected beyond its ends.
+
+    The reflection does not repeat the edge sample: ``x[-i]`` is ``x[i]``, as in
+    ``numpy.pad(mode="reflect")``, and goes on back and forth however far.
+
+    Args:
+        signal: shape (n,).
+        first: first sample; may be negative.
+        stop: the one after the last; may lie past the end.
+
+    Returns:
+        Shape (stop - first,): a view, where the stretch lies within the signal.
+    """
+    n = len(signal)
+    if first >= 0 and stop <= n:
+        return signal[first:stop]
+    period = max(2 * (n - 1), 1)  # there and back, each edge sample once
+
+    def mirror(begin: int, end: int) -> NDArray[np.floating]:
+        index = np.arange(begin, end) % period
+        return signal[np.minimum(index, period - index)]
+
+    inside = signal[min(max(first, 0), n) : max(min(stop, n), 0)]
+    return np.concatenate([mirror(first, min(stop, 0)), inside, mirror(max(first, n), stop)])
+
+
 def cut_windows(
     signal: NDArray[np.floating], starts: ArrayLike, n_samples: int
 ) -> NDArray[np.float32]:
-    """Cut windows out of a signal, reflected at its edges.
-
-    The reflection does not repeat the edge sample: ``x[-i]`` is ``x[i]``, as in
-    ``numpy.pad(mode="reflect")``, and goes on back and forth however far a window reaches.
+    """Cut windows out of a signal, reflected at its edges as in `reflect`.
 
     Args:
         signal: shape (n,), any unit; may be a read-only memory map.
@@ -179,37 +206,17 @@ def cut_windows(
 
     Returns:
         float32 array of shape (n_windows, n_samples), a copy.
-
-    Raises:
-        ValueError: the signal is not 1-D or shorter than a window, or `starts` are not integers.
     """
-    first = np.asarray(starts)
-    if first.size == 0:
-        first = first.astype(np.int64)
-    if first.ndim != 1 or not np.issubdtype(first.dtype, np.integer):
-        raise ValueError(
-            f"starts has shape {first.shape} and dtype {first.dtype}; expected one-dimensional "
-            "integers, the index of each window's first sample"
-        )
-    if n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; expected a window of 1 sample or more")
-    if signal.ndim != 1:
-        raise ValueError(f"signal has shape {signal.shape}; expected one lead, shape (n,)")
-    if len(signal) < n_samples:
-        raise ValueError(
-            f"the signal has {len(signal)} samples, fewer than the {n_samples} of a window; "
-            "choose a shorter window (window_s) or leave the record out"
-        )
-    first = first.astype(np.int64)
-    windows = np.empty((len(first), n_samples), dtype=np.float32)
-    inside = (first >= 0) & (first <= len(signal) - n_samples)
-    windows[inside] = np.lib.stride_tricks.sliding_window_view(signal, n_samples)[first[inside]]
-    if not inside.all():
-        # The reflected signal is periodic: there and back, each edge sample once.
-        period = max(2 * (len(signal) - 1), 1)
-        index = (first[~inside, None] + np.arange(n_samples)) % period
-        windows[~inside] = signal[np.minimum(index, period - index)]
-    return windows
+    firsts = np.asarray(starts)
+    if firsts.size == 0:
+        return np.empty((0, n_samples), dtype=np.float32)
+    assert signal.ndim == firsts.ndim == 1, (signal.shape, firsts.shape)
+    assert np.issubdtype(firsts.dtype, np.integer), firsts.dtype
+    assert n_samples > 0, n_samples
+    begin = int(firsts.min())
+    piece = reflect(signal, begin, int(firsts.max()) + n_samples)
+    windows = np.lib.stride_tricks.sliding_window_view(piece, n_samples)[firsts - begin]
+    return windows.astype(np.float32, copy=False)
 
 
 TYPICAL_STEP_S = 300.0
@@ -256,6 +263,38 @@ def make_typical_beats(
     return typical.ravel()
 
 
+def plan_typical_beats(
+    beats: pd.DataFrame,
+    signals: Mapping[str, NDArray[np.float32]],
+    fs: float,
+    spectrogram: SpectrogramParameters,
+) -> dict[str, Callable[[], NDArray[np.float32]]]:
+    """Return what makes each record's typical beats, by "db/record_id"; none if no view shows them.
+
+    A signal is opened when its turn comes, so that of many records one file is open at a time.
+
+    Args:
+        beats: the `beats` table; of its annotations those that are beats count.
+        signals: by "db/record_id", mV.
+        fs: sampling rate, Hz.
+        spectrogram: says which stretch is needed.
+    """
+    n_samples = spectrogram.typical_beat_length(fs)
+    if not n_samples:
+        return {}
+
+    def make(key: str, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+        return make_typical_beats(signals[key], peaks, fs, n_samples)
+
+    samples = beats["sample"].to_numpy(np.int64)
+    is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
+    rows_of = beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False).indices
+    return {
+        str(key): partial(make, str(key), samples[rows[is_beat[rows]]])
+        for key, rows in rows_of.items()
+    }
+
+
 def find_typical_beat(samples: ArrayLike, fs: float, n_steps: int) -> NDArray[np.int64]:
     """Return which of a record's `n_steps` typical beats belongs to each beat, (n_beats,)."""
     step = np.asarray(samples, dtype=np.int64) // round(TYPICAL_STEP_S * fs)
@@ -287,29 +326,41 @@ def select_typical(
     return following[before >= np.quantile(before, 0.75)]
 
 
+class WindowPlan(NamedTuple):
+    """Which samples the windows of one record's rows hold: P stretches each, one after another.
+
+    Attributes:
+        lengths: int64 (P,), of the stretches, samples.
+        signal: float32 (n_samples,), mV; beyond its ends it is reflected (`reflect`).
+        starts: int64 (n, P), first sample of each stretch.
+        typical: float32, mV, see `make_typical_beats`; empty where nothing is subtracted.
+        taken_off: int64 (n, P), first sample of `typical` that is subtracted; -1: nothing is.
+    """
+
+    lengths: NDArray[np.int64]
+    signal: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    typical: NDArray[np.float32]
+    taken_off: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class WindowReader:
     """Cuts the windows of a table's rows from signals; can be sent to worker processes.
 
     Args:
         signals: by ``db/record_id``, `(n_samples,)` float32, mV; of synthetic rows the windows
             themselves, one after another.
-        spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
+        spectrogram: its ``extra_views`` say what else is read around each beat.
         fs: sampling rate, Hz, needed for these.
         typical_beats: by ``db/record_id``, float32, mV, see `make_typical_beats`; needed where a
             view shows the difference from the typical beat.
     """
 
-    def __init__(
-        self,
-        signals: Mapping[str, NDArray[np.float32]],
-        spectrogram: SpectrogramParameters | None = None,
-        fs: float = 0,
-        typical_beats: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> None:
-        self._signals = signals
-        self._spectrogram = spectrogram
-        self._fs = fs
-        self._typical_beats = typical_beats or {}
+    signals: Mapping[str, NDArray[np.float32]]
+    spectrogram: SpectrogramParameters = field(default_factory=SpectrogramParameters)
+    fs: float = 0
+    typical_beats: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __call__(self, rows: pd.DataFrame) -> NDArray[np.float32]:
         """Return the windows of one record's rows, `(n, width)` float32, mV.
@@ -317,27 +368,63 @@ class WindowReader:
         The window itself, `n_samples` long, comes first; the stretches of the further views
         follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
         """
-        first = rows.iloc[0]
-        key = f"{first['db']}/{first['record_id']}"
-        signal = self._signals[key]
-        starts = rows["start"].to_numpy()
-        n_samples = int(first["n_samples"])
-        if self._spectrogram is None or not self._spectrogram.extra_views:
-            return cut_windows(signal, starts, n_samples)
-        parts = self._spectrogram.view_lengths(self._fs, n_samples)
-        if first["synthetic"]:  # made whole
-            return cut_windows(signal, starts, sum(n for _, n in parts))
-        centres = starts + n_samples // 2
-        cut = []
-        for of, n in parts:
-            cut.append(cut_windows(signal, centres - n // 2, n))
-            if of == "difference":
-                length = self._spectrogram.typical_beat_length(self._fs)
-                typical = self._typical_beats[key].reshape(-1, length)
-                of_row = find_typical_beat(centres, self._fs, len(typical))
-                middle = length // 2 - n // 2
-                cut[-1] -= typical[of_row, middle : middle + n]
-        return np.concatenate(cut, axis=1)
+        plan = self.plan(rows)
+        stretches = []
+        for n, starts, taken_off in zip(plan.lengths, plan.starts.T, plan.taken_off.T, strict=True):
+            stretches.append(cut_windows(plan.signal, starts, n))
+            if taken_off[0] >= 0:
+                stretches[-1] -= cut_windows(plan.typical, taken_off, n)
+        return np.concatenate(stretches, axis=1) if len(stretches) > 1 else stretches[0]
+
+    def plan(self, rows: pd.DataFrame) -> WindowPlan:
+        """Return which samples the windows of one record's rows hold.
+
+        Raises:
+            ValueError: the record has no signal or no typical beat, or is shorter than a stretch
+                that is read; or synthetic rows were made for other views.
+        """
+        db, record_id, n_samples, synthetic = (
+            rows[name].iloc[0] for name in ("db", "record_id", "n_samples", "synthetic")
+        )
+        key = f"{db}/{record_id}"
+        signal = _get(self.signals, key, "signal")
+        parts = self.spectrogram.view_lengths(self.fs, int(n_samples))
+        lengths = np.array([n for _, n in parts])
+        starts = rows["start"].to_numpy(np.int64)
+        typical, taken_off = np.empty(0, np.float32), np.full((len(rows), len(parts)), -1)
+        if synthetic:  # made whole
+            width = lengths.sum()
+            if len(signal) % width or (starts % width).any():
+                raise ValueError(
+                    f"the synthetic windows {key} were made for other views than there are now, "
+                    f"which take {width} samples a window; run `kedro run --pipelines=balancing` "
+                    f"to make them again"
+                )
+            begins = np.cumsum([0, *lengths[:-1]])
+            return WindowPlan(lengths, signal, starts[:, None] + begins, typical, taken_off)
+        if len(signal) < lengths.max():
+            raise ValueError(
+                f"record {key} has {len(signal)} samples, and a stretch of {lengths.max()} around "
+                f"its beats is read; choose shorter windows or views, or leave the record out"
+            )
+        centres = starts + int(n_samples) // 2
+        if length := self.spectrogram.typical_beat_length(self.fs):
+            typical = _get(self.typical_beats, key, "typical beat")
+            of_row = find_typical_beat(centres, self.fs, len(typical) // length)
+            middles = of_row * length + length // 2
+            differs = [of == "difference" for of, _ in parts]
+            taken_off = np.where(differs, middles[:, None] - lengths // 2, -1)
+        return WindowPlan(lengths, signal, centres[:, None] - lengths // 2, typical, taken_off)
+
+
+def _get(signals: Mapping[str, NDArray[np.float32]], key: str, what: str) -> NDArray[np.float32]:
+    try:
+        return signals[key]
+    except KeyError:
+        raise ValueError(
+            f"there is no {what} of record {key}; run "
+            f"`kedro run --pipelines=ingestion,feature_engineering,balancing`"
+        ) from None
 
 
 def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
