@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from cnns_spectrograms.ecg.rhythm import (
     place_reference,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
+
+_TEXT = ("row_id", "db", "record_id", "patient_id", "aami_class")
 
 
 def make_beat_windows(
@@ -42,9 +44,10 @@ def make_beat_windows(
             hold, or the records have several sampling rates.
     """
     usable = _select_usable(records)
-    n_samples = _window_length(usable, params)
+    fs, n_samples = _find_rate(usable, params)
+    of_record = usable.set_index(usable["db"] + "/" + usable["record_id"])
     keys = beats["db"] + "/" + beats["record_id"]
-    lengths = keys.map(dict(zip(_record_keys(usable), usable["n_samples"], strict=True)))
+    lengths = keys.map(of_record["n_samples"])
     if lengths.isna().any():
         missing = ", ".join(sorted(keys[lengths.isna()].unique()))
         raise ValueError(
@@ -60,23 +63,22 @@ def make_beat_windows(
             f"{beat['beat_idx']} of {keys.iloc[first]} at sample {beat['sample']}, expected 0 to "
             f"{int(lengths.iloc[first]) - 1}; check that both tables are at one sampling rate"
         )
-    patients = dict(zip(_record_keys(usable), usable["patient_id"], strict=True))
     sample = beats["sample"].to_numpy(np.int64)
-    beat_idx = beats["beat_idx"].to_numpy(np.int64)
-    ids = beats["record_id"].tolist()
     is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
     rr_s = np.full((len(beats), len(RR_COLUMNS)), np.nan)
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], float(usable["fs"].iloc[0]))
-    return _make_table(
-        row_id=[f"{record}_{beat:06d}" for record, beat in zip(ids, beat_idx, strict=True)],
+        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], fs)
+    numbered = zip(beats["record_id"], beats["beat_idx"], strict=True)
+    return tabulate_windows(
+        row_id=[f"{record_id}_{beat_idx:06d}" for record_id, beat_idx in numbered],
         db=beats["db"].tolist(),
-        record_id=ids,
-        patient_id=keys.map(patients).tolist(),
-        beat_idx=beat_idx,
+        record_id=beats["record_id"].tolist(),
+        patient_id=keys.map(of_record["patient_id"]).tolist(),
+        beat_idx=beats["beat_idx"].to_numpy(np.int64),
         sample=sample,
+        start=sample - n_samples // 2,
         n_samples=n_samples,
         aami_class=beats["aami_class"].tolist(),
         rr_s=rr_s,
@@ -119,22 +121,16 @@ def make_sliding_windows(
         ValueError: an unknown AAMI class, or records with several sampling rates.
     """
     usable = _select_usable(records)
-    n_samples = _window_length(usable, params)
-    step = max(1, round(params.step_s * float(usable["fs"].iloc[0])))
+    fs, n_samples = _find_rate(usable, params)
+    step = max(1, round(params.step_s * fs))
     codes = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(beats["aami_class"]))
     if (codes < 0).any():
         unknown = sorted(set(beats["aami_class"][codes < 0].astype(str)))
         raise ValueError(f"unknown AAMI class {unknown}; expected one of {list(AAMI_CLASSES)}")
     peaks = beats["sample"].to_numpy(np.int64)
     rows_of = beats.groupby(["db", "record_id"], sort=False).indices
-
-    row_id: list[str] = []
-    db: list[str] = []
-    record_id: list[str] = []
-    patient_id: list[str] = []
-    centres: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
-    for record in usable.to_dict("records"):
+    made = [np.empty((3, 0), np.int64)]  # of each record: its position, then starts and classes
+    for i, record in enumerate(usable.to_dict("records")):
         found = rows_of.get((record["db"], record["record_id"]))
         if found is None:
             continue
@@ -142,27 +138,20 @@ def make_sliding_windows(
         rows = rows[np.argsort(peaks[rows], kind="stable")]
         starts = np.arange(0, int(record["n_samples"]) - n_samples + 1, step, dtype=np.int64)
         label = _label_windows(peaks[rows], codes[rows], starts, n_samples, params.label_rule)
-        starts, label = starts[label >= 0], label[label >= 0]
-        name = str(record["record_id"])
-        row_id += [f"{name}_s{start:07d}" for start in starts.tolist()]
-        db += [record["db"]] * len(starts)
-        record_id += [name] * len(starts)
-        patient_id += [record["patient_id"]] * len(starts)
-        centres.append(starts + n_samples // 2)
-        labels.append(label)
-
-    label_codes = np.concatenate(labels) if labels else np.empty(0, np.int64)
-    sample = np.concatenate(centres) if centres else np.empty(0, np.int64)
-    return _make_table(
-        row_id=row_id,
-        db=db,
-        record_id=record_id,
-        patient_id=patient_id,
-        beat_idx=np.full(len(sample), -1, dtype=np.int64),
-        sample=sample,
+        made.append(np.stack([np.full(len(starts), i), starts, label])[:, label >= 0])
+    position, start, label = np.concatenate(made, axis=1)
+    of_row = usable.iloc[position]
+    return tabulate_windows(
+        row_id=[f"{name}_s{at:07d}" for name, at in zip(of_row["record_id"], start, strict=True)],
+        db=of_row["db"].tolist(),
+        record_id=of_row["record_id"].tolist(),
+        patient_id=of_row["patient_id"].tolist(),
+        beat_idx=np.full(len(start), -1, dtype=np.int64),
+        sample=start + n_samples // 2,
+        start=start,
         n_samples=n_samples,
-        aami_class=np.array(AAMI_CLASSES, dtype=object)[label_codes].tolist(),
-        rr_s=np.full((len(sample), len(RR_COLUMNS)), np.nan),  # of no beat
+        aami_class=np.array(AAMI_CLASSES, dtype=object)[label].tolist(),
+        rr_s=np.full((len(start), len(RR_COLUMNS)), np.nan),  # of no beat
     )
 
 
@@ -437,47 +426,34 @@ def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
     return usable
 
 
-def _window_length(usable: pd.DataFrame, params: WindowParameters) -> int:
-    """Return the length of a window in samples, at the one rate of all records."""
+def _find_rate(usable: pd.DataFrame, params: WindowParameters) -> tuple[float, int]:
+    """Return the one rate of all records, Hz, and the length of a window, samples."""
     rates = sorted(usable["fs"].unique().tolist())
     if len(rates) > 1:
         raise ValueError(f"records have several sampling rates, {rates} Hz; ingest all at one rate")
-    return round(params.window_s * rates[0])
+    return float(rates[0]), round(params.window_s * rates[0])
 
 
-def _record_keys(records: pd.DataFrame) -> list[str]:
-    return (records["db"] + "/" + records["record_id"]).tolist()
-
-
-def _make_table(
-    *,
-    row_id: Sequence[str],
-    db: Sequence[str],
-    record_id: Sequence[str],
-    patient_id: Sequence[str],
-    beat_idx: NDArray[np.int64],
-    sample: NDArray[np.int64],
-    n_samples: int,
-    aami_class: Sequence[str],
-    rr_s: NDArray[np.float64],
+def tabulate_windows(
+    *, n_samples: int, rr_s: NDArray[np.floating], synthetic: bool = False, **columns: ArrayLike
 ) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "row_id": row_id,
-            "db": db,
-            "record_id": record_id,
-            "patient_id": patient_id,
-            "beat_idx": beat_idx,
-            "sample": sample,
-            "start": sample - n_samples // 2,
-            "n_samples": np.full(len(sample), n_samples, dtype=np.int64),
-            "aami_class": aami_class,
-            "synthetic": np.zeros(len(sample), dtype=bool),
-            **dict(zip(RR_COLUMNS, rr_s.T, strict=True)),
-        }
-    )
-    text = ["row_id", "db", "record_id", "patient_id", "aami_class"]
-    return table.astype(dict.fromkeys(text, str))
+    """Return a `windows` table without ``split`` and ``path``.
+
+    Args:
+        n_samples: length of every window.
+        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``.
+        synthetic: whether the windows are.
+        columns: row_id, db, record_id, patient_id, beat_idx, sample, start and aami_class, (n,).
+    """
+    n = len(rr_s)
+    columns |= {
+        "n_samples": np.full(n, n_samples, dtype=np.int64),
+        "synthetic": np.full(n, synthetic),
+        **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
+    }
+    order = [*_TEXT[:4], "beat_idx", "sample", "start", "n_samples", _TEXT[4], "synthetic"]
+    table = pd.DataFrame({name: columns[name] for name in (*order, *RR_COLUMNS)})
+    return table.astype(dict.fromkeys(_TEXT, str))
 
 
 def _label_windows(
