@@ -304,7 +304,7 @@ def read_record(
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
         lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
-    samples, symbols, ann_fs = read_annotation_file(
+    samples, symbols, _, ann_fs = read_annotation_file(
         name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
     )
     classes = map_symbols(symbols)

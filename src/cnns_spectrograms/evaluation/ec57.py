@@ -154,10 +154,10 @@ def read_annotations(
 
     Raises:
         FileNotFoundError: there is no such file.
-        RecordError: neither the file nor a header beside it states its rate.
+        RecordError: the file or the header beside it is damaged, neither states the rate, or they
+            are of two recordings.
     """
-    import wfdb
-
+    from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
     from cnns_spectrograms.recordings.wfdb_header import read_header
 
     path = Path(path)
@@ -167,11 +167,15 @@ def read_annotations(
             f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
-    found = wfdb.rdann(str(path), extension)
-    source_fs = found.fs or read_header(path.name, path).fs
-    samples = np.rint(np.asarray(found.sample) * (fs / float(source_fs))).astype(np.int64)
+    frames = {"fs": np.nan, "n_samples": np.inf}  # a file that states its rate needs no header
+    if path.with_name(f"{path.name}.hea").is_file():
+        header = read_header(path.name, path)
+        frames = {"fs": float(header.fs), "n_samples": float(header.sig_len)}
+    samples, symbols, subtypes, source_fs = read_annotation_file(
+        path.name, path, extension, **frames
+    )
     return annotations_from_symbols(
-        samples, found.symbol, found.subtype, fs=fs, class_of_symbol=class_of_symbol
+        np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs, class_of_symbol=class_of_symbol
     )
 
 
