@@ -467,43 +467,25 @@ def _label_windows(
 
     `peaks` are the R peaks in samples, ascending, shape (n_beats,); `codes` their classes.
     """
-    if rule == "majority":
-        return _label_by_majority(peaks, codes, starts, n_samples)
-    nearest = _find_nearest(peaks, starts, n_samples)
-    label = np.where(nearest >= 0, codes[nearest], -1)
-    if rule == "any_abnormal":
-        normal = AAMI_CLASSES.index("N")
-        abnormal = np.flatnonzero(codes != normal)
-        nearest = _find_nearest(peaks[abnormal], starts, n_samples)
-        if abnormal.size:
-            label = np.where(nearest >= 0, codes[abnormal[nearest]], label)
-    return label
-
-
-def _label_by_majority(
-    peaks: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    n_samples: int,
-) -> NDArray[np.int64]:
-    n_classes = len(AAMI_CLASSES)
-    counts = np.zeros((n_classes, len(starts)), dtype=np.int64)
+    counts = np.zeros((len(AAMI_CLASSES), len(starts)), dtype=np.int64)
     # Distance of each class's nearest beat to the centre, then its place in time: one integer
     # that orders by both.
-    priority = np.full((n_classes, len(starts)), np.iinfo(np.int64).max)
-    for code in range(n_classes):
+    priority = np.full_like(counts, np.iinfo(np.int64).max)
+    for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        if rows.size == 0:
-            continue
-        counts[code] = np.searchsorted(peaks[rows], starts + n_samples) - np.searchsorted(
-            peaks[rows], starts
-        )
+        first, last = np.searchsorted(peaks[rows], [starts, starts + n_samples])
+        counts[code] = last - first
         nearest = rows[_find_nearest(peaks[rows], starts, n_samples)]
         distance = np.abs(peaks[nearest] - (starts + n_samples // 2))
         priority[code] = np.where(counts[code] > 0, distance * len(peaks) + nearest, priority[code])
-    most = counts.max(axis=0)
-    tied = np.where(counts == most, priority, np.iinfo(np.int64).max)
-    return np.where(most > 0, tied.argmin(axis=0), -1)
+    allowed = counts > 0
+    if rule == "majority":
+        allowed &= counts == counts.max(axis=0)
+    elif rule == "any_abnormal":
+        normal = AAMI_CLASSES.index("N")
+        allowed[normal] &= allowed.sum(axis=0) == 1
+    chosen = np.where(allowed, priority, np.iinfo(np.int64).max).argmin(axis=0)
+    return np.where(allowed.any(axis=0), chosen, -1)
 
 
 def _find_nearest(
@@ -511,10 +493,8 @@ def _find_nearest(
 ) -> NDArray[np.int64]:
     """Return, for each window, the index of the beat in it nearest its centre, or -1.
 
-    Of two beats as near, the earlier. `peaks` ascending; shapes (n_beats,) and (n_windows,).
+    Of two beats as near, the earlier. `peaks` ascending, (n_beats,), one at least.
     """
-    if peaks.size == 0:
-        return np.full(len(starts), -1, dtype=np.int64)
     centres = starts + n_samples // 2
     after = np.searchsorted(peaks, centres)
     # Beats may share a sample: take the first of those at the last time before the centre.

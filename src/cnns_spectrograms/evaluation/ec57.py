@@ -79,7 +79,6 @@ def annotations_from_symbols(
     *,
     fs: float,
     class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
-    match_window_s: float = MATCH_WINDOW_S,
 ) -> Annotations:
     """Return the beats, episodes and shutdowns of an annotation file.
 
@@ -93,11 +92,10 @@ def annotations_from_symbols(
         subtype: of each; None for zeros.
         fs: samples a second.
         class_of_symbol: AAMI class of each symbol that is a beat.
-        match_window_s: see `compare_annotations`.
     """
     samples = np.asarray(sample, dtype=np.int64)
     subtypes = np.zeros(len(samples), int) if subtype is None else np.asarray(subtype, dtype=int)
-    window = _window_samples(match_window_s, fs)
+    window = _window_samples(fs)
     beats: list[tuple[int, str]] = []
     vf: list[tuple[int, int]] = []
     shutdown: list[tuple[int, int]] = []
@@ -245,7 +243,6 @@ def compare_annotations(
     test: Annotations,
     *,
     fs: float,
-    match_window_s: float = MATCH_WINDOW_S,
     learning_period_s: float = LEARNING_PERIOD_S,
 ) -> NDArray[np.int64]:
     """Pair the beats of two annotators and count the pairs.
@@ -258,15 +255,14 @@ def compare_annotations(
         reference: beats of the reference annotator, at `fs`.
         test: beats of the annotator under test, at `fs`.
         fs: samples a second.
-        match_window_s: EC57 asks for 0.15 s.
         learning_period_s: EC57 asks for 300 s; 0 scores the whole record.
 
     Returns:
         `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
     """
     assert fs > 0
-    assert min(match_window_s, learning_period_s) >= 0
-    window = _window_samples(match_window_s, fs)
+    assert learning_period_s >= 0
+    window = _window_samples(fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
     ref_label = [index[name] for name in reference.label.tolist()]
     test_label = [index[name] for name in test.label.tolist()]
@@ -439,9 +435,9 @@ def compare_predictions(
     return matrices
 
 
-def _window_samples(match_window_s: float, fs: float) -> int:
+def _window_samples(fs: float) -> int:
     # The small term keeps a whole number of samples whole in spite of rounding.
-    return int(match_window_s * fs + 1e-9)
+    return int(MATCH_WINDOW_S * fs + 1e-9)
 
 
 def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:

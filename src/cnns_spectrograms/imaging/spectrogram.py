@@ -219,15 +219,13 @@ def _percentile(values_NK: torch.Tensor, percent: float) -> torch.Tensor:
 
 def _check_windows(windows: torch.Tensor | NDArray[np.floating[Any]]) -> torch.Tensor:
     """Return the windows as a float tensor (N, S), or say what is wrong with them."""
+    if str(windows.dtype).removeprefix("torch.") not in ("float32", "float64"):
+        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
     if isinstance(windows, np.ndarray):
-        if windows.dtype not in (np.float32, np.float64):
-            raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
         # A copy only where torch could not share the memory: read-only, or strides below zero.
         if not windows.flags.writeable or any(step < 0 for step in windows.strides):
             windows = windows.copy()
         windows = torch.from_numpy(windows)
-    if windows.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
     if windows.ndim != 2:
         raise ValueError(f"windows have shape {tuple(windows.shape)}; expected (n, n_samples)")
     finite_N = torch.isfinite(windows).all(dim=1)
