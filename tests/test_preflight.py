@@ -61,14 +61,14 @@ def test_parameters_that_fit_together_pass():
             {"ingestion": IngestionParameters(databases={"mitdb": None, "svdb": None})},
             "'svdb', which split.records does not list",
         ),
-        ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "lower it to 180"),
+        ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "up to 180 Hz; lower"),
         (
             {"spectrogram": make_views(max_frequency_hz=300)},
-            r"spectrogram\.extra_views\[1\]\.max_frequency_hz is 300.*lower it to 180",
+            r"spectrogram\.extra_views\[1\]: max_frequency_hz is 300.*up to 180 Hz; lower",
         ),
         (
             {"spectrogram": make_views(nperseg=400, noverlap=0)},
-            r"spectrogram\.extra_views\[1\]\.nperseg is 400 samples, longer than .* 1\.0 s",
+            r"spectrogram\.extra_views\[1\]: windows have 360 samples, .* nperseg \(400\)",
         ),
         (
             {
@@ -91,7 +91,8 @@ def test_parameters_that_fit_together_pass():
             },
             r"training\.batch_size is 64, which 3 processes .* cannot share evenly",
         ),
-        ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"raise it above 2\.81"),
+        ({"spectrogram": SpectrogramParameters(kind="x")}, r"kind is 'x'; expected .*\['stft'\]"),
+        ({"spectrogram": SpectrogramParameters(max_frequency_hz=1)}, r"bins are 2\.8125 Hz apart"),
         (
             {
                 "ingestion": IngestionParameters(databases={"mitdb": None}),
@@ -112,7 +113,7 @@ def test_parameters_that_fit_together_pass():
                 "windows": WindowParameters(window_s=0.5),
                 "spectrogram": SpectrogramParameters(nperseg=200),
             },
-            "nperseg is 200 samples, longer than the window",
+            r"spectrogram: windows have 180 samples, fewer than nperseg \(200\)",
         ),
     ],
 )
@@ -122,7 +123,7 @@ def test_contradictions_are_named(changes, words):
 
 
 def test_all_contradictions_are_told_at_once():
-    with pytest.raises(ValueError, match=r"(?s)\['101'\].*lower it to 180"):
+    with pytest.raises(ValueError, match=r"(?s)\['101'\].*up to 180 Hz"):
         _together(
             ingestion=IngestionParameters(databases={"mitdb": ["100", "103"]}),
             spectrogram=SpectrogramParameters(max_frequency_hz=200),

@@ -20,7 +20,9 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
@@ -29,11 +31,6 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 # YAML reads `100` as a number; a record's name is text.
 RecordId = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
-
-
-def _check_overlap(nperseg: int, noverlap: int) -> None:
-    if noverlap >= nperseg:
-        raise ValueError(f"noverlap ({noverlap}) must be below nperseg ({nperseg})")
 
 
 class Parameters(BaseModel):
@@ -209,7 +206,28 @@ class SplitParameters(Parameters):
         return self
 
 
-class ViewParameters(Parameters):
+class TransformParameters(Parameters):
+    """How a stretch of signal is drawn over time and frequency."""
+
+    kind: str = Field("stft", description="one of `imaging.kinds.KINDS`")
+    nperseg: int = Field(ge=8, description="STFT segment, samples")
+    noverlap: int = Field(ge=0, description="overlap of segments, samples")
+    max_frequency_hz: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> TransformParameters:
+        if self.noverlap >= self.nperseg:
+            raise ValueError(f"noverlap ({self.noverlap}) must be below nperseg ({self.nperseg})")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_stft(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that caches and weights from before there were kinds keep their fingerprints.
+        values: dict[str, Any] = serialise(self)
+        return {k: v for k, v in values.items() if (k, v) != ("kind", "stft")}
+
+
+class ViewParameters(TransformParameters):
     """A further channel of an image: another stretch of signal, at another resolution."""
 
     of: Literal["beat", "difference"] = Field(
@@ -217,17 +235,9 @@ class ViewParameters(Parameters):
         "of its record (`ecg.windows.make_typical_beats`)"
     )
     window_s: float = Field(ge=0.25, le=30, description="length, s, centred on the R peak")
-    nperseg: int = Field(ge=8, description="STFT segment, samples")
-    noverlap: int = Field(ge=0, description="overlap of segments, samples")
-    max_frequency_hz: float = Field(gt=0)
-
-    @model_validator(mode="after")
-    def _check_order(self) -> ViewParameters:
-        _check_overlap(self.nperseg, self.noverlap)
-        return self
 
 
-class SpectrogramParameters(Parameters):
+class SpectrogramParameters(TransformParameters):
     """Everything that shapes the pixels of a spectrogram, given its window."""
 
     image_size: int = Field(224, ge=16, le=1024, description="height and width, pixels")
@@ -241,8 +251,7 @@ class SpectrogramParameters(Parameters):
     )
 
     @model_validator(mode="after")
-    def _check_order(self) -> SpectrogramParameters:
-        _check_overlap(self.nperseg, self.noverlap)
+    def _check_views(self) -> SpectrogramParameters:
         if len(self.extra_views) not in (0, 2):
             raise ValueError(
                 f"extra_views holds {len(self.extra_views)} views; give none (a grey image) or two "

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from cnns_spectrograms.ecg.records import patient_of
+from cnns_spectrograms.imaging.kinds import make_kind
 from cnns_spectrograms.parameters import (
     SPLITS,
     ExecutionParameters,
@@ -16,9 +17,10 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     SplitParameters,
     TrainingParameters,
-    ViewParameters,
     WindowParameters,
 )
+
+_LONGEST_S = 30.0  # that `windows.window_s` may be
 
 
 def check_together(parameters: Mapping[str, Any]) -> None:
@@ -91,14 +93,18 @@ def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameter
 
 
 def _find_impossible_views(spectrogram: SpectrogramParameters, windows: Any, fs: int) -> list[str]:
-    """Return a fault for each view with impossible frequencies, or shorter than a segment."""
-    faults = _find_impossible_bins("spectrogram", spectrogram, fs)
-    for i, view in enumerate(spectrogram.extra_views):
-        name = f"spectrogram.extra_views[{i}]"
-        faults += _find_impossible_bins(name, view, fs)
-        faults += _find_short_window(name, view.nperseg, view.window_s, fs)
-    if isinstance(windows, WindowParameters):
-        faults += _find_short_window("spectrogram", spectrogram.nperseg, windows.window_s, fs)
+    """Return a fault for each view that cannot be drawn."""
+    window_s = windows.window_s if isinstance(windows, WindowParameters) else _LONGEST_S
+    views = {"spectrogram": (spectrogram, window_s)} | {
+        f"spectrogram.extra_views[{i}]": (view, view.window_s)
+        for i, view in enumerate(spectrogram.extra_views)
+    }
+    faults = []
+    for name, (view, length_s) in views.items():
+        try:
+            make_kind(view, fs, round(length_s * fs))
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
     return faults
 
 
@@ -116,34 +122,6 @@ def _find_views_of_beats(parameters: Mapping[str, Any]) -> list[str]:
         f"windows have no beat of their own; leave it out, or set windows.mode to beat"
         for i, view in enumerate(views)
         if view.of == "difference"
-    ]
-
-
-def _find_impossible_bins(
-    name: str, view: SpectrogramParameters | ViewParameters, fs: int
-) -> list[str]:
-    """Return a fault where the highest frequency of a view leaves too many bins, or too few."""
-    highest_hz, lowest_hz = fs / 2, fs / view.nperseg
-    if view.max_frequency_hz > highest_hz:
-        return [
-            f"{name}.max_frequency_hz is {view.max_frequency_hz}, above half the sampling rate "
-            f"ingestion.fs ({fs} Hz); lower it to {highest_hz:g}"
-        ]
-    if view.max_frequency_hz < lowest_hz:
-        return [
-            f"{name}.max_frequency_hz is {view.max_frequency_hz}, below the first bin of nperseg "
-            f"{view.nperseg} at {fs} Hz; raise it above {lowest_hz:.3g}"
-        ]
-    return []
-
-
-def _find_short_window(name: str, nperseg: int, window_s: float, fs: int) -> list[str]:
-    """Return a fault where a segment of the transform is longer than its stretch of signal."""
-    if nperseg <= window_s * fs:
-        return []
-    return [
-        f"{name}.nperseg is {nperseg} samples, longer than the window of {window_s} s at {fs} Hz "
-        f"({window_s * fs:g} samples); shorten it"
     ]
 
 

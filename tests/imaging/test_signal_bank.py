@@ -94,15 +94,26 @@ def test_checkpoints_do_not_carry_the_signals() -> None:
     assert bank.state_dict() == {}
 
 
-def test_what_is_missing_is_named() -> None:
+def read_by(
+    how: str, rows: pd.DataFrame, signals: dict, spectrogram: SpectrogramParameters
+) -> None:
+    if how == "bank":
+        SignalBank(rows, signals, FS, spectrogram)
+    else:
+        WindowReader(signals, spectrogram, FS)(rows)
+
+
+@pytest.mark.parametrize("how", ["bank", "reader"])
+def test_what_is_missing_is_named(how: str) -> None:
     signals = {"mitdb/1": np.zeros(5000, np.float32)}
     with pytest.raises(ValueError, match="no signal of record mitdb/2"):
-        SignalBank(make_rows("2", [0]), signals, FS, GREY)
+        read_by(how, make_rows("2", [0]), signals, GREY)
     with pytest.raises(ValueError, match="no typical beat of record mitdb/1"):
-        SignalBank(make_rows("1", [0]), signals, FS, DIFFERENCE)
-    short = {"mitdb/1": np.zeros(1700, np.float32)}
-    with pytest.raises(ValueError, match="mitdb/1 has 1700 samples, and a stretch of 3600"):
-        SignalBank(make_rows("1", [0]), short, FS, COLOUR)
+        read_by(how, make_rows("1", [0]), signals, DIFFERENCE)
+    for n, spectrogram in ((1700, COLOUR), (3599, COLOUR), (899, GREY)):
+        short = {"mitdb/1": np.zeros(n, np.float32)}
+        with pytest.raises(ValueError, match=f"mitdb/1 has {n} samples, and a stretch of .*00 ar"):
+            read_by(how, make_rows("1", [0]), short, spectrogram)
 
 
 def test_synthetic_windows_of_other_views_are_refused() -> None:
@@ -112,8 +123,9 @@ def test_synthetic_windows_of_other_views_are_refused() -> None:
     typical = {"AUG/smote": np.zeros(450, np.float32)}
     SignalBank(rows, signals, FS, DIFFERENCE, typical)
     for other in (COLOUR, GREY):
-        with pytest.raises(ValueError, match=r"AUG/smote were made for other views.*=balancing"):
-            SignalBank(rows, signals, FS, other, typical)
+        for how in ("bank", "reader"):
+            with pytest.raises(ValueError, match=r"AUG/smote were made for other.*=balancing"):
+                read_by(how, rows, signals, other)
 
 
 def test_real_record(physionet: Path) -> None:

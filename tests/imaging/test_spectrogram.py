@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import signal
 
+from cnns_spectrograms.imaging.kinds import KINDS, Stft
 from cnns_spectrograms.imaging.spectrogram import (
     FLOOR_MV,
     compute_spectrograms,
+    draw_float_images,
     spectrogram_axes,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
@@ -277,3 +279,36 @@ def test_axes_refuse_what_the_image_refuses() -> None:
         spectrogram_axes(100, 360, SMALL)
     with pytest.raises(ValueError, match="up to 50 Hz"):
         spectrogram_axes(900, 100, SMALL)
+
+
+def test_another_kind_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Root(Stft):
+        def compute(self, windows_NS: torch.Tensor) -> torch.Tensor:
+            return super().compute(windows_NS).sqrt()
+
+        def axes(
+            self, at_P: NDArray[np.float64]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return at_P, 1 - at_P
+
+    monkeypatch.setitem(KINDS, "root", Root)
+    root = SMALL.model_copy(update={"kind": "root"})
+    windows = make_windows(3)
+    # The logarithm is half as high, and the scale of an image takes that out.
+    difference = compute_spectrograms(windows, FS, root) - compute_spectrograms(windows, FS, SMALL)
+    assert set(difference.unique().tolist()) <= {0, 1, 255}
+    assert draw_float_images(torch.from_numpy(windows), FS, root).shape == (3, 1, 48, 48)
+    times, frequencies = spectrogram_axes(900, FS, root)
+    np.testing.assert_allclose(times, frequencies[::-1])
+    assert root.model_dump()["kind"] == "root"
+    assert SpectrogramParameters.model_validate(root.model_dump(mode="json")) == root
+
+
+def test_parameters_of_the_stft_are_written_as_before_there_were_kinds() -> None:
+    view = {"of": "beat", "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
+    params = SpectrogramParameters.model_validate({"extra_views": (view, view)})
+    assert sorted(params.model_dump(mode="json")) == [
+        *("extra_views", "high_percentile", "image_size", "low_percentile"),
+        *("max_frequency_hz", "noverlap", "nperseg"),
+    ]
+    assert sorted(params.model_dump()["extra_views"][0]) == sorted(view)

@@ -151,8 +151,8 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         "Macro F1 0.750, accuracy 0.900.",
         "Macro F1 0.625, accuracy 0.900.",
         "| N | 0.910 | 0.812 | 0.625 | 1234 |",
-        "| Q | - | - | - | 0 |",
-        "On test they give macro F1 0.444, accuracy 0.333, F1 N 0.222, Q -.",
+        "| Q | – | – | – | 0 |",
+        "On test they give macro F1 0.444, accuracy 0.333, F1 N 0.222, Q –.",
     ):
         assert said in card, said
     assert "simulated" not in card

@@ -153,8 +153,5 @@ def parse_checksums(text: str, source: Path | str) -> dict[str, str]:
 
 def hash_file(path: Path | str) -> str:
     """Return the SHA-256 hex digest of a file."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

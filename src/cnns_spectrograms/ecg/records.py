@@ -190,20 +190,16 @@ def _read_or_explain(
 def describe_record(record: Record) -> dict[str, Any]:
     """Return the row of the `records` table for a record that was read."""
     return {
-        "db": record.db,
-        "record_id": record.record_id,
+        **describe_skipped_record(record.db, record.record_id, record.fs, ""),
         "patient_id": record.patient_id,
         "lead": record.lead,
         "leads": "|".join(record.leads),
         "source_fs": record.source_fs,
-        "fs": record.fs,
         "n_samples": int(record.signal.size),
         "duration_s": record.signal.size / record.fs,
         "n_beats": len(record.beats),
-        "highpass_hz": HIGHPASS_HZ,
         "signal_sha256": hash_signal(record.signal),
         "status": "ok",
-        "reason": "",
     }
 
 
@@ -308,7 +304,7 @@ def read_record(
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
         lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
-    samples, symbols, ann_fs = read_annotation_file(
+    samples, symbols, _, ann_fs = read_annotation_file(
         name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
     )
     classes = map_symbols(symbols)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -124,16 +126,25 @@ def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
             f"again with `kedro run --pipelines=feature_engineering`"
         )
     seconds = table[list(RR_COLUMNS)].to_numpy(dtype=np.float64)
-    previous, following, local, record = np.log(np.clip(seconds, SHORTEST_S, LONGEST_S)).T
-    features = np.stack(
-        [
-            previous - local,
-            following - local,
-            previous - record,
-            following - record,
-            previous - following,
-            previous,
-        ],
-        axis=1,
-    )
+    logs = np.log(np.clip(seconds, SHORTEST_S, LONGEST_S))
+    features = np.stack(contrast_logs(*logs.T), axis=1)
     return np.nan_to_num(features, nan=0.0).astype(np.float32)
+
+
+def contrast_logs(previous: Any, following: Any, local: Any, record: Any) -> list[Any]:
+    """Return the six features of `make_rr_features`, of logs of the ``RR_COLUMNS``.
+
+    Args:
+        previous: (n,), an array or a tensor, and so are the others.
+        following: of the next intervals.
+        local: of their local means.
+        record: of the record's means.
+    """
+    return [
+        previous - local,
+        following - local,
+        previous - record,
+        following - record,
+        previous - following,
+        previous,
+    ]

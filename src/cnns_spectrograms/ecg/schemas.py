@@ -22,7 +22,11 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 
 
 class _Table(pa.DataFrameModel):
-    """What all tables share: exactly the declared columns, and rows numbered from 0."""
+    """What all tables share: whose a row is, exactly the declared columns, rows numbered from 0."""
+
+    db: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
+    record_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
+    patient_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
 
     class Config:
         """No column is missing, none is extra."""
@@ -38,9 +42,6 @@ class _Table(pa.DataFrameModel):
 class RecordsSchema(_Table):
     """One row a recording, read or skipped."""
 
-    db: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
-    record_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
-    patient_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
     lead: Series[str] = pa.Field(coerce=True)
     leads: Series[str] = pa.Field(coerce=True, description="names joined by '|'")
     source_fs: Series[float] = pa.Field(coerce=True, gt=0, nullable=True, description="Hz")
@@ -80,9 +81,6 @@ class RecordsSchema(_Table):
 class BeatsSchema(_Table):
     """One row per reference beat, or other annotation that has been given a class."""
 
-    db: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
-    record_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
-    patient_id: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
     beat_idx: Series[int] = pa.Field(ge=0, description="0, 1, ... in time order")
     time_s: Series[float] = pa.Field(coerce=True, ge=0, lt=np.inf, description="in the source")
     sample: Series[int] = pa.Field(ge=0, description="at fs")
@@ -110,9 +108,6 @@ class WindowsSchema(_Table):
 
     row_id: Series[str] = pa.Field(coerce=True, unique=True, str_length={"min_value": 1})
     split: Series[str] = pa.Field(coerce=True, isin=("train", "val", "test"))
-    db: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})
-    record_id: Series[str] = pa.Field(coerce=True)
-    patient_id: Series[str] = pa.Field(coerce=True)
     beat_idx: Series[int] = pa.Field(ge=-1, description="-1: no beat of its own")
     sample: Series[int] = pa.Field(description="centre, at fs")
     start: Series[int] = pa.Field(description="may be negative")

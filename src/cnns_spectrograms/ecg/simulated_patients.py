@@ -117,31 +117,7 @@ def draw_patient(
     rr_s = 60 / rate_bpm
     root_rr = np.sqrt(rr_s)
 
-    # Columns: angle and width (rad), dipole (mV).
-    normal = _draw_waves(
-        rng,
-        root_rr,
-        [
-            ("P", -1.08, 0.15, (0.08, 0.13, 0.03)),
-            ("QRS", -0.21, 0.06, (-0.15, -0.12, 0.25)),
-            ("QRS", 0.00, 0.07, (0.75, 0.85, -0.55)),
-            ("QRS", 0.21, 0.07, (-0.25, -0.20, -0.35)),
-            ("T", 1.40, 0.42, (0.11, 0.11, 0.04)),
-            ("T", 1.75, 0.27, (0.14, 0.14, 0.06)),
-        ],
-    ).centred(lead)
-    r_mv = rng.uniform(0.9, 1.7)
-    t_factor = np.where(normal.kinds == "T", rng.uniform(0.7, 1.5), 1.0)
-    normal = normal.scaled(t_factor * r_mv / normal.peak(lead))
-
-    # Upright beats where fusion occurs: opposite ones would cancel the R wave.
-    upright = paced or has_fusion or rng.random() < 0.5
-    focus = np.array([0.40, 0.80, -0.30] if upright else [0.15, -0.80, 0.40])
-    ectopic = _draw_wide_waves(rng, root_rr, focus).centred(lead)
-    ectopic = ectopic.scaled(r_mv * rng.uniform(1.3, 1.8) / ectopic.peak(lead))
-    stimulated = _draw_wide_waves(rng, root_rr, np.array([0.25, -0.85, -0.35])).centred(lead)
-    stimulated = stimulated.scaled(rng.uniform(1.1, 1.9) / stimulated.peak(lead))
-
+    normal, ectopic, stimulated = _draw_beats(rng, root_rr, lead, upright=paced or has_fusion)
     p_wave = normal.only("P")
     early_p = Waves(
         p_wave.times * rng.uniform(0.70, 0.85),
@@ -170,6 +146,39 @@ def draw_patient(
         muscle_mv=rng.uniform(0.008, 0.025, 2),
         offset_mv=rng.uniform(-0.3, 0.1, 2),
     )
+
+
+def _draw_beats(
+    rng: np.random.Generator, root_rr: float, lead: FloatArray, *, upright: bool
+) -> tuple[Waves, Waves, Waves]:
+    """Return a patient's normal, ventricular and paced beat.
+
+    Where fusion occurs, ventricular beats are `upright`: opposite ones would cancel the R wave.
+    """
+    # Columns: angle and width (rad), dipole (mV).
+    normal = _draw_waves(
+        rng,
+        root_rr,
+        [
+            ("P", -1.08, 0.15, (0.08, 0.13, 0.03)),
+            ("QRS", -0.21, 0.06, (-0.15, -0.12, 0.25)),
+            ("QRS", 0.00, 0.07, (0.75, 0.85, -0.55)),
+            ("QRS", 0.21, 0.07, (-0.25, -0.20, -0.35)),
+            ("T", 1.40, 0.42, (0.11, 0.11, 0.04)),
+            ("T", 1.75, 0.27, (0.14, 0.14, 0.06)),
+        ],
+    ).centred(lead)
+    r_mv = rng.uniform(0.9, 1.7)
+    t_factor = np.where(normal.kinds == "T", rng.uniform(0.7, 1.5), 1.0)
+    normal = normal.scaled(t_factor * r_mv / normal.peak(lead))
+
+    upright = upright or rng.random() < 0.5
+    focus = np.array([0.40, 0.80, -0.30] if upright else [0.15, -0.80, 0.40])
+    ectopic = _draw_wide_waves(rng, root_rr, focus).centred(lead)
+    ectopic = ectopic.scaled(r_mv * rng.uniform(1.3, 1.8) / ectopic.peak(lead))
+    stimulated = _draw_wide_waves(rng, root_rr, np.array([0.25, -0.85, -0.35])).centred(lead)
+    stimulated = stimulated.scaled(rng.uniform(1.1, 1.9) / stimulated.peak(lead))
+    return normal, ectopic, stimulated
 
 
 def draw_beat(rng: np.random.Generator, patient: Patient, aami_class: str, *, paced: bool) -> Waves:

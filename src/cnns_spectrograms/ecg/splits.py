@@ -198,14 +198,7 @@ def stratified_record_split(
     totals = by_patient.sum().to_numpy(float)
     shares = by_patient.to_numpy(float) / np.where(totals > 0, totals, 1)
 
-    split_of: dict[str, int] = {}
-    for record, name in pinned.items():
-        if split_of.setdefault(patient_of[record], names.index(name)) != names.index(name):
-            raise ValueError(
-                f"pinned puts patient {patient_of[record]} in "
-                f"'{names[split_of[patient_of[record]]]}' and in '{name}' (record {record}); a "
-                "patient's records belong to one split"
-            )
+    split_of = _pin_patients(pinned, patient_of, names)
     filled = np.zeros((len(names), counts.shape[1]))
     for row, patient in enumerate(by_patient.index):
         if patient in split_of:
@@ -245,6 +238,21 @@ def stratified_record_split(
             "holds; give more records or fewer splits"
         )
     return result
+
+
+def _pin_patients(
+    pinned: Mapping[str, str], patient_of: Mapping[str, str], names: Sequence[str]
+) -> dict[str, int]:
+    """Return the position in `names` of the split of each patient with a pinned record."""
+    split_of: dict[str, int] = {}
+    for record, name in pinned.items():
+        if split_of.setdefault(patient_of[record], names.index(name)) != names.index(name):
+            raise ValueError(
+                f"pinned puts patient {patient_of[record]} in "
+                f"'{names[split_of[patient_of[record]]]}' and in '{name}' (record {record}); a "
+                "patient's records belong to one split"
+            )
+    return split_of
 
 
 def _check_split_request(

@@ -36,14 +36,9 @@ class Trees:
     def load(cls, path: Path) -> Trees:
         """Read the file that `save` has written."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(
-                file["feature"],
-                file["threshold"],
-                file["children"],
-                file["value"],
-                float(file["bias"]),
-                int(file["depth"]),
-            )
+            arrays = dict(file)
+        bias, depth = float(arrays.pop("bias")), int(arrays.pop("depth"))
+        return cls(**arrays, bias=bias, depth=depth)
 
     def save(self, path: Path) -> None:
         """Write the trees to an NPZ file."""

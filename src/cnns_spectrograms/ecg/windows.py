@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,8 @@ from cnns_spectrograms.ecg.rhythm import (
     place_reference,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
+
+_TEXT = ("row_id", "db", "record_id", "patient_id", "aami_class")
 
 
 def make_beat_windows(
@@ -39,9 +44,10 @@ def make_beat_windows(
             hold, or the records have several sampling rates.
     """
     usable = _select_usable(records)
-    n_samples = _window_length(usable, params)
+    fs, n_samples = _find_rate(usable, params)
+    of_record = usable.set_index(usable["db"] + "/" + usable["record_id"])
     keys = beats["db"] + "/" + beats["record_id"]
-    lengths = keys.map(dict(zip(_record_keys(usable), usable["n_samples"], strict=True)))
+    lengths = keys.map(of_record["n_samples"])
     if lengths.isna().any():
         missing = ", ".join(sorted(keys[lengths.isna()].unique()))
         raise ValueError(
@@ -57,23 +63,22 @@ def make_beat_windows(
             f"{beat['beat_idx']} of {keys.iloc[first]} at sample {beat['sample']}, expected 0 to "
             f"{int(lengths.iloc[first]) - 1}; check that both tables are at one sampling rate"
         )
-    patients = dict(zip(_record_keys(usable), usable["patient_id"], strict=True))
     sample = beats["sample"].to_numpy(np.int64)
-    beat_idx = beats["beat_idx"].to_numpy(np.int64)
-    ids = beats["record_id"].tolist()
     is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
     rr_s = np.full((len(beats), len(RR_COLUMNS)), np.nan)
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], float(usable["fs"].iloc[0]))
-    return _make_table(
-        row_id=[f"{record}_{beat:06d}" for record, beat in zip(ids, beat_idx, strict=True)],
+        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], fs)
+    numbered = zip(beats["record_id"], beats["beat_idx"], strict=True)
+    return tabulate_windows(
+        row_id=[f"{record_id}_{beat_idx:06d}" for record_id, beat_idx in numbered],
         db=beats["db"].tolist(),
-        record_id=ids,
-        patient_id=keys.map(patients).tolist(),
-        beat_idx=beat_idx,
+        record_id=beats["record_id"].tolist(),
+        patient_id=keys.map(of_record["patient_id"]).tolist(),
+        beat_idx=beats["beat_idx"].to_numpy(np.int64),
         sample=sample,
+        start=sample - n_samples // 2,
         n_samples=n_samples,
         aami_class=beats["aami_class"].tolist(),
         rr_s=rr_s,
@@ -116,22 +121,16 @@ def make_sliding_windows(
         ValueError: an unknown AAMI class, or records with several sampling rates.
     """
     usable = _select_usable(records)
-    n_samples = _window_length(usable, params)
-    step = max(1, round(params.step_s * float(usable["fs"].iloc[0])))
+    fs, n_samples = _find_rate(usable, params)
+    step = max(1, round(params.step_s * fs))
     codes = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(beats["aami_class"]))
     if (codes < 0).any():
         unknown = sorted(set(beats["aami_class"][codes < 0].astype(str)))
         raise ValueError(f"unknown AAMI class {unknown}; expected one of {list(AAMI_CLASSES)}")
     peaks = beats["sample"].to_numpy(np.int64)
     rows_of = beats.groupby(["db", "record_id"], sort=False).indices
-
-    row_id: list[str] = []
-    db: list[str] = []
-    record_id: list[str] = []
-    patient_id: list[str] = []
-    centres: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
-    for record in usable.to_dict("records"):
+    made = [np.empty((3, 0), np.int64)]  # of each record: its position, then starts and classes
+    for i, record in enumerate(usable.to_dict("records")):
         found = rows_of.get((record["db"], record["record_id"]))
         if found is None:
             continue
@@ -139,37 +138,54 @@ def make_sliding_windows(
         rows = rows[np.argsort(peaks[rows], kind="stable")]
         starts = np.arange(0, int(record["n_samples"]) - n_samples + 1, step, dtype=np.int64)
         label = _label_windows(peaks[rows], codes[rows], starts, n_samples, params.label_rule)
-        starts, label = starts[label >= 0], label[label >= 0]
-        name = str(record["record_id"])
-        row_id += [f"{name}_s{start:07d}" for start in starts.tolist()]
-        db += [record["db"]] * len(starts)
-        record_id += [name] * len(starts)
-        patient_id += [record["patient_id"]] * len(starts)
-        centres.append(starts + n_samples // 2)
-        labels.append(label)
-
-    label_codes = np.concatenate(labels) if labels else np.empty(0, np.int64)
-    sample = np.concatenate(centres) if centres else np.empty(0, np.int64)
-    return _make_table(
-        row_id=row_id,
-        db=db,
-        record_id=record_id,
-        patient_id=patient_id,
-        beat_idx=np.full(len(sample), -1, dtype=np.int64),
-        sample=sample,
+        made.append(np.stack([np.full(len(starts), i), starts, label])[:, label >= 0])
+    position, start, label = np.concatenate(made, axis=1)
+    of_row = usable.iloc[position]
+    return tabulate_windows(
+        row_id=[f"{name}_s{at:07d}" for name, at in zip(of_row["record_id"], start, strict=True)],
+        db=of_row["db"].tolist(),
+        record_id=of_row["record_id"].tolist(),
+        patient_id=of_row["patient_id"].tolist(),
+        beat_idx=np.full(len(start), -1, dtype=np.int64),
+        sample=start + n_samples // 2,
+        start=start,
         n_samples=n_samples,
-        aami_class=np.array(AAMI_CLASSES, dtype=object)[label_codes].tolist(),
-        rr_s=np.full((len(sample), len(RR_COLUMNS)), np.nan),  # of no beat
+        aami_class=np.array(AAMI_CLASSES, dtype=object)[label].tolist(),
+        rr_s=np.full((len(start), len(RR_COLUMNS)), np.nan),  # of no beat
     )
+
+
+def reflect(signal: NDArray[np.floating], first: int, stop: int) -> NDArray[np.floating]:
+    """Return a stretch of a signal, which is reflected beyond its ends.
+
+    The reflection does not repeat the edge sample: ``x[-i]`` is ``x[i]``, as in
+    ``numpy.pad(mode="reflect")``, and goes on back and forth however far.
+
+    Args:
+        signal: shape (n,).
+        first: first sample; may be negative.
+        stop: the one after the last; may lie past the end.
+
+    Returns:
+        Shape (stop - first,): a view, where the stretch lies within the signal.
+    """
+    n = len(signal)
+    if first >= 0 and stop <= n:
+        return signal[first:stop]
+    period = max(2 * (n - 1), 1)  # there and back, each edge sample once
+
+    def mirror(begin: int, end: int) -> NDArray[np.floating]:
+        index = np.arange(begin, end) % period
+        return signal[np.minimum(index, period - index)]
+
+    inside = signal[min(max(first, 0), n) : max(min(stop, n), 0)]
+    return np.concatenate([mirror(first, min(stop, 0)), inside, mirror(max(first, n), stop)])
 
 
 def cut_windows(
     signal: NDArray[np.floating], starts: ArrayLike, n_samples: int
 ) -> NDArray[np.float32]:
-    """Cut windows out of a signal, reflected at its edges.
-
-    The reflection does not repeat the edge sample: ``x[-i]`` is ``x[i]``, as in
-    ``numpy.pad(mode="reflect")``, and goes on back and forth however far a window reaches.
+    """Cut windows out of a signal, reflected at its edges as in `reflect`.
 
     Args:
         signal: shape (n,), any unit; may be a read-only memory map.
@@ -179,37 +195,17 @@ def cut_windows(
 
     Returns:
         float32 array of shape (n_windows, n_samples), a copy.
-
-    Raises:
-        ValueError: the signal is not 1-D or shorter than a window, or `starts` are not integers.
     """
-    first = np.asarray(starts)
-    if first.size == 0:
-        first = first.astype(np.int64)
-    if first.ndim != 1 or not np.issubdtype(first.dtype, np.integer):
-        raise ValueError(
-            f"starts has shape {first.shape} and dtype {first.dtype}; expected one-dimensional "
-            "integers, the index of each window's first sample"
-        )
-    if n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; expected a window of 1 sample or more")
-    if signal.ndim != 1:
-        raise ValueError(f"signal has shape {signal.shape}; expected one lead, shape (n,)")
-    if len(signal) < n_samples:
-        raise ValueError(
-            f"the signal has {len(signal)} samples, fewer than the {n_samples} of a window; "
-            "choose a shorter window (window_s) or leave the record out"
-        )
-    first = first.astype(np.int64)
-    windows = np.empty((len(first), n_samples), dtype=np.float32)
-    inside = (first >= 0) & (first <= len(signal) - n_samples)
-    windows[inside] = np.lib.stride_tricks.sliding_window_view(signal, n_samples)[first[inside]]
-    if not inside.all():
-        # The reflected signal is periodic: there and back, each edge sample once.
-        period = max(2 * (len(signal) - 1), 1)
-        index = (first[~inside, None] + np.arange(n_samples)) % period
-        windows[~inside] = signal[np.minimum(index, period - index)]
-    return windows
+    firsts = np.asarray(starts)
+    if firsts.size == 0:
+        return np.empty((0, n_samples), dtype=np.float32)
+    assert signal.ndim == firsts.ndim == 1, (signal.shape, firsts.shape)
+    assert np.issubdtype(firsts.dtype, np.integer), firsts.dtype
+    assert n_samples > 0, n_samples
+    begin = int(firsts.min())
+    piece = reflect(signal, begin, int(firsts.max()) + n_samples)
+    windows = np.lib.stride_tricks.sliding_window_view(piece, n_samples)[firsts - begin]
+    return windows.astype(np.float32, copy=False)
 
 
 TYPICAL_STEP_S = 300.0
@@ -256,6 +252,38 @@ def make_typical_beats(
     return typical.ravel()
 
 
+def plan_typical_beats(
+    beats: pd.DataFrame,
+    signals: Mapping[str, NDArray[np.float32]],
+    fs: float,
+    spectrogram: SpectrogramParameters,
+) -> dict[str, Callable[[], NDArray[np.float32]]]:
+    """Return what makes each record's typical beats, by "db/record_id"; none if no view shows them.
+
+    A signal is opened when its turn comes, so that of many records one file is open at a time.
+
+    Args:
+        beats: the `beats` table; of its annotations those that are beats count.
+        signals: by "db/record_id", mV.
+        fs: sampling rate, Hz.
+        spectrogram: says which stretch is needed.
+    """
+    n_samples = spectrogram.typical_beat_length(fs)
+    if not n_samples:
+        return {}
+
+    def make(key: str, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+        return make_typical_beats(signals[key], peaks, fs, n_samples)
+
+    samples = beats["sample"].to_numpy(np.int64)
+    is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
+    rows_of = beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False).indices
+    return {
+        str(key): partial(make, str(key), samples[rows[is_beat[rows]]])
+        for key, rows in rows_of.items()
+    }
+
+
 def find_typical_beat(samples: ArrayLike, fs: float, n_steps: int) -> NDArray[np.int64]:
     """Return which of a record's `n_steps` typical beats belongs to each beat, (n_beats,)."""
     step = np.asarray(samples, dtype=np.int64) // round(TYPICAL_STEP_S * fs)
@@ -287,29 +315,41 @@ def select_typical(
     return following[before >= np.quantile(before, 0.75)]
 
 
+class WindowPlan(NamedTuple):
+    """Which samples the windows of one record's rows hold: P stretches each, one after another.
+
+    Attributes:
+        lengths: int64 (P,), of the stretches, samples.
+        signal: float32 (n_samples,), mV; beyond its ends it is reflected (`reflect`).
+        starts: int64 (n, P), first sample of each stretch.
+        typical: float32, mV, see `make_typical_beats`; empty where nothing is subtracted.
+        taken_off: int64 (n, P), first sample of `typical` that is subtracted; -1: nothing is.
+    """
+
+    lengths: NDArray[np.int64]
+    signal: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    typical: NDArray[np.float32]
+    taken_off: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class WindowReader:
     """Cuts the windows of a table's rows from signals; can be sent to worker processes.
 
     Args:
         signals: by ``db/record_id``, `(n_samples,)` float32, mV; of synthetic rows the windows
             themselves, one after another.
-        spectrogram: its ``extra_views`` say what else is read around each beat; None: nothing.
+        spectrogram: its ``extra_views`` say what else is read around each beat.
         fs: sampling rate, Hz, needed for these.
         typical_beats: by ``db/record_id``, float32, mV, see `make_typical_beats`; needed where a
             view shows the difference from the typical beat.
     """
 
-    def __init__(
-        self,
-        signals: Mapping[str, NDArray[np.float32]],
-        spectrogram: SpectrogramParameters | None = None,
-        fs: float = 0,
-        typical_beats: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> None:
-        self._signals = signals
-        self._spectrogram = spectrogram
-        self._fs = fs
-        self._typical_beats = typical_beats or {}
+    signals: Mapping[str, NDArray[np.float32]]
+    spectrogram: SpectrogramParameters = field(default_factory=SpectrogramParameters)
+    fs: float = 0
+    typical_beats: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __call__(self, rows: pd.DataFrame) -> NDArray[np.float32]:
         """Return the windows of one record's rows, `(n, width)` float32, mV.
@@ -317,27 +357,63 @@ class WindowReader:
         The window itself, `n_samples` long, comes first; the stretches of the further views
         follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
         """
-        first = rows.iloc[0]
-        key = f"{first['db']}/{first['record_id']}"
-        signal = self._signals[key]
-        starts = rows["start"].to_numpy()
-        n_samples = int(first["n_samples"])
-        if self._spectrogram is None or not self._spectrogram.extra_views:
-            return cut_windows(signal, starts, n_samples)
-        parts = self._spectrogram.view_lengths(self._fs, n_samples)
-        if first["synthetic"]:  # made whole
-            return cut_windows(signal, starts, sum(n for _, n in parts))
-        centres = starts + n_samples // 2
-        cut = []
-        for of, n in parts:
-            cut.append(cut_windows(signal, centres - n // 2, n))
-            if of == "difference":
-                length = self._spectrogram.typical_beat_length(self._fs)
-                typical = self._typical_beats[key].reshape(-1, length)
-                of_row = find_typical_beat(centres, self._fs, len(typical))
-                middle = length // 2 - n // 2
-                cut[-1] -= typical[of_row, middle : middle + n]
-        return np.concatenate(cut, axis=1)
+        plan = self.plan(rows)
+        stretches = []
+        for n, starts, taken_off in zip(plan.lengths, plan.starts.T, plan.taken_off.T, strict=True):
+            stretches.append(cut_windows(plan.signal, starts, n))
+            if taken_off[0] >= 0:
+                stretches[-1] -= cut_windows(plan.typical, taken_off, n)
+        return np.concatenate(stretches, axis=1) if len(stretches) > 1 else stretches[0]
+
+    def plan(self, rows: pd.DataFrame) -> WindowPlan:
+        """Return which samples the windows of one record's rows hold.
+
+        Raises:
+            ValueError: the record has no signal or no typical beat, or is shorter than a stretch
+                that is read; or synthetic rows were made for other views.
+        """
+        db, record_id, n_samples, synthetic = (
+            rows[name].iloc[0] for name in ("db", "record_id", "n_samples", "synthetic")
+        )
+        key = f"{db}/{record_id}"
+        signal = _get(self.signals, key, "signal")
+        parts = self.spectrogram.view_lengths(self.fs, int(n_samples))
+        lengths = np.array([n for _, n in parts])
+        starts = rows["start"].to_numpy(np.int64)
+        typical, taken_off = np.empty(0, np.float32), np.full((len(rows), len(parts)), -1)
+        if synthetic:  # made whole
+            width = lengths.sum()
+            if len(signal) % width or (starts % width).any():
+                raise ValueError(
+                    f"the synthetic windows {key} were made for other views than there are now, "
+                    f"which take {width} samples a window; run `kedro run --pipelines=balancing` "
+                    f"to make them again"
+                )
+            begins = np.cumsum([0, *lengths[:-1]])
+            return WindowPlan(lengths, signal, starts[:, None] + begins, typical, taken_off)
+        if len(signal) < lengths.max():
+            raise ValueError(
+                f"record {key} has {len(signal)} samples, and a stretch of {lengths.max()} around "
+                f"its beats is read; choose shorter windows or views, or leave the record out"
+            )
+        centres = starts + int(n_samples) // 2
+        if length := self.spectrogram.typical_beat_length(self.fs):
+            typical = _get(self.typical_beats, key, "typical beat")
+            of_row = find_typical_beat(centres, self.fs, len(typical) // length)
+            middles = of_row * length + length // 2
+            differs = [of == "difference" for of, _ in parts]
+            taken_off = np.where(differs, middles[:, None] - lengths // 2, -1)
+        return WindowPlan(lengths, signal, centres[:, None] - lengths // 2, typical, taken_off)
+
+
+def _get(signals: Mapping[str, NDArray[np.float32]], key: str, what: str) -> NDArray[np.float32]:
+    try:
+        return signals[key]
+    except KeyError:
+        raise ValueError(
+            f"there is no {what} of record {key}; run "
+            f"`kedro run --pipelines=ingestion,feature_engineering,balancing`"
+        ) from None
 
 
 def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
@@ -350,47 +426,34 @@ def _select_usable(records: pd.DataFrame) -> pd.DataFrame:
     return usable
 
 
-def _window_length(usable: pd.DataFrame, params: WindowParameters) -> int:
-    """Return the length of a window in samples, at the one rate of all records."""
+def _find_rate(usable: pd.DataFrame, params: WindowParameters) -> tuple[float, int]:
+    """Return the one rate of all records, Hz, and the length of a window, samples."""
     rates = sorted(usable["fs"].unique().tolist())
     if len(rates) > 1:
         raise ValueError(f"records have several sampling rates, {rates} Hz; ingest all at one rate")
-    return round(params.window_s * rates[0])
+    return float(rates[0]), round(params.window_s * rates[0])
 
 
-def _record_keys(records: pd.DataFrame) -> list[str]:
-    return (records["db"] + "/" + records["record_id"]).tolist()
-
-
-def _make_table(
-    *,
-    row_id: Sequence[str],
-    db: Sequence[str],
-    record_id: Sequence[str],
-    patient_id: Sequence[str],
-    beat_idx: NDArray[np.int64],
-    sample: NDArray[np.int64],
-    n_samples: int,
-    aami_class: Sequence[str],
-    rr_s: NDArray[np.float64],
+def tabulate_windows(
+    *, n_samples: int, rr_s: NDArray[np.floating], synthetic: bool = False, **columns: ArrayLike
 ) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "row_id": row_id,
-            "db": db,
-            "record_id": record_id,
-            "patient_id": patient_id,
-            "beat_idx": beat_idx,
-            "sample": sample,
-            "start": sample - n_samples // 2,
-            "n_samples": np.full(len(sample), n_samples, dtype=np.int64),
-            "aami_class": aami_class,
-            "synthetic": np.zeros(len(sample), dtype=bool),
-            **dict(zip(RR_COLUMNS, rr_s.T, strict=True)),
-        }
-    )
-    text = ["row_id", "db", "record_id", "patient_id", "aami_class"]
-    return table.astype(dict.fromkeys(text, str))
+    """Return a `windows` table without ``split`` and ``path``.
+
+    Args:
+        n_samples: length of every window.
+        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``.
+        synthetic: whether the windows are.
+        columns: row_id, db, record_id, patient_id, beat_idx, sample, start and aami_class, (n,).
+    """
+    n = len(rr_s)
+    columns |= {
+        "n_samples": np.full(n, n_samples, dtype=np.int64),
+        "synthetic": np.full(n, synthetic),
+        **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
+    }
+    order = [*_TEXT[:4], "beat_idx", "sample", "start", "n_samples", _TEXT[4], "synthetic"]
+    table = pd.DataFrame({name: columns[name] for name in (*order, *RR_COLUMNS)})
+    return table.astype(dict.fromkeys(_TEXT, str))
 
 
 def _label_windows(
@@ -404,43 +467,25 @@ def _label_windows(
 
     `peaks` are the R peaks in samples, ascending, shape (n_beats,); `codes` their classes.
     """
-    if rule == "majority":
-        return _label_by_majority(peaks, codes, starts, n_samples)
-    nearest = _find_nearest(peaks, starts, n_samples)
-    label = np.where(nearest >= 0, codes[nearest], -1)
-    if rule == "any_abnormal":
-        normal = AAMI_CLASSES.index("N")
-        abnormal = np.flatnonzero(codes != normal)
-        nearest = _find_nearest(peaks[abnormal], starts, n_samples)
-        if abnormal.size:
-            label = np.where(nearest >= 0, codes[abnormal[nearest]], label)
-    return label
-
-
-def _label_by_majority(
-    peaks: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    n_samples: int,
-) -> NDArray[np.int64]:
-    n_classes = len(AAMI_CLASSES)
-    counts = np.zeros((n_classes, len(starts)), dtype=np.int64)
+    counts = np.zeros((len(AAMI_CLASSES), len(starts)), dtype=np.int64)
     # Distance of each class's nearest beat to the centre, then its place in time: one integer
     # that orders by both.
-    priority = np.full((n_classes, len(starts)), np.iinfo(np.int64).max)
-    for code in range(n_classes):
+    priority = np.full_like(counts, np.iinfo(np.int64).max)
+    for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
-        if rows.size == 0:
-            continue
-        counts[code] = np.searchsorted(peaks[rows], starts + n_samples) - np.searchsorted(
-            peaks[rows], starts
-        )
+        first, last = np.searchsorted(peaks[rows], [starts, starts + n_samples])
+        counts[code] = last - first
         nearest = rows[_find_nearest(peaks[rows], starts, n_samples)]
         distance = np.abs(peaks[nearest] - (starts + n_samples // 2))
         priority[code] = np.where(counts[code] > 0, distance * len(peaks) + nearest, priority[code])
-    most = counts.max(axis=0)
-    tied = np.where(counts == most, priority, np.iinfo(np.int64).max)
-    return np.where(most > 0, tied.argmin(axis=0), -1)
+    allowed = counts > 0
+    if rule == "majority":
+        allowed &= counts == counts.max(axis=0)
+    elif rule == "any_abnormal":
+        normal = AAMI_CLASSES.index("N")
+        allowed[normal] &= allowed.sum(axis=0) == 1
+    chosen = np.where(allowed, priority, np.iinfo(np.int64).max).argmin(axis=0)
+    return np.where(allowed.any(axis=0), chosen, -1)
 
 
 def _find_nearest(
@@ -448,10 +493,8 @@ def _find_nearest(
 ) -> NDArray[np.int64]:
     """Return, for each window, the index of the beat in it nearest its centre, or -1.
 
-    Of two beats as near, the earlier. `peaks` ascending; shapes (n_beats,) and (n_windows,).
+    Of two beats as near, the earlier. `peaks` ascending, (n_beats,), one at least.
     """
-    if peaks.size == 0:
-        return np.full(len(starts), -1, dtype=np.int64)
     centres = starts + n_samples // 2
     after = np.searchsorted(peaks, centres)
     # Beats may share a sample: take the first of those at the last time before the centre.

@@ -79,7 +79,6 @@ def annotations_from_symbols(
     *,
     fs: float,
     class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
-    match_window_s: float = MATCH_WINDOW_S,
 ) -> Annotations:
     """Return the beats, episodes and shutdowns of an annotation file.
 
@@ -93,11 +92,10 @@ def annotations_from_symbols(
         subtype: of each; None for zeros.
         fs: samples a second.
         class_of_symbol: AAMI class of each symbol that is a beat.
-        match_window_s: see `compare_annotations`.
     """
     samples = np.asarray(sample, dtype=np.int64)
     subtypes = np.zeros(len(samples), int) if subtype is None else np.asarray(subtype, dtype=int)
-    window = _window_samples(match_window_s, fs)
+    window = _window_samples(fs)
     beats: list[tuple[int, str]] = []
     vf: list[tuple[int, int]] = []
     shutdown: list[tuple[int, int]] = []
@@ -154,10 +152,10 @@ def read_annotations(
 
     Raises:
         FileNotFoundError: there is no such file.
-        RecordError: neither the file nor a header beside it states its rate.
+        RecordError: the file or the header beside it is damaged, neither states the rate, or they
+            are of two recordings.
     """
-    import wfdb
-
+    from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
     from cnns_spectrograms.recordings.wfdb_header import read_header
 
     path = Path(path)
@@ -167,11 +165,15 @@ def read_annotations(
             f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
-    found = wfdb.rdann(str(path), extension)
-    source_fs = found.fs or read_header(path.name, path).fs
-    samples = np.rint(np.asarray(found.sample) * (fs / float(source_fs))).astype(np.int64)
+    frames = {"fs": np.nan, "n_samples": np.inf}  # a file that states its rate needs no header
+    if path.with_name(f"{path.name}.hea").is_file():
+        header = read_header(path.name, path)
+        frames = {"fs": float(header.fs), "n_samples": float(header.sig_len)}
+    samples, symbols, subtypes, source_fs = read_annotation_file(
+        path.name, path, extension, **frames
+    )
     return annotations_from_symbols(
-        samples, found.symbol, found.subtype, fs=fs, class_of_symbol=class_of_symbol
+        np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs, class_of_symbol=class_of_symbol
     )
 
 
@@ -241,7 +243,6 @@ def compare_annotations(
     test: Annotations,
     *,
     fs: float,
-    match_window_s: float = MATCH_WINDOW_S,
     learning_period_s: float = LEARNING_PERIOD_S,
 ) -> NDArray[np.int64]:
     """Pair the beats of two annotators and count the pairs.
@@ -254,15 +255,14 @@ def compare_annotations(
         reference: beats of the reference annotator, at `fs`.
         test: beats of the annotator under test, at `fs`.
         fs: samples a second.
-        match_window_s: EC57 asks for 0.15 s.
         learning_period_s: EC57 asks for 300 s; 0 scores the whole record.
 
     Returns:
         `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
     """
     assert fs > 0
-    assert min(match_window_s, learning_period_s) >= 0
-    window = _window_samples(match_window_s, fs)
+    assert learning_period_s >= 0
+    window = _window_samples(fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
     ref_label = [index[name] for name in reference.label.tolist()]
     test_label = [index[name] for name in test.label.tolist()]
@@ -435,9 +435,9 @@ def compare_predictions(
     return matrices
 
 
-def _window_samples(match_window_s: float, fs: float) -> int:
+def _window_samples(fs: float) -> int:
     # The small term keeps a whole number of samples whole in spite of rounding.
-    return int(match_window_s * fs + 1e-9)
+    return int(MATCH_WINDOW_S * fs + 1e-9)
 
 
 def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:

@@ -156,11 +156,6 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         """Length of the windows, samples (0 in a cache without rows)."""
         return int(self._metadata["n_samples"])
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of all images, bytes."""
-        return int(self._metadata["bytes"])
-
     def check_parameters(self, parameters: SpectrogramParameters, fs: int) -> None:
         """Refuse a cache whose pixels were made with other settings than the caller expects.
 

@@ -1,6 +1,6 @@
-"""The STFT spectrogram of an ECG window as a grey image, in batches, on any device.
+"""The spectrogram of an ECG window as a grey image, in batches, on any device.
 
-Shapes: N windows, S samples, B frequency bins, F STFT frames, H = W = image_size pixels,
+Shapes: N windows, S samples, B frequency bins, F frames, H = W = image_size pixels,
 C channels (views).
 
 All arithmetic is float64: images then do not depend on the batch a window comes in, and CPU and
@@ -11,14 +11,14 @@ A change that gives other pixels raises PIXELS_VERSION in ``plan``, so that cach
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters
+from cnns_spectrograms.imaging.kinds import Kind, make_kind
+from cnns_spectrograms.parameters import SpectrogramParameters
 
 # mV. Below the quantisation noise of a 5 uV step (1.6e-4 mV in a bin of a 128-sample Hann
 # segment), so in recorded ECG it only catches digital silence, whose logarithm has no meaning.
@@ -43,13 +43,10 @@ def compute_spectrograms(
 ) -> torch.Tensor:
     """Turn windows of signal into spectrogram images.
 
-    The short-time Fourier transform is that of ``scipy.signal.stft(..., boundary=None,
-    padded=False)``: periodic Hann segments, no padding, scaled so that a sine of amplitude A has
-    magnitude A/2 (Allen and Rabiner 1977, doi:10.1109/PROC.1977.10770). Bins up to and including
-    ``max_frequency_hz`` are kept. The natural logarithm of the magnitude, at least ``FLOOR_MV``,
-    is clipped to two percentiles of the window's own image (linear interpolation), scaled to
-    [0, 1], resized with bilinear interpolation (half-pixel centres, no antialiasing) and rounded
-    to 256 grey levels. A window whose image is flat gives zeros.
+    The transform is one of `kinds.KINDS`. The natural logarithm of its magnitude, at least
+    ``FLOOR_MV``, is clipped to two percentiles of the window's own image (linear interpolation),
+    scaled to [0, 1], resized with bilinear interpolation (half-pixel centres, no antialiasing) and
+    rounded to 256 grey levels. A window whose image is flat gives zeros.
 
     Where ``params`` has extra views, the stretch of signal of each follows the window in the same
     row (`SpectrogramParameters.view_lengths`) and gives a channel, drawn in the same way with its
@@ -67,15 +64,14 @@ def compute_spectrograms(
         same window gives the same pixels in any batch.
 
     Raises:
-        ValueError: windows of another shape or dtype, shorter than ``nperseg``, or not finite;
-            ``max_frequency_hz`` above fs/2, or so low that fewer than two bins remain.
+        ValueError: windows of another shape or dtype, or not finite; or as `kinds.make_kind`.
     """
-    windows_NS = _check_windows(windows, fs, params)
+    windows_NS = _check_windows(windows)
     device = windows_NS.device
     if device.type == "mps":  # has no float64
         windows_NS = windows_NS.cpu()
     size = params.image_size
-    views = _make_views(windows_NS.shape[1], fs, params, windows_NS.device)
+    views = _make_views(windows_NS.shape[1], fs, params)
     images_NHWC = torch.empty(
         (len(windows_NS), size, size, len(views)), dtype=torch.uint8, device=windows_NS.device
     )
@@ -83,7 +79,7 @@ def compute_spectrograms(
         for start in range(0, len(windows_NS), _BLOCK):
             block_NS = windows_NS[start : start + _BLOCK].double()
             for channel, view in enumerate(views):
-                grey_NBF = _make_grey(block_NS[:, view.samples], view, params)
+                grey_NBF = _make_grey(block_NS, view, params)
                 out_NHW = images_NHWC[start : start + _BLOCK, ..., channel]
                 _resize_into(out_NHW, grey_NBF)
     images = images_NHWC[..., 0] if len(views) == 1 else images_NHWC
@@ -106,8 +102,8 @@ def draw_float_images(
     device, size = windows_NS.device, params.image_size
     windows_NS = windows_NS.double()
     channels = []
-    for view in _make_views(windows_NS.shape[1], fs, params, device):
-        grey_NBF = _make_grey(windows_NS[:, view.samples], view, params)
+    for view in _make_views(windows_NS.shape[1], fs, params):
+        grey_NBF = _make_grey(windows_NS, view, params)
         rows_HB = _resize_weights(grey_NBF.shape[1], size, device)
         columns_FW = _resize_weights(grey_NBF.shape[2], size, device).T
         channels.append((rows_HB @ grey_NBF @ columns_FW).floor().float() / 255)
@@ -119,7 +115,7 @@ def spectrogram_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the time and frequency of the pixel centres of a window's first channel, for figures.
 
-    Both axes are linear. Pixels beyond the first and last frame's or bin's centre (half a step at
+    Pixels beyond the first and last frame's or bin's centre (half a step at
     each edge) repeat the edge, so the lowest frequencies are slightly negative.
 
     Args:
@@ -132,63 +128,37 @@ def spectrogram_axes(
         frequencies of the rows, Hz, descending, (image_size,).
 
     Raises:
-        ValueError: as ``compute_spectrograms``.
+        ValueError: as `kinds.make_kind`.
     """
-    n_bins = _count_bins(fs, params)
-    if n_samples < params.nperseg:
-        raise ValueError(_too_short(n_samples, params))
-    hop = params.nperseg - params.noverlap
-    n_frames = 1 + (n_samples - params.nperseg) // hop
     centres = (np.arange(params.image_size) + 0.5) / params.image_size
-    frames = centres * n_frames - 0.5
-    bins = (n_bins - 1) - (centres * n_bins - 0.5)
-    return (frames * hop + params.nperseg / 2) / fs, bins * fs / params.nperseg
+    return make_kind(params, fs, n_samples).axes(centres)
 
 
-@dataclass(frozen=True)
-class _View:
+class _View(NamedTuple):
     """How one channel is drawn: from which samples of the window, with which transform."""
 
     samples: slice
-    hann: torch.Tensor
-    hop: int
-    n_bins: int
+    kind: Kind
 
 
-def _make_views(
-    width: int, fs: float, params: SpectrogramParameters, device: torch.device
-) -> list[_View]:
-    first = width - sum(n for _, n in params.view_lengths(fs, 0))
+def _make_views(width: int, fs: float, params: SpectrogramParameters) -> list[_View]:
+    lengths = [n for _, n in params.view_lengths(fs, 0)]
+    lengths[0] = width - sum(lengths)
     views, start = [], 0
-    shapes: list[SpectrogramParameters | ViewParameters] = [params, *params.extra_views]
-    for (_, length), each in zip(params.view_lengths(fs, first), shapes, strict=True):
-        hann = torch.hann_window(each.nperseg, periodic=True, dtype=torch.float64, device=device)
-        n_bins = _count_bins(fs, each)
-        views.append(
-            _View(slice(start, start + length), hann, each.nperseg - each.noverlap, n_bins)
-        )
-        start += length
+    for n, each in zip(lengths, (params, *params.extra_views), strict=True):
+        views.append(_View(slice(start, start + n), make_kind(each, fs, n)))
+        start += n
     return views
 
 
 def _make_grey(
     windows_NS: torch.Tensor, view: _View, params: SpectrogramParameters
 ) -> torch.Tensor:
-    """Return the spectrograms of float64 stretches of signal, (N, B, F), highest frequency first.
+    """Return a view's spectrograms of float64 windows, (N, B, F), highest frequency first.
 
     Values are grey levels, offset so that truncation rounds them.
     """
-    hann = view.hann
-    stft_NBF = torch.stft(
-        windows_NS,
-        n_fft=len(hann),
-        hop_length=view.hop,
-        window=hann,
-        center=False,
-        return_complex=True,
-    )[:, : view.n_bins]
-    log_NBF = (stft_NBF.abs() / hann.sum()).clamp_min(FLOOR_MV).log()
-
+    log_NBF = view.kind.compute(windows_NS[:, view.samples]).clamp_min(FLOOR_MV).log()
     log_NK = log_NBF.flatten(1)
     low_N = _percentile(log_NK, params.low_percentile)[:, None, None]
     high_N = _percentile(log_NK, params.high_percentile)[:, None, None]
@@ -247,49 +217,17 @@ def _percentile(values_NK: torch.Tensor, percent: float) -> torch.Tensor:
     return low + (high - low) * (position - below)
 
 
-def _count_bins(fs: float, params: SpectrogramParameters | ViewParameters) -> int:
-    """Count the bins from 0 Hz up to and including ``max_frequency_hz``."""
-    if params.max_frequency_hz > fs / 2:
-        raise ValueError(
-            f"max_frequency_hz is {params.max_frequency_hz:g}, but a signal at {fs:g} Hz holds "
-            f"frequencies up to {fs / 2:g} Hz; lower max_frequency_hz, or raise fs"
-        )
-    # The tiny term keeps a bin that lies on the limit, in spite of rounding.
-    n_bins = math.floor(params.max_frequency_hz * params.nperseg / fs + 1e-9) + 1
-    if n_bins < 2:
-        raise ValueError(
-            f"max_frequency_hz {params.max_frequency_hz:g} keeps {n_bins} frequency bin, and an "
-            f"image needs 2: bins are {fs / params.nperseg:g} Hz apart (fs {fs:g} Hz, nperseg "
-            f"{params.nperseg}); raise max_frequency_hz or nperseg"
-        )
-    return n_bins
-
-
-def _check_windows(
-    windows: torch.Tensor | NDArray[np.floating[Any]], fs: float, params: SpectrogramParameters
-) -> torch.Tensor:
+def _check_windows(windows: torch.Tensor | NDArray[np.floating[Any]]) -> torch.Tensor:
     """Return the windows as a float tensor (N, S), or say what is wrong with them."""
+    if str(windows.dtype).removeprefix("torch.") not in ("float32", "float64"):
+        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
     if isinstance(windows, np.ndarray):
-        if windows.dtype not in (np.float32, np.float64):
-            raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
         # A copy only where torch could not share the memory: read-only, or strides below zero.
         if not windows.flags.writeable or any(step < 0 for step in windows.strides):
             windows = windows.copy()
         windows = torch.from_numpy(windows)
-    if windows.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
     if windows.ndim != 2:
         raise ValueError(f"windows have shape {tuple(windows.shape)}; expected (n, n_samples)")
-    extra = [n for _, n in params.view_lengths(fs, 0)[1:]]
-    n_samples = windows.shape[1] - sum(extra)
-    if n_samples < params.nperseg:
-        raise ValueError(_too_short(n_samples, params))
-    for n, view in zip(extra, params.extra_views, strict=True):
-        if n < view.nperseg:
-            raise ValueError(
-                f"a view of {view.window_s:g} s has {n} samples at {fs:g} Hz, fewer than its "
-                f"nperseg ({view.nperseg}); raise window_s or lower nperseg"
-            )
     finite_N = torch.isfinite(windows).all(dim=1)
     if not bool(finite_N.all()):
         bad = torch.nonzero(~finite_N).flatten().tolist()
@@ -298,10 +236,3 @@ def _check_windows(
             f"fill or drop the gaps before imaging"
         )
     return windows
-
-
-def _too_short(n_samples: int, params: SpectrogramParameters) -> str:
-    return (
-        f"windows have {n_samples} samples, fewer than nperseg ({params.nperseg}); "
-        f"lengthen the windows or lower nperseg"
-    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from cnns_spectrograms.ecg.rhythm import LONGEST_S, RR_COLUMNS, SHORTEST_S
+from cnns_spectrograms.ecg.rhythm import LONGEST_S, RR_COLUMNS, SHORTEST_S, contrast_logs
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.imaging.spectrogram import draw_float_images
 from cnns_spectrograms.training.networks import BeatClassifier
@@ -129,16 +129,5 @@ class _RawClassifier(nn.Module):
 def _describe_rhythm(rr_s_NR: Tensor) -> Tensor:
     """Return what `ecg.rhythm.make_rr_features` does, (N, 6)."""
     logs = rr_s_NR.double().clamp(SHORTEST_S, LONGEST_S).log()
-    previous, following, local, record = logs.unbind(dim=1)
-    features = torch.stack(
-        [
-            previous - local,
-            following - local,
-            previous - record,
-            following - record,
-            previous - following,
-            previous,
-        ],
-        dim=1,
-    )
+    features = torch.stack(contrast_logs(*logs.unbind(dim=1)), dim=1)
     return torch.where(features.isnan(), 0.0, features).float()

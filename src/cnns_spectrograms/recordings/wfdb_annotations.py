@@ -14,9 +14,9 @@ from cnns_spectrograms.recordings.wfdb_header import as_record_error, read_heade
 
 
 def read_annotation_file(
-    name: str, path: Path, extension: str, *, fs: float, n_samples: int
-) -> tuple[NDArray[np.int64], list[str], float]:
-    """Return the annotations of a WFDB file in time order: samples, symbols, their rate in Hz.
+    name: str, path: Path, extension: str, *, fs: float, n_samples: float
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64], float]:
+    """Return the annotations of a WFDB file in time order.
 
     Args:
         name: what the record is called in an error.
@@ -24,6 +24,9 @@ def read_annotation_file(
         extension: annotator.
         fs: rate of the recording in frames, Hz: that of a file that states none.
         n_samples: length of the recording at `fs`.
+
+    Returns:
+        Samples, symbols and subtypes; and the rate of the samples, Hz.
 
     Raises:
         RecordError: the file is missing, truncated or corrupt, or not of this recording.
@@ -70,7 +73,8 @@ def read_annotation_file(
             "or one of them is corrupt: copy or download both again"
         )
     order = np.argsort(samples, kind="stable")
-    return samples[order], [annotation.symbol[i] for i in order], ann_fs
+    subtypes = np.asarray(annotation.subtype, dtype=np.int64)
+    return samples[order], [annotation.symbol[i] for i in order], subtypes[order], ann_fs
 
 
 def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
@@ -93,7 +97,7 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
     if path.with_name(f"{path.name}.hea").is_file():
         frame_fs = float(read_header(path.name, path).fs)
     n_frames = round(n_samples * frame_fs / fs)
-    samples, symbols, source_fs = read_annotation_file(
+    samples, symbols, _, source_fs = read_annotation_file(
         path.name, path, extension, fs=frame_fs, n_samples=n_frames
     )
     moved = move_to_rate(samples, source_fs, fs, n_samples)

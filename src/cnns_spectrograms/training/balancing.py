@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.ecg.splits import check_no_leak
+from cnns_spectrograms.ecg.windows import tabulate_windows
 from cnns_spectrograms.parameters import BalancingParameters
 
 logger = logging.getLogger(__name__)
@@ -111,26 +111,22 @@ def make_smote_table(
         Table with ``row_id`` ``smote_F_000000`` and on, db ``AUG``, split train.
     """
     n = len(rr_s)
-    row_id = [f"smote_{SMOTE_CLASS}_{i:06d}" for i in range(n)]
-    table = pd.DataFrame(
-        {
-            "row_id": row_id,
-            "split": "train",
-            "db": "AUG",
-            "record_id": "smote",
-            "patient_id": "synthetic",
-            "beat_idx": np.full(n, -1, dtype=np.int64),
-            "sample": np.full(n, -1, dtype=np.int64),
-            "start": np.arange(n, dtype=np.int64) * (n_samples if width is None else width),
-            "n_samples": np.full(n, n_samples, dtype=np.int64),
-            "aami_class": SMOTE_CLASS,
-            "synthetic": np.ones(n, dtype=bool),
-            **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
-            "path": [f"train/AUG/{name}.png" for name in row_id],
-        }
+    none = np.full(n, -1, dtype=np.int64)
+    table = tabulate_windows(
+        row_id=[f"smote_{SMOTE_CLASS}_{i:06d}" for i in range(n)],
+        db=["AUG"] * n,
+        record_id=["smote"] * n,
+        patient_id=["synthetic"] * n,
+        beat_idx=none,
+        sample=none,
+        start=np.arange(n, dtype=np.int64) * (n_samples if width is None else width),
+        n_samples=n_samples,
+        aami_class=[SMOTE_CLASS] * n,
+        rr_s=rr_s,
+        synthetic=True,
     )
-    text = ["row_id", "split", "db", "record_id", "patient_id", "aami_class", "path"]
-    return table.astype(dict.fromkeys(text, str))
+    table.insert(1, "split", pd.Series(["train"] * n, dtype=str))
+    return table.assign(path="train/AUG/" + table["row_id"] + ".png")
 
 
 def count_classes(aami_class: Iterable[str]) -> pd.Series[int]:

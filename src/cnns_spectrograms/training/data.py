@@ -149,7 +149,7 @@ def make_loader(
     dataset: SpectrogramImages,
     batch_size: int,
     num_workers: int,
-    sampler: Sampler[int] | None = None,
+    sampler: Sampler[int] | list[int] | None = None,
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Return a loader of batches: images or positions of rows, int64 (B,) labels, RR features.
 
@@ -158,7 +158,7 @@ def make_loader(
             of rows are given by this process.
         batch_size: images at once.
         num_workers: processes that read, started afresh; 0 reads in this one.
-        sampler: gives the order; None keeps that of the rows.
+        sampler: gives the order, or is a list of positions; None keeps that of the rows.
     """
     context = None
     if dataset.read is None:

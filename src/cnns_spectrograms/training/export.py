@@ -6,13 +6,16 @@ import copy
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.training.networks import BeatClassifier, serialise_classifier
 
 _COLUMNS = ("precision", "recall", "f1")
+_score = partial(EN.number, decimals=3)
 
 
 def halve_weights(classifier: BeatClassifier) -> BeatClassifier:
@@ -69,17 +72,18 @@ def write_model_card(
     warning = "**Trained on simulated recordings: says nothing about hearts.**\n\n"
     facts = {
         "network": f"`{classifier.params.timm_name}` of timm, with "
-        f"{sum(each.numel() for each in classifier.parameters()):,} parameters in float16",
+        f"{EN.number(sum(each.numel() for each in classifier.parameters()))} parameters in float16",
         "input": f"spectrograms of {size} x {size} pixels, {n_samples / fs:g} s at {fs} Hz "
         + ("of a sliding window" if sliding else "around each beat")
         + (", and RR intervals" if classifier.params.rr_intervals else ""),
         "data": f"{', '.join(databases)}, protocol `{protocol}`, split by patient",
         "initial weights": description.get("initial_weights", "not known"),
         "epoch": f"{description['best_epoch'] + 1}, chosen on val (macro F1 there "
-        f"{description['best_val_macro_f1']:.3f})",
+        f"{_score(description['best_val_macro_f1'])})",
         "date": date.isoformat(),
         "training fingerprint": f"`{description['fingerprint']}`",
-        "weights": f"{len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`",
+        "weights": f"{EN.number(len(content))} bytes, "
+        f"sha256 `{hashlib.sha256(content).hexdigest()}`",
     }
     return "\n".join(
         [
@@ -87,7 +91,7 @@ def write_model_card(
             warning if synthetic_data else "",
             "Distinguishes the AAMI classes N, S, V, F and Q, with one prediction per "
             + ("window that slides over the recording.\n" if sliding else "beat.\n"),
-            "**Research software. Not a medical device: not for diagnosis, not for clinical use.**",
+            f"**{EN('disclaimer')}**",
             "\n| | |\n| --- | --- |",
             *(f"| {name} | {said} |" for name, said in facts.items()),
             *(line for name in ("val", "test") for line in _tell_scores(name, scores[name])),
@@ -111,13 +115,13 @@ def write_model_card(
 
 def _tell_scores(split: str, scores: Mapping[str, Any]) -> list[str]:
     rows = [
-        f"| {name} | {' | '.join(_format(each[column]) for column in _COLUMNS)} "
+        f"| {name} | {' | '.join(_score(each[column]) for column in _COLUMNS)} "
         f"| {each['support']} |"
         for name, each in scores["per_class"].items()
     ]
     return [
         f"\n## Scores on {split}\n",
-        f"Macro F1 {_format(scores['macro_f1'])}, accuracy {_format(scores['accuracy'])}.\n",
+        f"Macro F1 {_score(scores['macro_f1'])}, accuracy {_score(scores['accuracy'])}.\n",
         f"| class | {' | '.join(_COLUMNS)} | beats |",
         "| --- | --- | --- | --- | --- |",
         *rows,
@@ -131,16 +135,12 @@ def _tell_operating_point(at: Mapping[str, Any] | None) -> list[str]:
             "The scores above are of means over augmented views of each beat. A recording of your "
             "own is looked at once, so no operating point travels with the weights.",
         ]
-    by_class = ", ".join(f"{name} {_format(value)}" for name, value in at["f1"].items())
+    by_class = ", ".join(f"{name} {_score(value)}" for name, value in at["f1"].items())
     return [
         "\n## At the operating point\n",
         "The tables above take the most probable class of the network itself. With the weights "
         "travel a temperature and an offset for each class, chosen on val for macro F1 "
-        f"({_format(at['macro_f1_val'])} there), which are used on recordings of your own. On test "
-        f"they give macro F1 {_format(at['macro_f1'])}, accuracy {_format(at['accuracy'])}, F1 "
+        f"({_score(at['macro_f1_val'])} there), which are used on recordings of your own. On test "
+        f"they give macro F1 {_score(at['macro_f1'])}, accuracy {_score(at['accuracy'])}, F1 "
         f"{by_class}.",
     ]
-
-
-def _format(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

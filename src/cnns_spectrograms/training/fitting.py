@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import EarlyStopping, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters
@@ -276,9 +276,9 @@ def _load_val(
     """Return the loader of this rank's share of val, and what a row of each class stands for."""
     judged, weights = choose_judged(_labels_of(val), params.val_stride)
     dataset = _make_dataset(network, val, images)
-    sampler = _Listed(judged[rank::world_size])
+    mine = judged[rank::world_size].tolist()
     batch_size = params.batch_size // world_size
-    return make_loader(dataset, batch_size, params.num_workers, sampler=sampler), weights
+    return make_loader(dataset, batch_size, params.num_workers, sampler=mine), weights
 
 
 def _make_dataset(
@@ -289,8 +289,8 @@ def _make_dataset(
 
 
 def _labels_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    index_of = {name: index for index, name in enumerate(AAMI_CLASSES)}
-    return np.array([index_of[str(name)] for name in table["aami_class"]], dtype=np.int64)
+    classes = pd.Index(table["aami_class"].astype(str))
+    return pd.Index(AAMI_CLASSES).get_indexer(classes).astype(np.int64)
 
 
 def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
@@ -300,19 +300,6 @@ def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
     assert not uneven.any(), f"classes with several class_weight: {list(uneven[uneven].index)}"
     first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
     return torch.tensor(first.to_numpy(dtype=np.float32))
-
-
-class _Listed(Sampler[int]):
-    """Gives the positions of a list, in its order."""
-
-    def __init__(self, positions: NDArray[np.intp]) -> None:
-        self.positions = positions
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.positions.tolist())
 
 
 class _SpectrogramData(LightningDataModule):

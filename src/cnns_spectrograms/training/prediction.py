@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
-from cnns_spectrograms.ecg.windows import make_typical_beats
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.windows import plan_typical_beats
 from cnns_spectrograms.parameters import (
     AugmentationParameters,
     SpectrogramParameters,
@@ -150,19 +150,14 @@ def predict_signals(
     classifier, description = model
     fs = float(description["fs"])
     spectrogram = SpectrogramParameters.model_validate(description["spectrogram"])
-    typical_length = spectrogram.typical_beat_length(fs)
-    beats = beats[beats["symbol"].isin(BEAT_SYMBOLS)] if typical_length else beats.iloc[:0]
-    peaks_of = beats.groupby(beats["db"] + "/" + beats["record_id"])["sample"]
+    typical_beats = plan_typical_beats(beats, signals, fs, spectrogram)
     predictions = []
     # One record at a time, so that memory holds the images of one.
     for name, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
         key = str(name)
-        typical_beats = {}
-        if typical_length:
-            peaks = peaks_of.get_group(key).to_numpy() if key in peaks_of.groups else ()
-            typical_beats[key] = make_typical_beats(signals[key], peaks, fs, typical_length)
+        typical = {key: typical_beats[key]()} if key in typical_beats else {}
         rows = rows.reset_index(drop=True)
-        images = DrawnImages({key: signals[key]}, typical_beats, fs, spectrogram)
+        images = DrawnImages({key: signals[key]}, typical, fs, spectrogram)
         predictions.append(
             predict_table(
                 classifier,

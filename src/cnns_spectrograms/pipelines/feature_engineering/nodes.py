@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,28 +57,10 @@ def make_typical_beats(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return what makes each record's typical beats, by "db/record_id"; none if no view shows them.
+    """Return what makes each record's typical beats, see `ecg.windows.plan_typical_beats`."""
+    from cnns_spectrograms.ecg.windows import plan_typical_beats
 
-    A signal is opened when its turn comes, so that of many records one file is open at a time.
-    """
-    from cnns_spectrograms.ecg import windows
-    from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
-
-    fs = int(records["fs"].iloc[0])
-    n_samples = spectrogram.typical_beat_length(fs)
-    if not n_samples:
-        return {}
-
-    def make(key: str, peaks: np.ndarray) -> np.ndarray:
-        return windows.make_typical_beats(signals[key], peaks, fs, n_samples)
-
-    is_beat = beats["symbol"].isin(BEAT_SYMBOLS)
-    return {
-        f"{db}/{record_id}": partial(
-            make, f"{db}/{record_id}", rows.loc[is_beat[rows.index], "sample"].to_numpy()
-        )
-        for (db, record_id), rows in beats.groupby(["db", "record_id"], sort=False)
-    }
+    return plan_typical_beats(beats, signals, int(records["fs"].iloc[0]), spectrogram)
 
 
 def plan_spectrograms(
