@@ -287,10 +287,10 @@ def test_changed_rate_and_version_rebuild(tmp_path: Path, monkeypatch: pytest.Mo
     plan = make_plan(1)
     assert make_plan(1, fs=250).fingerprint != plan.fingerprint
     assert make_plan(1, fs=250).pixel_fingerprint != plan.pixel_fingerprint
-    cache = build_cache(plan, tmp_path)
+    build_cache(plan, tmp_path)
     monkeypatch.setattr(plan_module, "PIXELS_VERSION", 99)
     seen: list[int] = []
-    assert build_cache(make_plan(1, seen=seen), tmp_path).fingerprint != cache.fingerprint
+    assert build_cache(make_plan(1, seen=seen), tmp_path).fingerprint != plan.fingerprint
     assert seen == [N_ROWS]
 
 
