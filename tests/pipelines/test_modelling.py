@@ -230,8 +230,8 @@ def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> 
     with pytest.raises(ValueError, match="unfinished training") as refusal:
         fit(data, **changes)
     said = str(refusal.value)
-    assert "model.dropout is 0.3 in the checkpoint and 0.1 in the parameters" in said
-    assert "learning_rate is 0.0003 in the checkpoint and 0.001 in the parameters" in said
+    assert "model.dropout is 0.3 in the checkpoint and 0.1 in this training" in said
+    assert "learning_rate is 0.0003 in the checkpoint and 0.001 in this training" in said
     assert said.count(" in the checkpoint and ") == 2
     clear_checkpoints(data["checkpoints"])
     fit(data, **changes)
