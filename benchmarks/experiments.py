@@ -172,6 +172,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
         make_typical_beats,
         make_windows,
     )
+    from cnns_spectrograms.provenance import StampedSignals
     from cnns_spectrograms.training.checkpoints import clear_checkpoints
     from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.networks import build_network
@@ -188,7 +189,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     chooses = (folds == (fold + 1) % N_FOLDS) & (not experiment.trains_on_val)
     windows["split"] = np.where(folds == fold, "test", np.where(chooses, "val", "train"))
     makers = make_typical_beats(beats, signals, records, spectrogram)
-    typical = {key: make() for key, make in makers.items()}
+    typical = StampedSignals({key: make() for key, make in makers.items()}, makers.made_of)
     smote, smote_signals = synthesise_windows(
         windows, signals, typical, records, spectrogram, params["balancing"]
     )

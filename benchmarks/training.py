@@ -39,7 +39,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
+from cnns_spectrograms.training.balancing import make_train_index
 from cnns_spectrograms.training.data import keep_freed_memory, resolve_precision
 from cnns_spectrograms.training.fitting import fit_classifier
 from cnns_spectrograms.training.images import CachedImages, DrawnImages, Images

@@ -313,7 +313,7 @@ class TestRefusals:
             check=False,
         )
         assert done.returncode != 0
-        assert "nperseg is 128 in the cache and 64 in the parameters" in " ".join(
+        assert "spectrogram.nperseg is 128 in spec_cache and 64 in the parameters" in " ".join(
             done.stderr.split() + done.stdout.split()
         ).replace("│ ", "")
         client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")

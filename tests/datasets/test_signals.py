@@ -16,6 +16,7 @@ from kedro.io import DataCatalog, DatasetError
 from numpy.typing import NDArray
 
 from cnns_spectrograms.datasets.signals import Signals, SignalsDataset
+from cnns_spectrograms.provenance import StampedSignals
 
 
 def make_signal(seed: int, length: int = 500) -> NDArray[np.float32]:
@@ -70,9 +71,12 @@ def test_works_from_a_catalog(tmp_path: Path) -> None:
             }
         }
     )
-    catalog.save("signals", SIGNALS)
+    catalog.save("signals", StampedSignals(SIGNALS, {"ingestion": {"fs": 360}}))
     assert catalog.exists("signals")
     assert set(catalog.load("signals")) == set(SIGNALS)
+    assert catalog.load("signals").made_of == {"ingestion": {"fs": 360}}
+    catalog.save("signals", SIGNALS)
+    assert catalog.load("signals").made_of == {}
     assert str(tmp_path) in repr(catalog["signals"])
 
 

@@ -19,7 +19,6 @@ from cnns_spectrograms.ecg.splits import (
     LeakError,
     assign_splits,
     check_no_leak,
-    check_protocol,
     stratified_record_split,
 )
 from cnns_spectrograms.parameters import SplitParameters
@@ -59,18 +58,6 @@ def make_windows(records: dict[str, int], db: str = "mitdb") -> pd.DataFrame:
 
 def make_protocol(**lists: list[str]) -> SplitParameters:
     return SplitParameters(protocol="p", records={"mitdb": lists})
-
-
-def test_rows_of_another_protocol_are_told() -> None:
-    protocol = make_protocol(train=["102"], val=["101"], test=["100"], unused=["103"])
-    table = assign_splits(make_windows({"100": 2, "101": 1, "102": 1}), protocol)
-    check_protocol(table, protocol)
-    check_protocol(table[table["split"] != "train"], protocol)
-    swapped = make_protocol(train=["102"], val=["100"], test=["101"])
-    with pytest.raises(ValueError, match=r"mitdb/100 stands in split test, where .* has it in val"):
-        check_protocol(table, swapped)
-    with pytest.raises(ValueError, match=r"mitdb/102 stands in split train, where .* it in none"):
-        check_protocol(table, make_protocol(train=["9"], val=["101"], test=["100"]))
 
 
 class TestAssignSplits:

@@ -12,8 +12,11 @@ from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters, ViewParameters
 from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
+from cnns_spectrograms.provenance import StampedSignals, stamp_table
 
 N_SAMPLES = 50
+MADE_OF = {"data": {"beats": "b" * 64}}
+RECORDS = stamp_table(pd.DataFrame({"fs": [360]}), MADE_OF)
 
 
 def make_input(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -44,14 +47,16 @@ def make_input(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
                     "path": f"{split}/mitdb/{row_id}.png",
                 }
             )
-    return pd.DataFrame(rows), signals
+    return stamp_table(pd.DataFrame(rows), MADE_OF), StampedSignals(signals, MADE_OF)
 
 
 def synthesise(
     windows: pd.DataFrame, signals: dict[str, np.ndarray], parameters: BalancingParameters
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    records = pd.DataFrame({"fs": [360]})
-    return synthesise_windows(windows, signals, {}, records, SpectrogramParameters(), parameters)
+    typical_beats = StampedSignals({}, MADE_OF)
+    return synthesise_windows(
+        windows, signals, typical_beats, RECORDS, SpectrogramParameters(), parameters
+    )
 
 
 def test_smote_learns_from_class_f_of_train_alone() -> None:
@@ -59,10 +64,9 @@ def test_smote_learns_from_class_f_of_train_alone() -> None:
     table, made = synthesise(windows, signals, BalancingParameters(smote_factor=3))
     assert len(table) == 16
     # Everything but the F windows of train is replaced by noise: nothing may change.
-    spoilt = {
-        key: np.random.default_rng(9).normal(size=signal.size).astype(np.float32)
-        for key, signal in signals.items()
-    }
+    spoilt = StampedSignals(signals, MADE_OF)
+    for key, signal in signals.items():
+        spoilt[key] = np.random.default_rng(9).normal(size=signal.size).astype(np.float32)
     fusion = windows[(windows["split"] == "train") & (windows["aami_class"] == "F")]
     for start in fusion["start"]:
         cut = slice(start, start + N_SAMPLES)
@@ -124,12 +128,12 @@ def test_smote_interpolates_all_views_and_the_rhythm_together() -> None:
             ViewParameters(of="difference", window_s=0.25, **view),
         )
     )
-    typical = {key: np.arange(90, dtype=np.float32) for key in signals}
+    typical = StampedSignals({key: np.arange(90, dtype=np.float32) for key in signals}, MADE_OF)
     table, made = synthesise_windows(
         windows,
         signals,
         typical,
-        pd.DataFrame({"fs": [360]}),
+        RECORDS,
         spectrogram,
         BalancingParameters(smote_factor=3),
     )

@@ -24,6 +24,9 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import (
     make_windows,
     plan_spectrograms,
 )
+from cnns_spectrograms.provenance import StampedSignals, stamp_table
+
+MADE_OF = {"data": {"beats": "b" * 64}}
 
 
 def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -55,7 +58,7 @@ def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
         for record_id, patient_id in records.items()
     ]
-    return beats, pd.DataFrame(rows)
+    return stamp_table(beats, MADE_OF), stamp_table(pd.DataFrame(rows), MADE_OF)
 
 
 def make_split(**splits: list[str]) -> SplitParameters:
@@ -123,23 +126,20 @@ def test_the_plan_reads_each_window_from_its_own_signal() -> None:
     records["signal_sha256"] = ""  # of signals made here, nothing is known
     rng = np.random.default_rng(0)
     names = ("mitdb/100", "mitdb/101", "mitdb/103")
-    signals = {name: rng.normal(size=3600).astype(np.float32) for name in names}
-    plan = plan_spectrograms(
-        windows, signals, {}, records, SpectrogramParameters(), ExecutionParameters(n_jobs=1)
-    )
+    made = {name: rng.normal(size=3600).astype(np.float32) for name in names}
+    signals = StampedSignals(made, MADE_OF)
+    none = StampedSignals({}, MADE_OF)
+    parameters = SpectrogramParameters()
+    one, two = (ExecutionParameters(n_jobs=n) for n in (1, 2))
+    plan = plan_spectrograms(windows, signals, none, records, parameters, one)
     rows = windows[(windows["record_id"] == "101") & (windows["beat_idx"] == 2)]
     np.testing.assert_array_equal(
         plan.read_windows(rows)[0], signals["mitdb/101"][1080 - 450 : 1080 + 450]
     )
     # A changed signal is another cache; another number of workers is the same.
-    changed = {**signals, "mitdb/100": signals["mitdb/100"] + 1}
-    parameters = SpectrogramParameters()
-    more = plan_spectrograms(
-        windows, signals, {}, records, parameters, ExecutionParameters(n_jobs=2)
-    )
-    other = plan_spectrograms(
-        windows, changed, {}, records, parameters, ExecutionParameters(n_jobs=1)
-    )
+    changed = StampedSignals({**signals, "mitdb/100": signals["mitdb/100"] + 1}, MADE_OF)
+    more = plan_spectrograms(windows, signals, none, records, parameters, two)
+    other = plan_spectrograms(windows, changed, none, records, parameters, one)
     assert more.fingerprint == plan.fingerprint != other.fingerprint
 
 
@@ -151,11 +151,13 @@ import numpy as np, pandas as pd
 from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.pipelines.feature_engineering.nodes import make_typical_beats
+from cnns_spectrograms.provenance import StampedSignals, stamp_table
 
+made_of = {"data": {}}
 beat = np.arange(900, dtype=np.float32)
 names = [str(number) for number in range(100)]
 made, typical = (SignalsDataset(filepath=f"{sys.argv[1]}/{name}") for name in "ab")
-made.save({f"db/{name}": np.tile(beat, 4) for name in names})
+made.save(StampedSignals({f"db/{name}": np.tile(beat, 4) for name in names}, made_of))
 beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4), "symbol": "N"})
 beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
 view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
@@ -163,7 +165,8 @@ views = ({**view, "of": "beat"}, {**view, "of": "difference"})
 spectrogram = SpectrogramParameters(extra_views=views)
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-records = pd.DataFrame({"fs": [360]})
+records = stamp_table(pd.DataFrame({"fs": [360]}), made_of)
+stamp_table(beats, made_of)
 typical.save(make_typical_beats(beats, made.load(), records, spectrogram))
 found = typical.load()
 print(len(found), sum(np.array_equal(found[key], beat[270:630]) for key in found))
@@ -182,6 +185,9 @@ def test_a_record_without_beats_has_a_typical_beat_of_zeros() -> None:
     views = tuple(ViewParameters(**view, max_frequency_hz=hz) for hz in (40, 60))
     signals = {name: np.ones(3600, np.float32) for name in ("db/1", "db/2")}
     made = make_typical_beats(
-        beats, signals, pd.DataFrame({"fs": [360]}), SpectrogramParameters(extra_views=views)
+        stamp_table(beats, MADE_OF),
+        StampedSignals(signals, MADE_OF),
+        stamp_table(pd.DataFrame({"fs": [360]}), MADE_OF),
+        SpectrogramParameters(extra_views=views),
     )
     assert {key: set(make().tolist()) for key, make in made.items()} == {"db/1": {1}, "db/2": {0}}

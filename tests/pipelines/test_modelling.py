@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from cnns_spectrograms.datasets.signals import SignalsDataset
-from cnns_spectrograms.ecg.records import hash_signal, read_records
+from cnns_spectrograms.ecg.records import hash_signal
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.imaging.build import build_cache
+from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import (
     BalancingParameters,
@@ -41,15 +44,15 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import (
     make_windows,
     plan_spectrograms,
 )
+from cnns_spectrograms.pipelines.ingestion.nodes import ingest_records
 from cnns_spectrograms.pipelines.modelling.nodes import (
     ActiveRunLogger,
-    check_inputs,
     draw_images,
-    hash_table,
     open_images,
     predict,
     train,
 )
+from cnns_spectrograms.provenance import StampedSignals, read_stamp, settings, stamp_table
 from cnns_spectrograms.training.checkpoints import clear_checkpoints
 from empty_store import make_store
 
@@ -58,6 +61,12 @@ TRAINING = TrainingParameters(
     max_epochs=2, batch_size=8, samples_per_epoch=16, num_workers=0, precision="32-true"
 )
 MODEL = ModelParameters(timm_name="test_efficientnet", pretrained=False)
+INGESTION = IngestionParameters(databases={}, preferred_lead="V1")
+SPLIT = SplitParameters(
+    protocol="p", records={"mitdb": {"train": ["1"], "val": ["2"], "test": ["3"]}}
+)
+READ = {**settings(ingestion=INGESTION), "data": {"records": "a" * 64, "beats": "b" * 64}}
+CUT = {**READ, **settings(windows=WindowParameters(), split=SPLIT)}
 
 
 def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
@@ -87,13 +96,12 @@ def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
 @pytest.fixture
 def data(tmp_path: Path) -> dict:
     """A small cache of noise, with its windows and train index."""
-    windows = pd.concat(
-        [make_rows("train", "1", 20), make_rows("val", "2", 10), make_rows("test", "3", 10)],
-        ignore_index=True,
-    )
+    splits = (make_rows("train", "1", 20), make_rows("val", "2", 10), make_rows("test", "3", 10))
+    windows = stamp_table(pd.concat(splits, ignore_index=True), CUT)
     rng = np.random.default_rng(0)
-    signals = {f"mitdb/{k}": rng.normal(size=9000).astype(np.float32) for k in "123"}
-
+    signals = StampedSignals(
+        {f"mitdb/{k}": rng.normal(size=9000).astype(np.float32) for k in "123"}, READ
+    )
     records = pd.DataFrame(
         {
             "db": "mitdb",
@@ -105,36 +113,42 @@ def data(tmp_path: Path) -> dict:
             "reason": "",
         }
     )
+    stamp_table(records, READ)
     # One process: to start workers takes longer than to draw these images.
     shapes = {"spectrogram": SPECTROGRAM, "execution": ExecutionParameters(n_jobs=1)}
 
+    typical_beats = make_typical_beats(windows, signals, records, SPECTROGRAM)
+
     def build(rows: pd.DataFrame, name: str):
-        plan = plan_spectrograms(rows, signals, {}, records, **shapes)
+        plan = plan_spectrograms(rows, signals, typical_beats, records, **shapes)
         return build_cache(plan, tmp_path / "cache", name)
 
+    balancing = BalancingParameters(smote_factor=1)
+    smote_windows, smote_signals = synthesise_windows(
+        windows, signals, typical_beats, records, SPECTROGRAM, balancing
+    )
     sources = {
-        "smote_windows": windows.iloc[:0],
-        "signals": signals,
-        "smote_signals": {},
-        "typical_beats": {},
-        "records": records,
+        "windows": windows,
+        "smote_windows": smote_windows,
         "spec_cache": build(windows, "manifest"),
-        "spec_cache_aug": build(windows.iloc[:0], "manifest_aug"),
-        **shapes,
+        "spec_cache_aug": build(smote_windows, "manifest_aug"),
+        "spectrogram": SPECTROGRAM,
     }
     return {
-        "train_index": make_train_index(windows, windows.iloc[:0], BalancingParameters()),
+        "train_index": make_train_index(windows, smote_windows, balancing),
         "windows": windows,
         "records": records,
-        "smote_signals": {},
-        "images": open_images(windows, **sources),
-        "drawn": draw_images(signals, {}, {}, records, SPECTROGRAM),
+        "images": open_images(**sources),
+        "drawn": draw_images(signals, smote_signals, typical_beats, records, SPECTROGRAM),
         "sources": sources,
         "model": MODEL,
         "training": TRAINING,
         "spectrogram": SPECTROGRAM,
         "execution": ExecutionParameters(),
-        "ingestion": IngestionParameters(databases={}, preferred_lead="V1"),
+        "ingestion": INGESTION,
+        "window": WindowParameters(),
+        "split": SPLIT,
+        "balancing": balancing,
         "reporting": ReportingParameters(synthetic_data=True),
         "checkpoints": tmp_path / "checkpoints",
     }
@@ -164,10 +178,11 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
     pd.testing.assert_frame_equal(score(again, data), predictions)
-    # A file of them still tells which training they are of.
+    # A file of them still tells which weights they are of.
     predictions.to_parquet(tmp_path / "predictions.parquet")
-    kept = pd.read_parquet(tmp_path / "predictions.parquet")
-    assert kept.attrs["trained_by"] == model[1]["fingerprint"]
+    kept = read_stamp(pd.read_parquet(tmp_path / "predictions.parquet"))
+    assert kept == {**read_stamp(model), "tta_views": 0}
+    assert len(kept["weights"]) == 64
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> None:
@@ -186,18 +201,11 @@ def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> No
     assert fingerprint(training=TRAINING.model_copy(update={"tta_views": 2})) == one
     assert fingerprint(training=TRAINING.model_copy(update={"learning_rate": 1e-3})) != one
     assert fingerprint(model=MODEL.model_copy(update={"dropout": 0.1})) != one
-    index = data["train_index"].copy()
-    index.loc[0, "sampling_weight"] = 2.0
-    assert fingerprint(train_index=index) != one
-    windows = data["windows"].copy()
-    val = windows.index[windows["split"] == "val"]
-    windows.loc[val[0], "aami_class"] = "V"  # was N
-    assert fingerprint(windows=windows) != one
-    records = data["records"].assign(signal_sha256=[*"abd"])
-    assert fingerprint(records=records) != one
-    assert fingerprint(smote_signals={"AUG/smote": np.zeros(9, np.float32)}) != one
-    other = SPECTROGRAM.model_copy(update={"low_percentile": 2.0})
-    assert fingerprint(spectrogram=other) != one
+    boosted = data["balancing"].model_copy(update={"minority_boost": 2.0})
+    index = make_train_index(data["windows"], data["windows"].iloc[:0], boosted)
+    # The synthetic images are of the other balance, so they are left out.
+    images = dataclasses.replace(data["images"], made_of=read_stamp(data["sources"]["spec_cache"]))
+    assert fingerprint(train_index=index, images=images, balancing=boosted) != one
     weights = tmp_path / "weights.safetensors"
     found = []
     for seed in (1, 2):  # another file of the same name
@@ -218,23 +226,26 @@ def test_an_unfinished_training_with_other_parameters_is_refused(data: dict) -> 
     fit(data)  # its run has not ended: the checkpoints are there
     model = MODEL.model_copy(update={"dropout": 0.1})
     training = TRAINING.model_copy(update={"learning_rate": 1e-3, "tta_views": 2})
-    index = data["train_index"].assign(sampling_weight=1.0)
-    changes = {"model": model, "training": training, "train_index": index}
+    changes = {"model": model, "training": training}
     with pytest.raises(ValueError, match="unfinished training") as refusal:
         fit(data, **changes)
     said = str(refusal.value)
-    assert "model.dropout is 0.3 in the checkpoint and 0.1 now" in said
-    assert "training.learning_rate is 0.0003 in the checkpoint and 0.001 now" in said
-    assert "train_index is " in said
-    assert said.count(" in the checkpoint and ") == 3
+    assert "model.dropout is 0.3 in the checkpoint and 0.1 in this training" in said
+    assert "learning_rate is 0.0003 in the checkpoint and 0.001 in this training" in said
+    assert said.count(" in the checkpoint and ") == 2
     clear_checkpoints(data["checkpoints"])
     fit(data, **changes)
 
 
 def test_a_cache_made_otherwise_is_refused_before_training(data: dict) -> None:
     other = SPECTROGRAM.model_copy(update={"nperseg": 64, "noverlap": 32})
-    with pytest.raises(ValueError, match="nperseg is 128 in the cache and 64 in the parameters"):
-        open_images(data["windows"], **data["sources"] | {"spectrogram": other})
+    with pytest.raises(ValueError, match=r"spectrogram.nperseg is 128 in spec_cache and 64 in "):
+        open_images(**data["sources"] | {"spectrogram": other})
+    views = data["sources"]["spec_cache"]
+    old = SpectrogramCache(views.root, "none")
+    old.__dict__["_metadata"] = {"made_of": "{}"}
+    with pytest.raises(ValueError, match="spec_cache_aug is stale: it does not say what"):
+        open_images(**data["sources"] | {"spec_cache_aug": old})
 
 
 class TestTablesOfDifferentRuns:
@@ -244,73 +255,70 @@ class TestTablesOfDifferentRuns:
         with pytest.raises(LeakError, match="1"):
             fit(data, windows=windows)
 
-    def test_a_train_index_made_before_the_split_changed(self, data: dict) -> None:
-        index = data["train_index"].iloc[:-1]
-        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
-            fit(data, train_index=index)
+    @pytest.mark.parametrize("name", ["records", "windows", "train_index", "images"])
+    def test_what_says_nothing_of_its_making(self, data: dict, name: str) -> None:
+        bare = data[name]
+        if isinstance(bare, pd.DataFrame):
+            bare = stamp_table(bare.copy(), {})
+        else:
+            bare = dataclasses.replace(bare, made_of={})
+        with pytest.raises(ValueError, match=rf"{name} is stale: it does not say .*`kedro run"):
+            fit(data, **{name: bare})
 
-    @pytest.mark.parametrize("column", ["aami_class", "start", "n_samples", "rr_next_s"])
-    def test_a_train_index_made_before_the_windows_changed(self, data: dict, column: str) -> None:
-        windows = data["windows"].copy()
-        windows.loc[0, column] = "F" if column == "aami_class" else 7
-        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
+    @pytest.mark.parametrize(
+        ("group", "change", "found"),
+        [
+            ("windows", {"window_s": 3.0}, "windows.window_s is 3.0 in windows and 2.5 in the"),
+            (
+                "split",
+                {"records": {"mitdb": {"train": ["1"]}}},
+                "split.records.mitdb.val is absent",
+            ),
+            ("data", {"beats": "c" * 64}, "data.beats is cccccccccccc... in windows and bbbbbbbb"),
+        ],
+    )
+    def test_windows_of_other_settings(
+        self, data: dict, group: str, change: dict, found: str
+    ) -> None:
+        made_of = {**CUT, group: {**CUT[group], **change}}
+        windows = stamp_table(data["windows"].copy(), made_of)
+        with pytest.raises(ValueError, match="--pipelines=feature_engineering,balancing`") as said:
             fit(data, windows=windows)
+        assert found in str(said.value)
 
-    def test_synthetic_windows_of_another_length(self, data: dict) -> None:
-        row = (
-            data["train_index"]
-            .iloc[[0]]
-            .assign(row_id="new", path="train/AUG/new.png", synthetic=True, n_samples=1800)
-        )
-        index = pd.concat([data["train_index"], row], ignore_index=True)
-        with pytest.raises(ValueError, match="kedro run --pipelines=balancing"):
+    def test_a_train_index_of_other_windows(self, data: dict) -> None:
+        made_of = {**read_stamp(data["train_index"]), "data": {**CUT["data"], "beats": "c" * 64}}
+        index = stamp_table(data["train_index"].copy(), made_of)
+        with pytest.raises(ValueError, match=r"train_index is stale.* --pipelines=balancing`"):
             fit(data, train_index=index)
 
-    def test_a_cache_of_beats_that_have_moved(self, data: dict) -> None:
-        windows = data["windows"].assign(start=data["windows"]["start"] + 100)
-        with pytest.raises(ValueError, match=r"other windows .*--pipelines=feature_engineering"):
-            open_images(windows, **data["sources"])
-
-    def test_a_cache_of_other_signals(self, data: dict) -> None:
-        records = data["records"].assign(signal_sha256=["00" * 32] * 3)
-        with pytest.raises(ValueError, match=r"or signals .*--pipelines=feature_engineering"):
-            open_images(data["windows"], **data["sources"] | {"records": records})
+    def test_a_cache_of_other_windows(self, data: dict) -> None:
+        other = stamp_table(data["windows"].copy(), {**CUT, "data": {"beats": "c" * 64}})
+        found = r"spec_cache is stale: .*=feature_engineering,balancing`"
+        with pytest.raises(ValueError, match=found):
+            open_images(**data["sources"] | {"windows": other})
 
     def test_a_cache_of_other_synthetic_windows(self, data: dict) -> None:
-        synthetic = data["windows"].iloc[:1].assign(db="AUG", record_id="smote", start=0)
-        changes = {
-            "smote_windows": synthetic,
-            "smote_signals": {"AUG/smote": np.zeros(900, np.float32)},
-        }
-        with pytest.raises(ValueError, match=r"other windows .*--pipelines=balancing"):
-            open_images(data["windows"], **data["sources"] | changes)
+        synthetic = data["sources"]["smote_windows"].copy()
+        balancing = {**data["balancing"].model_dump(mode="json"), "seed": 1}
+        stamp_table(synthetic, {**read_stamp(synthetic), "balancing": balancing})
+        found = "balancing.seed is 0 in spec_cache_aug and 1 in smote_windows.*=balancing`"
+        with pytest.raises(ValueError, match=found):
+            open_images(**data["sources"] | {"smote_windows": synthetic})
 
-    def test_a_network_of_other_spectrograms(self, data: dict) -> None:
+    def test_a_network_of_other_spectrograms_or_windows(self, data: dict) -> None:
         model, _ = fit(data)
+        images = dataclasses.replace(data["images"], made_of=CUT)
         other = SPECTROGRAM.model_copy(update={"nperseg": 64})
-        with pytest.raises(ValueError, match="other spectrograms: nperseg was 128 and is 64"):
-            predict(model, data["windows"], data["images"], TRAINING, other)
-        longer = data["windows"].assign(n_samples=1800)
-        with pytest.raises(ValueError, match="n_samples was 900 and is 1800"):
-            predict(model, longer, data["images"], TRAINING, SPECTROGRAM)
-
-    def test_windows_that_the_cache_does_not_hold(self, data: dict) -> None:
-        windows = data["windows"].copy()
-        windows.loc[39, "path"] = "test/mitdb/other.png"
-        with pytest.raises(ValueError, match="kedro run --pipelines=feature_engineering"):
-            open_images(windows, **data["sources"])
-
-    def test_windows_of_another_length(self, data: dict) -> None:
-        windows = data["windows"].assign(n_samples=1080)
-        with pytest.raises(ValueError, match="other windows"):
-            open_images(windows, **data["sources"])
-
-
-def test_hash_of_a_table_depends_on_values_and_order() -> None:
-    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    assert hash_table(table) == hash_table(table.copy())
-    assert hash_table(table) != hash_table(table.iloc[::-1])
-    assert hash_table(table) != hash_table(table.assign(b=["x", "z"]))
+        found = "model is stale: spectrogram.nperseg is 128 in model and 64 .*modelling`"
+        with pytest.raises(ValueError, match=found):
+            predict(model, data["windows"], images, TRAINING, other)
+        lists = {"mitdb": {"train": ["1"], "val": ["3"], "test": ["2"]}}
+        made_of = {**CUT, **settings(split=SPLIT.model_copy(update={"records": lists}))}
+        swapped = stamp_table(data["windows"].copy(), made_of)
+        images = dataclasses.replace(data["images"], made_of=made_of)
+        with pytest.raises(ValueError, match=r"val is \['2'\] in model and \['3'\] in windows"):
+            predict(model, swapped, images, TRAINING, SPECTROGRAM)
 
 
 def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
@@ -376,23 +384,27 @@ class TestInputs:
     """Whatever is left from other parameters or data is refused before anything is trained."""
 
     @staticmethod
-    def read(folder: Path, preferred_lead: str = "MLII", fs: int = 360) -> dict:
+    def read(folder: Path, preferred_lead: str = "MLII") -> dict:
         names = sorted(path.stem for path in (folder / "mitdb").glob("*.hea"))
         listed = pd.DataFrame({"db": "mitdb", "record_id": names, "fault": ""})
-        made, beats, records = read_records(
-            folder, listed, fs=fs, preferred_lead=preferred_lead, skip_bad=False, n_jobs=1
-        )
+        ingestion = IngestionParameters(databases={"mitdb": names}, preferred_lead=preferred_lead)
+        execution = ExecutionParameters(n_jobs=1)
+        made, beats, records, _ = ingest_records(folder, listed, ingestion, execution)
         signals = {key: signal() if callable(signal) else signal for key, signal in made.items()}
-        return {"signals": signals, "beats": beats, "records": records}
+        return {
+            "signals": StampedSignals(signals, made.made_of),
+            "beats": beats,
+            "records": records,
+            "ingestion": ingestion,
+        }
 
     @staticmethod
-    def make(read: dict, **changes: Any) -> dict:
+    def make(read: dict) -> dict:
         """Return all that a training reads, as the pipelines before it make it."""
         names = read["records"]["record_id"].tolist()
         view = {"window_s": 1.0, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
         given = {
             **read,
-            "ingestion": IngestionParameters(databases={"mitdb": names}, preferred_lead="MLII"),
             "window": WindowParameters(),
             "split": SplitParameters(
                 protocol="p",
@@ -405,13 +417,13 @@ class TestInputs:
                 extra_views=tuple(ViewParameters(of=of, **view) for of in ("beat", "difference")),
             ),
             "balancing": BalancingParameters(smote_factor=2),
-            **changes,
         }
         windows = make_windows(given["beats"], given["records"], given["window"], given["split"])
         typical = make_typical_beats(
             given["beats"], given["signals"], given["records"], given["spectrogram"]
         )
-        typical_beats = {key: each() for key, each in typical.items()}
+        beats_of = {key: each() for key, each in typical.items()}
+        typical_beats = StampedSignals(beats_of, typical.made_of)
         synthetic = synthesise_windows(
             windows,
             given["signals"],
@@ -428,78 +440,120 @@ class TestInputs:
             "train_index": make_train_index(windows, synthetic[0], given["balancing"]),
         }
 
+    @staticmethod
+    def check(made: dict, tmp_path: Path) -> None:
+        """Begin to train, up to what the training is kept with: all checks have passed by then."""
+        given = {key: value for key, value in made.items() if key in TestInputs.READ_BY_TRAIN}
+        images = draw_images(
+            made["signals"],
+            made["smote_signals"],
+            made["typical_beats"],
+            made["records"],
+            made["spectrogram"],
+        )
+        with FileLock(f"{tmp_path}/c.lock"), pytest.raises(ValueError) as refusal:  # noqa: PT011
+            train(
+                **given,
+                images=images,
+                model=MODEL,
+                training=TRAINING,
+                execution=ExecutionParameters(),
+                reporting=ReportingParameters(),
+                checkpoints=tmp_path / "c",
+            )
+        if "another run trains" not in str(refusal.value):
+            raise refusal.value
+
+    READ_BY_TRAIN = (
+        "train_index",
+        "windows",
+        "records",
+        "ingestion",
+        "window",
+        "split",
+        "spectrogram",
+        "balancing",
+    )
+
     def test_what_is_of_one_making_passes(self, made: dict, tmp_path: Path) -> None:
         assert len(made["smote_windows"]) > 0
-        assert check_inputs(**made) is made["train_index"]
+        self.check(made, tmp_path)
         kept = dict(made)
-        for name in ("windows", "beats", "records", "smote_windows", "train_index"):
+        for name in ("windows", "records", "train_index"):
             made[name].to_parquet(tmp_path / "t.parquet")
             kept[name] = pd.read_parquet(tmp_path / "t.parquet")
-        check_inputs(**kept)
+        for name in ("signals", "typical_beats", "smote_signals"):
+            dataset = SignalsDataset(filepath=tmp_path / name)
+            dataset.save(made[name])
+            kept[name] = dataset.load()
+        self.check(kept, tmp_path)
 
     @pytest.mark.parametrize(
         ("name", "change", "found", "again"),
         [
-            ("ingestion", {"preferred_lead": "V5"}, "read on lead MLII", "ingestion,"),
-            ("ingestion", {"fs": 250}, "brought to 360 Hz", "ingestion,"),
-            ("ingestion", know(lead="V5"), "100 was read on lead MLII", "ingestion,"),
-            ("ingestion", know(patient="p"), "100 was read as patient mitdb/100's", "ingestion,"),
-            ("window", {"window_s": 3.0}, "the windows were", "=feature_engineering,"),
+            ("ingestion", {"preferred_lead": "V5"}, "preferred_lead is MLII in rec", "ingestion,"),
+            ("ingestion", {"fs": 250}, "fs is 360 in records and 250", "=ingestion,feature_"),
+            ("ingestion", know(lead="V5"), "databases.mitdb.100.lead is absent", "ingestion,"),
+            ("ingestion", know(patient="p"), "mitdb.100.patient is absent", "=ingestion,"),
+            ("ingestion", {"download": False, "on_bad_record": "skip"}, None, ""),
+            ("window", {"window_s": 3.0}, "window_s is 2.5 in windows", "=feature_engineering,"),
+            ("window", {"step_s": 1.0, "label_rule": "majority"}, None, ""),  # of sliding ones
             ("split", {"protocol": "q"}, None, ""),
-            ("balancing", {"smote_factor": 3.0}, "the synthetic windows were", "=balancing`"),
-            ("balancing", {"minority_boost": 2.0}, "the train index was", "=balancing`"),
-            ("spectrogram", {"extra_views": ()}, "the typical beats were", "=feature_engin"),
+            ("balancing", {"smote_factor": 3.0}, "smote_factor is 2.0 in train_", "=balancing`"),
+            ("balancing", {"minority_boost": 2.0}, "minority_boost is 6.0 in", "=balancing`"),
+            ("spectrogram", {"extra_views": ()}, "extra_views is ", "=feature_engineering,"),
             ("spectrogram", {"image_size": 64}, None, ""),
         ],
     )
     def test_other_parameters(
-        self, made: dict, name: str, change: dict, found: str | None, again: str
+        self, made: dict, tmp_path: Path, name: str, change: dict, found: str | None, again: str
     ) -> None:
         changed = made | {name: made[name].model_copy(update=change)}
         if found is None:  # shapes nothing that is compared here
-            check_inputs(**changed)
+            self.check(changed, tmp_path)
             return
         with pytest.raises(ValueError, match=found) as refusal:
-            check_inputs(**changed)
+            self.check(changed, tmp_path)
         assert again in str(refusal.value)
 
-    def test_another_split(self, made: dict) -> None:
+    def test_another_split(self, made: dict, tmp_path: Path) -> None:
         lists = made["split"].records["mitdb"]
         swapped = {"train": lists["train"], "val": lists["test"], "test": lists["val"]}
         split = made["split"].model_copy(update={"records": {"mitdb": swapped}})
-        with pytest.raises(ValueError, match="the windows were made otherwise"):
-            check_inputs(**made | {"split": split})
+        with pytest.raises(ValueError, match=r"split\.records\.mitdb\.val is"):
+            self.check(made | {"split": split}, tmp_path)
 
     def test_synthetic_windows_and_typical_beats_of_another_lead(
-        self, made: dict, folder: Path
+        self, made: dict, folder: Path, tmp_path: Path
     ) -> None:
-        read = self.read(folder, "V1")
-        assert set(read["records"]["lead"]) != {"MLII"}
-        other = self.make(read)
-        old = {name: made[name] for name in ("typical_beats", "smote_windows", "smote_signals")}
-        ingestion = made["ingestion"].model_copy(update={"preferred_lead": "V1"})
-        check_inputs(**other | {"ingestion": ingestion})
-        with pytest.raises(ValueError, match="the typical beats were made otherwise"):
-            check_inputs(**other | old | {"ingestion": ingestion})
+        other = self.make(self.read(folder, "V1"))
+        assert set(other["records"]["lead"]) != {"MLII"}
+        old = {name: made[name] for name in ("typical_beats", "smote_signals")}
+        self.check(other, tmp_path)
+        with pytest.raises(ValueError, match="typical_beats is stale: "):
+            self.check(other | old, tmp_path)
         del old["typical_beats"]
-        with pytest.raises(ValueError, match="the synthetic windows were made otherwise"):
-            check_inputs(**other | old | {"ingestion": ingestion})
+        with pytest.raises(ValueError, match=r"smote_signals is stale: .*--pipelines=balancing`"):
+            self.check(other | old, tmp_path)
 
-    def test_a_view_of_something_else(self, made: dict) -> None:
+    def test_a_view_of_something_else(self, made: dict, tmp_path: Path) -> None:
         first, second = made["spectrogram"].extra_views
         views = (first.model_copy(update={"of": "difference"}), second)
         spectrogram = made["spectrogram"].model_copy(update={"extra_views": views})
-        with pytest.raises(ValueError, match="the synthetic windows were made otherwise"):
-            check_inputs(**made | {"spectrogram": spectrogram})
+        with pytest.raises(ValueError, match=r"typical_beats is stale: spectrogram\.extra_views"):
+            self.check(made | {"spectrogram": spectrogram}, tmp_path)
 
-    def test_moved_beats_and_another_signal(self, made: dict) -> None:
-        moved = made["beats"].assign(sample=made["beats"]["sample"] + 1)
-        with pytest.raises(ValueError, match="the windows were made otherwise"):
-            check_inputs(**made | {"beats": moved})
-        key = next(iter(made["signals"]))
-        signals = made["signals"] | {key: made["signals"][key] + np.float32(0.1)}
-        with pytest.raises(ValueError, match=f"the signal of record {key} is none of the table"):
-            check_inputs(**made | {"signals": signals})
+    def test_moved_beats_and_another_signal(self, made: dict, folder: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "databases"
+        shutil.copytree(folder, copy)
+        shutil.copy(copy / "mitdb" / "100.atr", copy / "mitdb" / "101.atr")
+        moved = self.read(copy)
+        with pytest.raises(ValueError, match=r"beats is stale: data.*=ingestion,"):
+            make_windows(made["beats"], moved["records"], made["window"], made["split"])
+        remade = self.make(moved)
+        for name in ("windows", "signals", "train_index", "typical_beats", "smote_signals"):
+            with pytest.raises(ValueError, match=rf"{name} is stale: .*data\.beats is"):
+                self.check(remade | {name: made[name]}, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files as Linux does")
@@ -510,7 +564,8 @@ def test_images_in_memory_hold_no_file_open(tmp_path: Path) -> None:
     saved = {}
     for name in ("signals", "typical_beats"):
         dataset = SignalsDataset(filepath=tmp_path / name)
-        dataset.save({key: np.full(2000, i, np.float32) for i, key in enumerate(keys)})
+        signals = {key: np.full(2000, i, np.float32) for i, key in enumerate(keys)}
+        dataset.save(StampedSignals(signals, READ))
         saved[name] = dataset.load()
     rows = pd.DataFrame(
         {
@@ -528,7 +583,11 @@ def test_images_in_memory_hold_no_file_open(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))
     try:
         images = draw_images(
-            saved["signals"], {}, saved["typical_beats"], pd.DataFrame({"fs": [360]}), spectrogram
+            saved["signals"],
+            StampedSignals({}, READ),
+            saved["typical_beats"],
+            stamp_table(pd.DataFrame({"fs": [360]}), READ),
+            spectrogram,
         )
         images.describe(tmp_path, rows)
         bank = images.open(rows)

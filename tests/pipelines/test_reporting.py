@@ -34,6 +34,7 @@ from cnns_spectrograms.pipelines.reporting.nodes import (
     find_intervals,
     write_report,
 )
+from cnns_spectrograms.provenance import settings, stamp_table
 from kedro_project import ROOT
 
 CLASSES = [*"NSVFQ"]
@@ -59,7 +60,7 @@ HISTORY = pd.DataFrame(
 def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(5), size=60)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "row_id": [f"r{i}" for i in range(60)],
             "split": ["val"] * 20 + ["test"] * 40,
@@ -73,6 +74,7 @@ def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
             **{f"prob_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)},
         }
     )
+    return stamp_table(table, {"weights": f"{seed}" * 64})
 
 
 def make_windows(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -168,23 +170,21 @@ class TestCheck:
     """Predictions are scored beside the weights, windows and protocol that gave them."""
 
     SPECTROGRAM = SpectrogramParameters(image_size=32)
+    CUT = settings(split=SPLIT) | {"data": {"beats": "a" * 64}}
+    TRAINED = CUT | settings(spectrogram=SPECTROGRAM) | {"weights": "b" * 64}
 
-    def check(self, predictions, windows=None, *, split=SPLIT, trained_by="a" * 64, **changes):
-        description = {
-            "spectrogram": self.SPECTROGRAM.model_dump(mode="json"),
-            "n_samples": 900,
-            "fingerprint": "a" * 64,
-        }
-        windows = make_windows(predictions) if windows is None else windows
-        predictions.attrs["trained_by"] = trained_by
-        spectrogram = self.SPECTROGRAM.model_copy(update=changes)
-        return check_predictions(predictions, (None, description), windows, split, spectrogram)
+    def check(self, predictions, *, cut=CUT, trained=TRAINED, predicted=TRAINED, **now):
+        now = {"split": SPLIT, "spectrogram": self.SPECTROGRAM, **now}
+        stamp_table(predictions, predicted)
+        windows = stamp_table(make_windows(predictions), cut)
+        model = (None, {"made_of": trained})
+        return check_predictions(predictions, model, windows, **now)
 
-    def test_those_of_the_weights_and_windows_pass_in_any_order(self) -> None:
+    def test_those_of_the_weights_and_windows_pass(self) -> None:
         predictions = make_predictions(2)
-        shuffled = make_windows(predictions).sample(frac=1, random_state=0)
-        assert self.check(predictions, shuffled) is predictions
-        assert self.check(predictions, trained_by=None) is predictions  # of an earlier version
+        assert self.check(predictions) is predictions
+        tried = {**self.TRAINED, "tta_views": 4}
+        assert self.check(predictions, predicted=tried) is predictions
 
     def test_wrong_probabilities_are_refused(self) -> None:
         with pytest.raises(ValueError, match="sum"):
@@ -193,32 +193,38 @@ class TestCheck:
     def test_another_protocol_is_refused(self) -> None:
         lists = {"train": ["0"], "val": ["2"], "test": ["1", "3"]}
         swapped = SplitParameters(protocol="swapped", records={"mitdb": lists})
-        with pytest.raises(ValueError, match="another protocol"):
+        found = r"windows is stale: split.records.mitdb.val is \['1'\] .* \['2'\] in the parameters"
+        with pytest.raises(ValueError, match=found):
             self.check(make_predictions(2), split=swapped)
+        now = {"cut": self.CUT | settings(split=swapped), "split": swapped}
+        with pytest.raises(ValueError, match=r"model is stale: .*engineering,balancing,modelling`"):
+            self.check(make_predictions(2), **now)
+        now["trained"] = self.TRAINED | settings(split=swapped)
+        with pytest.raises(ValueError, match=r"predictions is stale: split.*Delete predictions"):
+            self.check(make_predictions(2), **now)
 
-    def test_another_training_than_that_of_the_weights_is_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"another training .*bbbb.*weights \(aaaa"):
-            self.check(make_predictions(2), trained_by="b" * 64)
+    def test_other_weights_are_refused(self) -> None:
+        found = r"weights is b+\.\.\. in predictions and c+\.\.\. in model"
+        with pytest.raises(ValueError, match=found):
+            self.check(make_predictions(2), trained=self.TRAINED | {"weights": "c" * 64})
 
     def test_windows_that_were_made_since_are_refused(self) -> None:
-        predictions = make_predictions(2)
-        lists = {"train": ["0"], "val": ["1"], "test": ["2", "3", "4"]}
-        more = SplitParameters(protocol="demo", records={"mitdb": lists})
-        new = make_windows(predictions).tail(20).assign(record_id="4", patient_id="4")
-        new["row_id"] = [f"4_{i}" for i in range(20)]
-        windows = pd.concat([make_windows(predictions), new], ignore_index=True)
-        with pytest.raises(ValueError, match=r"60 windows .* not the 80 that there are now"):
-            self.check(predictions, windows, split=more)
-        relabelled = make_windows(predictions).assign(aami_class="N")
-        with pytest.raises(ValueError, match="make them again"):
-            self.check(predictions, relabelled)
+        since = self.CUT | {"data": {"beats": "d" * 64}}
+        with pytest.raises(ValueError, match=r"model is stale: data.beats .*=modelling`"):
+            self.check(make_predictions(2), cut=since)
+        with pytest.raises(ValueError, match=r"predictions is stale: data.beats .*missing-outputs"):
+            self.check(make_predictions(2), cut=since, trained=self.TRAINED | since)
 
     def test_other_spectrograms_than_the_network_saw_are_refused(self) -> None:
-        predictions = make_predictions(2)
-        with pytest.raises(ValueError, match="image_size was 32 and is 64"):
-            self.check(predictions, image_size=64)
-        with pytest.raises(ValueError, match="n_samples was 900 and is 450"):
-            self.check(predictions, make_windows(predictions).assign(n_samples=450))
+        larger = SpectrogramParameters(image_size=64)
+        found = "spectrogram.image_size is 32 in model and 64 in the parameters"
+        with pytest.raises(ValueError, match=re.escape(found)):
+            self.check(make_predictions(2), spectrogram=larger)
+
+    @pytest.mark.parametrize("name", ["cut", "trained", "predicted"])
+    def test_what_says_nothing_of_its_making_is_refused(self, name: str) -> None:
+        with pytest.raises(ValueError, match="does not say what it was made of"):
+            self.check(make_predictions(2), **{name: {}})
 
 
 def test_models_are_ranked_by_macro_f1_on_test() -> None:
@@ -383,7 +389,7 @@ class TestOperatingPoints:
 
     def test_points_of_an_earlier_model_stop_it(self) -> None:
         locked = choose_operating_points(make_predictions(0))
-        with pytest.raises(ValueError, match="other predictions of val"):
+        with pytest.raises(ValueError, match=r"operating_points is stale: weights .*=reporting`"):
             evaluate_calibration(make_predictions(1), locked, MODEL, SPLIT, REPORTING)
 
 

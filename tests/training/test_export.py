@@ -20,7 +20,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.balancing.nodes import make_train_index
+from cnns_spectrograms.training.balancing import make_train_index
 from cnns_spectrograms.training.export import halve_weights, write_model_card
 from cnns_spectrograms.training.fitting import fit_classifier
 from cnns_spectrograms.training.images import DrawnImages

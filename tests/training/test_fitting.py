@@ -563,10 +563,10 @@ def test_a_checkpoint_of_another_description_is_refused(
     with pytest.raises(ValueError, match="unfinished training") as refusal:
         fit(tmp_path, description=now)
     said = str(refusal.value)
-    assert "data is abababababab... in the checkpoint and cdcdcdcdcdcd... now" in said
-    assert "training.learning_rate is 0.1 in the checkpoint and 0.2 now" in said
-    assert "old is True in the checkpoint and absent now" in said
-    assert "new is absent in the checkpoint and None now" in said
+    assert "data is abababababab... in the checkpoint and cdcdcdcdcdcd... in this training" in said
+    assert "training.learning_rate is 0.1 in the checkpoint and 0.2 in this training" in said
+    assert "old is True in the checkpoint and absent in this training" in said
+    assert "new is absent in the checkpoint and None in this training" in said
     assert "sizes" not in said
     assert f"delete the folder {tmp_path} to start again" in said
     assert (tmp_path / "last.ckpt").read_bytes() == kept

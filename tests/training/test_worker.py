@@ -190,7 +190,7 @@ def test_a_killed_process_ends_all_and_the_training_resumes(
 @pytest.mark.slow
 def test_what_a_process_raises_is_raised_here(tmp_path: Path) -> None:
     torch.save({"description": '{"data": "b"}', "epoch": 0}, tmp_path / "last.ckpt")
-    with pytest.raises(ValueError, match="data is b in the checkpoint and a now") as failure:
+    with pytest.raises(ValueError, match="data is b in the checkpoint and a in this") as failure:
         fit_two(tmp_path, Log())
     assert "in fit_classifier" in str(failure.value.__cause__)  # the traceback of the worker
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from cnns_spectrograms.files import replacing
+from cnns_spectrograms.provenance import MADE_BY, read_stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _INDEX = "_index.json"
+_STAMP = "made_of"  # in the index, beside the lengths; a key of a signal holds a slash
 
 
 class Signals(Mapping[str, "NDArray[np.float32]"]):
@@ -46,20 +48,28 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
     @property
     def _made_by(self) -> str:
-        made_by = {"typical_beats": "feature_engineering", "smote_signals": "balancing"}
-        return made_by.get(self.folder.name, "ingestion")
+        return MADE_BY.get(self.folder.name, "ingestion")
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """Their stamp, see `provenance`; empty where none was saved."""
+        return self._index.get(_STAMP, {})
 
     @cached_property
     def _lengths(self) -> dict[str, int]:
+        return {key: length for key, length in self._index.items() if key != _STAMP}
+
+    @cached_property
+    def _index(self) -> dict[str, Any]:
         index = self.folder / _INDEX
         try:
-            lengths: dict[str, int] = json.loads(index.read_text())
+            found: dict[str, Any] = json.loads(index.read_text())
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no complete set of signals in {self.folder}; run "
                 f"`kedro run --pipelines={self._made_by}`"
             ) from None
-        return lengths
+        return found
 
     def __getitem__(self, key: str) -> NDArray[np.float32]:
         import numpy as np
@@ -128,7 +138,10 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
         return signals
 
     def save(self, data: SignalSource) -> None:
-        """Save all signals, float32 (n_samples,), mV, in place of those saved before."""
+        """Save all signals, float32 (n_samples,), mV, in place of those saved before.
+
+        The stamp of `provenance.StampedSignals` is saved with them.
+        """
         index = self._filepath / _INDEX
         index.unlink(missing_ok=True)
         lengths: dict[str, int] = {}
@@ -141,7 +154,7 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
         self._delete_others(lengths)
         self._filepath.mkdir(parents=True, exist_ok=True)
         with replacing(index) as partial:
-            partial.write_text(json.dumps(lengths, indent=0))
+            partial.write_text(json.dumps({**lengths, _STAMP: read_stamp(data)}, indent=0))
 
     def _delete_others(self, keys: Iterable[str]) -> None:
         keep = {self._filepath / f"{key}.npy" for key in keys}

@@ -19,37 +19,6 @@ class LeakError(ValueError):
     """Data of one split would reach another: a result on it would be worth nothing."""
 
 
-def check_protocol(table: pd.DataFrame, params: SplitParameters) -> None:
-    """Check that rows stand in the splits that a protocol puts their records into.
-
-    Args:
-        table: columns db, record_id and split, such as predictions.
-        params: the protocol.
-
-    Raises:
-        ValueError: a record stands in another split: the table was made under another protocol.
-    """
-    listed = _list_splits(params)
-    found = table[["db", "record_id", "split"]].drop_duplicates()
-    for db, record_id, split in found.itertuples(index=False):
-        wanted = listed.get(f"{db}/{record_id}", "none")
-        if split != wanted:
-            raise ValueError(
-                f"record {db}/{record_id} stands in split {split}, where protocol "
-                f"'{params.protocol}' has it in {wanted}: the table was made under another "
-                f"protocol; set it back, or run `kedro run` to make everything again"
-            )
-
-
-def _list_splits(params: SplitParameters) -> dict[str, str]:
-    return {
-        f"{db}/{record_id}": split
-        for db, lists in params.records.items()
-        for split, record_ids in lists.items()
-        for record_id in record_ids
-    }
-
-
 def assign_splits(
     windows: pd.DataFrame, params: SplitParameters, *, skipped: Collection[str] = ()
 ) -> pd.DataFrame:
@@ -69,7 +38,12 @@ def assign_splits(
             has no window and is not in `skipped`.
         LeakError: the lists put one patient in two splits; see `check_no_leak`.
     """
-    split_of = _list_splits(params)
+    split_of = {
+        f"{db}/{record_id}": split
+        for db, lists in params.records.items()
+        for split, record_ids in lists.items()
+        for record_id in record_ids
+    }
     keys = windows["db"] + "/" + windows["record_id"]
     present = set(keys.unique())
     unlisted = sorted(present - split_of.keys())

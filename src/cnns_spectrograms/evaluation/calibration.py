@@ -8,8 +8,6 @@ Shapes: n beats, K classes; probabilities are (n, K), rows sum to 1.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +19,8 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 from cnns_spectrograms.evaluation.scores import count_confusion, measure_macro_f1, pick_headline
+from cnns_spectrograms.parameters import fingerprint
+from cnns_spectrograms.provenance import read_stamp
 
 OPERATING_POINTS: tuple[str, ...] = ("argmax", "logit_adjustment", "class_thresholds")
 """Names of the operating points that `fit_operating_points` gives."""
@@ -149,8 +149,8 @@ def fit_operating_points(
         classes: all K class names.
 
     Returns:
-        JSON-ready: fitted_on (split, n_beats, patients, and a fingerprint of val's rows, truths
-        and probabilities); classes; temperature; points: name -> offsets by class, macro_f1 on val
+        JSON-ready: made_of, the stamp of the predictions (see `provenance`); fitted_on (split,
+        n_beats, patients); classes; temperature; points: name -> offsets by class, macro_f1 on val
         (and tau); digest, of all of it, which `apply_operating_point` checks.
 
     Raises:
@@ -187,17 +187,17 @@ def fit_operating_points(
         offsets = np.asarray(point["offsets"])
         point["offsets"] = dict(zip(classes, offsets.round(6).tolist(), strict=True))
     locked = {
+        "made_of": read_stamp(val),
         "fitted_on": {
             "split": "val",
             "n_beats": len(val),
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
-            "predictions_sha256": _fingerprint_predictions(val, classes),
         },
         "classes": list(classes),
         "temperature": fit_temperature(val, classes),
         "points": points,
     }
-    return {**locked, "digest": _digest(locked)}
+    return {**locked, "digest": fingerprint(locked)}
 
 
 def apply_operating_point(
@@ -217,7 +217,7 @@ def apply_operating_point(
         LeakError: a patient of test is among those it was fitted on.
         ValueError: `locked` is not as it was locked, or holds no such point.
     """
-    if locked.get("digest") != _digest({k: v for k, v in locked.items() if k != "digest"}):
+    if locked.get("digest") != fingerprint({k: v for k, v in locked.items() if k != "digest"}):
         raise ValueError(
             "the operating points differ from what was locked on val (digest); fit them again, and "
             "do not edit them once test has been seen"
@@ -272,33 +272,6 @@ def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> 
         "by_record": calibration_by_record(calibrated).to_dict("records"),
         "operating_points": by_point,
     }
-
-
-def check_fitted_on(locked: Mapping[str, Any], val: pd.DataFrame) -> None:
-    """Check that operating points were fitted on these predictions; return nothing if so.
-
-    Args:
-        locked: what `fit_operating_points` gave.
-        val: the predictions on val, in any order.
-
-    Raises:
-        ValueError: they were fitted on others, such as those of an earlier model.
-    """
-    found = _fingerprint_predictions(val, locked["classes"])
-    if found != locked["fitted_on"]["predictions_sha256"]:
-        raise ValueError(
-            f"the operating points were locked on other predictions of val (fingerprint "
-            f"{locked['fitted_on']['predictions_sha256'][:12]}) than those at hand ({found[:12]}); "
-            f"run choose_operating_points again, before test is scored"
-        )
-
-
-def _fingerprint_predictions(predictions: pd.DataFrame, classes: Sequence[str]) -> str:
-    """Return a SHA-256 of rows, truths and probabilities, whatever the order of the rows."""
-    table = predictions[["row_id", "aami_class", *(f"prob_{name}" for name in classes)]]
-    table = table.astype({"row_id": str, "aami_class": str})
-    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
-    return hashlib.sha256(np.sort(rows).tobytes()).hexdigest()
 
 
 def _adjust(
@@ -377,8 +350,3 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
         np.exp(shifted).sum(axis=1, keepdims=True)
     )
     return log_probability
-
-
-def _digest(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cnns_spectrograms.fan_out import joblib_backend, one_torch_thread
-from cnns_spectrograms.imaging.plan import CachePlan, pixel_settings
+from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.imaging.png import encode_png
 from cnns_spectrograms.imaging.read import CacheFiles, SpectrogramCache
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
@@ -306,14 +306,10 @@ def _write_manifest(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]
         name: pa.array(plan.rows[name].astype(str).to_numpy(dtype=object), type=pa.string())
         for name in _MANIFEST_COLUMNS[:-1]
     }
-    settings = pixel_settings(plan.parameters, plan.fs, plan.n_samples)
     metadata = {
         "fingerprint": plan.fingerprint,
-        "pixel_fingerprint": plan.pixel_fingerprint,
+        "made_of": json.dumps(plan.made_of),
         "parameters": json.dumps(plan.parameters.model_dump(mode="json"), sort_keys=True),
-        "fs": str(settings["fs"]),
-        "n_samples": str(settings["n_samples"]),
-        "pixels_version": str(settings["pixels_version"]),
         "n_rows": str(len(sizes)),
         "bytes": str(int(sizes.sum())),
     }

@@ -39,6 +39,7 @@ class CachePlan:
         parameters: everything else that shapes the pixels.
         execution: where they are drawn; it changes no pixel and no fingerprint.
         skipped: "db/record_id" -> why it gave no windows, for the summary.
+        made_of: the stamp of the cache, see `provenance`.
 
     Raises:
         ValueError: a record has a name that cannot be that of a file.
@@ -51,6 +52,7 @@ class CachePlan:
     parameters: SpectrogramParameters
     execution: ExecutionParameters = field(default_factory=ExecutionParameters)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = set(_COLUMNS) - set(self.rows.columns)
@@ -75,13 +77,20 @@ class CachePlan:
     @cached_property
     def pixel_fingerprint(self) -> str:
         """Digest of what turns a window into pixels: parameters, fs, n_samples, version."""
-        return fingerprint(pixel_settings(self.parameters, self.fs, self.n_samples))
+        settings = {
+            **self.parameters.model_dump(mode="json"),
+            "fs": int(self.fs),
+            "n_samples": self.n_samples,
+            "pixels_version": PIXELS_VERSION,
+        }
+        return fingerprint(settings)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything that shapes the cache: pixels, signals, and the rows in order."""
+        """Digest of everything that shapes the cache: pixels, signals, rows in order, stamp."""
         digests = {key: self.digests[key] for key in self.positions}
-        return fingerprint([self.pixel_fingerprint, digests, _digest_rows(self.rows)])
+        shaped = [self.pixel_fingerprint, digests, _digest_rows(self.rows), dict(self.made_of)]
+        return fingerprint(shaped)
 
     @cached_property
     def positions(self) -> dict[str, NDArray[np.intp]]:
@@ -97,16 +106,6 @@ class CachePlan:
     def record_fingerprint(self, key: str, rows: pd.DataFrame) -> str:
         """Return the digest of everything that shapes the files of one record."""
         return fingerprint([self.pixel_fingerprint, self.digests[key], _digest_rows(rows)])
-
-
-def pixel_settings(parameters: SpectrogramParameters, fs: int, n_samples: int) -> dict[str, Any]:
-    """Return everything that turns a window into pixels, as JSON values."""
-    return {
-        **parameters.model_dump(mode="json"),
-        "fs": int(fs),
-        "n_samples": int(n_samples),
-        "pixels_version": PIXELS_VERSION,
-    }
 
 
 def _digest_rows(rows: pd.DataFrame) -> str:

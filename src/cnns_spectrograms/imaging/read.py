@@ -33,7 +33,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cnns_spectrograms.imaging.plan import pixel_settings
 from cnns_spectrograms.imaging.png import decode_png
 from cnns_spectrograms.imaging.storage import open_storage
 from cnns_spectrograms.parameters import SpectrogramParameters
@@ -142,45 +141,17 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         return self._metadata["fingerprint"]
 
     @property
+    def made_of(self) -> dict[str, Any]:
+        """Its stamp, see `provenance`; empty where none was saved."""
+        made_of: dict[str, Any] = json.loads(self._metadata.get("made_of", "{}"))
+        return made_of
+
+    @property
     def parameters(self) -> SpectrogramParameters:
         """The parameters that shaped the pixels."""
         return SpectrogramParameters.model_validate_json(self._metadata["parameters"])
 
     @property
-    def fs(self) -> int:
-        """Sampling rate of the windows, Hz."""
-        return int(self._metadata["fs"])
-
-    @property
-    def n_samples(self) -> int:
-        """Length of the windows, samples (0 in a cache without rows)."""
-        return int(self._metadata["n_samples"])
-
-    def check_parameters(self, parameters: SpectrogramParameters, fs: int) -> None:
-        """Refuse a cache whose pixels were made with other settings than the caller expects.
-
-        Raises:
-            ValueError: names every setting that differs, with both values, and what to run.
-        """
-        expected = pixel_settings(parameters, fs, self.n_samples)
-        found = {  # as written: a cache of an older release may lack a parameter
-            **json.loads(self._metadata["parameters"]),
-            "fs": self.fs,
-            "n_samples": self.n_samples,
-            "pixels_version": int(self._metadata["pixels_version"]),
-        }
-        differences = [
-            f"{key} is {found.get(key)} in the cache and {expected.get(key)} in the parameters"
-            for key in {**expected, **found}
-            if found.get(key) != expected.get(key)
-        ]
-        if differences:
-            raise ValueError(
-                f"the spectrogram cache {self.manifest} was made otherwise: "
-                f"{'; '.join(differences)}. Run `{self._build_command}` to rebuild it, or set "
-                f"the parameters back"
-            )
-
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The manifest: row_id, path, split, db, record_id, bytes (int), in the plan's order."""

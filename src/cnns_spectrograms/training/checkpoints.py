@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import pickle
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,8 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from typing_extensions import override
 
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import fingerprint, flatten
+from cnns_spectrograms.parameters import fingerprint
+from cnns_spectrograms.provenance import tell_differences
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 JOB_FOLDER = "job"
 """Below a folder of checkpoints: what `training.worker` shares with its processes."""
-
-_ABSENT = object()
 
 
 def read_checkpoint_fingerprint(work_dir: Path) -> str | None:
@@ -82,32 +80,16 @@ def find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
     if checkpoint is None:
         logger.warning("The checkpoint %s is unreadable; training starts again", path)
         return 0
-    _check_description(path, json.loads(checkpoint["description"]), description)
-    start = int(checkpoint["epoch"]) + 1
-    logger.info("Resuming after epoch %d from %s", start, path)
-    return start
-
-
-def _check_description(path: Path, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another description, naming all that differs."""
-    before, after = dict(flatten(kept)), dict(flatten(json.loads(json.dumps(now))))
-    differences = [
-        f"{key} is {_shorten(before, key)} in the checkpoint and {_shorten(after, key)} now"
-        for key in {**before, **after}
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
-    ]
-    if differences:
+    kept, now = json.loads(checkpoint["description"]), json.loads(json.dumps(description))
+    if differences := tell_differences(kept, "the checkpoint", now, "this training"):
         raise ValueError(
             f"the checkpoint {path} is of an unfinished training with other parameters or data: "
             f"{'; '.join(differences)}. Set them back to finish that training, or delete the "
             f"folder {path.parent} to start again"
         )
-
-
-def _shorten(values: Mapping[str, Any], key: str) -> str:
-    """Return a value as text; of a digest, its beginning."""
-    text = str(values.get(key, "absent"))
-    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
+    start = int(checkpoint["epoch"]) + 1
+    logger.info("Resuming after epoch %d from %s", start, path)
+    return start
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

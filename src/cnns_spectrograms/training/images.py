@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ class CachedImages:
 
     Attributes:
         root: absolute folder or URL of the cache, whose other caches are read too.
+        made_of: the stamp of the caches, see `provenance`.
     """
 
     root: str
+    made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
@@ -48,12 +50,14 @@ class DrawnImages:
         typical_beats: the same for the records' typical beats, where a view needs them.
         fs: sampling rate, Hz.
         spectrogram: what shapes the pixels.
+        made_of: the stamp of all of these, see `provenance`.
     """
 
     signals: Mapping[str, NDArray[np.float32]]
     typical_beats: Mapping[str, NDArray[np.float32]]
     fs: float
     spectrogram: SpectrogramParameters
+    made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""

@@ -9,6 +9,13 @@ import pandas as pd
 
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters
+from cnns_spectrograms.provenance import (
+    StampedSignals,
+    require_fresh,
+    settings,
+    stamp_table,
+    view_settings,
+)
 
 
 def synthesise_windows(
@@ -18,7 +25,7 @@ def synthesise_windows(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
     balancing: BalancingParameters,
-) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+) -> tuple[pd.DataFrame, StampedSignals]:
     """Make synthetic windows of class F by SMOTE from the train split's own.
 
     All that a network sees of a beat is interpolated together: the stretches of signal of every
@@ -35,6 +42,13 @@ def synthesise_windows(
         smote_windows,
     )
 
+    made_of = require_fresh(
+        {**settings(balancing=balancing), **view_settings(spectrogram)},
+        records=records,
+        signals=signals,
+        windows=windows,
+        typical_beats=typical_beats,
+    )
     fusion = select_smote_rows(windows).sort_values(["db", "record_id"], kind="stable")
     fs = int(records["fs"].iloc[0])
     read = WindowReader(signals, spectrogram, fs, typical_beats)
@@ -52,7 +66,8 @@ def synthesise_windows(
     )
     made = np.ascontiguousarray(synthetic[:, :width])
     signals_made = {"AUG/smote": made.reshape(-1)} if len(made) else {}
-    return make_smote_table(synthetic[:, width:], n_samples, width), signals_made
+    table = make_smote_table(synthetic[:, width:], n_samples, width)
+    return stamp_table(table, made_of), StampedSignals(signals_made, made_of)
 
 
 def make_train_index(
@@ -61,4 +76,7 @@ def make_train_index(
     """Return the train rows, real and synthetic, with class and sampling weights."""
     from cnns_spectrograms.training.balancing import make_train_index
 
-    return make_train_index(windows, smote_windows, balancing)
+    made_of = require_fresh(
+        settings(balancing=balancing), windows=windows, smote_windows=smote_windows
+    )
+    return stamp_table(make_train_index(windows, smote_windows, balancing), made_of)

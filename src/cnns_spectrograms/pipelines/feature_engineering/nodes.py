@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,13 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     SplitParameters,
     WindowParameters,
+)
+from cnns_spectrograms.provenance import (
+    StampedSignals,
+    require_fresh,
+    settings,
+    stamp_table,
+    view_settings,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ def make_windows(
 
     Raises:
         ValueError: A record is in no list of the split, a listed record was not ingested, or a
-            split is left without a window.
+            split is left without a window; or beats and records are of different runs.
         LeakError: A patient stands in two splits.
     """
     from cnns_spectrograms.ecg.splits import assign_splits
@@ -48,7 +55,8 @@ def make_windows(
             f"protocol '{split.protocol}' leaves {' and '.join(empty)} without a window: all their "
             f"records were skipped or hold no beat; list others in split.records"
         )
-    return table
+    shaped = settings(windows=windows, split=split)
+    return stamp_table(table, require_fresh(shaped, records=records, beats=beats))
 
 
 def make_typical_beats(
@@ -56,11 +64,15 @@ def make_typical_beats(
     signals: Mapping[str, np.ndarray],
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
-) -> dict[str, Callable[[], np.ndarray]]:
+) -> StampedSignals:
     """Return what makes each record's typical beats, see `ecg.windows.plan_typical_beats`."""
     from cnns_spectrograms.ecg.windows import plan_typical_beats
 
-    return plan_typical_beats(beats, signals, int(records["fs"].iloc[0]), spectrogram)
+    made_of = require_fresh(
+        view_settings(spectrogram), records=records, beats=beats, signals=signals
+    )
+    fs = int(records["fs"].iloc[0])
+    return StampedSignals(plan_typical_beats(beats, signals, fs, spectrogram), made_of)
 
 
 def plan_spectrograms(
@@ -74,7 +86,7 @@ def plan_spectrograms(
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
     from cnns_spectrograms.ecg.records import hash_signal
     from cnns_spectrograms.ecg.windows import WindowReader
-    from cnns_spectrograms.imaging.plan import CachePlan
+    from cnns_spectrograms.imaging.plan import PIXELS_VERSION, CachePlan
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]
@@ -92,4 +104,11 @@ def plan_spectrograms(
         parameters=spectrogram,
         execution=execution,
         skipped=dict(zip(names[skipped], records.loc[skipped, "reason"], strict=True)),
+        made_of=require_fresh(
+            {**settings(spectrogram=spectrogram), "pixels_version": PIXELS_VERSION},
+            records=records,
+            signals=signals,
+            typical_beats=typical_beats,
+            windows=windows,
+        ),
     )

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
+from cnns_spectrograms.provenance import StampedSignals, hash_table, settings, stamp_table
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def ingest_records(
     record_list: pd.DataFrame,
     ingestion: IngestionParameters,
     execution: ExecutionParameters,
-) -> tuple[dict[str, np.ndarray], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+) -> tuple[StampedSignals, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Read every record: one lead at the target rate, its beats and its description.
 
     Returns:
@@ -129,4 +129,7 @@ def ingest_records(
     for line in report["skipped"]:
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])
     logger.info("beats by class: %s", report["beats_by_class"])
-    return signals, beats, records, report
+    data = {"records": hash_table(records), "beats": hash_table(beats)}
+    made_of = {**settings(ingestion=ingestion), "data": data}
+    stamped = stamp_table(beats, made_of), stamp_table(records, made_of)
+    return StampedSignals(signals, made_of), *stamped, report

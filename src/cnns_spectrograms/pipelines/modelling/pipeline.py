@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import check_inputs, draw_images, open_images, predict, train
+from .nodes import draw_images, open_images, predict, train
 
 
 def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
@@ -22,14 +22,9 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
             inputs=[
                 "windows",
                 "smote_windows",
-                "signals",
-                "smote_signals",
-                "typical_beats",
-                "records",
                 "spec_cache",
                 "spec_cache_aug",
                 "params:spectrogram",
-                "params:execution",
             ],
             outputs="images",
             name="open_images",
@@ -43,40 +38,22 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
         )
     template = Pipeline(
         [
+            images,
             Node(
-                check_inputs,
+                train,
                 inputs=[
                     "train_index",
                     "windows",
-                    "beats",
                     "records",
-                    "signals",
-                    "typical_beats",
-                    "smote_windows",
-                    "smote_signals",
+                    "images",
+                    "params:model",
+                    "params:training",
+                    "params:execution",
                     "params:ingestion",
                     "params:windows",
                     "params:split",
                     "params:spectrogram",
                     "params:balancing",
-                ],
-                outputs="checked_train_index",
-                name="check_inputs",
-            ),
-            images,
-            Node(
-                train,
-                inputs=[
-                    "checked_train_index",
-                    "windows",
-                    "records",
-                    "smote_signals",
-                    "images",
-                    "params:model",
-                    "params:training",
-                    "params:spectrogram",
-                    "params:execution",
-                    "params:ingestion",
                     "params:reporting",
                     "checkpoints",
                 ],
@@ -91,7 +68,7 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
             ),
         ]
     )
-    made_here = {"checked_train_index", "images", "model", "history", "predictions", "checkpoints"}
+    made_here = {"images", "model", "history", "predictions", "checkpoints"}
     shared = {
         name
         for name in template.datasets()

@@ -16,6 +16,7 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     SplitParameters,
 )
+from cnns_spectrograms.provenance import require_fresh, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,13 +33,6 @@ _BEAT_KEY = ["db", "record_id", "beat_idx"]
 EXAMPLES_PER_CLASS = 6
 """Columns of the contact sheet."""
 
-_PREDICT_AGAIN = (
-    "delete them (predictions.parquet in 07_model_output) and run `kedro run --pipelines=modelling "
-    "--only-missing-outputs` to make them again"
-)
-# Columns of predictions that describe the window.
-_WINDOW_COLUMNS = ["row_id", "split", "db", "record_id", "patient_id", "sample", "aami_class"]
-
 
 def check_predictions(
     predictions: pd.DataFrame,
@@ -53,33 +47,14 @@ def check_predictions(
     come from.
 
     Raises:
-        ValueError: They cannot be scored, were made under another protocol, for other windows or by
-            another training than that of the weights; or the weights are for other spectrograms.
+        ValueError: They cannot be scored; or they, the windows and the weights are not of one
+            making, or are of another protocol or other spectrograms.
     """
-    from cnns_spectrograms.ecg.splits import check_protocol
     from cnns_spectrograms.evaluation.metrics import validate_predictions
-    from cnns_spectrograms.pipelines.modelling.nodes import TRAINED_BY, check_trained_on
 
     validate_predictions(predictions)
-    check_protocol(predictions, split)
-    _, description = model
-    check_trained_on(description, windows, spectrogram)
-    scored = windows[windows["split"].isin(["val", "test"])]
-    now, then = (
-        table[_WINDOW_COLUMNS].astype(str).sort_values("row_id", ignore_index=True)
-        for table in (scored, predictions)
-    )
-    if not now.equals(then):
-        raise ValueError(
-            f"the predictions are of {len(then)} windows of val and test, which are not the "
-            f"{len(now)} that there are now; {_PREDICT_AGAIN}"
-        )
-    trained_by = predictions.attrs.get(TRAINED_BY)  # unknown of predictions of earlier versions
-    if trained_by not in (None, description["fingerprint"]):
-        raise ValueError(
-            f"the predictions are of another training (fingerprint {trained_by[:12]}) than the "
-            f"weights ({description['fingerprint'][:12]}); {_PREDICT_AGAIN}"
-        )
+    now = settings(split=split, spectrogram=spectrogram)
+    require_fresh(now, windows=windows, model=model, predictions=predictions)
     return predictions
 
 
@@ -272,10 +247,10 @@ def evaluate_calibration(
         LeakError: A patient of test is among those that the points were fitted on.
         ValueError: The points are not as they were locked, or on other predictions of val.
     """
-    from cnns_spectrograms.evaluation.calibration import check_fitted_on, evaluate_operating_points
+    from cnns_spectrograms.evaluation.calibration import evaluate_operating_points
     from cnns_spectrograms.evaluation.curves import plot_reliability
 
-    check_fitted_on(operating_points, _select(predictions, "val"))
+    require_fresh({}, predictions=predictions, operating_points=operating_points)
     found = evaluate_operating_points(_select(predictions, "test"), operating_points)
     figure = plot_reliability(
         found["before_temperature"],
