@@ -151,7 +151,6 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         """The parameters that shaped the pixels."""
         return SpectrogramParameters.model_validate_json(self._metadata["parameters"])
 
-    @property
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The manifest: row_id, path, split, db, record_id, bytes (int), in the plan's order."""
