@@ -2,7 +2,7 @@
 
     kedro run --pipelines=ingestion --params=physionet=/path/to/physionet
     python benchmarks/experiments.py                          # every fold that is not there yet
-    python benchmarks/experiments.py --only rhythm_decides_s  # one experiment
+    python benchmarks/experiments.py --only logistic_rhythm   # one experiment
     python benchmarks/experiments.py --table                  # the table alone
 
 Each fold is held out once. The next one chooses the epoch, the other three train; the predictions
@@ -25,7 +25,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from results import average
-from torch import Tensor, nn
+from torch import nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
@@ -68,27 +68,6 @@ class LogisticRhythm(BeatClassifier):
         self.head = nn.Linear(n_features + N_RR_FEATURES, len(AAMI_CLASSES))
 
 
-class RhythmDecidesS(BeatClassifier):
-    """The image decides between N or S, V, F and Q; the rhythm alone between N and S."""
-
-    def __init__(self, network: BeatClassifier) -> None:
-        super().__init__(network.backbone, network.params, [0.0] * 3, [1.0] * 3)
-        self.mean, self.std = network.mean, network.std
-        n_features = int(network.backbone.head_hidden_size)  # type: ignore[arg-type]
-        width = int(self.rr_branch[3].out_features)
-        self.head = nn.Linear(n_features, len(AAMI_CLASSES) - 1)
-        self.rhythm_head = nn.Linear(width, 1)
-
-    def forward(self, images: Tensor, rr_features: Tensor | None = None) -> Tensor:
-        """Return (B, 5) logits in the order of AAMI_CLASSES, whose first two are N and S."""
-        assert rr_features is not None
-        assert AAMI_CLASSES[:2] == ("N", "S")
-        image = self.head(self.backbone(self.normalise(images)))
-        s = self.rhythm_head(self.rr_branch(rr_features))
-        sides = torch.cat([nn.functional.logsigmoid(-s), nn.functional.logsigmoid(s)], dim=1)
-        return torch.cat([image[:, :1] + sides, image[:, 1:]], dim=1)
-
-
 @dataclass(frozen=True)
 class Experiment:
     """One recipe.
@@ -111,7 +90,6 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {
     "joined": Experiment("a two-layer rhythm branch beside the image (the recipe of `base`)"),
     "logistic_rhythm": Experiment("the RR features without a branch", make=LogisticRhythm),
-    "rhythm_decides_s": Experiment("S against N by the rhythm branch alone", make=RhythmDecidesS),
     "joined_seed_1": Experiment("the first, with another seed", seed=1),
     "train_and_val": Experiment("the fold that chooses the epoch trains too", trains_on_val=True),
 }

@@ -46,6 +46,7 @@ COMPOSED = {
     "download_": ("annotations", "csv", "json", "html"),
     "calibration_": ("before", "after"),
     "report_beats_": ("detected", "given"),
+    "report_unusable_": ("counted", "left_out"),
     "status_": ("FINISHED", "FAILED", "RUNNING", "KILLED", "SCHEDULED"),
 }
 BUTTONS = {

@@ -97,7 +97,7 @@ def render_report(
         abnormal=bool((counted["aami_class"] != "N").any()),
         strips=draw_strips(analysis, recording) if strips is None else strips,
         n_more=n_more,
-        all_counted=bool(analysis.counted.all()),
+        unusable_are="counted" if analysis.counted.all() else "left_out",
         most_mv=_MOST_MV,
     )
 
