@@ -65,9 +65,9 @@ def find_ectopic_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
         called: one of CALLS per beat, (n_beats,).
 
     Returns:
-        One row per run as `inference.analysis.find_runs` gives it, longest first, then by time.
+        One row per run as `inference.summary.find_runs` gives it, longest first, then by time.
     """
-    from cnns_spectrograms.inference.analysis import find_runs
+    from cnns_spectrograms.inference.summary import find_runs
 
     runs = find_runs(beats.assign(aami_class=np.asarray(called, dtype=object)))
     runs = runs[runs["aami_class"].isin(["S", "V"]) & (runs["n_beats"] >= 2)]

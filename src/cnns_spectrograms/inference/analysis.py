@@ -16,7 +16,6 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
-    STRETCH_S,
     find_unusable,
     measure_quality,
     quality_at,
@@ -24,7 +23,8 @@ from cnns_spectrograms.ecg.quality import (
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.inference.signals import FLAT_S, prepare_signal
+from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
+from cnns_spectrograms.inference.summary import summarise, tell_quality
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_recording_lead
@@ -44,7 +44,6 @@ records of mitdb, thinned, 96 % of what is detected are beats at 50 Hz, 91 % at 
 # least is 3.75.
 _LEAST_KURTOSIS = 3.3
 _BLOCK_BEATS = 512  # whose windows are in memory at once
-_N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
 
 Progress = Callable[[str, float], None]
 """Is told the stage ("read", "detect", "classify") and the share of it that is done."""
@@ -65,7 +64,7 @@ class Analysis:
             one row for each row of `beats`.
         typical_beats: see `ecg.windows.make_typical_beats`, float32, mV; None where the model does
             not look at them.
-        summary: JSON values, see `summarise`.
+        summary: JSON values, see `inference.summary.summarise`.
         lead: name of the lead.
         fs: sampling rate of the recording, Hz.
         sliding: whether rows are sliding windows.
@@ -141,21 +140,9 @@ def analyse(
         detection = _detect(signal, model.fs, lambda share: tell("detect", share))
         duration_s = len(signal) / model.fs
         quality = measure_quality(detection, model.fs, duration_s, prepared.kurtosis, gaps_s)
-    if given is None:
-        at_model = detection.peaks
-        samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
-        samples = np.minimum(samples, recording.n_samples - 1)
-        kept = ~_within(samples, prepared.gaps)
-        at_model, samples = at_model[kept], samples[kept]
-    else:
-        samples = given
-        at_model = np.rint(samples * (model.fs / recording.fs)).astype(np.int64)
-        at_model = np.minimum(at_model, len(signal) - 1)
+    samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detection)
     if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
-    after_gap = _follow_gap(samples, prepared.gaps)
-    if given is None:
-        after_gap |= _follow_silence(samples, recording)
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
     centres = at_model
     if sliding:
@@ -168,45 +155,19 @@ def analyse(
     probabilities = _classify(
         signal, model, typical, centres, rr_intervals, lambda share: tell("classify", share)
     )
-    time_s = samples / recording.fs
-    rr_s = np.full(len(samples), np.nan)
-    if not sliding:
-        rr_s[1:] = np.where(after_gap[1:], np.nan, np.diff(time_s))
-    chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
-    beats = pd.DataFrame(
-        {
-            "sample": samples,
-            "time_s": time_s,
-            "rr_s": rr_s,
-            "aami_class": pd.Series(chosen, dtype=str),
-            **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
-            "lead": pd.Series([name] * len(samples), dtype=str),
-            "signal_quality": np.nan if quality is None else quality_at(time_s, quality),
-        }
+    beats = _tabulate(samples, recording.fs, None if sliding else after_gap, probabilities)
+    beats["lead"] = pd.Series([name] * len(beats), dtype=str)
+    beats["signal_quality"] = (
+        np.nan if quality is None else quality_at(beats["time_s"].to_numpy(), quality)
     )
     beats["usable"] = ~(beats["signal_quality"] < LEAST_QUALITY)
     counted = np.full(len(beats), True) if count_unusable else beats["usable"].to_numpy(np.bool_)
     unusable_s = [] if quality is None else find_unusable(quality, recording.duration_s)
     summary = {
-        "recording": {
-            "name": recording.name,
-            "fs": recording.fs,
-            "lead": name,
-            "leads": list(recording.lead_names),
-            "duration_s": round(recording.duration_s, 3),
-        },
+        **_describe(recording, name, model),
         **summarise(beats, counted, sliding),
-        "signal_quality": {**prepared.quality, **_tell_quality(quality, unusable_s)},
+        "signal_quality": {**prepared.quality, **tell_quality(quality, unusable_s)},
         "peaks": "detected" if given is None else "given",
-        "model": {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "sha256": model.sha256,
-            "file": model.path.name,
-            "synthetic_data": model.synthetic_data,
-        },
-        "software": f"cnns_spectrograms {__version__}",
-        "disclaimer": EN("disclaimer"),
     }
     return Analysis(
         beats,
@@ -221,6 +182,71 @@ def analyse(
         counted,
         unusable_s,
     )
+
+
+def _place_beats(
+    recording: Recording,
+    prepared: PreparedSignal,
+    fs: float,
+    given: NDArray[np.int64] | None,
+    detection: Detection,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the beats at the recording's rate, at the model's, and whether each follows a gap."""
+    if given is not None:
+        at_model = np.rint(given * (fs / recording.fs)).astype(np.int64)
+        at_model = np.minimum(at_model, len(prepared.signal) - 1)
+        return given, at_model, _follow_gap(given, prepared.gaps)
+    samples = np.rint(detection.peaks * (recording.fs / fs)).astype(np.int64)
+    samples = np.minimum(samples, recording.n_samples - 1)
+    kept = ~_within(samples, prepared.gaps)
+    samples = samples[kept]
+    after_gap = _follow_gap(samples, prepared.gaps) | _follow_silence(samples, recording)
+    return samples, detection.peaks[kept], after_gap
+
+
+def _tabulate(
+    samples: NDArray[np.int64],
+    fs: float,
+    after_gap: NDArray[np.bool_] | None,
+    probabilities: NDArray[np.float32],
+) -> pd.DataFrame:
+    """Return one row per beat, or per sliding window where no beat follows another."""
+    time_s = samples / fs
+    rr_s = np.full(len(samples), np.nan)
+    if after_gap is not None:
+        rr_s[1:] = np.where(after_gap[1:], np.nan, np.diff(time_s))
+    chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    return pd.DataFrame(
+        {
+            "sample": samples,
+            "time_s": time_s,
+            "rr_s": rr_s,
+            "aami_class": pd.Series(chosen, dtype=str),
+            **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
+        }
+    )
+
+
+def _describe(recording: Recording, lead: str, model: BeatModel) -> dict[str, Any]:
+    """Return what was analysed and by what, for JSON."""
+    return {
+        "recording": {
+            "name": recording.name,
+            "fs": recording.fs,
+            "lead": lead,
+            "leads": list(recording.lead_names),
+            "duration_s": round(recording.duration_s, 3),
+        },
+        "model": {
+            "name": model.name,
+            "fingerprint": model.fingerprint,
+            "sha256": model.sha256,
+            "file": model.path.name,
+            "synthetic_data": model.synthetic_data,
+        },
+        "software": f"cnns_spectrograms {__version__}",
+        "disclaimer": EN("disclaimer"),
+    }
 
 
 def _check_enough(recording: Recording, model: BeatModel, detects: bool) -> None:
@@ -374,117 +400,3 @@ def _classify(
         probabilities[block] = model.predict(windows, intervals[block])
         progress(min(1.0, (first + len(windows)) / len(centres)))
     return probabilities
-
-
-def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
-    """Return the stretches of beats of one class, one after another.
-
-    Args:
-        beats: columns time_s, rr_s and aami_class, in time order. Where rr_s is NaN, what lies
-            between a beat and the one before it is not known, and a stretch begins.
-
-    Returns:
-        One row a run: aami_class, first and last (positions of its beats), n_beats, start_s,
-        duration_s (first to last beat) and rate_bpm (NaN for one beat).
-    """
-    classes = beats["aami_class"].to_numpy(dtype=object)
-    time_s = beats["time_s"].to_numpy(dtype=np.float64)
-    unknown = beats["rr_s"].isna().to_numpy()
-    changes = np.flatnonzero((classes[1:] != classes[:-1]) | unknown[1:]) + 1
-    first = np.concatenate([[0], changes]).astype(np.int64)[: len(classes)]
-    last = np.concatenate([changes, [len(classes)]]).astype(np.int64)[: len(first)] - 1
-    duration_s = time_s[last] - time_s[first]
-    n_beats = last - first + 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.where(duration_s > 0, 60 * (n_beats - 1) / duration_s, np.nan)
-    return pd.DataFrame(
-        {
-            "aami_class": classes[first],
-            "first": first,
-            "last": last,
-            "n_beats": n_beats,
-            "start_s": time_s[first],
-            "duration_s": duration_s,
-            "rate_bpm": rate,
-        }
-    )
-
-
-def summarise(
-    beats: pd.DataFrame, counted: NDArray[np.bool_], sliding: bool = False
-) -> dict[str, Any]:
-    """Return what the beats of a recording amount to, ready for JSON.
-
-    Args:
-        beats: aami_class, time_s, rr_s and usable.
-        counted: which of them count. The others end a run as a gap does.
-        sliding: whether rows are sliding windows.
-
-    Returns:
-        n_beats (all that were found), n_unusable (those of them in unusable stretches), counts and
-        burden (share of the counted beats) by class, heart_rate (mean, and lowest and highest of
-        the medians of 8 intervals, 1/min; None where unknown), longest_runs by abnormal class, and
-        runs (how many of 3 beats and more, by abnormal class). Of sliding windows, n_windows in
-        place of what counts beats.
-    """
-    names = beats["aami_class"].to_numpy(dtype=object)
-    counts = {name: int((names[counted] == name).sum()) for name in AAMI_CLASSES}
-    n = int(counted.sum())
-    summary: dict[str, Any] = {
-        "n_windows" if sliding else "n_beats": len(beats),
-        "n_unusable": int((~beats["usable"]).sum()),
-        "counts": counts,
-        "burden": {name: count / n if n else None for name, count in counts.items()},
-    }
-    if sliding:
-        return summary
-    runs = find_runs(beats.assign(aami_class=np.where(counted, names, "")))
-    known = counted & np.concatenate([[False], counted[:-1]])[: len(counted)]
-    summary["heart_rate"] = _measure_rates(beats["rr_s"].to_numpy()[known])
-    summary["longest_runs"] = {
-        name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
-    }
-    summary["runs"] = {
-        name: int(((runs["aami_class"] == name) & (runs["n_beats"] >= 3)).sum())
-        for name in AAMI_CLASSES[1:]
-    }
-    return summary
-
-
-def _tell_quality(
-    quality: NDArray[np.float64] | None, unusable_s: list[tuple[float, float]]
-) -> dict[str, Any]:
-    """Return the index of each stretch and what it amounts to; None where it is not known."""
-    if quality is None:
-        return dict.fromkeys(("usable_share", "unusable_s", "stretch_s", "stretches"))
-    return {
-        "usable_share": round(float((quality >= LEAST_QUALITY).mean()), 4),
-        "unusable_s": [[a, round(b, 3)] for a, b in unusable_s],
-        "stretch_s": STRETCH_S,
-        "stretches": quality.round(3).tolist(),
-    }
-
-
-def _measure_rates(rr_s: NDArray[np.float64]) -> dict[str, float | None]:
-    known = rr_s[rr_s > 0]  # no NaN is
-    if not len(known):
-        return {"mean_bpm": None, "lowest_bpm": None, "highest_bpm": None}
-    medians = pd.Series(known).rolling(_N_RATE, min_periods=min(_N_RATE, len(known))).median()
-    return {
-        "mean_bpm": round(60 / float(known.mean()), 1),
-        "lowest_bpm": round(60 / float(medians.max()), 1),
-        "highest_bpm": round(60 / float(medians.min()), 1),
-    }
-
-
-def _tell_longest(runs: pd.DataFrame) -> dict[str, float | int | None] | None:
-    if runs.empty:
-        return None
-    longest = runs.iloc[int(runs["n_beats"].to_numpy().argmax())]
-    rate = float(longest["rate_bpm"])
-    return {
-        "n_beats": int(longest["n_beats"]),
-        "start_s": round(float(longest["start_s"]), 3),
-        "duration_s": round(float(longest["duration_s"]), 3),
-        "rate_bpm": round(rate, 1) if np.isfinite(rate) else None,
-    }
