@@ -18,6 +18,7 @@ from cnns_spectrograms.inference import signals
 from cnns_spectrograms.inference.analysis import analyse, check_slides
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import write_outputs
+from cnns_spectrograms.inference.summary import find_runs
 from cnns_spectrograms.parameters import WindowParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
@@ -301,7 +302,7 @@ def test_progress_is_told(recording, model):
 
 
 # --------------------------------------------------------------------------------------
-# What beats amount to, by hand
+# What beats amount to
 # --------------------------------------------------------------------------------------
 
 
