@@ -77,21 +77,18 @@ class Experiment:
         changes: parameter -> value, against `base` with SMALL.
         make: makes the network from that of the parameters.
         seed: of weights and draws.
-        trains_on_val: the fold that chooses the epoch trains too; a part of train then chooses.
     """
 
     question: str
     changes: dict[str, Any] = field(default_factory=dict)
     make: Callable[[BeatClassifier], nn.Module] = lambda network: network
     seed: int = 0
-    trains_on_val: bool = False
 
 
 EXPERIMENTS: dict[str, Experiment] = {
     "joined": Experiment("a two-layer rhythm branch beside the image (the recipe of `base`)"),
     "logistic_rhythm": Experiment("the RR features without a branch", make=LogisticRhythm),
     "joined_seed_1": Experiment("the first, with another seed", seed=1),
-    "train_and_val": Experiment("the fold that chooses the epoch trains too", trains_on_val=True),
 }
 MEANS = {"mean_of_seeds": ("joined", "joined_seed_1")}
 
@@ -164,7 +161,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     windows = make_windows(beats, records, params["windows"], params["split"])
     windows = windows[windows["split"] != "test"].reset_index(drop=True)
     folds = draw_folds(windows)
-    chooses = (folds == (fold + 1) % N_FOLDS) & (not experiment.trains_on_val)
+    chooses = folds == (fold + 1) % N_FOLDS
     windows["split"] = np.where(folds == fold, "test", np.where(chooses, "val", "train"))
     makers = make_typical_beats(beats, signals, records, spectrogram)
     typical = StampedSignals({key: make() for key, make in makers.items()}, makers.made_of)
@@ -172,8 +169,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
         windows, signals, typical, records, spectrogram, params["balancing"]
     )
     train_index = make_train_index(windows, smote, params["balancing"])
-    judges = windows["split"] == ("train" if experiment.trains_on_val else "val")
-    val = windows[judges].iloc[:: 16 if experiment.trains_on_val else 1].reset_index(drop=True)
+    val = windows[windows["split"] == "val"].reset_index(drop=True)
     fs = int(records["fs"].iloc[0])
     network = build_network(params["model"], seed=experiment.seed)
     with torch.random.fork_rng(devices=[]):
