@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from cnns_spectrograms.app import findings
@@ -161,15 +162,11 @@ def _name_scale(scale: float | str, t: Translator) -> str:
 def _show_beat_panel(
     reading: Reading, model: BeatModel, viewer: Viewer, theme: Theme, t: Translator
 ) -> None:
-    from cnns_spectrograms.app.explanation import explain
-    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
-
     if viewer.selected is None:
         st.info(t("choose_beat"))
         return
     study = reading.study
     beat = study.beats.iloc[viewer.selected]
-    call = str(reading.called[viewer.selected])
     st.markdown(
         "##### "
         + t(
@@ -180,60 +177,76 @@ def _show_beat_panel(
     )
     left, right = st.columns([3, 2], gap="large")
     with right:
-        st.markdown(
-            f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"
-            + _explain_unsure(call, bool(beat["usable"]), t)
-        )
-        show_figure(
-            draw_probabilities(
-                beat[list(findings.PROBABILITIES)].to_numpy(np.float64), reading.threshold, theme, t
-            ),
-            "probabilities",
-            t("probabilities_alt"),
-        )
-        rr = float(beat["rr_s"])
-        if np.isfinite(rr):
-            st.caption(t("beat_rr", rr=t.number(1000 * rr)))
-        else:
-            st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
-        with st.container(horizontal=True):
-            _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
-            _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
+        _show_call(reading, viewer, beat, theme, t)
     with left:
-        seen = show_beat(study, model, viewer.selected)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            wanted = st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help"))
-            target = AAMI_CLASSES.index(str(beat["aami_class"]))
-            if wanted:
-                target = st.selectbox(
-                    t("gradcam_class"),
-                    range(len(AAMI_CLASSES)),
-                    index=target,
-                    format_func=lambda each: (
-                        f"{AAMI_CLASSES[each]} {t('class_' + AAMI_CLASSES[each])}"
-                    ),
-                    key=f"target_{viewer.selected}_{t.language}",
-                    width=260,
-                )
-        cam, n_views = None, len(model.view_lengths)
+        _show_evidence(reading, model, viewer.selected, str(beat["aami_class"]), theme, t)
+
+
+def _show_call(
+    reading: Reading, viewer: Viewer, beat: pd.Series, theme: Theme, t: Translator
+) -> None:
+    """Show what the chosen beat is called, its probabilities and its RR interval."""
+    call = str(reading.called[viewer.selected])
+    st.markdown(
+        f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"
+        + _explain_unsure(call, bool(beat["usable"]), t)
+    )
+    show_figure(
+        draw_probabilities(
+            beat[list(findings.PROBABILITIES)].to_numpy(np.float64), reading.threshold, theme, t
+        ),
+        "probabilities",
+        t("probabilities_alt"),
+    )
+    rr = float(beat["rr_s"])
+    if np.isfinite(rr):
+        st.caption(t("beat_rr", rr=t.number(1000 * rr)))
+    else:
+        st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
+    with st.container(horizontal=True):
+        _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
+        _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
+
+
+def _show_evidence(
+    reading: Reading, model: BeatModel, beat: int, aami_class: str, theme: Theme, t: Translator
+) -> None:
+    """Show what the model saw of the chosen beat, and where it looked."""
+    from cnns_spectrograms.app.explanation import explain
+    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+
+    seen = show_beat(reading.study, model, beat)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        wanted = st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help"))
+        target = AAMI_CLASSES.index(aami_class)
         if wanted:
-            cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
-        image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
-        show_figure(
-            draw_beat(
-                seen.window,
-                model.fs,
-                image,
-                spectrogram_axes(model.n_samples, model.fs, model.spectrogram),
-                theme,
-                t,
-                cam=cam,
-            ),
-            "beat",
-            t("beat_alt") if n_views == 1 or cam is None else t("beat_alt_views"),
-        )
-        if cam is not None and cam.any():
-            also = "" if n_views == 1 else " " + t("gradcam_views", n=n_views)
-            st.caption(t("gradcam_caption") + also)
-        elif cam is not None:
-            st.caption(t("gradcam_empty"))
+            target = st.selectbox(
+                t("gradcam_class"),
+                range(len(AAMI_CLASSES)),
+                index=target,
+                format_func=lambda each: f"{AAMI_CLASSES[each]} {t('class_' + AAMI_CLASSES[each])}",
+                key=f"target_{beat}_{t.language}",
+                width=260,
+            )
+    cam, n_views = None, len(model.view_lengths)
+    if wanted:
+        cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
+    image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
+    show_figure(
+        draw_beat(
+            seen.window,
+            model.fs,
+            image,
+            spectrogram_axes(model.n_samples, model.fs, model.spectrogram),
+            theme,
+            t,
+            cam=cam,
+        ),
+        "beat",
+        t("beat_alt") if n_views == 1 or cam is None else t("beat_alt_views"),
+    )
+    if cam is not None and cam.any():
+        also = "" if n_views == 1 else " " + t("gradcam_views", n=n_views)
+        st.caption(t("gradcam_caption") + also)
+    elif cam is not None:
+        st.caption(t("gradcam_empty"))
