@@ -201,3 +201,11 @@ def test_numbers_are_written_as_the_language_writes_them(analysis, recording, la
     for each in told:
         assert each in page
     assert ("0,5 s</text>" in page) == (language == "es")
+
+
+def test_a_recording_without_signal_quality_has_a_report(analysis, recording):
+    """At less than 50 Hz, with the peaks given, no quality is measured."""
+    quality = {**analysis.summary["signal_quality"], "usable_share": None}
+    summary = {**analysis.summary, "signal_quality": quality}
+    page = render_report(replace(analysis, summary=summary), recording)
+    assert re.search(r"– usable, 0\.0\xa0% flat, 0 s missing", page)

@@ -84,7 +84,7 @@ def _ask_threshold(t: Translator) -> float:
 
 
 def _ask_about_unusable(study: Study, t: Translator) -> bool:
-    """Tell how much of the signal is unusable, and return whether its beats count all the same."""
+    """Show how much of the signal is unusable; return whether to count its beats."""
     stretches, n = study.analysis.unusable_s, int((~study.beats["usable"]).sum())
     if not n:
         return False

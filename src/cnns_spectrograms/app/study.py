@@ -152,15 +152,12 @@ def make_study(
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
-    from cnns_spectrograms.inference.signals import prepare_signal
 
     reference = read_reference(recording)
     peaks = None
     if at_reference and reference is not None:
         peaks = reference["sample"].to_numpy(np.int64)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
-    prepared = prepare_signal(recording, lead, model.fs)
-    signal = prepared.signal
     rhythm = None
     if model.rr_intervals:
         rhythm = make_rr_features(analysis.rr_intervals)
@@ -174,9 +171,9 @@ def make_study(
     return Study(
         contents=describe(recording, model.preferred_lead),
         lead=lead,
-        signal=signal,
+        signal=analysis.signal,
         fs=model.fs,
-        gaps_s=[(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps],
+        gaps_s=analysis.gaps_s,
         analysis=analysis,
         outputs=outputs,
         reference=reference,

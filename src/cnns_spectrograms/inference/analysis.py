@@ -71,6 +71,8 @@ class Analysis:
         model: what classified.
         counted: bool (n,), which rows the summary counts.
         unusable_s: (first, stop) of each stretch of unusable signal, s.
+        signal: the lead as the model sees it, see `signals.PreparedSignal`.
+        gaps_s: (first, stop) of each gap, s.
     """
 
     beats: pd.DataFrame
@@ -84,6 +86,8 @@ class Analysis:
     model: BeatModel
     counted: NDArray[np.bool_]
     unusable_s: list[tuple[float, float]]
+    signal: NDArray[np.float32]
+    gaps_s: list[tuple[float, float]]
 
 
 def analyse(
@@ -181,6 +185,8 @@ def analyse(
         model,
         counted,
         unusable_s,
+        signal,
+        gaps_s,
     )
 
 
