@@ -521,7 +521,7 @@ def test_no_interval_goes_across_noise_and_hum(recording, views_model, caplog):
         return np.concatenate([signal[:half], noise, signal[half:], hum, signal])
 
     found = analyse(alter(recording, change), views_model)
-    assert "no beat in 2 stretches of 10 s or more" in caplog.text
+    assert "(stretches: 2)" in caplog.text
     caplog.clear()
     clean = analyse(alter(recording, lambda x: x), views_model)
     assert "no beat" not in caplog.text
@@ -533,3 +533,18 @@ def test_no_interval_goes_across_noise_and_hum(recording, views_model, caplog):
         clean.summary["heart_rate"]["mean_bpm"], rel=0.02
     )
     assert find_runs(found.beats)["duration_s"].max() < 62
+
+
+def test_no_interval_spans_a_short_stretch_without_an_electrode(recording, views_model, caplog):
+    """For 5 s, too short to be a gap by itself."""
+    half, n = recording.n_samples // 2, 5 * int(recording.fs)
+    hum = 0.3 * np.sin(2 * np.pi * 50 * np.arange(n) / recording.fs)
+    off = alter(recording, lambda x: np.concatenate([x[:half], hum, x[half:]]))
+    found = analyse(off, views_model)
+    assert "(stretches: 1)" in caplog.text
+    intervals = found.beats["rr_s"].to_numpy()
+    assert np.isnan(intervals).sum() == 2
+    assert np.nanmax(intervals) < 3
+    after = int(np.flatnonzero(np.isnan(intervals))[1])
+    assert found.beats["time_s"][after] >= (half + n) / recording.fs - 0.1
+    assert np.isnan(found.rr_intervals["rr_previous_s"][after])

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
+from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
     find_unusable,
@@ -106,7 +107,8 @@ def analyse(
     recording read in one piece. No beat is detected in a gap in the signal
     (`signals.SHORTEST_GAP_S`), and no interval and no run of beats goes across one. Where beats are
     detected, `signals.FLAT_S` or more without any is a gap too: an electrode that picks up noise or
-    hum, or a heart that stands still.
+    hum, or a heart that stands still. So is a shorter pause with the noise of an electrode that is
+    off (`ecg.pauses`).
 
     Args:
         recording: the recording.
@@ -206,8 +208,11 @@ def _place_beats(
     samples = np.minimum(samples, recording.n_samples - 1)
     kept = ~_within(samples, prepared.gaps)
     samples = samples[kept]
-    after_gap = _follow_gap(samples, prepared.gaps) | _follow_silence(samples, recording)
-    return samples, detection.peaks[kept], after_gap
+    at_model = detection.peaks[kept]
+    false_pause = find_false_pauses(prepared.signal, fs, at_model)
+    after_gap = _follow_gap(samples, prepared.gaps)
+    after_gap |= _follow_silence(samples, false_pause & ~after_gap, recording)
+    return samples, at_model, after_gap
 
 
 def _tabulate(
@@ -365,15 +370,17 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     return after
 
 
-def _follow_silence(samples: NDArray[np.int64], recording: Recording) -> NDArray[np.bool_]:
-    """Return whether `FLAT_S` or more without a beat precede each beat; warn where they do."""
-    silent = np.diff(samples, prepend=samples[:1]) >= FLAT_S * recording.fs
+def _follow_silence(
+    samples: NDArray[np.int64], false_pause: NDArray[np.bool_], recording: Recording
+) -> NDArray[np.bool_]:
+    """Return whether no heart is heard before each beat: too long, or not as in a pause; warn."""
+    intervals = np.diff(samples, prepend=samples[:1])
+    silent = false_pause | (intervals >= FLAT_S * recording.fs)
     if silent.any():
         logger.warning(
-            "%s: found no beat in %d stretches of %g s or more, %.0f s in all; no interval and no "
-            "run goes across them",
-            *(recording.name, silent.sum(), FLAT_S),
-            np.diff(samples)[silent[1:]].sum() / recording.fs,
+            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
+            "of an electrode that is off; no interval and no run goes across them",
+            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
         )
     return silent
 
