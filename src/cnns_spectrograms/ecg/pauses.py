@@ -1,4 +1,4 @@
-"""Pauses of the heart, told from stretches in which the electrode is off."""
+"""Pauses of the heart, and stretches of silence in which the electrode is off instead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find_false_pauses(
     between beats. An electrode that is off, an input at its rail, or hum has less or more. An
     interval over 1.6 times those around is no pause if its noise above 15 Hz (the median standard
     deviation of pieces of 0.1 s) is below half or above 2.5 times that between the beats of the
-    30 s on either side. Noise as loud as the recording's own cannot be told from a pause.
+    30 s on either side. Noise as loud as the recording's own looks like a pause.
 
     Args:
         signal_mv: (n_samples,), mV, finite, without its baseline; may be a memory map.
