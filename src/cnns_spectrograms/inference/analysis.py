@@ -25,7 +25,7 @@ from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
-from cnns_spectrograms.inference.summary import summarise, describe_quality
+from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_recording_lead
