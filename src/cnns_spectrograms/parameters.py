@@ -460,7 +460,7 @@ class InferenceParameters(Parameters):
         description="WFDB records, EDF or CSV files, ZIP archives or folders of these"
     )
     model: str | None = Field(
-        None, description="weights file, MLflow URI or run; null: the shipped weights"
+        None, description="file of a model, MLflow URI or run; null: the shipped model"
     )
     lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (
         Field(None, description="name or index; null: that of training")

@@ -25,6 +25,7 @@ from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 from cnns_spectrograms.training.images import DrawnImages
+from cnns_spectrograms.training.networks import load_classifier
 from cnns_spectrograms.training.prediction import predict_table
 from inference.models import N_SAMPLES, VIEWS, save_model
 
@@ -46,7 +47,8 @@ def predict_as_training(folder, record_id, model):
         samples = record.beats["sample"].to_numpy()
         typical[key] = make_typical_beats(record.signal, samples, 360, n_typical)
     images = DrawnImages({key: record.signal}, typical, model.fs, model.spectrogram)
-    return predict_table(model.classifier, windows, images.open(windows), 64, 0, "32-true")
+    classifier, _ = load_classifier(model.path)
+    return predict_table(classifier, windows, images.open(windows), 64, 0, "32-true")
 
 
 def test_beats_are_those_of_training(simulated, model):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +125,7 @@ def test_a_weight_beyond_half_precision_is_refused() -> None:
         halve_weights(network)
 
 
-def test_the_card_says_what_it_is(tmp_path: Path) -> None:
+def test_the_card_says_what_it_is() -> None:
     small = halve_weights(build_network(MODEL))
     card = write_model_card(
         small,
@@ -138,9 +137,6 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         False,
         datetime.date(2025, 3, 9),
     )
-    save_classifier(small, tmp_path / "model.safetensors", DESCRIPTION)
-    content = (tmp_path / "model.safetensors").read_bytes()
-    assert f"{len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`" in card
     for said in (
         "not for clinical use",
         "mitdb, svdb, protocol `base`",

@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import map_symbols
-from cnns_spectrograms.fan_out import one_torch_thread
 from cnns_spectrograms.presentation import LANGUAGES
 
 if TYPE_CHECKING:
@@ -48,13 +47,15 @@ class BeatInput:
 
     Attributes:
         window: float32 (n_samples,), mV, at the model's rate.
+        views: float32 (`BeatModel.width`,), mV: the window, and the stretches of further views.
         image: uint8 (H, W) or (H, W, 3).
-        rr_features: float32 (6,), or None where the network takes none.
+        rr_s: float32 (4,), s, its `ecg.rhythm.RR_COLUMNS`.
     """
 
     window: NDArray[np.float32]
+    views: NDArray[np.float32]
     image: NDArray[np.uint8]
-    rr_features: NDArray[np.float32] | None
+    rr_s: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,6 @@ class Study:
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
-        rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
     """
 
@@ -87,7 +87,6 @@ class Study:
     outputs: dict[str, tuple[str, bytes]]
     reference: pd.DataFrame | None
     at_reference: bool
-    rr_features: NDArray[np.float32] | None
     synthetic: bool
 
     @property
@@ -148,7 +147,6 @@ def make_study(
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
-    from cnns_spectrograms.ecg.rhythm import make_rr_features
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
@@ -158,9 +156,6 @@ def make_study(
     if at_reference and reference is not None:
         peaks = reference["sample"].to_numpy(np.int64)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
-    rhythm = None
-    if model.rr_intervals:
-        rhythm = make_rr_features(analysis.rr_intervals)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -178,7 +173,6 @@ def make_study(
         outputs=outputs,
         reference=reference,
         at_reference=peaks is not None,
-        rr_features=rhythm,
         synthetic=synthetic,
     )
 
@@ -191,6 +185,7 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
         model: that analysed it.
         beat: position of the beat.
     """
+    from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
     from cnns_spectrograms.ecg.windows import WindowReader
 
     peak = int(study.analysis.at_model[beat])
@@ -207,10 +202,11 @@ def show_beat(study: Study, model: BeatModel, beat: int) -> BeatInput:
     typical = {} if beats is None else {"own/recording": beats}
     read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
     wide = read(row)
-    with one_torch_thread():
-        image = model.draw(wide)[0].permute(1, 2, 0).numpy()
+    image = np.moveaxis(model.draw(wide)[0], 0, -1)
+    rr_s = study.analysis.rr_intervals[list(RR_COLUMNS)].to_numpy(np.float32)[beat]
     return BeatInput(
         window=wide[0, : model.n_samples],
+        views=wide[0],
         image=image[..., 0] if image.shape[-1] == 1 else image,
-        rr_features=None if study.rr_features is None else study.rr_features[beat],
+        rr_s=rr_s,
     )

@@ -83,7 +83,7 @@ def analyse(
         peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
-        model: weights file; None takes those that come with the package.
+        model: file of a model, see `BeatModel.load`; None takes that which comes with the package.
         name: of a signal that is given as an array; files are written under it.
         count_unusable: count the beats of stretches of unusable signal too in the summary.
 
@@ -142,10 +142,10 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
 
 @functools.lru_cache(maxsize=1)
 def load_model(path: Path | None) -> BeatModel:
-    """Return the model in a weights file, or the shipped one; the last one is kept.
+    """Return the model in a file, or the shipped one; the last one is kept.
 
     Raises:
-        ValueError: there is no such file, or it holds no model of this version.
+        ValueError: see `BeatModel.load`.
     """
     from cnns_spectrograms.inference.model import BeatModel
 

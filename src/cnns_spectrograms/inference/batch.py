@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class PredictOptions:
     """How recordings are analysed.
 
     Attributes:
-        model: weights file; None takes those that came with the package.
+        model: file of a model, see `BeatModel.load`; None takes that which came with the package.
         lead: name or index; None takes that of training.
         fs: sampling rate of CSV files, Hz; other recordings say their own.
         columns: columns of CSV files that are leads; other recordings name theirs.
@@ -241,9 +242,7 @@ def predict_recordings(
 
 def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     """Predict in a worker, on one thread: recordings are what is shared out."""
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # see `model.count_threads`
     row = _predict(source, folder, options)
     if row["error"]:  # said at once, where others are still to come
         logger.error("%s: %s", source.told, row["error"])
@@ -292,7 +291,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
 
 
 def _check_model(options: PredictOptions) -> None:
-    """Load the network, which takes seconds, so that one that cannot be used ends all work."""
+    """Load the model, so that one that cannot be used ends all work."""
     model = load_model(options.model)
     if model.synthetic_data:
         logger.warning(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
-from cnns_spectrograms.files import replacing
+from cnns_spectrograms.files import DESCRIPTION, replacing
 from cnns_spectrograms.parameters import ModelParameters
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
-_HEADER = "cnns_spectrograms"  # the key of our description in a safetensors header
 _PROBE_TIMEOUT_S = 5.0
 _RR_WIDTH = 32
 
@@ -326,16 +325,20 @@ def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -
     """
     from safetensors.torch import save
 
-    described = {
+    header = json.dumps(describe_classifier(classifier, metadata), allow_nan=False)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
+    content: bytes = save(tensors, metadata={DESCRIPTION: header})
+    return content
+
+
+def describe_classifier(classifier: BeatClassifier, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a network with the keys that `save_classifier` sets."""
+    return {
         **metadata,
         "model": classifier.params.model_dump(mode="json"),
         "classes": list(AAMI_CLASSES),
         "versions": {name: version(name) for name in ("torch", "timm")},
     }
-    header = json.dumps(described, allow_nan=False)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    content: bytes = save(tensors, metadata={_HEADER: header})
-    return content
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -350,7 +353,7 @@ def read_description(path: Path) -> dict[str, Any]:
         raise ValueError(f"there is no classifier at {path}; train one, or correct the path")
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
+            header = (file.metadata() or {}).get(DESCRIPTION)
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a safetensors file ({_first_line(error)}); expected one that this "

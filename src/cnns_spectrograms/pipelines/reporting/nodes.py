@@ -447,7 +447,7 @@ def draw_contact_sheet(
 
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
-    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
     fs = int(records["fs"].iloc[0])
     # Signals open a file at each access: a dictionary would hold all of them open.

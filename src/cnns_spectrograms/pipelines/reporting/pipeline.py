@@ -144,7 +144,7 @@ def _create_template(robustness: bool) -> Pipeline:
                 "params:split",
                 "params:training",
             ],
-            outputs=["small_model", "model_card"],
+            outputs=["onnx_model", "model_card"],
             name="ship",
         ),
     ]
