@@ -328,8 +328,8 @@ def _export(path: Path) -> bytes:
         from cnns_spectrograms.training.onnx_export import export_onnx
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{path} holds weights for PyTorch, and {error.name} is not installed; run `pip "
-            f"install 'cnns_spectrograms[train]'`, or give the model as an .onnx file"
+            f"{path} holds weights for PyTorch, which is not installed ({error.name} is missing); "
+            f"run `pip install 'cnns_spectrograms[train]'`, or give the model as an .onnx file"
         ) from error
     classifier, description = load_classifier(path)
     check_description(description, path)
