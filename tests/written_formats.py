@@ -5,6 +5,7 @@ DICOM by pydicom's writer; ISHNE and aECG by hand, from their specifications.
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,18 @@ def dicom_channel(
     return channel | others
 
 
+def write_lead_ii(path: Path, steps: np.ndarray, fs: int) -> Path:
+    """Write lead II, (n,) steps of 5 uV, in the format of the ending; DICOM for any other."""
+    steps = steps.astype(np.int16)
+    if path.suffix.lower() == ".ecg":
+        return write_ishne(path, steps[:, np.newaxis], fs, [5000], [6])
+    if path.suffix.lower() == ".xml":
+        lead = aecg_lead("MDC_ECG_LEAD_II", steps, "5")
+        return write_aecg(path, aecg_series(aecg_times(f"{1 / fs:.16f}"), lead))
+    channels = [dicom_channel("2:2", "Lead II", "uV", 5)]
+    return write_dicom(path, {"samples": steps[:, np.newaxis], "fs": fs, "channels": channels})
+
+
 def crc_ccitt(content: bytes) -> int:
     """Return the CRC-CCITT of ISHNE: bit by bit, polynomial 0x1021, from 0xFFFF on."""
     crc = 0xFFFF
@@ -193,8 +206,6 @@ def write_aecg(path: Path, *series: str, head: str = "", prefix: str = "") -> Pa
         f'<center value="2024"/></effectiveTime>{body}</AnnotatedECG>'
     )
     if prefix:
-        import re
-
         text = re.sub(r"<(/?)(?=[a-zA-Z])", rf"<\1{prefix}:", text)
         text = text.replace("xmlns=", f"xmlns:{prefix}=")
     path.write_text(text, encoding="utf-8")

@@ -19,15 +19,7 @@ from cnns_spectrograms.app.sources import (
 )
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
-from written_formats import (
-    aecg_lead,
-    aecg_series,
-    aecg_times,
-    dicom_channel,
-    write_aecg,
-    write_dicom,
-    write_ishne,
-)
+from written_formats import write_lead_ii
 
 
 class _Upload(io.BytesIO):
@@ -88,13 +80,10 @@ def test_several_recordings_are_all_found(synthetic: Path) -> None:
 
 
 def test_every_format_that_is_read_can_be_uploaded(tmp_path: Path) -> None:
-    steps = np.zeros((500, 1), np.int16)
-    write_ishne(tmp_path / "a.ecg", steps, 100, [5000], [6])
-    lead = aecg_lead("MDC_ECG_LEAD_II", steps[:, 0])
-    write_aecg(tmp_path / "b.xml", aecg_series(aecg_times("0.01"), lead))
-    group = {"samples": steps, "fs": 100, "channels": [dicom_channel("2:2", "Lead II")]}
-    write_dicom(tmp_path / "c.DCM", group)
-    files = [_Upload(name, (tmp_path / name).read_bytes()) for name in ("a.ecg", "b.xml", "c.DCM")]
+    paths = [
+        write_lead_ii(tmp_path / name, np.zeros(500), 100) for name in ("a.ecg", "b.xml", "c.DCM")
+    ]
+    files = [_Upload(path.name, path.read_bytes()) for path in paths]
     with stored(files) as paths:
         assert [open_recording(path).lead_names for path in paths] == [("II",)] * 3
 

@@ -147,8 +147,10 @@ def test_leads_that_cannot_be_read_are_left_out(tmp_path, digits):
     flat = aecg_lead("MDC_ECG_LEAD_V2", digits[:, 0], "0")
     wordy = aecg_lead("MDC_ECG_LEAD_V3", digits[:, 0], "five")
     other = aecg_lead("MDC_PRESS_BLD", digits[:, 0], unit="mmHg")
+    moved = aecg_lead("MDC_ECG_LEAD_V4", digits[:, 0], "1", "uV", "7")
+    moved = (moved[0], moved[1].replace('"7" unit="uV"', '"7" unit="mm"'))
     path = write(
-        *(tmp_path / "a.xml", aecg_times("0.002"), short, flat, wordy, other),
+        *(tmp_path / "a.xml", aecg_times("0.002"), short, flat, wordy, other, moved),
         aecg_lead(LEAD_II, digits[:, 1]),
     )
     found = open_recording(path)
@@ -157,6 +159,7 @@ def test_leads_that_cannot_be_read_are_left_out(tmp_path, digits):
         "V1": "it has 2499 samples, where others have 2500",
         "V2": "its scale is 0, expected another than 0",
         "V3": "its scale is nan, expected another than 0",
+        "V4": "its origin in 'mm' cannot be added to its scale in 'uV'",
         "MDC_PRESS_BLD": "its unit is 'mmHg', which is no voltage",
     }
 

@@ -15,15 +15,7 @@ from hypothesis import strategies as st
 from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
-from written_formats import (
-    aecg_lead,
-    aecg_series,
-    aecg_times,
-    dicom_channel,
-    write_aecg,
-    write_dicom,
-    write_ishne,
-)
+from written_formats import write_lead_ii
 
 CSV = b"time,ECG\n0,0.1\n0.1,0.2\n0.2,0.3\n"
 
@@ -48,24 +40,15 @@ def test_a_record_in_a_folder_of_the_archive(tmp_path):
 
 def test_what_a_clinic_hands_over(tmp_path):
     """Files of DICOM may have no ending; other XML and the index of a medium are left out."""
-    steps = np.random.default_rng(0).integers(-500, 500, (500, 1)).astype(np.int16)
-    group = {"samples": steps, "fs": 100, "channels": [dicom_channel("2:2", "Lead II", "uV", 5)]}
-    write_dicom(tmp_path / "ecg", group)
-    write_ishne(tmp_path / "holter", steps, 100, [5000], [6])
-    lead = aecg_lead("MDC_ECG_LEAD_II", steps[:, 0], "5")
-    write_aecg(tmp_path / "aecg", aecg_series(aecg_times("0.01"), lead))
-    entries = (
-        ("DICOM/IM00001", "ecg"),
-        ("DICOMDIR", "ecg"),
-        ("b.ECG", "holter"),
-        ("c.xml", "aecg"),
-    )
-    files = [(name, (tmp_path / path).read_bytes()) for name, path in entries]
-    archive = pack(tmp_path / "a.zip", [*files, ("notes.xml", b"<notes/>")])
+    steps = np.random.default_rng(0).integers(-500, 500, 500)
+    paths = [write_lead_ii(tmp_path / name, steps, 100) for name in ("IM00001", "b.ECG", "c.xml")]
+    files = [(f"patient/{path.name}", path.read_bytes()) for path in paths]
+    others = [("notes.xml", b"<notes/>"), ("DICOMDIR", files[0][1])]
+    archive = pack(tmp_path / "a.zip", [*files, *others])
     found = unpack_recording(archive, tmp_path / "out")
     assert [path.name for path in found] == ["IM00001", "b.ECG", "c.xml"]
     for path in found:
-        np.testing.assert_allclose(open_recording(path).read("II"), steps[:, 0] / 200, atol=1e-6)
+        np.testing.assert_allclose(open_recording(path).read("II"), steps / 200, atol=1e-6)
 
 
 def test_files_and_an_archive_together(tmp_path):

@@ -247,6 +247,19 @@ def test_what_is_no_waveform(tmp_path):
         open_recording(tmp_path / "b.dcm")
 
 
+def test_groups_that_are_none(tmp_path, samples):
+    group = {"samples": samples, "fs": FS, "channels": [II, V1]}
+    path = write_dicom(tmp_path / "a.dcm", group)
+    whole = path.read_bytes()
+    at = whole.index(b"\xfe\xff\x00\xe0")  # the tag of the group, its length, what is in it
+    path.write_bytes(whole[: at - 4] + bytes(4))
+    with pytest.raises(RecordError, match=r"a\.dcm: found no group of waveforms; expected one"):
+        open_recording(path)
+    path.write_bytes(whole[:at] + b"\xfe\xff\x01\xe0" + whole[at + 4 :])
+    with pytest.raises(RecordError, match="found a corrupt DICOM file after 0 groups of waveforms"):
+        open_recording(path)
+
+
 def test_a_deflated_file_is_not_inflated(tmp_path, samples):
     group = {"samples": samples, "fs": FS, "channels": [II, V1]}
     write_dicom(tmp_path / "a.dcm", group, syntax="1.2.840.10008.1.2.1.99")

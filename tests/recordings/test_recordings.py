@@ -231,8 +231,9 @@ def test_signals_that_are_no_voltage(record):
 
 
 def test_what_is_no_recording(tmp_path):
-    for path in (tmp_path / "none", tmp_path, tmp_path / "none.edf", tmp_path / "none.csv"):
-        with pytest.raises(RecordError, match="found"):
+    endings = ("", ".edf", ".bdf", ".csv", ".dcm", ".ecg", ".xml")
+    for path in (tmp_path, *(tmp_path / f"none{ending}" for ending in endings)):
+        with pytest.raises(RecordError, match=r"found .*expected .*correct the path"):
             open_recording(path)
 
 

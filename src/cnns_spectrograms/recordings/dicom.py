@@ -109,18 +109,9 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
         )
     # The elements of a file are in the order of their tags.
     head = read_partial(file, lambda tag, *_: tag >= _WAVEFORM_SEQUENCE, _MAX_VALUE_BYTES)
-    is_implicit, is_little = head.original_encoding
+    is_implicit, is_little = map(bool, head.original_encoding)
     order = "<" if is_little else ">"
-
-    def read_tag(length: str) -> tuple[int, int]:
-        layout = struct.Struct(f"{order}HH{length}")
-        found = file.read(layout.size)
-        if len(found) < layout.size:
-            return 0, 0
-        group, element, n_bytes = layout.unpack(found)
-        return group << 16 | element, n_bytes
-
-    tag, n_bytes = read_tag("L" if is_implicit else "4xL")
+    tag, n_bytes = _read_tag(file, f"{order}HHL" if is_implicit else f"{order}HH4xL")
     if tag != _WAVEFORM_SEQUENCE:
         kind = getattr(head.get("SOPClassUID"), "name", "file")
         raise RecordError(
@@ -130,7 +121,7 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
     end = path.stat().st_size if n_bytes == _UNDEFINED else file.tell() + n_bytes
     groups: list[Dataset] = []
     while file.tell() < end:
-        tag, n_bytes = read_tag("L")
+        tag, n_bytes = _read_tag(file, f"{order}HHL")
         if tag == _END_OF_SEQUENCE:
             break
         if tag != _ITEM or len(groups) == _MAX_GROUPS:
@@ -138,20 +129,23 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
                 f"{path.name}: found a corrupt DICOM file after {len(groups)} groups of waveforms; "
                 f"expected their end, and {_MAX_GROUPS} at most; {_AGAIN}"
             )
-        at = file.tell()
-        length = None if n_bytes == _UNDEFINED else n_bytes
-        groups.append(
-            read_dataset(
-                *(file, is_implicit, is_little, length),
-                defer_size=_MAX_VALUE_BYTES,
-                at_top_level=False,
-            )
-        )
+        at, length = file.tell(), None if n_bytes == _UNDEFINED else n_bytes
+        options: dict[str, Any] = {"defer_size": _MAX_VALUE_BYTES, "at_top_level": False}
+        groups.append(read_dataset(file, is_implicit, is_little, length, **options))
         if length is not None:
             file.seek(at + length)
     if not groups:
         raise RecordError(f"{path.name}: found no group of waveforms; expected one; {_AGAIN}")
     return groups, order
+
+
+def _read_tag(file: BinaryIO, layout: str) -> tuple[int, int]:
+    """Return the tag and the length at the head of an element; zeros at the end of the file."""
+    found = file.read(struct.calcsize(layout))
+    if len(found) < struct.calcsize(layout):
+        return 0, 0
+    group, element, n_bytes = struct.unpack(layout, found)
+    return group << 16 | element, n_bytes
 
 
 def _list_signals(path: Path, group: Dataset, label: str, order: str) -> list[StoredSignal]:
