@@ -109,6 +109,21 @@ def test_an_origin_in_another_unit(tmp_path, digits):
     np.testing.assert_allclose(open_recording(path).read(0), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_decimal_commas(tmp_path, digits):
+    lead = aecg_lead(LEAD_II, digits[:, 0], "2,5", "uV", "-1,5")
+    found = open_recording(write(tmp_path / "a.xml", aecg_times("0,004"), lead))
+    assert found.fs == 250
+    np.testing.assert_allclose(found.read(0), (digits[:, 0] * 2.5 - 1.5) / 1e3, rtol=1e-6)
+
+
+def test_another_encoding_and_comments(tmp_path, digits):
+    path = write(tmp_path / "a.xml", aecg_times("0.004"), aecg_lead(LEAD_II, "1 2 3 4", unit="µV"))
+    text = path.read_text("utf-8").replace("UTF-8", "UTF-16").replace("3 4", "3 <!-- 9 --> 4")
+    path.write_text(text, encoding="utf-16")
+    assert find_recordings(tmp_path) == [path]
+    np.testing.assert_allclose(open_recording(path).read(0), [0.001, 0.002, 0.003, 0.004])
+
+
 def test_a_prefix_of_the_namespace(tmp_path, digits):
     lead = aecg_lead(LEAD_II, digits[:, 0])
     path = write(tmp_path / "a.xml", aecg_times("0.002"), lead, prefix="hl7")

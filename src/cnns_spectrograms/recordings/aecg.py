@@ -205,7 +205,7 @@ def _find_times(name: str, sequences: list[ElementTree.Element]) -> tuple[float,
             continue
         value, unit = increment.get("value", ""), increment.get("unit", "")
         try:
-            step_s = float(value) * _S_PER_UNIT[unit.strip().lower()]
+            step_s = _parse_number(value) * _S_PER_UNIT[unit.strip().lower()]
         except (ValueError, KeyError):
             raise RecordError(
                 f"{name}: found times with the increment {value!r} {unit!r}; expected a number of "
@@ -256,9 +256,14 @@ def _find_quantity(sequence: ElementTree.Element, name: str) -> tuple[float, str
     if found is None:
         return 0.0, ""
     try:
-        return float(found.get("value", "")), found.get("unit", "")
+        return _parse_number(found.get("value", "")), found.get("unit", "")
     except ValueError:
         return np.nan, found.get("unit", "")
+
+
+def _parse_number(text: str) -> float:
+    """Return a number, which some programs write with a decimal comma."""
+    return float(text.replace(",", "."))
 
 
 def _read(

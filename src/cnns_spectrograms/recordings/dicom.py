@@ -120,7 +120,7 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
         )
     end = path.stat().st_size if n_bytes == _UNDEFINED else file.tell() + n_bytes
     groups: list[Dataset] = []
-    while file.tell() < end:
+    while file.tell() < min(end, path.stat().st_size):
         tag, n_bytes = _read_tag(file, f"{order}HHL")
         if tag == _END_OF_SEQUENCE:
             break
