@@ -48,7 +48,7 @@ clean:  ## remove what the demonstration run made
 
 # requirements.lock constrains every version: machines of one system and Python get the same. uv
 # takes a third of pip's time; pip goes where its settings alone know the way, such as to a mirror.
-TEST_EXTRAS := [train,app,dev,dask,ray]
+TEST_EXTRAS := [train,app,formats,dev,dask,ray]
 define install
 $(BIN)/uv pip install --quiet --python .venv -c requirements.lock -e $(1) || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e $(1)
@@ -59,7 +59,7 @@ endef
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/app.stamp: .venv/created.stamp pyproject.toml requirements.lock
-	$(call install,".[app]")
+	$(call install,".[app,formats]")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/docs.stamp: .venv/run.stamp

@@ -45,7 +45,8 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="RECORDING",
-        help="WFDB record, .edf, .bdf, .csv, .tsv, .txt, a .zip or a folder of these",
+        help="WFDB record; EDF, BDF, DICOM, ISHNE Holter (.ecg), HL7 aECG (.xml) or CSV (.csv, "
+        ".tsv, .txt) file; a .zip or a folder of these",
     )
     add("--output", "-o", type=Path, required=True, metavar="DIR", help="folder of the results")
     add(

@@ -457,7 +457,7 @@ class InferenceParameters(Parameters):
     """Which recordings of one's own are analysed, and how."""
 
     recordings: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        description="WFDB records, EDF or CSV files, ZIP archives or folders of these"
+        description="WFDB records, files of other formats, ZIP archives or folders of these"
     )
     model: str | None = Field(
         None, description="file of a model, MLflow URI or run; null: the shipped model"

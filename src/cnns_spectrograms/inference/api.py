@@ -74,8 +74,8 @@ def analyse(
     """Find and classify the beats of a recording.
 
     Args:
-        source: path of a WFDB record, an EDF, BDF or CSV file; or the signal itself, mV, (n,) or
-            (n, n_leads), NaN where samples are missing.
+        source: path of a WFDB record, or of an EDF, BDF, DICOM, ISHNE Holter, HL7 aECG or CSV file;
+            or the signal itself, mV, (n,) or (n, n_leads), NaN where samples are missing.
         fs: sampling rate, Hz; needed for a signal. For a CSV file None takes the rate from its
             times or header. Other files name their own.
         lead: name or index; None takes the lead that the model was trained on, else the first.

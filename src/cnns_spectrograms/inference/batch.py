@@ -22,7 +22,7 @@ from cnns_spectrograms.recordings.archives import unpack_recording
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import (
     CSV_SUFFIXES,
-    EDF_SUFFIXES,
+    FILE_SUFFIXES,
     find_recordings,
     is_there,
     name_recording,
@@ -116,8 +116,7 @@ def _look_into(folder: Path) -> list[Path]:
     inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
     if not inside:
         raise ValueError(
-            f"folder {folder} holds no recording "
-            f"({', '.join(('.hea', *EDF_SUFFIXES, *CSV_SUFFIXES, '.zip'))})"
+            f"folder {folder} holds no recording ({', '.join(('.hea', *FILE_SUFFIXES, '.zip'))})"
         )
     if folders := [each.name for each in others if each.is_dir()]:
         logger.info("left out of %s are its folders: %s", folder, ", ".join(folders))
