@@ -104,7 +104,7 @@ class SimulationParameters(Parameters):
 
 
 class RecordParameters(Parameters):
-    """What is known of a record that its files do not say."""
+    """What is known of a record beyond its files."""
 
     patient: RecordId | None = Field(
         None, min_length=1, description="same for all records of a patient; null: the record's own"
@@ -434,7 +434,7 @@ class ReportingParameters(Parameters):
         description="annotation files beside the reference that EC57 scores; null: predictions",
     )
     robustness: RobustnessParameters = RobustnessParameters()
-    synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
+    synthetic_data: bool = Field(False, description="mark every figure as one of simulated data")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -470,7 +470,7 @@ class InferenceParameters(Parameters):
         None, description="columns of CSV files that are leads; null guesses"
     )
     peaks: str | None = Field(
-        None, description="annotations that tell the beats: extension or file; null detects"
+        None, description="annotations of the beats: extension or file; null detects"
     )
     sliding: bool = Field(
         False, description="windows every 0.5 s instead of beats, of a network trained so"

@@ -21,7 +21,7 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.training.balancing import make_train_index
 from cnns_spectrograms.training.export import halve_weights, write_model_card
-from cnns_spectrograms.training.fitting import fit_classifier
+from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
 from cnns_spectrograms.training.prediction import predict_table
@@ -83,7 +83,7 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
     )
     network = build_network(MODEL)
     result = fit_classifier(
-        network, train, val, images.open(train), images.open(val), params, tmp_path / "work", {}
+        TrainingTask(network, train, val, images, params, tmp_path / "work", {})
     )
     losses = result.history["train_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
