@@ -48,6 +48,9 @@ clean:  ## remove what the demonstration run made
 
 # requirements.lock constrains every version: machines of one system and Python get the same. uv
 # takes a third of pip's time; pip goes where its settings alone know the way, such as to a mirror.
+# Variables, as a comma would end the argument of a call.
+APP_EXTRAS := [app,formats]
+DOCS_EXTRAS := [train,docs]
 TEST_EXTRAS := [train,app,formats,dev,dask,ray]
 define install
 $(BIN)/uv pip install --quiet --python .venv -c requirements.lock -e $(1) || \
@@ -59,11 +62,11 @@ endef
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/app.stamp: .venv/created.stamp pyproject.toml requirements.lock
-	$(call install,".[app,formats]")
+	$(call install,".$(APP_EXTRAS)")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/docs.stamp: .venv/run.stamp
-	$(call install,".[train,docs]")
+	$(call install,".$(DOCS_EXTRAS)")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/test.stamp: .venv/run.stamp
