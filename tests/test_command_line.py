@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
 from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.inference.model import find_shipped_models
 from cnns_spectrograms.recordings.opening import open_recording
 from inference.models import save_model
 
@@ -141,4 +143,23 @@ def test_a_mistyped_path_loads_no_network(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "[]"]
     assert "found no file, folder or WFDB record nix.csv; correct the path" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_mean_of_the_shipped_models_is_named_with_its_parts(folder, tmp_path, capsys):
+    record = str(folder / "db" / "100")
+    assert main(["predict", record, "-o", str(tmp_path), "--accurate", "--report"]) == 0
+    model = json.loads((tmp_path / "100.json").read_text())["model"]
+    named = [model, *model["averaged_with"]]
+    files = {path.name: path for path in find_shipped_models()}
+    assert {each["file"] for each in named} == set(files)
+    page = (tmp_path / "100.html").read_text()
+    for each in named:
+        digest = hashlib.sha256(files[each["file"]].read_bytes()).hexdigest()
+        assert each["sha256"] == digest
+        assert digest[:16] in page
+    capsys.readouterr()
+    options = ["--accurate", "--model", str(folder / "model.onnx")]
+    assert main(["predict", record, "-o", str(tmp_path / "out"), *options]) == 1
+    assert "leave out one of the two" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

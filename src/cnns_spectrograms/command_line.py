@@ -53,6 +53,11 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--model",
         help="file of a model, MLflow model URI or run id; default: the shipped one",
     )
+    add(
+        "--accurate",
+        action="store_true",
+        help="classify with the mean of the shipped models, which takes nearly twice as long",
+    )
     add("--lead", help="name or index of the lead; default: the one the model was trained on")
     add(
         "--fs",
@@ -112,6 +117,7 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             chosen = PredictOptions(
                 model=resolve_model(options.model, Path(scratch)),
+                accurate=options.accurate,
                 lead=options.lead,
                 fs=options.fs,
                 columns=columns,

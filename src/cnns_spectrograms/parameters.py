@@ -462,6 +462,7 @@ class InferenceParameters(Parameters):
     model: str | None = Field(
         None, description="file of a model, MLflow URI or run; null: the shipped model"
     )
+    accurate: bool = Field(False, description="the mean of the shipped models")
     lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (
         Field(None, description="name or index; null: that of training")
     )

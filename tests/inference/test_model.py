@@ -134,7 +134,7 @@ def test_a_model_of_other_signals_is_refused(tmp_path):
 def test_a_pickle_is_refused(tmp_path, suffix):
     path = tmp_path / f"evil{suffix}"
     torch.save({"a": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=f"{path.name} is (not a safetensors|no ONNX) file"):
+    with pytest.raises(ValueError, match=f"{path.name} (is no ONNX file|holds no description)"):
         BeatModel.load(path)
 
 
@@ -209,3 +209,14 @@ def test_shipped_models_on_real_windows(shipped, physionet):
     cached = compute_spectrograms(windows[some], shipped.fs, shipped.spectrogram)
     differing = shipped.draw(windows[some]) != cached.permute(0, 3, 1, 2).numpy()
     assert differing.mean() < 1e-4
+
+
+def test_the_mean_of_the_shipped_models(shipped, recording):
+    mean = BeatModel.load_mean()
+    windows, intervals = cut(shipped, recording.read(0), recording.reference["sample"][:5])
+    rr_s = intervals[list(RR_COLUMNS)]
+    each = [BeatModel.load(path).predict(windows, rr_s) for path in find_shipped_models()]
+    assert len(each) == 2
+    np.testing.assert_allclose(mean.predict(windows, rr_s), np.mean(each, axis=0), atol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-3  # or this test would see nothing
+    assert mean.path == BeatModel.load().path

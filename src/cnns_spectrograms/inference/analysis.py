@@ -249,11 +249,9 @@ def _describe(recording: Recording, lead: str, model: BeatModel) -> dict[str, An
             "duration_s": round(recording.duration_s, 3),
         },
         "model": {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "sha256": model.sha256,
-            "file": model.path.name,
+            **model.identify(),
             "synthetic_data": model.synthetic_data,
+            "averaged_with": [each.identify() for each in model.others],
         },
         "software": f"cnns_spectrograms {__version__}",
         "disclaimer": EN("disclaimer"),

@@ -68,6 +68,7 @@ def analyse(
     peaks: ArrayLike | str | None = None,
     sliding: bool = False,
     model: Path | str | None = None,
+    accurate: bool = False,
     name: str = "recording",
     count_unusable: bool = False,
 ) -> Result:
@@ -84,6 +85,7 @@ def analyse(
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
         model: file of a model, see `BeatModel.load`; None takes that which comes with the package.
+        accurate: classify with the mean of the shipped models, which takes longer.
         name: of a signal that is given as an array; files are written under it.
         count_unusable: count the beats of stretches of unusable signal too in the summary.
 
@@ -101,7 +103,7 @@ def analyse(
         from cnns_spectrograms.inference.batch import read_peaks
 
         peaks = read_peaks(peaks, recording)
-    loaded = load_model(None if model is None else Path(model))
+    loaded = load_model(None if model is None else Path(model), accurate)
     found = analysis.analyse(recording, loaded, lead, peaks, sliding, count_unusable=count_unusable)
     return Result(found, recording)
 
@@ -141,15 +143,22 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
 
 
 @functools.lru_cache(maxsize=1)
-def load_model(path: Path | None) -> BeatModel:
-    """Return the model in a file, or the shipped one; the last one is kept.
+def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
+    """Return the model in a file, the shipped one or the mean of these; the last one is kept.
 
     Raises:
-        ValueError: see `BeatModel.load`.
+        ValueError: see `BeatModel.load`; or the mean is wanted of a file.
     """
     from cnns_spectrograms.inference.model import BeatModel
 
-    return BeatModel.load(path)
+    if not accurate:
+        return BeatModel.load(path)
+    if path is not None:
+        raise ValueError(
+            f"the accurate way is the mean of the shipped models, and {path} is given; leave out "
+            f"one of the two"
+        )
+    return BeatModel.load_mean()
 
 
 def _open(

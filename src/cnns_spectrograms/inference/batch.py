@@ -38,6 +38,7 @@ class PredictOptions:
 
     Attributes:
         model: file of a model, see `BeatModel.load`; None takes that which came with the package.
+        accurate: classify with the mean of the shipped models.
         lead: name or index; None takes that of training.
         fs: sampling rate of CSV files, Hz; other recordings say their own.
         columns: columns of CSV files that are leads; other recordings name theirs.
@@ -50,6 +51,7 @@ class PredictOptions:
     """
 
     model: Path | None = None
+    accurate: bool = False
     lead: str | None = None
     fs: float | None = None
     columns: tuple[str, ...] | None = None
@@ -270,6 +272,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
             peaks=options.peaks,
             sliding=options.sliding,
             model=options.model,
+            accurate=options.accurate,
             count_unusable=options.count_unusable,
         )
         result.write(folder, options.report)
@@ -291,7 +294,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
 
 def _check_model(options: PredictOptions) -> None:
     """Load the model, so that one that cannot be used ends all work."""
-    model = load_model(options.model)
+    model = load_model(options.model, options.accurate)
     if model.synthetic_data:
         logger.warning(
             "%s was trained on simulated recordings: it says nothing about hearts", model.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -101,6 +102,7 @@ class BeatModel:
         path: of the file.
         sha256: digest of the file.
         content: the ONNX file.
+        others: models whose probabilities are averaged with this one's; they take the same windows.
     """
 
     session: onnxruntime.InferenceSession = field(repr=False)
@@ -108,6 +110,7 @@ class BeatModel:
     path: Path
     sha256: str
     content: bytes = field(repr=False)
+    others: tuple[BeatModel, ...] = ()
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> BeatModel:
@@ -133,6 +136,27 @@ class BeatModel:
         description = _describe(session, path)
         check_description(description, path)
         return cls(session, description, path, hashlib.sha256(stored).hexdigest(), content)
+
+    @classmethod
+    def load_mean(cls) -> BeatModel:
+        """Return the shipped models as one that averages their probabilities.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first, *others = (cls.load(path) for path in find_shipped_models())
+        windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
+        assert len(windows) == 1, "the shipped models take windows of one kind"
+        return dataclasses.replace(first, others=tuple(others))
+
+    def identify(self) -> dict[str, Any]:
+        """Return what names the file, JSON values."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "sha256": self.sha256,
+            "file": self.path.name,
+        }
 
     @property
     def card(self) -> str:
@@ -226,7 +250,9 @@ class BeatModel:
         """
         probabilities = np.empty((len(windows), len(AAMI_CLASSES)), np.float32)
         self._run("probabilities", self.prepare(windows, rr_s), probabilities)
-        return probabilities
+        for other in self.others:
+            probabilities += other.predict(windows, rr_s)
+        return probabilities / (1 + len(self.others))
 
     def prepare(
         self, windows: NDArray[np.floating], rr_s: ArrayLike | None

@@ -30,6 +30,7 @@ def predict_own(
     with tempfile.TemporaryDirectory() as scratch:
         options = PredictOptions(
             model=resolve_model(inference.model, Path(scratch)),
+            accurate=inference.accurate,
             lead=inference.lead,
             fs=inference.fs,
             columns=tuple(inference.columns) if inference.columns else None,
