@@ -168,8 +168,11 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     task = (network, train_index, val, images, params["training"], work_dir, described)
     result = fit_classifier(TrainingTask(*task))
     held = thin(windows[windows["split"] == "test"])
+    exact = params["training"].model_copy(
+        update={"batch_size": 256, "num_workers": 0, "precision": "32-true"}
+    )
     bank = SignalBank(held, signals, fs, spectrogram, typical)
-    predictions = predict_table(result.classifier, held, bank, 256, 0, "32-true")
+    predictions = predict_table(result.classifier, held, bank, exact)
     clear_checkpoints(work_dir)
     return predictions
 

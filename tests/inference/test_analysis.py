@@ -19,7 +19,7 @@ from cnns_spectrograms.inference.analysis import analyse, check_slides
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import write_outputs
 from cnns_spectrograms.inference.summary import find_runs
-from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.parameters import TrainingParameters, WindowParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.recording import Recording
@@ -30,6 +30,7 @@ from cnns_spectrograms.training.prediction import predict_table
 from inference.models import N_SAMPLES, VIEWS, save_model
 from written_formats import write_lead_ii
 
+EXACT = TrainingParameters(batch_size=64, num_workers=0, precision="32-true")
 PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
 
@@ -49,7 +50,7 @@ def predict_as_training(folder, record_id, model):
         typical[key] = make_typical_beats(record.signal, samples, 360, n_typical)
     images = DrawnImages({key: record.signal}, typical, model.fs, model.spectrogram)
     classifier, _ = load_classifier(model.path)
-    return predict_table(classifier, windows, images.open(windows), 64, 0, "32-true")
+    return predict_table(classifier, windows, images.open(windows), EXACT)
 
 
 def test_beats_are_those_of_training(simulated, model):

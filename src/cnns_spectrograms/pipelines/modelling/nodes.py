@@ -51,7 +51,7 @@ def open_images(
         smote_windows=smote_windows,
         spec_cache_aug=spec_cache_aug,
     )
-    return CachedImages(spec_cache.root, made_of)  # the synthetic images stand under the same root
+    return CachedImages(spec_cache.root, made_of)  # the synthetic images are below the same root
 
 
 def draw_images(
@@ -112,7 +112,7 @@ def train(
     Raises:
         ValueError: something that is read is stale, ``checkpoints`` holds an unfinished training
             with other parameters, or another run trains there now.
-        LeakError: a patient of the train index stands in val or test.
+        LeakError: a patient of the train index is in val or test.
         TrainingDivergedError: too many batches in a row gave no finite loss.
         TrainingProcessError: one of several processes failed.
     """
@@ -191,7 +191,7 @@ def _claiming(checkpoints: Path) -> Iterator[None]:
 
 
 def _describe_initial_weights(pretrained: bool | Path | None) -> str:
-    if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
+    if isinstance(pretrained, Path):  # by its content: the file may change
         with open(pretrained, "rb") as file:
             return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     return "those of timm" if pretrained else "random"
@@ -211,17 +211,7 @@ def predict(
     shaped = settings(spectrogram=spectrogram)
     made_of = require_fresh(shaped, windows=windows, images=images, model=model)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
-    predictions = predict_table(
-        classifier,
-        scored,
-        images.open(scored),
-        batch_size=training.batch_size,
-        num_workers=training.num_workers,
-        precision=training.precision,
-        tta_views=training.tta_views,
-        augmentation=training.augmentation,
-        seed=training.seed,
-    )
+    predictions = predict_table(classifier, scored, images.open(scored), training)
     return stamp_table(predictions, {**made_of, "tta_views": training.tta_views})
 
 
