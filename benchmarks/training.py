@@ -80,7 +80,7 @@ def read_data(
     index = make_train_index(windows, windows.iloc[:0], BalancingParameters())
     images: dict[str, Images] = {
         "cache": CachedImages(cache.root),
-        "memory": DrawnImages(signals, {}, FS, spectrogram),
+        "memory": DrawnImages(WindowReader(signals, spectrogram, FS)),
     }
     return index, val, images
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cnns_spectrograms.ecg.records import read_records
-from cnns_spectrograms.ecg.windows import make_beat_windows
+from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
 from cnns_spectrograms.parameters import (
     BalancingParameters,
     IngestionParameters,
@@ -71,7 +71,7 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
     windows["path"] = windows["row_id"] + ".png"
     val = windows[windows["split"] == "val"].iloc[::8].reset_index(drop=True)
     train = make_train_index(windows, windows.iloc[:0], BalancingParameters())
-    images = DrawnImages(signals, {}, 360, SPECTROGRAM)
+    images = DrawnImages(WindowReader(signals, SPECTROGRAM, 360))
     params = TrainingParameters(
         max_epochs=3,
         samples_per_epoch=960,

@@ -13,7 +13,8 @@ from torch import nn
 from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.windows import plan_typical_beats
+from cnns_spectrograms.ecg.windows import WindowReader, plan_typical_beats
+from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters, TrainingParameters
 from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.augmentation import augment_images
@@ -25,7 +26,6 @@ from cnns_spectrograms.training.data import (
     resolve_precision,
     rr_features_for,
 )
-from cnns_spectrograms.training.images import DrawnImages
 
 PREDICTION_COLUMNS = (
     "row_id",
@@ -141,8 +141,8 @@ def predict_signals(
         key = str(name)
         typical = {key: typical_beats[key]()} if key in typical_beats else {}
         rows = rows.reset_index(drop=True)
-        images = DrawnImages({key: signals[key]}, typical, fs, spectrogram)
-        predictions.append(predict_table(classifier, rows, images.open(rows), params))
+        reader = WindowReader({key: signals[key]}, spectrogram, fs, typical)
+        predictions.append(predict_table(classifier, rows, SignalBank(rows, reader), params))
     return pd.concat(predictions, ignore_index=True)
 
 

@@ -64,6 +64,7 @@ def draw_images(
     """Return what draws images from the signals, for ``training.images: memory``."""
     from collections import ChainMap
 
+    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.training.images import DrawnImages
 
     made_of = require_fresh(
@@ -75,7 +76,8 @@ def draw_images(
     )
     # Signals open a file at each access: a dictionary would hold all of them open.
     every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
-    return DrawnImages(every, typical_beats, int(records["fs"].iloc[0]), spectrogram, made_of)
+    fs = int(records["fs"].iloc[0])
+    return DrawnImages(WindowReader(every, spectrogram, fs, typical_beats), made_of)
 
 
 def _shape_pixels(spectrogram: SpectrogramParameters) -> dict[str, Any]:
