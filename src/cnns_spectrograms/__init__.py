@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:
-    """Give `analyse` when it is asked for: what it needs takes a second to import."""
+    """Import `analyse` on first use: its dependencies take a second to import."""
     if name == "analyse":
         from cnns_spectrograms.inference.api import analyse
 

@@ -137,7 +137,7 @@ def plot_examples(
         title: see above.
         fs: sampling rate of the signals, Hz.
         max_frequency_hz: of the top of the images.
-        middle: what stands in the middle of the signals, in words.
+        middle: name of the middle of the signals.
         synthetic: see above.
     """
     n_rows = max(len(beats) for beats in examples.values())

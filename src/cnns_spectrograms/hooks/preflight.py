@@ -33,11 +33,11 @@ class PreflightHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Check parameters against each other, what is read, and that networks can be built.
+        """Check parameters against each other, the inputs, and that networks can be built.
 
         Raises:
             ValueError: Two parameters contradict each other, a network is unknown, or its
-                pretrained weights cannot be had.
+                pretrained weights are not available.
             FileNotFoundError: The run reads what another pipeline makes, and it is not there.
             DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
         """
@@ -85,7 +85,7 @@ def _check_given(
 
 
 def _check_networks(node: Node, catalog: DataCatalog, training: TrainingParameters) -> None:
-    """Check that the network of a training node can be built, and its weights be had."""
+    """Check that the network of a training node can be built, and its weights are available."""
     from cnns_spectrograms.training.networks import check_network
 
     for name in node.inputs:

@@ -108,16 +108,7 @@ def ingest_records(
     """Read every record: return `signals`, `beats`, `records` and the report."""
     from cnns_spectrograms.ecg.records import read_records, summarise_records
 
-    signals, beats, records = read_records(
-        physionet,
-        record_list,
-        fs=ingestion.fs,
-        preferred_lead=ingestion.preferred_lead,
-        other_class=ingestion.other_annotations,
-        skip_bad=ingestion.on_bad_record == "skip",
-        n_jobs=execution.n_jobs,
-        known=ingestion.known_records(),
-    )
+    signals, beats, records = read_records(physionet, record_list, ingestion, execution.n_jobs)
     report = summarise_records(records, beats)
     for line in report["skipped"]:
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])

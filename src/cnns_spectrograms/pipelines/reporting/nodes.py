@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.parameters import (
     SPLITS,
@@ -251,14 +252,13 @@ def draw_examples(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
-    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
 
     test = _select(predictions, "test").merge(
         windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
     )
     fs = int(records["fs"].iloc[0])
-    read_windows = WindowReader(signals)
+    reader = WindowReader(signals, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
     right = test["predicted"] == test["aami_class"]
 
@@ -270,8 +270,8 @@ def draw_examples(
                 f"{_name_window(beat, fs)}\n"
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
-            signal=read_windows(row)[0],
-            image=_draw_windows(row, signals, typical_beats, fs, spectrogram)[0],
+            signal=reader(row)[0, : int(beat["n_samples"])],
+            image=_draw_windows(row, reader)[0],
             right=bool(beat["aami_class"] == chosen),
         )
 
@@ -366,20 +366,13 @@ def draw_class_distribution(
     )
 
 
-def _draw_windows(
-    rows: pd.DataFrame,
-    signals: Mapping[str, np.ndarray],
-    typical_beats: Mapping[str, np.ndarray],
-    fs: int,
-    spectrogram: SpectrogramParameters,
-) -> np.ndarray:
+def _draw_windows(rows: pd.DataFrame, reader: WindowReader) -> np.ndarray:
     """Return the windows' own spectrograms, uint8 (n, H, W); further views have other axes."""
     import torch
 
     from cnns_spectrograms.imaging.signal_bank import SignalBank
 
-    bank = SignalBank(rows, signals, fs, spectrogram, typical_beats)
-    images: np.ndarray = bank(torch.arange(len(rows))).numpy()[:, 0]
+    images: np.ndarray = SignalBank(rows, reader)(torch.arange(len(rows))).numpy()[:, 0]
     return images
 
 
@@ -402,6 +395,7 @@ def draw_contact_sheet(
     fs = int(records["fs"].iloc[0])
     # Signals open a file at each access: a dictionary would hold all of them open.
     every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
+    reader = WindowReader(every, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
 
     def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:
@@ -412,8 +406,7 @@ def draw_contact_sheet(
             "SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs)
             for _, row in chosen.iterrows()
         ]
-        drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
-        return list(zip(drawn, captions, strict=True))
+        return list(zip(_draw_windows(chosen, reader), captions, strict=True))
 
     train = windows[windows["split"] == "train"]
     images: dict[str, list[tuple[np.ndarray, str]]] = {}
