@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
+from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.parameters import RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError
@@ -72,12 +73,13 @@ def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | 
     Args:
         db: database name.
         record_id: record name.
-        known: what is known of records, by `db/record_id`. Of others, mitdb 201 and 202 are one
-            patient, and any record is a patient of its own.
+        known: what is known of records, by `db/record_id`. A patient with a slash is one of
+            another database. Of other records, mitdb 201 and 202 are one patient, and any record
+            is a patient of its own.
     """
     given = (known or {}).get(f"{db}/{record_id}")
     if given is not None and given.patient is not None:
-        return f"{db}/{given.patient}"
+        return given.patient if "/" in given.patient else f"{db}/{given.patient}"
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
@@ -91,6 +93,7 @@ def read_records(
     n_jobs: int,
     other_class: str | None = None,
     known: Mapping[str, RecordParameters] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -103,6 +106,7 @@ def read_records(
         skip_bad: leave out a record that cannot be used, with its reason in `records`.
         n_jobs: joblib workers, -1 for every core.
         known: see `read_record`.
+        folders: of databases that are elsewhere than below `physionet`.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -115,9 +119,10 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
+    folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
     tasks = (
         delayed(_read_or_explain)(
-            physionet / db,
+            folder_of[db],
             db,
             record_id,
             fault,
@@ -266,7 +271,9 @@ def read_record(
     other_class: str | None = None,
     known: Mapping[str, RecordParameters] | None = None,
 ) -> Record:
-    """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
+    """Read a WFDB record and its reference annotations, and check that they are whole.
+
+    The annotations are those of `ecg.databases.find_annotator`, in most databases ``.atr``.
 
     A beat stands at `round(source_sample * fs / source_fs)`; `time_s` is its exact time in the
     source. An annotation at the very end of the recording is moved to the last sample (svdb 860
@@ -305,7 +312,7 @@ def read_record(
         lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
     samples, symbols, _, ann_fs = read_annotation_file(
-        name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
+        name, path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
     )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
