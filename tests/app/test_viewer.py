@@ -61,6 +61,12 @@ def _view(
         at_reference=False,
         rr_features=None,
         synthetic=False,
+        db="own",
+        leads=cast(Any, None),
+        lanes=[],
+        source=cast(Any, None),
+        groups=None,
+        queue=np.empty(0, np.int64),
     )
     return Viewer(viewer.read(study, 0.5))
 

@@ -58,6 +58,7 @@ class BeatEdits:
         self._n_edits = np.zeros(self.n_found, dtype=np.int32)  # standing ones of each beat
         self._done: list[Edit] = []
         self._undone: list[Edit] = []
+        self.revision = 0  # counts what was done, undone and redone
 
     @property
     def n_ids(self) -> int:
@@ -144,6 +145,7 @@ class BeatEdits:
         self._codes[edit.beats] = edit.before
         self._n_edits[edit.beats] -= 1
         self._undone.append(edit)
+        self.revision += 1
         return edit
 
     def redo(self) -> Edit | None:
@@ -159,6 +161,7 @@ class BeatEdits:
         self._codes[edit.beats] = edit.after
         self._n_edits[edit.beats] += 1
         self._done.append(edit)
+        self.revision += 1
 
     def _standing(self, beats: ArrayLike) -> NDArray[np.int64]:
         ids = np.unique(np.asarray(beats, dtype=np.int64))
