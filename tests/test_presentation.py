@@ -43,15 +43,8 @@ COMPOSED = {
     "group_": ("synthetic", "mitdb", "svdb"),
     "source_": ("sample", "upload"),
     "stage_": ("keep", "read", "detect", "classify"),
-    "download_": (
-        "annotations",
-        "csv",
-        "json",
-        "html",
-        "cnr",
-        "corrected_csv",
-        "corrected_html",
-    ),  # fmt: skip
+    "download_": ("annotations", "csv", "json", "html"),
+    "download_c": ("nr", "orrected_csv", "orrected_html"),
     "trail_": ("relabel", "delete", "add", "undo", "redo"),
     "corrections_": ("in_use", "failed", "elsewhere"),
     "calibration_": ("before", "after"),

@@ -11,9 +11,11 @@ from cnns_spectrograms.app.figure_parts import Figure, make_figure, name_axis, s
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.viewer import Reading
 from cnns_spectrograms.corrections.shapes import WINDOW_S, ShapeGroups, cut_shapes
-from cnns_spectrograms.presentation import CALLS, GLYPHS, Theme, Translator
+from cnns_spectrograms.presentation import GLYPHS, Theme, Translator
 
-_COLUMNS = 8
+_TILE_PX = 150  # least width
+_MOST_COLUMNS = 8
+_CLASSES_NAMED = 3  # of a group, the most frequent
 _ROW_PX = 124
 _OVERLAID = 60  # beats of a group that are drawn over each other
 
@@ -26,6 +28,7 @@ def draw_groups(
     groups: ShapeGroups,
     counts: Sequence[Mapping[str, int]],
     chosen: int | None,
+    width_px: int,
     theme: Theme,
     t: Translator,
 ) -> Figure:
@@ -35,24 +38,26 @@ def draw_groups(
         groups: of the beats.
         counts: of each group, how many beats of each call.
         chosen: the group that is gone through.
+        width_px: what there is room for.
         theme: colours.
         t: gives the texts.
     """
-    rows = math.ceil(groups.n_groups / _COLUMNS)
+    columns = min(max(2, width_px // _TILE_PX), _MOST_COLUMNS)
+    rows = math.ceil(groups.n_groups / columns)
     times = _times_s(groups.means_mv.shape[1])
     data, annotations, layout = [], [], {}
     for group, mean in enumerate(groups.means_mv):
-        row, column = divmod(group, _COLUMNS)
+        row, column = divmod(group, columns)
         suffix = "" if group == 0 else str(group + 1)
         here = counts[group]
         most = max(here, key=lambda name: here[name], default="N")
-        left, top = column / _COLUMNS, 1 - row / rows
+        left, top = column / columns, 1 - row / rows
         height = (_ROW_PX - 34) / _ROW_PX / rows
         border = dict(showline=True, mirror=True, linewidth=3 if group == chosen else 1)
         border["linecolor"] = theme.text if group == chosen else theme.faint
         axis = dict(showgrid=False, showticklabels=False, **border)
         layout[f"xaxis{suffix}"] = dict(
-            axis, anchor=f"y{suffix}", domain=[left + 0.004, left + 1 / _COLUMNS - 0.004]
+            axis, anchor=f"y{suffix}", domain=[left + 0.004, left + 1 / columns - 0.004]
         )
         bottom = top - 30 / _ROW_PX / rows - height
         layout[f"yaxis{suffix}"] = dict(
@@ -74,9 +79,9 @@ def draw_groups(
         of_class = " ".join(
             f"<span style='color:{theme.classes[name]}'>{GLYPHS[name]}{name}</span>"
             f" {t.number(here[name])}"
-            for name in CALLS
-            if name in here
+            for name in sorted(here, key=lambda name: -here[name])[:_CLASSES_NAMED]
         )
+        of_class += " …" if len(here) > _CLASSES_NAMED else ""
         title = f"<b>{t('rest') if is_rest else group + 1}</b> · {t.number(sum(here.values()))}"
         annotations.append(
             dict(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnns_spectrograms.app.figure_parts import Figure
 
 _QUIET_MS = 120  # after the last movement: a drag is one event
-_EDITOR_PX = 70
+_EDITOR_PX = 64
 
 _CONFIG = {
     "displayModeBar": False,

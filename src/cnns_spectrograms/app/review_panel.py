@@ -144,7 +144,7 @@ def show_groups(
     work = st.session_state.get("work", QUEUE)
     chosen = None if work == QUEUE else int(work)
     show_figure(
-        draw_groups(groups, counts, chosen, theme, t),
+        draw_groups(groups, counts, chosen, st.session_state["width_px"], theme, t),
         "groups",
         t("groups_alt"),
         on_moved=lambda moved: None,

@@ -224,7 +224,7 @@ def make_lane(name: str, signal: NDArray[np.float32], fs: float) -> Lane:
     known = sampled[np.isfinite(sampled)]
     middle = np.float32(np.median(known)) if len(known) else np.float32(0)
     low, high = choose_range_mv(known - middle)
-    return Lane(name, signal, fs, (max(low, -2.5), min(high, 2.5)))
+    return Lane(name, signal, fs, (max(low, -3.0), min(high, 3.0)))
 
 
 def _draw_lane(

@@ -20,6 +20,7 @@ _TAPER_S = 0.2  # standard deviation of the weight around the R peak; neighbours
 _SAMPLE = 2000  # beats that are clustered; the others join the nearest group
 _OF_CLASS = 300  # of these from each class, so that rare shapes are among them
 _ALIKE = 0.90  # least mean correlation within a group
+_LEAST = 3  # beats of a group; smaller ones are with the rest
 _JOINS = 0.80  # least correlation of a beat with the mean of its group
 _BLOCK = 4096
 
@@ -97,9 +98,8 @@ def group_beats(shapes_mv: NDArray[np.float32], codes: NDArray[np.int8]) -> Shap
     counts = np.bincount(of_beat, minlength=correlations.shape[1])
     order = np.argsort(-counts, kind="stable")
     order = order[counts[order] > 0]
-    kept, has_rest = order, len(order) > MOST_GROUPS
-    if has_rest:
-        kept = order[: MOST_GROUPS - 1]
+    kept = order[counts[order] >= _LEAST][: MOST_GROUPS - 1]
+    has_rest = len(order) > len(kept)
     place = np.full(len(counts), len(kept), dtype=np.int32)
     place[kept] = np.arange(len(kept))
     of_beat = place[of_beat]
