@@ -291,7 +291,8 @@ function createEditor(chart) {
     editor.confirmed = confirmed;
     build();
     if (editor.outbox.length) setTimeout(send, 300); // asked before the server knew of it
-    else if (before || !status.textContent) say(given.status);
+    else if (before || given.status !== editor.last_status) say(given.status);
+    editor.last_status = given.status;
     if (!editor.outbox.length && given.is_page_behind) {
       clearTimeout(editor.settles);
       editor.settles = setTimeout(() => chart.send('settled', { token }), SETTLED_MS);

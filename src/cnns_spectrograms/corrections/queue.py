@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -12,7 +14,9 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import measure_rr_intervals
 
 QUEUE_LENGTH = 120
-"""Beats of a queue: some ten minutes' work."""
+"""Most beats of a queue: some ten minutes' work."""
+
+_SHARE = 0.25  # of the beats that are in the queue of a short recording
 
 _PREMATURE = 0.15  # by which an interval is shorter than the mean of ten, at which S is likely
 _COMMON = 0.05  # least share of a class's beats in a group whose shape is usual for the class
@@ -74,6 +78,12 @@ def _doubt_shape(codes: NDArray[np.int8], groups: ShapeGroups) -> NDArray[np.flo
 
 
 def make_queue(scores: NDArray[np.float64], n: int = QUEUE_LENGTH) -> NDArray[np.int64]:
-    """Return the beats with the highest scores, highest first, at most n; none that scores 0."""
+    """Return the beats with the highest scores, highest first; none that scores 0.
+
+    Args:
+        scores: of all beats, (n_beats,).
+        n: most beats that are returned; of fewer than 4 n, a quarter.
+    """
+    n = min(n, math.ceil(_SHARE * len(scores)))
     order = np.argsort(-scores, kind="stable")[:n]
     return order[scores[order] > 0]
