@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import streamlit as st
@@ -26,6 +27,21 @@ logger = logging.getLogger(__name__)
 
 REACH_S = 0.1
 """How far from a click the R peak of an added beat may lie, s; no other beat may be so near it."""
+
+WHO_COOKIE = "cnns_spectrograms_who"
+
+SHORTCUTS = {
+    "h": "previous_abnormal",
+    "k": "next_abnormal",
+    "d": "next_disagreement",
+    "j": "back",
+    "l": "forward",
+    "i": "zoom_in",
+    "o": "zoom_out",
+    "e": "previous_look",
+    "w": "next_look",
+}
+"""Keys of the page's buttons, by the buttons' names."""
 
 QUEUE = "queue"
 """Name of the list of beats most worth a look; a group's is its number."""
@@ -71,7 +87,9 @@ class Correcting:
     @property
     def who(self) -> str:
         """Who corrects, as they named themselves; empty if they have not."""
-        return str(st.session_state.get("who") or "").strip()
+        if "who" not in st.session_state:  # this browser remembers
+            st.session_state["who"] = unquote(st.context.cookies.get(WHO_COOKIE, "")).strip()
+        return str(st.session_state["who"])
 
     @property
     def enabled(self) -> bool:
@@ -250,6 +268,9 @@ class Correcting:
             "zero_mv": 0.0,
             "status": self.describe_status(t),
             "language": t.language,
+            "shortcuts": SHORTCUTS,
+            "who": self.who,
+            "who_cookie": WHO_COOKIE,
             "colors": {**theme.classes, "cursor": theme.text, "+": theme.text, "×": theme.text},
             "paper": theme.paper,
             "glyphs": GLYPHS,

@@ -71,7 +71,6 @@ def _welcome_back(session: Session, t: Translator) -> None:
         last = session.events[-1]
         at = last.at[:16].replace("T", " ")
         st.toast(t("reopened", n=session.edits.n_done, who=last.who, at=at), icon="💾")
-        st.session_state["who"] = st.session_state.get("who") or last.who
     elif others := session.find_others():
         st.info(t("other_corrections", files=", ".join(f"`{each.name}`" for each in others)))
 
@@ -82,7 +81,7 @@ def show_review(correcting: Correcting, reading: Reading, read: Read, t: Transla
         # Kept under another name: a widget's own value goes when it is not on the page.
         st.text_input(
             t("who"),
-            value=st.session_state.get("who", ""),
+            value=correcting.who,
             key="who_input",
             placeholder=t("who"),
             label_visibility="collapsed",
@@ -151,16 +150,18 @@ def show_groups(
         on_chosen=lambda group, extend: _open_group(correcting, read, group),
     )
     left, right = st.columns([2, 3], gap="large")
+    # A select box finds its choice by the words: one for each counts.
+    key = f"group_shown_{t.language}_{chosen}_{reading.key}"
     with left:
         st.selectbox(
             t("group"),
             range(groups.n_groups),
             index=chosen,
             format_func=lambda each: _name_group(each, counts[each], t),
-            key=f"group_shown_{t.language}_{chosen}",
+            key=key,
             placeholder=t("choose_group"),
             on_change=_open_chosen_group,
-            args=(correcting, read, f"group_shown_{t.language}_{chosen}"),
+            args=(correcting, read, key),
         )
         if chosen is not None and correcting.enabled:
             st.caption(t("relabel_group"))

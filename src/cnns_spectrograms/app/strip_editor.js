@@ -6,6 +6,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 const SETTLED_MS = 1500; // after the last correction: the rest of the page may follow
+const RESEND_MS = 1000; // as long as the server has not confirmed
 const STEP_S = 0.01, STEP_MV = 0.05; // of the cursor, ten times as much with Shift
 
 function make(name, attributes, parent, text) {
@@ -46,7 +47,11 @@ function createEditor(chart) {
 
   // -- what goes to the server ---------------------------------------------------------------
   function send() {
-    if (editor.outbox.length) chart.send('edits', { token, edits: editor.outbox });
+    clearTimeout(editor.resends);
+    if (!editor.outbox.length) return;
+    chart.send('edits', { token, edits: editor.outbox });
+    // What arrives while the whole page runs may be dropped.
+    editor.resends = setTimeout(send, RESEND_MS);
   }
 
   function push(edit, marks) {
@@ -216,7 +221,10 @@ function createEditor(chart) {
     else if (key === 'Delete' || key === 'Backspace') remove();
     else if (key === 'a') enter('add');
     else if (key === 'm') enter('measure');
-    else if (key === 'Escape' && editor.given.selected.length > 1) chart.send('chosen', { beat: -1 });
+    else if (event.target?.matches?.('input') && editor.given.shortcuts[key]) {
+      // A key of one of the page's buttons, which the page leaves alone in a switch.
+      document.querySelector(`.st-key-${editor.given.shortcuts[key]} button`)?.click();
+    } else if (key === 'Escape' && editor.given.selected.length > 1) chart.send('chosen', { beat: -1 });
     else return false;
     return true;
   }
@@ -290,8 +298,12 @@ function createEditor(chart) {
     editor.outbox = editor.outbox.filter((each) => each.n > confirmed);
     editor.confirmed = confirmed;
     build();
-    if (editor.outbox.length) setTimeout(send, 300); // asked before the server knew of it
-    else if (before || given.status !== editor.last_status) say(given.status);
+    if (given.who) { // asked once in this browser
+      document.cookie = `${given.who_cookie}=${encodeURIComponent(given.who)}; path=/; ` +
+        'max-age=31536000; SameSite=Strict';
+    }
+    if (!editor.outbox.length) clearTimeout(editor.resends);
+    if (!editor.outbox.length && (before || given.status !== editor.last_status)) say(given.status);
     editor.last_status = given.status;
     if (!editor.outbox.length && given.is_page_behind) {
       clearTimeout(editor.settles);
@@ -311,6 +323,7 @@ function createEditor(chart) {
   };
   editor.close = () => {
     clearTimeout(editor.settles);
+    clearTimeout(editor.resends);
     window.removeEventListener('keydown', onKey, true);
     window.removeEventListener('pointerup', onUp, true);
     bar.remove();

@@ -16,7 +16,7 @@ from cnns_spectrograms.app.clinical_figures import (
     draw_beat,
     draw_probabilities,
 )
-from cnns_spectrograms.app.correcting import Correcting
+from cnns_spectrograms.app.correcting import SHORTCUTS, Correcting
 from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.review_panel import is_page_behind, show_groups, show_review
 from cnns_spectrograms.app.strip_figure import Lane, View, draw_strip
@@ -127,14 +127,14 @@ def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
 
 def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _button(t, "previous_abnormal", "skip_previous", "h", viewer.step_abnormal, False)
-        _button(t, "next_abnormal", "skip_next", "k", viewer.step_abnormal, True)
+        _button(t, "previous_abnormal", "skip_previous", viewer.step_abnormal, False)
+        _button(t, "next_abnormal", "skip_next", viewer.step_abnormal, True)
         if viewer.has_reference:
-            _button(t, "next_disagreement", "difference", "d", viewer.step_disagreement)
-        _button(t, "back", "chevron_left", "j", viewer.pan, -0.75)
-        _button(t, "forward", "chevron_right", "l", viewer.pan, 0.75)
-        _button(t, "zoom_in", "zoom_in", "i", viewer.zoom, 0.5)
-        _button(t, "zoom_out", "zoom_out", "o", viewer.zoom, 2.0)
+            _button(t, "next_disagreement", "difference", viewer.step_disagreement)
+        _button(t, "back", "chevron_left", viewer.pan, -0.75)
+        _button(t, "forward", "chevron_right", viewer.pan, 0.75)
+        _button(t, "zoom_in", "zoom_in", viewer.zoom, 0.5)
+        _button(t, "zoom_out", "zoom_out", viewer.zoom, 2.0)
         st.segmented_control(
             t("scale"),
             [*_SPEEDS, *(str(span) for span in _SPANS_S), "all"],
@@ -182,13 +182,17 @@ def _explain_origin(beat: pd.Series, t: Translator) -> str:
     return "  \n" + t("corrected_beat", name=str(beat["found_class"]))
 
 
-_KEYS = {"left": "←", "right": "→", "shift+left": "Shift ←", "shift+right": "Shift →"}
+_KEYS = {  # of buttons that the arrow keys press, and how they are written
+    "previous_beat": ("left", "←"),
+    "next_beat": ("right", "→"),
+    "extend_back": ("shift+left", "Shift ←"),
+    "extend_forward": ("shift+right", "Shift →"),
+} | {name: (key, key.upper()) for key, name in SHORTCUTS.items()}
 _LABELLED = ("previous_abnormal", "next_abnormal", "next_disagreement")
 
 
-def _button(
-    t: Translator, name: str, icon: str, shortcut: str, action: Any, *args: bool | float
-) -> None:
+def _button(t: Translator, name: str, icon: str, action: Any, *args: bool | float) -> None:
+    shortcut, written = _KEYS[name]
     label = t(name + "_label") if name in _LABELLED else ""
     st.button(
         label,
@@ -198,7 +202,7 @@ def _button(
         on_click=action,
         args=args,
         type="primary" if name == "next_abnormal" else "secondary",
-        help=t("shortcut_help", what=t(name), key=_KEYS.get(shortcut, shortcut.upper())),
+        help=t("shortcut_help", what=t(name), key=written),
         shortcut=shortcut,
     )
 
@@ -274,10 +278,10 @@ def _show_call(
     else:
         st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
     with st.container(horizontal=True):
-        _button(t, "previous_beat", "arrow_back", "left", viewer.step_beat, False)
-        _button(t, "next_beat", "arrow_forward", "right", viewer.step_beat, True)
-        _button(t, "extend_back", "first_page", "shift+left", viewer.step_beat, False, True)
-        _button(t, "extend_forward", "last_page", "shift+right", viewer.step_beat, True, True)
+        _button(t, "previous_beat", "arrow_back", viewer.step_beat, False)
+        _button(t, "next_beat", "arrow_forward", viewer.step_beat, True)
+        _button(t, "extend_back", "first_page", viewer.step_beat, False, True)
+        _button(t, "extend_forward", "last_page", viewer.step_beat, True, True)
 
 
 def _show_evidence(

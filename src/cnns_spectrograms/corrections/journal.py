@@ -62,10 +62,10 @@ class Journal:
         if not lines:
             if content:
                 logger.warning("%s: its header is torn; it is begun again", self.path)
-            with replacing(self.path) as partial, open(partial, "wb") as file:
-                file.write(_line(header))
-                file.flush()
-                os.fsync(file.fileno())
+            with replacing(self.path) as partial, open(partial, "wb") as fresh:
+                fresh.write(_line(header))
+                fresh.flush()
+                os.fsync(fresh.fileno())
             _sync_folder(self.path.parent)
             return os.open(self.path, os.O_WRONLY | os.O_APPEND)
         if lines[0] != header:

@@ -114,8 +114,8 @@ class Session:
 
     @property
     def last_who(self) -> str:
-        """Who made the last correction; empty without any."""
-        return self.events[-1].who if self.events else ""
+        """Who corrected or looked last; empty if nobody has."""
+        return str(self._journal.lines[-1]["who"]) if self._journal.lines else ""
 
     @property
     def standing(self) -> frozenset[int]:

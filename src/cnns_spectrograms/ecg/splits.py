@@ -44,7 +44,7 @@ def assign_splits(
             has no window and is not in `skipped`.
         LeakError: the lists put one patient in two splits; see `check_no_leak`.
     """
-    split_of = {
+    split_of: dict[str, str] = {
         f"{db}/{record_id}": split
         for db, lists in params.records.items()
         for split, record_ids in lists.items()
