@@ -150,7 +150,10 @@ class Correcting:
         """Give all beats of a group a class; of no group, the beat alone."""
         assert name in AAMI_CLASSES
         groups = self.study.groups
-        beats = [beat] if group is None or groups is None else groups.members(group)
+        if group is not None and groups is not None:
+            beats = groups.members(group)
+        else:
+            beats = np.array([] if beat is None else [beat], np.int64)
         self._write(lambda session: session.relabel(beats, name, self.who))
 
     def _delete(self, beats: list[int], read: Read) -> None:
@@ -194,8 +197,9 @@ class Correcting:
         """Return the beats, by id, that W and E go through: the queue's, or a group's."""
         work = st.session_state.get("work", QUEUE)
         groups = self.study.groups
-        is_group = work != QUEUE and groups is not None
-        beats = groups.members(int(work)) if is_group else self.study.queue
+        beats = self.study.queue
+        if work != QUEUE and groups is not None:
+            beats = groups.members(int(work))
         return beats[np.isin(beats, reading.ids)]
 
     def step_work(self, read: Read, forwards: bool) -> None:
@@ -261,9 +265,10 @@ class Correcting:
             "confirmed": confirmed,
             "selected": selected,
             "group_members": members.tolist(),
-            "undo": _preview(edits and edits.last_done, edits, limits, reading, True),
-            "redo": _preview(edits and edits.last_undone, edits, limits, reading, False),
-            "is_page_behind": bool(edits) and edits.revision != st.session_state["page_revision"],
+            "undo": edits and _preview(edits.last_done, edits, limits, reading, True),
+            "redo": edits and _preview(edits.last_undone, edits, limits, reading, False),
+            "is_page_behind": edits is not None
+            and edits.revision != st.session_state["page_revision"],
             "marks_mv": reading.range_mv[1] - MARKS_MV,
             "zero_mv": 0.0,
             "status": self.describe_status(t),
@@ -304,13 +309,13 @@ def open_corrections(study: Study, desk: Desk, window: str, make: Callable[[], S
 
 def _preview(
     edit: Edit | None,
-    edits: BeatEdits | None,
+    edits: BeatEdits,
     limits_s: tuple[float, float],
     reading: Reading,
     undo: bool,
 ) -> dict[str, str | None] | None:
     """Return what the beats near the screen would be after an undo or redo, by id."""
-    if edit is None or edits is None:
+    if edit is None:
         return None
     fs = reading.study.contents.fs
     times_s = edits.samples[edit.beats] / fs

@@ -53,8 +53,8 @@ def draw_groups(
         most = max(here, key=lambda name: here[name], default="N")
         left, top = column / columns, 1 - row / rows
         height = (_ROW_PX - 34) / _ROW_PX / rows
-        border = dict(showline=True, mirror=True, linewidth=3 if group == chosen else 1)
-        border["linecolor"] = theme.text if group == chosen else theme.faint
+        width, color = (3, theme.text) if group == chosen else (1, theme.faint)
+        border = dict(showline=True, mirror=True, linewidth=width, linecolor=color)
         axis = dict(showgrid=False, showticklabels=False, **border)
         layout[f"xaxis{suffix}"] = dict(
             axis, anchor=f"y{suffix}", domain=[left + 0.004, left + 1 / columns - 0.004]

@@ -12,6 +12,7 @@ import streamlit as st
 
 from cnns_spectrograms.app import resources
 from cnns_spectrograms.app.correcting import QUEUE, Correcting, Read, open_corrections
+from cnns_spectrograms.app.desk import Desk
 from cnns_spectrograms.app.group_figures import draw_group_beats, draw_groups
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.live_plot import show_figure
@@ -57,12 +58,16 @@ def find_corrections(study: Study, t: Translator) -> Correcting:
             st.button(
                 t("correct_here"),
                 key="correct_here",
-                on_click=partial(open_corrections, study, desk, window, make, force=True),
+                on_click=lambda: _take_over(study, desk, window, make),
             )
     elif st.session_state.get("opened") != study.key:
         st.session_state["opened"] = study.key
         _welcome_back(correcting.seat.session, t)
     return correcting
+
+
+def _take_over(study: Study, desk: Desk, window: str, make: Callable[[], Session]) -> None:
+    open_corrections(study, desk, window, make, force=True)
 
 
 def _welcome_back(session: Session, t: Translator) -> None:
@@ -299,12 +304,12 @@ def _offer_to_training(correcting: Correcting, session: Session, t: Translator) 
                     st.session_state["added"] = (study.key, None, str(error))
                 else:
                     st.session_state["added"] = (study.key, added, "")
-        key, added, error = st.session_state.get("added", ("", None, ""))
-        if key == study.key and added:
-            st.success(t("added_to_training", name=added))
+        key, name, why = st.session_state.get("added", ("", None, ""))
+        if key == study.key and name:
+            st.success(t("added_to_training", name=name))
             st.code(f"kedro run --params=ingestion.corrections={folder}", language=None)
         elif key == study.key:
-            st.error(error)
+            st.error(why)
 
 
 def _name_patient(study: Study) -> str:

@@ -45,7 +45,7 @@ def correct_beats(
     rows = np.where(is_added, _nearest(found_at, samples), ids)
     table = found.take(rows).reset_index(drop=True)
     table["beat_id"] = ids
-    table["found_class"] = np.where(is_added, None, table["aami_class"].to_numpy(object))
+    table["found_class"] = table["aami_class"].astype(object).mask(is_added, None)
     touched = np.where(edits.is_edited[ids], "corrected", "model")
     table["origin"] = np.where(is_added, "added", touched)
     table["aami_class"] = pd.Series(decode(edits.codes[ids]), dtype=str)
