@@ -48,22 +48,25 @@ clean:  ## remove what the demonstration run made
 
 # requirements.lock constrains every version: machines of one system and Python get the same. uv
 # takes a third of pip's time; pip goes where its settings alone know the way, such as to a mirror.
-TEST_EXTRAS := [app,dev,dask,ray]
+# Variables, as a comma would end the argument of a call.
+APP_EXTRAS := [app,formats]
+DOCS_EXTRAS := [train,docs]
+TEST_EXTRAS := [train,app,formats,dev,dask,ray]
 define install
 $(BIN)/uv pip install --quiet --python .venv -c requirements.lock -e $(1) || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e $(1)
 endef
 
 .venv/run.stamp: .venv/created.stamp pyproject.toml requirements.lock
-	$(call install,.)
+	$(call install,".[train]")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
-.venv/app.stamp: .venv/run.stamp
-	$(call install,".[app]")
+.venv/app.stamp: .venv/created.stamp pyproject.toml requirements.lock
+	$(call install,".$(APP_EXTRAS)")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/docs.stamp: .venv/run.stamp
-	$(call install,".[docs]")
+	$(call install,".$(DOCS_EXTRAS)")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/test.stamp: .venv/run.stamp

@@ -136,7 +136,8 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     )
     from cnns_spectrograms.provenance import StampedSignals
     from cnns_spectrograms.training.checkpoints import clear_checkpoints
-    from cnns_spectrograms.training.fitting import fit_classifier
+    from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
+    from cnns_spectrograms.training.images import DrawnImages
     from cnns_spectrograms.training.networks import build_network
     from cnns_spectrograms.training.prediction import predict_table
 
@@ -162,16 +163,10 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         network = experiment.make(network)
-    result = fit_classifier(
-        network,
-        train_index,
-        val,
-        SignalBank(train_index, {**signals, **smote_signals}, fs, spectrogram, typical),
-        SignalBank(val, signals, fs, spectrogram, typical),
-        params["training"],
-        work_dir,
-        {key: each.model_dump(mode="json") for key, each in params.items()},
-    )
+    images = DrawnImages({**signals, **smote_signals}, typical, fs, spectrogram)
+    described = {key: each.model_dump(mode="json") for key, each in params.items()}
+    task = (network, train_index, val, images, params["training"], work_dir, described)
+    result = fit_classifier(TrainingTask(*task))
     held = thin(windows[windows["split"] == "test"])
     bank = SignalBank(held, signals, fs, spectrogram, typical)
     predictions = predict_table(result.classifier, held, bank, 256, 0, "32-true")

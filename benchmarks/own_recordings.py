@@ -1,6 +1,6 @@
 """Predict on the 22 records of DS2 without paced beats, and compare with the reference by EC57.
 
-    python benchmarks/own_recordings.py --physionet /path/to/physionet [--model WEIGHTS]
+    python benchmarks/own_recordings.py --physionet /path/to/physionet [--model FILE]
 
 Twice: on the beats of the reference (`predict --peaks atr`), and on detected ones. Both tables
 leave out the first five minutes of each record, as the standard does. Ends with one JSON line.
@@ -24,8 +24,8 @@ from cnns_spectrograms.evaluation.ec57 import (
     read_annotations,
     tabulate_ec57,
 )
+from cnns_spectrograms.inference.api import load_model
 from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
-from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import ANNOTATOR
 from cnns_spectrograms.tracking.model_store import resolve_model
 
@@ -44,12 +44,12 @@ COLUMNS = [
 ]
 
 
-def compare(physionet: Path, peaks: str | None, model: Path | None, start_s: float) -> tuple:
+def compare(physionet: Path, options: PredictOptions, start_s: float) -> tuple:
     """Predict all records; return the EC57 table and the summed matrix."""
     paths = [physionet / "mitdb" / f"{record}.hea" for record in RECORDS]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        table = predict_recordings(paths, folder, PredictOptions(model=model, peaks=peaks))
+        table = predict_recordings(paths, folder, options)
         if (table["error"] != "").any():
             sys.exit(table.loc[table["error"] != "", "error"].to_string())
         matrices = {}
@@ -67,17 +67,20 @@ def main() -> None:
     """Print both tables, and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--physionet", type=Path, required=True)
-    parser.add_argument("--model", help="weights, MLflow URI or run; default: the shipped weights")
+    parser.add_argument("--model", help="file, MLflow URI or run; default: the shipped model")
+    parser.add_argument("--accurate", action="store_true", help="the mean of the shipped models")
     parser.add_argument("--all-beats", action="store_true", help="count the first 5 minutes too")
     options = parser.parse_args()
     start_s = 0 if options.all_beats else LEARNING_PERIOD_S
     with tempfile.TemporaryDirectory() as scratch:
         model = resolve_model(options.model, Path(scratch))
-        loaded = BeatModel.load(model)
+        loaded = load_model(model, options.accurate)
         result: dict = {"model": loaded.name, "sha256": loaded.sha256, "start_s": start_s}
+        result["averaged_with"] = [other.name for other in loaded.others]
         for label, peaks in (("reference beats (--peaks atr)", "atr"), ("detected beats", None)):
             begin = time.perf_counter()
-            table, matrix = compare(options.physionet, peaks, model, start_s)
+            chosen = PredictOptions(model=model, accurate=options.accurate, peaks=peaks)
+            table, matrix = compare(options.physionet, chosen, start_s)
             seconds = time.perf_counter() - begin
             shown = table.set_index("record")[COLUMNS]
             print(f"\n{label}: {len(RECORDS)} records in {seconds:.0f} s\n")

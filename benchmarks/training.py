@@ -41,7 +41,7 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.training.balancing import make_train_index
 from cnns_spectrograms.training.data import keep_freed_memory, resolve_precision
-from cnns_spectrograms.training.fitting import fit_classifier
+from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import CachedImages, DrawnImages, Images
 from cnns_spectrograms.training.losses import ClassBalancedFocalLoss
 from cnns_spectrograms.training.networks import BeatClassifier, build_network
@@ -145,9 +145,7 @@ def run_project(
     clock = Clock(network)
     train, val = data
     with tempfile.TemporaryDirectory() as folder:
-        fit_classifier(
-            network, train, val, images.open(train), images.open(val), params, Path(folder), {}
-        )
+        fit_classifier(TrainingTask(network, train, val, images, params, Path(folder), {}))
     return clock.rate(options.batch_size)
 
 

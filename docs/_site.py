@@ -14,7 +14,8 @@ import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = ("ecg", "recordings", "imaging", "training", "evaluation", "inference", "corrections", "datasets")
+LIBRARIES = ("ecg", "recordings", "imaging", "training", "evaluation", "inference")
+LIBRARIES += ("corrections", "datasets")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -23,6 +24,8 @@ def on_files(files: Files, config: Any) -> Files:
         "index.md": rewrite_links((ROOT / "README.md").read_text("utf-8")),
         "configuration.md": (ROOT / "conf/README.md").read_text("utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text("utf-8"),
+        "models.md": describe_models(),
+        "literature.md": describe_literature(),
         "reference/parameters.md": describe_parameters(),
         "reference/catalog.md": describe_catalog(),
         "reference/commands.md": describe_commands(),
@@ -39,6 +42,53 @@ def rewrite_links(text: str) -> str:
     text = text.replace("[Español](README.es.md)\n\n", "")
     text = text.replace("](conf/README.md)", "](configuration.md)")
     return text.replace("](CHANGELOG.md)", "](changelog.md)").replace("](LICENSE)", "](license.md)")
+
+
+def describe_models() -> str:
+    """Return the cards of the models that come with the package, the default first."""
+    from cnns_spectrograms.inference.model import BeatModel, find_shipped_models
+
+    parts = [
+        "# Model cards\n\nThe models that come with the package. `predict` and the app use the "
+        "first unless `--model` names another. A card is also in its file's metadata "
+        "(`BeatModel.load().card`). [How the scores came about](results.md)."
+    ]
+    for path in find_shipped_models():
+        card = BeatModel.load(path).card
+        parts.append(re.sub(r"^#", "##", card.strip(), flags=re.MULTILINE))
+    return "\n\n".join(parts) + "\n"
+
+
+def describe_literature() -> str:
+    """Return the published results beside which ours can be read."""
+    from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
+
+    head = ["source", "protocol", "macro F1", "accuracy", *"NSVFQ", "note"]
+    rows = [
+        [each.source, each.protocol, each.macro_f1, each.accuracy]
+        + [each.f1_of(name) for name in "NSVFQ"]
+        + [each.note]
+        for each in PUBLISHED_RESULTS
+    ]
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join(
+        f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in lines
+    )
+    return (
+        "# Beside the literature\n\nPublished results with the protocol of each. Ours stand in "
+        "[Results](results.md), under the same names of protocols.\n\n"
+        f"{table}\n\n"
+        "## How to read it\n\n"
+        "* Only results of one protocol can be compared. A split by beat, where a patient both "
+        "trains and tests, gives 99 % and means nothing for a new patient; no such result is "
+        "here.\n"
+        "* **S and F are scores of single records.** Of DS2's 1,837 S beats 1,382 are in record "
+        "232, and of its 388 F beats 362 are in record 213. Two methods that differ by 0.1 in S "
+        "may differ in one patient. [Why S and F are hard](explanation/rare_classes.md).\n"
+        "* Few papers give intervals. Ours are over patients, and about 0.2 wide in macro F1.\n"
+        "* Some adapt to the test records, read two leads, or choose by the test score; the note "
+        "has what is known.\n"
+    )
 
 
 def describe_parameters() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
 from cnns_spectrograms.ecg.simulation import simulate_database
+from cnns_spectrograms.inference.model import find_shipped_models
 from cnns_spectrograms.recordings.opening import open_recording
 from inference.models import save_model
 
@@ -21,12 +23,12 @@ def folder(tmp_path_factory):
     """A simulated record and a model."""
     folder = tmp_path_factory.mktemp("command")
     simulate_database(folder / "db", "mitdb", 1, 30, 0)
-    save_model(folder / "model.safetensors")
+    save_model(folder / "model.onnx")
     return folder
 
 
 def test_predict(folder, tmp_path, capsys):
-    model = str(folder / "model.safetensors")
+    model = str(folder / "model.onnx")
     status = main(
         ["predict", str(folder / "db" / "100"), "-o", str(tmp_path), "--model", model, "--report"]
     )
@@ -42,7 +44,7 @@ def test_predict_an_archive(folder, tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in (folder / "db").glob("100.*"):
             archive.write(path, f"x/{path.name}")
-    model = str(folder / "model.safetensors")
+    model = str(folder / "model.onnx")
     out = tmp_path / "out"
     assert main(["predict", str(tmp_path / "a.zip"), "-o", str(out), "--model", model]) == 0
     assert (out / "100.cnn").is_file()
@@ -61,7 +63,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
     signal = open_recording(folder / "db" / "100").read(0)
     lines = (f"{i / 360:.6f},{mv:.4f},{-mv:.4f}" for i, mv in enumerate(signal))
     (tmp_path / "c.csv").write_text("\n".join(["time (s),a x (mV),b (mV)", *lines]))
-    model = str(folder / "model.safetensors")
+    model = str(folder / "model.onnx")
     command = ["predict", str(tmp_path / "c.csv"), "-o", str(tmp_path / "out"), "--model", model]
     assert main([*command, "--columns", " b (mV), a x (mV) ", "--lead", "0"]) == 0
     summary = json.loads((tmp_path / "out" / "c.json").read_text())
@@ -72,7 +74,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "nowhere.safetensors"], "there is no model nowhere"),
+        (["--model", "nowhere.onnx"], "there is no model nowhere"),
         (["--lead", "V9"], "error: {record}: there is no lead V9; the recording has 0: MLII, "),
         (["--peaks", "xyz"], "no annotation file"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
@@ -82,7 +84,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
     ],
 )
 def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options, message):
-    model = [] if "--model" in options else ["--model", str(folder / "model.safetensors")]
+    model = [] if "--model" in options else ["--model", str(folder / "model.onnx")]
     record = str(folder / "db" / "100")
     options = [each.format(record=record) for each in options]
     assert main(["predict", record, "-o", str(tmp_path), *model, *options]) != 0
@@ -96,7 +98,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "nix"], "error: --model: there is no weights file nix"),
+        (["--model", "nix"], "error: --model: there is no file nix"),
         (["--physionet", "nix"], "error: --physionet: nix holds neither a folder mitdb nor svdb"),
         (["--data", "nix"], "error: --data: there is no folder nix"),
     ],
@@ -141,4 +143,23 @@ def test_a_mistyped_path_loads_no_network(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "[]"]
     assert "found no file, folder or WFDB record nix.csv; correct the path" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_mean_of_the_shipped_models_is_named_with_its_parts(folder, tmp_path, capsys):
+    record = str(folder / "db" / "100")
+    assert main(["predict", record, "-o", str(tmp_path), "--accurate", "--report"]) == 0
+    model = json.loads((tmp_path / "100.json").read_text())["model"]
+    named = [model, *model["averaged_with"]]
+    files = {path.name: path for path in find_shipped_models()}
+    assert {each["file"] for each in named} == set(files)
+    page = (tmp_path / "100.html").read_text()
+    for each in named:
+        digest = hashlib.sha256(files[each["file"]].read_bytes()).hexdigest()
+        assert each["sha256"] == digest
+        assert digest[:16] in page
+    capsys.readouterr()
+    options = ["--accurate", "--model", str(folder / "model.onnx")]
+    assert main(["predict", record, "-o", str(tmp_path / "out"), *options]) == 1
+    assert "leave out one of the two" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

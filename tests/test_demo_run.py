@@ -163,7 +163,12 @@ class TestTracking:
             curve = client.get_metric_history(run.info.run_id, "val_macro_f1")
             assert [point.step for point in curve] == list(range(len(curve)))
             files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-            assert {"model.safetensors", "metrics.json", "confusion_matrix.png"} <= files
+            assert {
+                "model.safetensors",
+                "model.onnx",
+                "metrics.json",
+                "confusion_matrix.png",
+            } <= files
 
     def test_the_parent_tells_how_it_was_started(self, tracked) -> None:
         client, experiment_id = tracked

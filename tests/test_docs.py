@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from kedro_project import ROOT
+
+sys.path.append(str(ROOT / "docs"))
+from run_commands import PAGES, Runner, Step, fill_in, read_steps
 
 PAIRS = [
     ("README.md", "README.es.md"),
@@ -55,3 +59,26 @@ def test_every_page_is_in_the_navigation() -> None:
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert {page for page in pages if f" {page}\n" not in listed} == set()
     assert not list(Path(ROOT / "docs" / "reference").glob("*.md"))  # these are made
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_script_knows_every_command_of_the_pages_it_runs(page: str) -> None:
+    steps = "\n".join(step.text for step in read_steps(page))
+    lines = [line.strip() for block in read_blocks((ROOT / page).read_text()) for line in
+             block.splitlines()]  # fmt: skip
+    shell = [re.sub(r"\s{2,}#.*", "", line) for line in lines if re.match(r"[a-z-]+ \S", line)]
+    assert len(shell) > 2
+    assert [line for line in shell if line not in steps] == []
+
+
+def test_the_script_sees_what_fails(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    runner = Runner(tmp_path, tmp_path / "log", tmp_path)
+    assert runner.run(Step("page", "cd inner")) == ""
+    assert runner.run(Step("page", "python -c 'print(open(\"missing\"))'")) == "exit status 1"
+    assert runner.run(Step("page", "import os\nassert os.getcwd().endswith('inner')", True)) == ""
+    assert "missing" in (tmp_path / "log").read_text()
+    assert runner.run(Step("page", "source nowhere/bin/activate")).startswith("there is no")
+    server = Step("page", "make app")
+    assert runner.run(server) == "ended with status 2 before it answered"
+    assert fill_in("predict RECORDING... -o x", tmp_path) == "predict rec.edf -o x"

@@ -82,7 +82,7 @@ def test_parameters_that_fit_together_pass():
                 "windows": WindowParameters(mode="sliding"),
                 "spectrogram": make_views(of="difference"),
             },
-            r"spectrogram\.extra_views\[1\] is of the difference .*, but sliding windows",
+            r"spectrogram\.extra_views\[1\] is the difference .*, but sliding windows",
         ),
         (
             {

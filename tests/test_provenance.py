@@ -107,5 +107,7 @@ class TestRequireFresh:
             require_fresh({}, records=make_table(READ), **{name: make_table(other)})
 
     def test_what_says_nothing_is_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"windows is stale: it does not say .*=ingestion,fe"):
+        with pytest.raises(
+            ValueError, match=r"windows is stale: it carries no stamp .*=ingestion,fe"
+        ):
             require_fresh({}, records=make_table(READ), windows=make_table({}))

@@ -1,7 +1,7 @@
 """The project's own `kedro run`.
 
-It is Kedro's, but --params adds to what --config says, and an error that the user can mend is
-printed as its message alone.
+It is Kedro's, but --params adds to the parameters of --config, and an error that the user can
+correct is printed as its message alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 
 class _Run(click.Command):
-    """Kedro's `--params` replaces all parameters of a `--config` file, without a word.
+    """Kedro's `--params` silently replaces all parameters of a `--config` file.
 
     Its errors come with a page of traceback; here only with `--verbose`, as in Kedro's other
     commands, or where the program itself is at fault.

@@ -45,10 +45,19 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="RECORDING",
-        help="WFDB record, .edf, .bdf, .csv, .tsv, .txt, a .zip or a folder of these",
+        help="WFDB record; EDF, BDF, DICOM, ISHNE Holter (.ecg), HL7 aECG (.xml) or CSV (.csv, "
+        ".tsv, .txt) file; a .zip or a folder of these",
     )
     add("--output", "-o", type=Path, required=True, metavar="DIR", help="folder of the results")
-    add("--model", help="weights file, MLflow model URI or run id; default: the shipped weights")
+    add(
+        "--model",
+        help="file of a model, MLflow model URI or run id; default: the shipped one",
+    )
+    add(
+        "--accurate",
+        action="store_true",
+        help="classify with the mean of the shipped models, which takes nearly twice as long",
+    )
     add("--lead", help="name or index of the lead; default: the one the model was trained on")
     add(
         "--fs",
@@ -92,7 +101,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
         return 2
     missing = [str(path) for path in options.recordings if not is_there(path)]
-    if missing:  # before the network is loaded, which takes seconds
+    if missing:  # before anything is loaded
         print(
             f"error: found no file, folder or WFDB record {', '.join(missing)}; correct the path",
             file=sys.stderr,
@@ -108,6 +117,7 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             chosen = PredictOptions(
                 model=resolve_model(options.model, Path(scratch)),
+                accurate=options.accurate,
                 lead=options.lead,
                 fs=options.fs,
                 columns=columns,

@@ -1,4 +1,4 @@
-"""The project's Kedro context: it tells the pipeline registry which parameters are in force."""
+"""The project's Kedro context: it gives the pipeline registry the parameters in force."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
         n_jobs: workers of a cluster that is started here, -1 for every core.
 
     Raises:
-        ValueError: the extra that brings the backend is not installed, or it is not known.
+        ValueError: the extra that brings the backend is not installed.
         OSError: no cluster answers at the address.
     """
     import joblib
@@ -38,18 +38,17 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
     if backend == "dask":
         with _dask_client(address, n_workers), joblib.parallel_config("dask"):
             yield
-    elif backend == "ray":
+    else:
+        assert backend == "ray", backend
         with _ray(address, n_workers), joblib.parallel_config("ray"):
             yield
-    else:
-        raise ValueError(f"execution.backend is {backend!r}; expected loky, dask or ray")
 
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Keep torch to one thread, and restore the caller's number.
 
-    For work that has a process a core, and for single images, which more threads do not speed up.
+    For work with one process per core, and for single images, which more threads do not speed up.
     """
     import torch
 

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+DESCRIPTION, CARD = "cnns_spectrograms", "model_card"
+"""Keys of a model file's metadata: what is known of it, JSON; and its card, Markdown."""
+MODEL_SUFFIXES = (".onnx", ".safetensors")
+"""Of the files that hold a model: to predict with, and as its training left it."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

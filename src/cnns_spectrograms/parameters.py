@@ -104,7 +104,7 @@ class SimulationParameters(Parameters):
 
 
 class RecordParameters(Parameters):
-    """What is known of a record that its files do not say."""
+    """What is known of a record beyond its files."""
 
     patient: RecordId | None = Field(
         None, min_length=1, description="same for all records of a patient; null: the record's own"
@@ -447,7 +447,7 @@ class ReportingParameters(Parameters):
         description="annotation files beside the reference that EC57 scores; null: predictions",
     )
     robustness: RobustnessParameters = RobustnessParameters()
-    synthetic_data: bool = Field(False, description="say on every figure that data are simulated")
+    synthetic_data: bool = Field(False, description="mark every figure as one of simulated data")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -470,11 +470,12 @@ class InferenceParameters(Parameters):
     """Which recordings of one's own are analysed, and how."""
 
     recordings: Annotated[list[str], BeforeValidator(_as_list)] = Field(
-        description="WFDB records, EDF or CSV files, ZIP archives or folders of these"
+        description="WFDB records, files of other formats, ZIP archives or folders of these"
     )
     model: str | None = Field(
-        None, description="weights file, MLflow URI or run; null: the shipped weights"
+        None, description="file of a model, MLflow URI or run; null: the shipped model"
     )
+    accurate: bool = Field(False, description="the mean of the shipped models")
     lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (
         Field(None, description="name or index; null: that of training")
     )
@@ -483,7 +484,7 @@ class InferenceParameters(Parameters):
         None, description="columns of CSV files that are leads; null guesses"
     )
     peaks: str | None = Field(
-        None, description="annotations that tell the beats: extension or file; null detects"
+        None, description="annotations of the beats: extension or file; null detects"
     )
     sliding: bool = Field(
         False, description="windows every 0.5 s instead of beats, of a network trained so"

@@ -38,8 +38,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     parameters = _parameters if _parameters is not None else _load_base_parameters()
     models = _name_models(parameters)
     cached = parameters.get("training", {}).get("images", "cache") == "cache"
-    # A report reads what its model's namespace made. Kedro takes that for a dot in a name given
-    # by hand, and says so once; said here, where it is known to be wrong, it is not repeated.
+    # A report reads what its model's namespace made. Kedro takes that for a dot in a name given by
+    # hand, and warns once.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
         reports = reporting.create_pipeline(models)
@@ -53,7 +53,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     every_step = sum(pipelines.values(), start=Pipeline([]))
     pipelines["training"] = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
-    # The reports again, with test signals changed and predicted anew: too long for every run.
+    # The reports again, with predictions of changed test signals: too long for every run.
     pipelines["robustness"] = stressed
     if "simulation" in parameters:
         pipelines["simulation"] = simulation.create_pipeline()
@@ -67,7 +67,7 @@ def _name_models(parameters: dict[str, Any]) -> list[str]:
     """Return the names of the models to train; an environment leaves one out by null.
 
     Raises:
-        ValueError: A name cannot be that of a namespace and a folder.
+        ValueError: a name cannot be that of a namespace and a folder.
     """
     models = sorted(name for name, model in parameters.get("models", {}).items() if model)
     bad = [name for name in models if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]

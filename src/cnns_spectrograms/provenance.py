@@ -102,20 +102,20 @@ def require_fresh(expected: Mapping[str, Any], /, **products: Any) -> dict[str, 
             else than those before it; the message names all that differs, and what to run.
     """
     together = dict(expected)
-    told_by = dict.fromkeys(expected, "the parameters")
+    known_from = dict.fromkeys(expected, "the parameters")
     for name, product in products.items():
         made_by = _STEPS.index(MADE_BY[name])
         stamp, faults, first = read_stamp(product), [], made_by
         for group, value in stamp.items():
-            known = told_by.setdefault(group, name)
+            known = known_from.setdefault(group, name)
             wanted = {group: together.setdefault(group, value)}
-            if found := tell_differences({group: value}, name, wanted, known):
+            if found := list_differences({group: value}, name, wanted, known):
                 faults += found
                 if known == "the parameters":
                     begins_at = _BEGINS_AT.get(group, "feature_engineering")
                     first = min(first, _STEPS.index(begins_at))
         if not stamp:
-            faults, first = ["it does not say what it was made of"], 0
+            faults, first = ["it carries no stamp of what it was made of"], 0
         if faults:
             advice = _advise(name, first, made_by)
             raise ValueError(f"{name} is stale: {'; '.join(faults)}. {advice}")
@@ -133,7 +133,7 @@ def _advise(name: str, first: int, made_by: int) -> str:
     return f"Run `kedro run --pipelines={steps}` to make it again, or set the parameters back"
 
 
-def tell_differences(
+def list_differences(
     found: Mapping[str, Any], here: str, expected: Mapping[str, Any], there: str
 ) -> list[str]:
     """Return a line for each setting that differs: "a.b is 1 in {here} and 2 in {there}"."""

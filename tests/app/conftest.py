@@ -34,7 +34,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.ecg.windows import cut_windows
     from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
-    from cnns_spectrograms.training.networks import build_network, save_classifier
+    from cnns_spectrograms.training.networks import build_network
+    from cnns_spectrograms.training.onnx_export import export_onnx
 
     params = SpectrogramParameters(image_size=64)
     network = build_network(ModelParameters(timm_name="mobilenetv3_small_050", pretrained=False))
@@ -58,10 +59,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         slope = fitted.coef_ / scale
         head.weight.copy_(torch.from_numpy(slope))
         head.bias.copy_(torch.from_numpy(fitted.intercept_ - slope @ mean))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_classifier(
+    path = tmp_path_factory.mktemp("weights") / "tiny.onnx"
+    content = export_onnx(
         network,
-        path,
         {
             "spectrogram": params.model_dump(mode="json"),
             "fs": FS,
@@ -71,6 +71,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "best_val_macro_f1": 0.5,
         },
     )
+    path.write_bytes(content)
     return path
 
 

@@ -24,7 +24,7 @@ from cnns_spectrograms.app.strip_figure import (
     span_of_speed,
     strip_height_px,
 )
-from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+from cnns_spectrograms.imaging.kinds import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator
 

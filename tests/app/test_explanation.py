@@ -1,70 +1,77 @@
-"""Grad-CAM against its formula, worked with PyTorch's own autograd."""
+"""Grad-CAM of the ONNX graph against its formula, worked with PyTorch's own autograd."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from cnns_spectrograms.app.explanation import choose_layer, explain
+from cnns_spectrograms.app.explanation import explain
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features
+from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import ModelParameters
-from cnns_spectrograms.training.networks import build_network
+from cnns_spectrograms.training.networks import BeatClassifier, build_network, load_classifier
+from cnns_spectrograms.training.onnx_export import choose_stage
+from inference.models import rewrite_description, save_model
 
 
-@pytest.mark.parametrize(("channels", "rr_intervals"), [(1, False), (3, True)])
-def test_it_is_the_formula_of_selvaraju(channels: int, rr_intervals: bool) -> None:
-    params = ModelParameters(
-        timm_name="mobilenetv3_small_050", pretrained=False, rr_intervals=rr_intervals
-    )
-    network = build_network(params, seed=3).eval()
-    rng = np.random.default_rng(0)
-    shape = (128, 128) if channels == 1 else (128, 128, channels)
-    image = rng.integers(0, 256, shape, dtype=np.uint8)
-    rr = rng.normal(size=6).astype(np.float32) if rr_intervals else None
-    target = 2
-
-    cam = explain(network, image, target, rr)
-
+def work_by_hand(
+    network: BeatClassifier, image: NDArray[np.uint8], rhythm: NDArray[np.float32], target: int
+) -> NDArray[np.float32]:
     kept = {}
-    layer = choose_layer(network, 128)
-    handle = layer.register_forward_hook(lambda _m, _i, out: kept.update(map=out))
-    stacked = image[None] if channels == 1 else np.moveaxis(image, -1, 0)
-    inputs = torch.from_numpy(stacked.copy())[None].float() / 255
-    logits = network(inputs, None if rr is None else torch.from_numpy(rr)[None])
-    handle.remove()
+    size = image.shape[-1]
+    stage = choose_stage(network, size)
+    assert stage is not None
+    network.backbone.get_submodule(stage).register_forward_hook(
+        lambda _module, _inputs, out: kept.update(map=out)
+    )
+    images = torch.from_numpy(image)[None].float() / 255
+    logits = network(images, torch.from_numpy(rhythm)[None])
     (gradient,) = torch.autograd.grad(logits[0, target], kept["map"])
     importance = gradient.mean(dim=(2, 3), keepdim=True)
     coarse = torch.relu((importance * kept["map"]).sum(dim=1, keepdim=True))
-    expected = torch.nn.functional.interpolate(coarse, (128, 128), mode="bilinear")[0, 0]
-    expected = (expected / expected.max()).detach().numpy()
+    fine = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")[0, 0]
+    found: NDArray[np.float32] = (fine / fine.max().clamp_min(1e-30)).detach().numpy()
+    return found
 
-    assert cam.shape == (128, 128)
-    assert cam.dtype == np.float32
-    np.testing.assert_allclose(cam, expected, atol=1e-5)
-    assert cam.max() == 1
+
+@pytest.mark.parametrize("kind", ["grey", "views"])
+def test_it_is_the_formula_of_selvaraju(kind: str, tmp_path: Path) -> None:
+    path = save_model(tmp_path / "m.safetensors", kind, image_size=64)
+    model = BeatModel.load(path)
+    network, _ = load_classifier(path)
+    rng = np.random.default_rng(0)
+    window = (0.05 * rng.normal(size=model.width).cumsum()).astype(np.float32)
+    rr_s = np.array([0.5, 0.9, 0.8, 0.8], np.float32)
+    rhythm = make_rr_features(pd.DataFrame(rr_s[None].astype(float), columns=RR_COLUMNS))[0]
+    shown = 0
+    for target in range(5):
+        cam = explain(model, window, target, rr_s)
+        expected = work_by_hand(network, model.draw(window[None])[0], rhythm, target)
+        assert cam.shape == (64, 64)
+        assert cam.dtype == np.float32
+        np.testing.assert_allclose(cam, expected, atol=0.02)
+        if expected.any():
+            shown += 1
+            assert cam.max() == 1
+    assert shown >= 2
 
 
 @pytest.mark.parametrize(("size", "reduction"), [(224, 32), (128, 32), (64, 16)])
 def test_the_layer_is_the_deepest_that_still_tells_time(size: int, reduction: int) -> None:
     network = build_network(ModelParameters(timm_name="mobilenetv3_large_100", pretrained=False))
-    layer = choose_layer(network, size)
-    names = {
-        each["module"]: each["reduction"]
-        for each in network.backbone.feature_info  # type: ignore[union-attr]
-    }
-    chosen = [name for name in names if network.backbone.get_submodule(name) is layer]
-    assert [names[name] for name in chosen] == [reduction]
+    stage = choose_stage(network, size)
+    stages = network.backbone.feature_info
+    assert [each["reduction"] for each in stages if each["module"] == stage] == [reduction]  # type: ignore[union-attr]
 
 
-def test_a_network_without_stages_is_named() -> None:
-    network = build_network(ModelParameters(timm_name="mobilenetv3_small_050", pretrained=False))
-    network.backbone.feature_info = []
-    with pytest.raises(ValueError, match="mobilenetv3_small_050"):
-        choose_layer(network, 64)
-
-
-def test_it_leaves_the_number_of_threads_as_it_was() -> None:
-    network = build_network(ModelParameters(timm_name="mobilenetv3_small_050", pretrained=False))
-    before = torch.get_num_threads()
-    explain(network.eval(), np.zeros((64, 64), np.uint8), 0)
-    assert torch.get_num_threads() == before
+def test_a_network_without_stages_is_named(tmp_path: Path) -> None:
+    path = save_model(tmp_path / "m.onnx", "grey")
+    rewrite_description(path, lambda description: description["graph"].update(stage_map=None))
+    model = BeatModel.load(path)
+    with pytest.raises(ValueError, match="test_efficientnet"):
+        explain(model, np.zeros(model.width, np.float32), 0)

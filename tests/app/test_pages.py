@@ -307,7 +307,7 @@ def test_zooming_and_moving_stay_within_the_recording() -> None:
 def test_without_weights_the_page_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, app_settings: AppSettings
 ) -> None:
-    missing = app_settings.model_copy(update={"model": app_settings.data / "none.safetensors"})
+    missing = app_settings.model_copy(update={"model": app_settings.data / "none.onnx"})
     monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", missing.model_dump_json())
     app = _start("es")
     assert not app.exception

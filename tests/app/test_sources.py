@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cnns_spectrograms.app.sources import (
@@ -18,6 +19,7 @@ from cnns_spectrograms.app.sources import (
 )
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
+from written_formats import write_lead_ii
 
 
 class _Upload(io.BytesIO):
@@ -75,6 +77,15 @@ def test_several_recordings_are_all_found(synthetic: Path) -> None:
     files = [_Upload(f"{name}.zip", _zip(synthetic, name)) for name in ("100", "102")]
     with stored(files) as paths:
         assert [path.stem for path in paths] == ["100", "102"]
+
+
+def test_every_format_that_is_read_can_be_uploaded(tmp_path: Path) -> None:
+    paths = [
+        write_lead_ii(tmp_path / name, np.zeros(500), 100) for name in ("a.ecg", "b.xml", "c.DCM")
+    ]
+    files = [_Upload(path.name, path.read_bytes()) for path in paths]
+    with stored(files) as paths:
+        assert [open_recording(path).lead_names for path in paths] == [("II",)] * 3
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_beat_is_shown_as_the_model_saw_it(study: Study, model: BeatModel, bea
     again = model.predict(seen.window[None])[0]
     kept = study.beats.iloc[position][[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
     np.testing.assert_allclose(again, kept, atol=1e-5)
-    np.testing.assert_array_equal(seen.image, model.draw(seen.window[None])[0, 0].numpy())
+    np.testing.assert_array_equal(seen.image, model.draw(seen.window[None])[0, 0])
 
 
 def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:

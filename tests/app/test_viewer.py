@@ -59,7 +59,6 @@ def _view(
         outputs={},
         reference=truth,
         at_reference=False,
-        rr_features=None,
         synthetic=False,
         db="own",
         leads=cast(Any, None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def as_callables(signals: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     return {key: partial(np.array, signal) for key, signal in signals.items()}
 
 
-@pytest.mark.parametrize("form", [dict, as_callables, lambda signals: iter(signals.items())])
+@pytest.mark.parametrize("form", [dict, as_callables])
 def test_saved_signals_come_back(tmp_path: Path, form: Callable[[Any], Any]) -> None:
     dataset = SignalsDataset(filepath=tmp_path / "signals")
     assert not dataset.exists()
@@ -100,12 +100,11 @@ def test_half_written_save_does_not_exist(tmp_path: Path) -> None:
     dataset.save(SIGNALS)
     opened = dataset.load()
 
-    def fail() -> Iterator[tuple[str, NDArray[np.float32]]]:
-        yield "mitdb/100", make_signal(9)
+    def fail() -> NDArray[np.float32]:
         raise RuntimeError("the power went")
 
     with pytest.raises(DatasetError, match="the power went"):
-        dataset.save(fail())
+        dataset.save({"mitdb/100": make_signal(9), "mitdb/101": fail})
     assert not dataset.exists()
     with pytest.raises(DatasetError, match=r"no complete set of signals .*--pipelines=ingestion"):
         dataset.load()
@@ -153,15 +152,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"mitdb/100": np.zeros(5)}, r"'mitdb/100' is float64 \(5,\); expected float32"),
-        ({"mitdb/100": np.zeros((5, 2), np.float32)}, r"float32 \(5, 2\)"),
-        ({"mitdb/100": np.zeros(0, np.float32)}, "not empty"),
-        ({"mitdb/100": [1.0]}, "is list; expected"),
-        ({"100": make_signal(0)}, "signal key is '100'; expected 'db/record_id'"),
+        ({"mitdb/100": np.zeros(5)}, "'mitdb/100', .*float64"),
+        ({"mitdb/100": np.zeros((5, 2), np.float32)}, r"'mitdb/100', \(5, 2\)"),
+        ({"mitdb/100": np.zeros(0, np.float32)}, "mitdb/100 is empty"),
+        ({"100": make_signal(0)}, "signal key is '100'"),
         ({"../100": make_signal(0)}, "signal key"),
         ({"a/b/c": make_signal(0)}, "signal key"),
-        ([("mitdb/100", make_signal(0))] * 2, "'mitdb/100' is given twice"),
-        (("mitdb/100", make_signal(0)), "signals hold a str; .*must return a mapping"),
     ],
 )
 def test_bad_signals_are_refused(tmp_path: Path, data: Any, words: str) -> None:

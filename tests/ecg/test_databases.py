@@ -83,7 +83,8 @@ def test_verify_checksums(
 
     replace_in_header(path, "MLII", "ECG1")
     assert verify_checksums(tmp_path, ["100"]) == {}
-    assert f"1 header(s) differ from {name}, the first is 100.hea" in caplog.text
+    assert f"1 header(s) differ from {name}" in caplog.text
+    assert "the first is 100.hea" in caplog.text
 
     damage_flipped_bit(path)
     damage_truncated_annotations(path)
@@ -123,7 +124,7 @@ def test_verify_checksums_tells_unlisted_files_and_leaves_missing_ones(
     write_sums(tmp_path)
     write_record(tmp_path, "101")
     assert verify_checksums(tmp_path, ["100", "101"]) == {}
-    assert "does not list 3 file(s), the first is 101.hea" in caplog.text
+    assert re.search(r"3 file\(s\) that .* does not list; .*; the first is 101\.hea", caplog.text)
     damage_no_signal_file(path)
     assert verify_checksums(tmp_path, ["100"]) == {}  # what is missing, others say
 

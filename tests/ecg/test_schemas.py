@@ -11,6 +11,7 @@ from pandera.errors import SchemaErrors
 
 from cnns_spectrograms.ecg.schemas import (
     BeatsSchema,
+    PredictionsSchema,
     RecordsSchema,
     TrainIndexSchema,
     WindowsSchema,
@@ -93,11 +94,25 @@ def make_train_index() -> pd.DataFrame:
     return rows.assign(class_weight=[0.5, 1.0, 2.0], sampling_weight=[1.0, 6.0, 6.0])
 
 
+def make_predictions() -> pd.DataFrame:
+    columns = ["row_id", "split", "db", "record_id", "patient_id", "beat_idx", "sample"]
+    return make_windows()[[*columns, "aami_class"]].assign(
+        predicted=["N", "S", "F", "N"],
+        # A rounding error of the sum, and a tie, are no faults.
+        prob_N=[0.9, 0.1, 0.0, 0.5005],
+        prob_S=[0.1, 0.9, 0.0, 0.5],
+        prob_V=[0.0, 0.0, 0.3, 0.0],
+        prob_F=[0.0, 0.0, 0.7, 0.0],
+        prob_Q=0.0,
+    )
+
+
 CASES = {
     RecordsSchema: make_records,
     BeatsSchema: make_beats,
     WindowsSchema: make_windows,
     TrainIndexSchema: make_train_index,
+    PredictionsSchema: make_predictions,
 }
 
 
@@ -186,6 +201,14 @@ def test_nothing_is_null_and_rows_are_numbered(schema):
         (TrainIndexSchema, "class_weight", -1.0, "greater_than"),
         (TrainIndexSchema, "class_weight", np.inf, "less_than"),
         (TrainIndexSchema, "sampling_weight", 0.0, "greater_than"),
+        (PredictionsSchema, "row_id", "100_000001", "field_uniqueness"),
+        (PredictionsSchema, "aami_class", "A", "isin"),
+        (PredictionsSchema, "predicted", "A", "isin"),
+        (PredictionsSchema, "predicted", "S", "not a class of the greatest"),
+        (PredictionsSchema, "prob_N", 1.6, "less_than"),
+        (PredictionsSchema, "prob_S", -0.1, "greater_than"),
+        (PredictionsSchema, "prob_N", 0.902, "do not sum to 1"),
+        (PredictionsSchema, "prob_N", 0.898, "do not sum to 1"),
     ],
 )
 def test_rule_fires(schema, column, value, message):

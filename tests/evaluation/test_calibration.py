@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
+from cnns_spectrograms.ecg.schemas import PredictionsSchema
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.calibration import (
     OPERATING_POINTS,
@@ -20,7 +21,6 @@ from cnns_spectrograms.evaluation.calibration import (
     fit_temperature,
     measure_calibration,
 )
-from cnns_spectrograms.evaluation.metrics import validate_predictions
 
 CLASSES = [*"NSVFQ"]
 COLUMNS = [f"prob_{name}" for name in CLASSES]
@@ -112,7 +112,7 @@ class TestTemperature:
         val = make_predictions(temperature=3.0)
         after = apply_operating_point(val, fit_operating_points(val), "argmax")
         assert after["predicted"].tolist() == val["predicted"].tolist()
-        validate_predictions(after)
+        PredictionsSchema.validate(after)
 
 
 class TestOperatingPoints:
@@ -124,31 +124,11 @@ class TestOperatingPoints:
         assert set(points["argmax"]["offsets"].values()) == {0.0}
         for name in OPERATING_POINTS:
             chosen = apply_operating_point(val, locked, name)
-            validate_predictions(chosen)
+            PredictionsSchema.validate(chosen)
             expected = f1_score(val["aami_class"], chosen["predicted"], average="macro")
             assert points[name]["macro_f1"] == pytest.approx(expected), name
             assert expected >= points["argmax"]["macro_f1"]
         assert points["class_thresholds"]["macro_f1"] > points["argmax"]["macro_f1"] + 0.01
-
-    def test_logit_adjustment_undoes_a_prior(self) -> None:
-        """Probabilities p(k | x) times the share of k: dividing by it is the balanced rule."""
-        val = make_predictions()
-        locked = fit_operating_points(val)
-        shares = val["aami_class"].value_counts(normalize=True)
-        point = locked["points"]["logit_adjustment"]
-        for name in CLASSES:
-            expected = -point["tau"] * np.log(shares[name])
-            assert point["offsets"][name] == pytest.approx(expected, abs=1e-6)
-
-    def test_logit_adjustment_gives_a_prior_back(self) -> None:
-        """Probabilities of balanced training, p(k | x) over the share of k, want a tau below 0."""
-        val = make_predictions(4000)
-        shares = val["aami_class"].value_counts(normalize=True)
-        columns = [f"prob_{name}" for name in CLASSES]
-        balanced = val[columns].to_numpy() / shares[CLASSES].to_numpy() ** 2
-        val[columns] = balanced / balanced.sum(axis=1, keepdims=True)
-        point = fit_operating_points(val)["points"]["logit_adjustment"]
-        assert point["tau"] < -0.5
 
     def test_a_class_that_val_lacks_keeps_its_place(self) -> None:
         val = make_predictions()

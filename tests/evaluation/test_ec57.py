@@ -240,13 +240,6 @@ class TestSeveralRecords:
 
 
 class TestInput:
-    def test_predictions_of_an_unknown_record_are_refused(self) -> None:
-        predictions = pd.DataFrame(
-            {"db": ["x"], "record_id": ["1"], "sample": [3], "predicted": ["N"]}
-        )
-        with pytest.raises(ValueError, match="x/1"):
-            compare_predictions(predictions, {}, fs=FS)
-
     def test_a_record_without_a_prediction_misses_every_beat(self) -> None:
         predictions = pd.DataFrame(
             {"db": ["x"], "record_id": ["1"], "sample": [400], "predicted": ["V"]}

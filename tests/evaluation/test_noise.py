@@ -39,8 +39,6 @@ def test_noise_amplitude_is_about_each_seconds_mean() -> None:
     sine = np.sin(2 * np.pi * 10 * np.arange(50 * FS) / FS)
     steps = np.repeat(np.arange(50) * 100.0, FS)
     assert measure_noise_amplitude(3 * sine + steps, FS) == pytest.approx(3 / np.sqrt(2))
-    with pytest.raises(ValueError, match="one second"):
-        measure_noise_amplitude(sine[:10], FS)
 
 
 @pytest.mark.parametrize("snr_db", [24, 6, 0, -6])
@@ -57,11 +55,6 @@ def test_a_sine_has_the_snr_asked_for(snr_db: float) -> None:
 def test_a_noise_record_that_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"em\.hea.*reporting\.robustness\.noises"):
         read_noise(tmp_path, "em", 360)
-
-
-def test_silence_is_refused() -> None:
-    with pytest.raises(ValueError, match="silent"):
-        noise_gain(6, 1.0, 0.0)
 
 
 def test_two_noisy_minutes_after_five_clean_ones_in_turn() -> None:
@@ -90,8 +83,6 @@ def test_noise_is_added_without_a_step() -> None:
 def test_no_noise_leaves_the_signal() -> None:
     signal = np.random.default_rng(0).normal(size=100).astype(np.float32)
     np.testing.assert_array_equal(add_noise(signal, [1.0], 0.0, np.ones(100, bool)), signal)
-    with pytest.raises(ValueError, match="one mark a sample"):
-        add_noise(signal, [1.0], 1.0, np.ones(99, bool))
 
 
 @pytest.mark.parametrize("kind", ["bw", "ma"])

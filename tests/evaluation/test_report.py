@@ -342,8 +342,3 @@ def test_sliding_windows_are_not_called_beats(items) -> None:
 
 def test_a_name_cannot_break_the_page(items) -> None:
     check(render({"<b>&": items}))
-
-
-def test_no_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="no model"):
-        render({})

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import signal
 
-from cnns_spectrograms.imaging.kinds import KINDS, Stft
+from cnns_spectrograms.imaging.kinds import KINDS, Stft, spectrogram_axes
 from cnns_spectrograms.imaging.spectrogram import (
     FLOOR_MV,
     compute_spectrograms,
-    draw_float_images,
-    spectrogram_axes,
+    draw_images,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
 
@@ -297,7 +296,7 @@ def test_another_kind_is_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> 
     # The logarithm is half as high, and the scale of an image takes that out.
     difference = compute_spectrograms(windows, FS, root) - compute_spectrograms(windows, FS, SMALL)
     assert set(difference.unique().tolist()) <= {0, 1, 255}
-    assert draw_float_images(torch.from_numpy(windows), FS, root).shape == (3, 1, 48, 48)
+    assert draw_images(torch.from_numpy(windows), FS, root).shape == (3, 1, 48, 48)
     times, frequencies = spectrogram_axes(900, FS, root)
     np.testing.assert_allclose(times, frequencies[::-1])
     assert root.model_dump()["kind"] == "root"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
+from cnns_spectrograms.files import DESCRIPTION
 from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters
 from cnns_spectrograms.training.networks import build_network, save_classifier
+from cnns_spectrograms.training.onnx_export import export_onnx
 
 KINDS = ("grey", "views")
 FS, N_SAMPLES = 360, 900
@@ -38,5 +43,18 @@ def save_model(path: Path, kind: str = "views", image_size: int = 32, **more: An
         "best_val_macro_f1": 0.5,
         **more,
     }
-    save_classifier(classifier, path, description)
+    if path.suffix == ".onnx":
+        path.write_bytes(export_onnx(classifier, description))
+    else:
+        save_classifier(classifier, path, description)
     return path
+
+
+def rewrite_description(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what an ONNX file says of itself."""
+    proto = onnx.load(path)
+    (kept,) = (each for each in proto.metadata_props if each.key == DESCRIPTION)
+    description = json.loads(kept.value)
+    change(description)
+    kept.value = json.dumps(description)
+    onnx.save(proto, path)

@@ -301,7 +301,7 @@ def test_an_empty_folder(tmp_path):
 
 
 def test_a_model_that_is_not_there(folder, tmp_path):
-    with pytest.raises(ValueError, match="no classifier at"):
+    with pytest.raises(ValueError, match="no model at"):
         predict_recordings([folder], tmp_path / "out", PredictOptions(model=tmp_path / "x"))
     assert not (tmp_path / "out").exists()
 
@@ -310,7 +310,7 @@ def test_a_model_of_simulated_recordings_is_told(tmp_path, caplog):
     (tmp_path / "broken.csv").touch()
     for synthetic in (False, True):
         caplog.clear()
-        path = save_model(tmp_path / f"{synthetic}.safetensors", synthetic_data=synthetic)
+        path = save_model(tmp_path / f"{synthetic}.onnx", synthetic_data=synthetic)
         predict_recordings(
             [tmp_path / "broken.csv"], tmp_path / "out", PredictOptions(model=path), n_jobs=1
         )

@@ -15,7 +15,7 @@ from inference.models import save_model
 @pytest.fixture
 def parameters(tmp_path):
     simulate_database(tmp_path / "db", "mitdb", 1, 30, 0)
-    model = save_model(tmp_path / "model.safetensors")
+    model = save_model(tmp_path / "model.onnx")
     return {
         "recordings": str(tmp_path / "db" / "100"),  # one may be given without a list
         "model": str(model),

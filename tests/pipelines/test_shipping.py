@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import ModelParameters, SplitParameters, TrainingParameters
 from cnns_spectrograms.pipelines.reporting.shipping import ship
 from cnns_spectrograms.training.networks import build_network
@@ -23,18 +25,21 @@ def make_scores() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tta_views", [0, 3])
-def test_an_operating_point_of_averaged_views_does_not_travel(tta_views: int) -> None:
+def test_an_operating_point_of_averaged_views_does_not_travel(
+    tta_views: int, tmp_path: Path
+) -> None:
     model = ModelParameters(timm_name="test_efficientnet", pretrained=False)
     description = {
-        "spectrogram": {"image_size": 96},
+        "spectrogram": {"image_size": 32},
+        "highpass_hz": 0.5,
         "fs": 360,
         "n_samples": 900,
         "best_epoch": 1,
         "best_val_macro_f1": 0.6,
         "fingerprint": "ab" * 32,
     }
-    (_, shipped), card = ship(
-        (build_network(model), description),
+    content, card = ship(
+        (build_network(model).eval(), description),
         {
             "val": make_scores(),
             "test": make_scores(),
@@ -56,11 +61,14 @@ def test_an_operating_point_of_averaged_views_does_not_travel(tta_views: int) ->
         SPLIT,
         TrainingParameters(tta_views=tta_views),
     )
-    assert shipped["synthetic_data"] is True  # what was trained by an earlier version lacks it
+    (tmp_path / "model.onnx").write_bytes(content)
+    shipped = BeatModel.load(tmp_path / "model.onnx")
+    assert shipped.card == card
+    assert shipped.synthetic_data is True  # what was trained by an earlier version lacks it
     assert "simulated recordings" in card
     if tta_views:
-        assert "operating_point" not in shipped
+        assert "operating_point" not in shipped.description
         assert "no operating point travels with the weights" in card
     else:
-        assert shipped["operating_point"] == {"temperature": 1.5, "offsets": OFFSETS}
+        assert shipped.description["operating_point"] == {"temperature": 1.5, "offsets": OFFSETS}
         assert "On test they give macro F1 0.400" in card

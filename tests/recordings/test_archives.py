@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
+from written_formats import write_lead_ii
 
 CSV = b"time,ECG\n0,0.1\n0.1,0.2\n0.2,0.3\n"
 
@@ -35,6 +36,19 @@ def test_a_record_in_a_folder_of_the_archive(tmp_path):
     (found,) = unpack_recording(archive, tmp_path / "out")
     np.testing.assert_allclose(open_recording(found).read(0), signal[:, 0], atol=1e-3)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["r.dat", "r.hea"]
+
+
+def test_what_a_clinic_hands_over(tmp_path):
+    """Files of DICOM may have no ending; other XML and the index of a medium are left out."""
+    steps = np.random.default_rng(0).integers(-500, 500, 500)
+    paths = [write_lead_ii(tmp_path / name, steps, 100) for name in ("IM00001", "b.ECG", "c.xml")]
+    files = [(f"patient/{path.name}", path.read_bytes()) for path in paths]
+    others = [("notes.xml", b"<notes/>"), ("DICOMDIR", files[0][1])]
+    archive = pack(tmp_path / "a.zip", [*files, *others])
+    found = unpack_recording(archive, tmp_path / "out")
+    assert [path.name for path in found] == ["IM00001", "b.ECG", "c.xml"]
+    for path in found:
+        np.testing.assert_allclose(open_recording(path).read("II"), steps / 200, atol=1e-6)
 
 
 def test_files_and_an_archive_together(tmp_path):

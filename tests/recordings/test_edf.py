@@ -171,6 +171,22 @@ def test_an_interruption_has_no_samples(tmp_path, samples, caplog):
     assert "interrupted 1 time(s), for 2.5 s together" in caplog.text
 
 
+def test_an_interruption_of_a_bdf(tmp_path, samples, caplog):
+    """Its samples have three bytes, and so has the signal of annotations."""
+    path = tmp_path / "a.bdf"
+    bytes_of = samples.astype("<i4").view(np.uint8).reshape(N_RECORDS, RATE, 4)[..., :3]
+    (label, *fields), notes = tell_times([0, 1, *(at + 0.5 for at in range(2, N_RECORDS))])
+    signals = [
+        (("ECG II", "uV", -8388608, 8388607, -8388608, 8388607, RATE), [*map(bytes, bytes_of)]),
+        ((label.replace("EDF", "BDF"), *fields[:-1], 20), notes),
+    ]
+    write_by_hand(path, signals, version=b"\xffBIOSEMI", kind="BDF+D")
+    found = open_recording(path).read(0) * 1000
+    assert np.flatnonzero(np.isnan(found)).tolist() == [*range(2 * RATE, 2 * RATE + 25)]
+    np.testing.assert_allclose(found[~np.isnan(found)], samples.ravel(), rtol=1e-6)
+    assert "interrupted 1 time(s), for 0.5 s together" in caplog.text
+
+
 def test_rounded_times_are_no_interruption(tmp_path, samples):
     onsets = [f"{at * 1.0000001:.4f}" for at in range(N_RECORDS)]
     write_by_hand(tmp_path / "a.edf", [(SOUND, as_bytes(samples)), tell_times(onsets)])

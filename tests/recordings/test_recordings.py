@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import edfio
@@ -21,6 +22,16 @@ from cnns_spectrograms.recordings.opening import (
 )
 from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_LEADS
 from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
+from written_formats import (
+    aecg_lead,
+    aecg_series,
+    aecg_times,
+    crc_ccitt,
+    dicom_channel,
+    write_aecg,
+    write_dicom,
+    write_ishne,
+)
 
 FS = 100
 N = 1500
@@ -220,8 +231,9 @@ def test_signals_that_are_no_voltage(record):
 
 
 def test_what_is_no_recording(tmp_path):
-    for path in (tmp_path / "none", tmp_path, tmp_path / "none.edf", tmp_path / "none.csv"):
-        with pytest.raises(RecordError, match="found"):
+    endings = ("", ".edf", ".bdf", ".csv", ".dcm", ".ecg", ".xml")
+    for path in (tmp_path, *(tmp_path / f"none{ending}" for ending in endings)):
+        with pytest.raises(RecordError, match=r"found .*expected .*correct the path"):
             open_recording(path)
 
 
@@ -253,6 +265,10 @@ def test_reading_beyond_the_recording(record):
         ("a/rec.1.edf", "rec.1"),
         ("a.csv/rec.2.CSV", "rec.2"),
         ("rec.dat.txt", "rec.dat"),
+        ("rec.1.dcm", "rec.1"),
+        ("1.2.840.10008", "1.2.840.10008"),
+        ("rec.ecg", "rec"),
+        ("rec.XML", "rec"),
     ],
 )
 def test_the_name_of_a_recording(path, name):
@@ -450,7 +466,46 @@ def test_damaged_csv(tmp_path_factory, signal, edits, keep):
     open_or_refuse(path)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".edf", ".hea"])
+def write_holter(path, signal):
+    steps = np.round(signal * 200).astype(np.int16)
+    write_ishne(path, steps, FS, [5000] * 2, [6, 11])
+
+
+def write_aecg_leads(path, signal):
+    leads = (aecg_lead("MDC_ECG_LEAD_II", np.round(each * 200).astype(int)) for each in signal.T)
+    write_aecg(path, aecg_series(aecg_times("0.01"), *leads))
+
+
+def write_ecg_of_dicom(path, signal):
+    steps = np.round(signal * 200).astype(np.int16)
+    channels = [dicom_channel("2:2", "Lead II", "uV", 5), dicom_channel("2:3", "Lead V1", "mV")]
+    write_dicom(path, {"samples": steps, "fs": FS, "channels": channels})
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "n_head"),
+    [
+        ("a.ecg", write_holter, 530),
+        ("a.xml", write_aecg_leads, 1_000),
+        ("a.dcm", write_ecg_of_dicom, 1_600),
+    ],
+)
+@FUZZ
+@given(data=st.data(), keep=st.one_of(st.just(1.0), st.floats(0.02, 1)))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy, on scales out of bounds
+def test_damaged_files_of_clinics(tmp_path_factory, signal, name, write, n_head, data, keep):
+    path = tmp_path_factory.mktemp("fuzz") / name
+    write(path, signal[:300])
+    edit = st.tuples(st.integers(0, n_head), st.binary(min_size=1, max_size=8))
+    content = damage(path.read_bytes(), data.draw(st.lists(edit, max_size=4)), keep)
+    if name == "a.ecg" and len(content) > 522:  # what the checksum would refuse at once
+        checked = content[:8] + struct.pack("<H", crc_ccitt(content[10:522])) + content[10:]
+        content = data.draw(st.sampled_from([content, checked]))
+    path.write_bytes(content)
+    open_or_refuse(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".edf", ".hea", ".dcm", ".ecg", ".xml"])
 @FUZZ
 @given(content=st.binary(min_size=1, max_size=2000))
 def test_random_bytes(tmp_path_factory, suffix, content):

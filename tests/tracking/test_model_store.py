@@ -26,7 +26,7 @@ def store(tmp_path_factory):
     """A store with one registered model: its run's id, its weights, and the store's address."""
     folder = tmp_path_factory.mktemp("store")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    weights = save_model(folder / "model.safetensors")
+    weights = save_model(folder / "model.onnx")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     experiment = mlflow.create_experiment("e", (folder / "artifacts").as_uri())
@@ -41,7 +41,7 @@ def test_model_by_run_by_uri_and_by_path(store, tmp_path):
     run_id, weights, _ = store
     digest = BeatModel.load(weights).sha256
     for i, words in enumerate(
-        (run_id, f"runs:/{run_id}/model.safetensors", "models:/registered/1", str(weights))
+        (run_id, f"runs:/{run_id}/model.onnx", "models:/registered/1", str(weights))
     ):
         found = resolve_model(words, tmp_path / str(i))
         assert BeatModel.load(found).sha256 == digest
@@ -65,7 +65,7 @@ def test_only_what_one_can_act_on_is_warned_of(store):
 def test_the_logged_model_holds_no_pickle(store):
     found = Path(mlflow.artifacts.download_artifacts("models:/registered/1"))
     names = {p.name for p in found.rglob("*") if p.is_file()}
-    assert "model.safetensors" in names
+    assert "model.onnx" in names
     assert "serving.py" in names
     assert not {n for n in names if n.endswith((".pkl", ".pth", ".pt"))}
 

@@ -155,7 +155,7 @@ def test_the_generator_decides() -> None:
     "images", [torch.zeros(2, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)]
 )
 def test_other_shapes_and_dtypes_are_errors(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="expected \\(batch, channels, H, W\\) float"):
+    with pytest.raises(AssertionError):
         augment(images)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.training.balancing import make_train_index
 from cnns_spectrograms.training.export import halve_weights, write_model_card
-from cnns_spectrograms.training.fitting import fit_classifier
+from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
 from cnns_spectrograms.training.prediction import predict_table
@@ -84,7 +83,7 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
     )
     network = build_network(MODEL)
     result = fit_classifier(
-        network, train, val, images.open(train), images.open(val), params, tmp_path / "work", {}
+        TrainingTask(network, train, val, images, params, tmp_path / "work", {})
     )
     losses = result.history["train_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
@@ -126,7 +125,7 @@ def test_a_weight_beyond_half_precision_is_refused() -> None:
         halve_weights(network)
 
 
-def test_the_card_says_what_it_is(tmp_path: Path) -> None:
+def test_the_card_says_what_it_is() -> None:
     small = halve_weights(build_network(MODEL))
     card = write_model_card(
         small,
@@ -138,9 +137,6 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
         False,
         datetime.date(2025, 3, 9),
     )
-    save_classifier(small, tmp_path / "model.safetensors", DESCRIPTION)
-    content = (tmp_path / "model.safetensors").read_bytes()
-    assert f"{len(content):,} bytes, sha256 `{hashlib.sha256(content).hexdigest()}`" in card
     for said in (
         "not for clinical use",
         "mitdb, svdb, protocol `base`",

@@ -35,7 +35,7 @@ from cnns_spectrograms.training.checkpoints import (
     read_checkpoint_fingerprint,
 )
 from cnns_spectrograms.training.data import EpochSampler
-from cnns_spectrograms.training.fitting import FitResult, fit_classifier
+from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.prediction import predict_table
 
@@ -54,6 +54,16 @@ class Images:
         column = 2 * (int(number) % 5)
         image[:, column : column + 2] += 100
         return image.astype(np.uint8)
+
+
+class Opened:
+    """Opens readers that were made before."""
+
+    def __init__(self, **readers: Any) -> None:
+        self.readers = readers
+
+    def open(self, rows: pd.DataFrame) -> Any:
+        return self.readers.get(rows["path"].iloc[0].split("/")[0], Images())
 
 
 class ImagesThatKill(Images):
@@ -160,18 +170,15 @@ def fit(
     loggers: Any = (),
     **changes: Any,
 ) -> FitResult:
-    train, val = make_tables()
-    return fit_classifier(
+    task = TrainingTask(
         ToyNetwork() if network is None else network,
-        train,
-        val,
-        read or Images(),
-        Images(),
+        *make_tables(),
+        Opened(train=read or Images()),
         make_params(**changes),
         work_dir,
         {"data": "a"} if description is None else description,
-        loggers,
     )
+    return fit_classifier(task, loggers)
 
 
 def weights_of(network: nn.Module) -> Tensor:
@@ -303,9 +310,8 @@ def test_epochs_are_judged_by_all_rare_beats_and_some_frequent_ones(tmp_path: Pa
     train, val = make_tables()
     val.loc[5:, "aami_class"] = val["aami_class"].loc[5:].replace({"S": "N", "V": "N"})
     read = RecordingImages()
-    result = fit_classifier(
-        ToyNetwork(), train, val, Images(), read, make_params(val_stride=6), tmp_path, {"data": "a"}
-    )
+    images, params = Opened(val=read), make_params(val_stride=6)
+    result = fit_classifier(TrainingTask(ToyNetwork(), train, val, images, params, tmp_path, {}))
     frequent = val["aami_class"] == "N"
     judged = val[~frequent | val["path"].isin(val.loc[frequent, "path"].iloc[::6])]
     assert read.paths == judged["path"].tolist() * EPOCHS
@@ -494,8 +500,9 @@ def test_workers_give_the_same_numbers_and_resume(tmp_path: Path, uninterrupted:
 )
 def test_bad_tables_are_errors(tmp_path: Path, change: Any, said: str) -> None:
     train, val = change(*make_tables())
+    task = TrainingTask(ToyNetwork(), train, val, Opened(), make_params(), tmp_path, {})
     with pytest.raises(AssertionError, match=said):
-        fit_classifier(ToyNetwork(), train, val, Images(), Images(), make_params(), tmp_path, {})
+        fit_classifier(task)
 
 
 # --- kill and resume -----------------------------------------------------------------------

@@ -211,9 +211,6 @@ def test_unreadable_absent_and_alien_files_are_errors(tmp_path: Path, suffix: st
     path.write_bytes(b"not weights")
     with pytest.raises(ValueError, match="cannot be read"):
         build_network(make_params(SMALL, path))
-    (tmp_path / "w.txt").touch()
-    with pytest.raises(ValueError, match=r"ends in '.txt'; expected one of .safetensors"):
-        check_network(make_params(SMALL, tmp_path / "w.txt"))
 
 
 # --- the hub -------------------------------------------------------------------------------
@@ -358,10 +355,9 @@ def test_files_that_are_not_ours_are_errors(tmp_path: Path, imagenet_file: Path)
     with pytest.raises(ValueError, match="there is no classifier at"):
         load_classifier(tmp_path / "none.safetensors")
     (tmp_path / "junk").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="is not a safetensors file"):
-        load_classifier(tmp_path / "junk")
-    with pytest.raises(ValueError, match="holds no description of a beat classifier"):
-        load_classifier(imagenet_file)
+    for path in (tmp_path / "junk", imagenet_file):
+        with pytest.raises(ValueError, match="holds no description of a beat classifier"):
+            load_classifier(path)
 
     network = build_network(make_params())
     path = tmp_path / "model.safetensors"

@@ -20,7 +20,7 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
-from cnns_spectrograms.training.fitting import FitResult, fit_classifier
+from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network
 from cnns_spectrograms.training.worker import (
@@ -92,17 +92,8 @@ def make_data() -> tuple[pd.DataFrame, pd.DataFrame, DrawnImages]:
 
 def fit_two(work_dir: Path, log: Log) -> FitResult:
     train, val, images = make_data()
-    return fit_in_processes(
-        build_network(MODEL),
-        train,
-        val,
-        images,
-        PARAMS,
-        work_dir,
-        {"data": "a"},
-        n_processes=2,
-        loggers=[log],
-    )
+    task = TrainingTask(build_network(MODEL), train, val, images, PARAMS, work_dir, {"data": "a"})
+    return fit_in_processes(task, n_processes=2, loggers=[log])
 
 
 def find_workers(folder: Path) -> list[int]:
@@ -139,16 +130,8 @@ def assert_close(first: FitResult, second: FitResult, rtol: float) -> None:
 def test_two_processes_give_the_numbers_of_one(two: Any, tmp_path: Path) -> None:
     result, log, folder = two
     train, val, images = make_data()
-    one = fit_classifier(
-        build_network(MODEL),
-        train,
-        val,
-        images.open(train),
-        images.open(val),
-        PARAMS,
-        tmp_path,
-        {"data": "a"},
-    )
+    task = TrainingTask(build_network(MODEL), train, val, images, PARAMS, tmp_path, {"data": "a"})
+    one = fit_classifier(task)
     assert_close(result, one, rtol=1e-4)
     assert one.history["train_loss"].iloc[-1] < one.history["train_loss"].iloc[0]
     # One checkpoint of each kind, and nothing of the job.
@@ -160,8 +143,9 @@ def test_two_processes_give_the_numbers_of_one(two: Any, tmp_path: Path) -> None
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     train, val, images = make_data()
-    with pytest.raises(AssertionError, match=r"\(8, 3\)"):
-        fit_in_processes(build_network(MODEL), train, val, images, PARAMS, tmp_path, {}, 3)
+    task = TrainingTask(build_network(MODEL), train, val, images, PARAMS, tmp_path, {})
+    with pytest.raises(AssertionError, match="batch_size=8"):
+        fit_in_processes(task, 3)
     assert not list(tmp_path.iterdir())
 
 

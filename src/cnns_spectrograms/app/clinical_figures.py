@@ -132,7 +132,7 @@ def draw_beat(
         fs: Hz.
         image: the spectrogram's first channel, uint8, (H, W).
         axes: times of the columns (s from the start of the window) and frequencies of the rows,
-            as `imaging.spectrogram.spectrogram_axes` gives them.
+            as `imaging.kinds.spectrogram_axes` gives them.
         theme: colours.
         t: gives the texts.
         cam: Grad-CAM on the same pixels, 0 to 1, (H, W).

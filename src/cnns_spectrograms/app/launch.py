@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from cnns_spectrograms.files import MODEL_SUFFIXES
+
 _VARIABLE = "CNNS_SPECTROGRAMS_APP"
 
 MAX_UPLOAD_MB = 256
@@ -32,7 +34,7 @@ class AppSettings(BaseModel):
     """Data folder of the project, for the technical report."""
 
     model: Path | None = None
-    """Weights; None takes those that come with the package."""
+    """File of a model; None takes that which comes with the package."""
 
     corrections: Path | None = None
     """Folder that corrections are kept in; None is one in the data folder."""
@@ -56,8 +58,8 @@ def make_options(address: str, port: int) -> dict[str, str]:
         "server.headless": "true",  # opens no browser, asks for no e-mail address
         "server.maxUploadSize": str(MAX_UPLOAD_MB),
         "server.fileWatcherType": "none",
-        # A full collection after every run takes 0.3 s with PyTorch loaded, in which the page
-        # gets nothing; Python's own, of young objects, goes on.
+        # A full collection after every run takes tenths of a second, in which the page gets
+        # nothing; Python's own, of young objects, goes on.
         "runner.postScriptGC": "false",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",  # no menu of Streamlit's own, which has one language
@@ -98,7 +100,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
     )
     add = parser.add_argument
-    add("--model", type=Path, help="weights file; default: the shipped weights")
+    add("--model", type=Path, help="file of a model; default: the model that is shipped")
     add(
         "--physionet",
         type=Path,
@@ -129,7 +131,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _find_wrong_path(options: argparse.Namespace) -> str | None:
     """Return what is wrong with a path that was given, which the page would not show."""
     if options.model is not None and not options.model.is_file():
-        return f"--model: there is no weights file {options.model} (.safetensors)"
+        return f"--model: there is no file {options.model} ({', '.join(MODEL_SUFFIXES)})"
     given, data = options.physionet, options.data
     if given != _PHYSIONET and not any((given / db).is_dir() for db in ("mitdb", "svdb")):
         return f"--physionet: {given} holds neither a folder mitdb nor svdb; correct the path"

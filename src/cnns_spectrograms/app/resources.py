@@ -29,7 +29,7 @@ def load_model() -> BeatModel:
     """Return the model that the app was started with.
 
     Raises:
-        ValueError: there are no weights, or not of this project.
+        ValueError: there is no model, or none of this project.
     """
     from cnns_spectrograms.inference.model import BeatModel
 

@@ -15,9 +15,9 @@ from typing import IO
 
 from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, EDF_SUFFIXES, WFDB_SUFFIXES
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, FILE_SUFFIXES, WFDB_SUFFIXES
 
-SUFFIXES = (".zip", *WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
+SUFFIXES = (".zip", *WFDB_SUFFIXES, *FILE_SUFFIXES)
 """Endings of the files that can be uploaded."""
 
 MAX_FILES = 200
@@ -78,7 +78,7 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
     """Write an upload to a folder of its own, and give the recordings in it.
 
     Args:
-        files: ZIP, EDF, BDF or CSV files, or all the files of WFDB records.
+        files: ZIP files, files of one recording, or all the files of WFDB records.
 
     Yields:
         Paths for `recordings.opening.open_recording`, one or more. All is removed afterwards.

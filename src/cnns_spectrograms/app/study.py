@@ -20,7 +20,6 @@ from cnns_spectrograms.corrections.queue import make_queue, score_beats
 from cnns_spectrograms.corrections.session import Source
 from cnns_spectrograms.corrections.shapes import ShapeGroups, cut_shapes, group_beats
 from cnns_spectrograms.ecg.aami import map_symbols
-from cnns_spectrograms.fan_out import one_torch_thread
 from cnns_spectrograms.presentation import LANGUAGES
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -60,13 +59,15 @@ class BeatInput:
 
     Attributes:
         window: float32 (n_samples,), mV, at the model's rate.
+        views: float32 (`BeatModel.width`,), mV: the window, and the stretches of further views.
         image: uint8 (H, W) or (H, W, 3).
-        rr_features: float32 (6,), or None where the network takes none.
+        rr_s: float32 (4,), s, its `ecg.rhythm.RR_COLUMNS`; NaN of an added beat.
     """
 
     window: NDArray[np.float32]
+    views: NDArray[np.float32]
     image: NDArray[np.uint8]
-    rr_features: NDArray[np.float32] | None
+    rr_s: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,6 @@ class Study:
         reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
             each reference beat; None where the recording came without annotations.
         at_reference: whether the reference's R peaks were taken in place of detected ones.
-        rr_features: float32 (n_beats, 6), the rhythm, where the model takes it.
         synthetic: whether the recording is simulated.
         db: database that the recording is of, `corrections.database.OWN` of none.
         leads: the recording as it was read, the analysed lead first; its samples are a map of a
@@ -106,7 +106,6 @@ class Study:
     outputs: dict[str, tuple[str, bytes]]
     reference: pd.DataFrame | None
     at_reference: bool
-    rr_features: NDArray[np.float32] | None
     synthetic: bool
     db: str
     leads: Recording
@@ -182,7 +181,6 @@ def make_study(
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
-    from cnns_spectrograms.ecg.rhythm import make_rr_features
     from cnns_spectrograms.inference.analysis import analyse
     from cnns_spectrograms.inference.outputs import write_outputs
     from cnns_spectrograms.inference.report import draw_strips, render_report
@@ -193,9 +191,6 @@ def make_study(
         peaks = reference["sample"].to_numpy(np.int64)
     leads, digest = keep_leads(recording, lead, progress)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
-    rhythm = None
-    if model.rr_intervals:
-        rhythm = make_rr_features(analysis.rr_intervals)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
         written = write_outputs(analysis, recording, Path(folder))
         outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
@@ -213,7 +208,6 @@ def make_study(
         outputs=outputs,
         reference=reference,
         at_reference=peaks is not None,
-        rr_features=rhythm,
         synthetic=synthetic,
         db=db,
         leads=leads,
@@ -280,6 +274,7 @@ def show_beat(study: Study, model: BeatModel, beat: int, at: int | None = None) 
         beat: position of the beat among those that were found.
         at: of an added beat, its sample in the study's signal.
     """
+    from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
     from cnns_spectrograms.ecg.windows import WindowReader
 
     peak = int(study.analysis.at_model[beat]) if at is None else at
@@ -296,12 +291,14 @@ def show_beat(study: Study, model: BeatModel, beat: int, at: int | None = None) 
     typical = {} if beats is None else {"own/recording": beats}
     read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
     wide = read(row)
-    with one_torch_thread():
-        image = model.draw(wide)[0].permute(1, 2, 0).numpy()
+    image = np.moveaxis(model.draw(wide)[0], 0, -1)
+    if at is None:
+        rr_s = study.analysis.rr_intervals[list(RR_COLUMNS)].to_numpy(np.float32)[beat]
+    else:
+        rr_s = np.full(len(RR_COLUMNS), np.nan, np.float32)
     return BeatInput(
         window=wide[0, : model.n_samples],
+        views=wide[0],
         image=image[..., 0] if image.shape[-1] == 1 else image,
-        rr_features=(
-            None if study.rr_features is None or at is not None else study.rr_features[beat]
-        ),
+        rr_s=rr_s,
     )

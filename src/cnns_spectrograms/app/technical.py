@@ -98,17 +98,16 @@ def _show_model(t: Translator) -> None:
     if model is None:
         return
     st.table(_describe_model(model, t))
-    card = _find_card(model.path)
-    if card is not None:
+    if model.card:
         with st.expander(t("model_card")):
-            st.markdown(card.read_text(encoding="utf-8").replace("# ", "#### ", 1))
+            st.markdown(model.card.replace("# ", "#### ", 1))
 
 
 def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
     spectrogram = model.spectrogram
     facts = {
         t("fact_network"): escape_markdown(model.name),
-        t("fact_parameters"): t.number(sum(each.numel() for each in model.classifier.parameters())),
+        t("fact_parameters"): t.number(model.description["n_parameters"]),
         t("fact_image"): f"{spectrogram.image_size} × {spectrogram.image_size} px, "
         + t("channels", n=spectrogram.n_channels),
         t("fact_window"): t(
@@ -128,14 +127,6 @@ def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
     return pd.DataFrame({t("fact"): list(facts), t("value"): list(facts.values())}).set_index(
         t("fact")
     )
-
-
-def _find_card(weights: Path) -> Path | None:
-    """Return the model card that lies beside the weights."""
-    for name in (f"{weights.stem}.md", "model_card.md"):
-        if (weights.parent / name).is_file():
-            return weights.parent / name
-    return None
 
 
 def _show_data(run: RunResults | None, t: Translator) -> None:

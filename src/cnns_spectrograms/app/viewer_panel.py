@@ -289,7 +289,7 @@ def _show_evidence(
 ) -> None:
     """Show what the model saw of the chosen beat, and where it looked."""
     from cnns_spectrograms.app.explanation import explain
-    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
     study, number = reading.study, int(beat["beat_id"])
     is_added = beat["origin"] == "added"
@@ -309,7 +309,7 @@ def _show_evidence(
             )
     cam, n_views = None, len(model.view_lengths)
     if wanted:
-        cam = explain(model.classifier, seen.image, int(target), seen.rr_features)
+        cam = explain(model, seen.views, int(target), seen.rr_s)
     image = seen.image if seen.image.ndim == 2 else seen.image[..., 0]
     show_figure(
         draw_beat(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
-from kedro_datasets._typing import JSONPreview
+from cnns_spectrograms.datasets.model_file import ModelFileDataset
 
 if TYPE_CHECKING:
     from cnns_spectrograms.training.networks import BeatClassifier
@@ -16,21 +15,8 @@ else:
     Classifier = tuple
 
 
-class ClassifierDataset(AbstractVersionedDataset[Classifier, Classifier]):
-    """A network and the description it travels with; no pickle is read or written."""
-
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            filepath=PurePosixPath(filepath),
-            version=version,
-        )
-        self.metadata = metadata
+class ClassifierDataset(ModelFileDataset[Classifier]):
+    """A network and the description it travels with."""
 
     def load(self) -> Classifier:
         """Return the network in evaluation mode, on the CPU, and its description."""
@@ -43,23 +29,10 @@ class ClassifierDataset(AbstractVersionedDataset[Classifier, Classifier]):
         from cnns_spectrograms.training.networks import save_classifier
 
         classifier, description = data
-        path = Path(self._get_save_path())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_classifier(classifier, path, description)
+        save_classifier(classifier, self.find_save_path(), description)
 
-    def _exists(self) -> bool:
-        try:
-            return Path(self._get_load_path()).is_file()
-        except DatasetError:  # no version yet
-            return False
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
-
-    def preview(self) -> JSONPreview:
-        """Return the description, for Kedro-Viz."""
-        import json
-
+    def read_description(self, path: Path) -> dict[str, Any]:
+        """Return the description in a file."""
         from cnns_spectrograms.training.networks import read_description
 
-        return JSONPreview(json.dumps(read_description(Path(self._get_load_path())), indent=2))
+        return read_description(path)

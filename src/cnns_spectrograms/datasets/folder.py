@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kedro.io import AbstractDataset
 
 
-class FolderDataset(AbstractDataset[None, Path]):
+class FolderDataset(AbstractDataset[Any, Path]):
     """Gives a node the path of a local folder, which need not exist yet.
 
     Args:
@@ -27,7 +27,7 @@ class FolderDataset(AbstractDataset[None, Path]):
         """Return the folder's path."""
         return self._filepath
 
-    def save(self, data: None) -> NoReturn:
+    def save(self, data: Any) -> None:
         """Refuse: the node writes into the folder itself."""
         raise ValueError(f"the folder {self._filepath} is an input; no node returns it")
 

@@ -1,4 +1,4 @@
-"""The Kedro dataset of resampled signals: one NumPy file a record, read as memory maps."""
+"""The Kedro dataset of resampled signals: one NumPy file per record, read as memory maps."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    SignalSource = (
-        Mapping[str, "NDArray[np.float32] | Callable[[], NDArray[np.float32]]"]
-        | Iterable[tuple[str, NDArray[np.float32]]]
-    )
+    SignalSource = Mapping[str, NDArray[np.float32] | Callable[[], NDArray[np.float32]]]
 
 _KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _INDEX = "_index.json"
@@ -114,11 +111,9 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
     """Signals of all records, as ``{db}/{record_id}.npy`` below one folder.
 
     Saving takes a mapping "db/record_id" -> array, or -> function that returns the array (called
-    when its turn comes, so one signal is in memory at a time), or an iterable of pairs. Files are
-    replaced in one step each, those of records no longer given are removed, and an index is
-    written last: until then the dataset does not exist.
-
-    A node must not be a generator function: Kedro would save each of its values on its own.
+    when its turn comes, so one signal is in memory at a time). Files are replaced in one step each,
+    those of records no longer given are removed, and an index is written last: until then the
+    dataset does not exist.
 
     Args:
         filepath: the folder, which belongs to this dataset alone.
@@ -142,14 +137,21 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
 
         The stamp of `provenance.StampedSignals` is saved with them.
         """
+        import numpy as np
+
         index = self._filepath / _INDEX
         index.unlink(missing_ok=True)
         lengths: dict[str, int] = {}
-        for key, signal in _iterate(data):
-            _check(key, signal, lengths)
+        for key, given in data.items():
+            signal = given() if callable(given) else given
+            assert _KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"
+            assert signal.dtype == np.float32, (key, signal.dtype)
+            assert signal.ndim == 1, (key, signal.shape)
+            assert len(signal), f"signal {key} is empty"
             path = self._filepath / f"{key}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_array(path, signal)
+            with replacing(path) as partial, partial.open("wb") as file:
+                np.save(file, signal)
             lengths[key] = len(signal)
         self._delete_others(lengths)
         self._filepath.mkdir(parents=True, exist_ok=True)
@@ -171,45 +173,3 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
-
-
-def _iterate(data: SignalSource) -> Iterator[tuple[str, Any]]:
-    """Yield (key, array) pairs, making each array only when it is asked for."""
-    pairs = data.items() if isinstance(data, Mapping) else data
-    for pair in pairs:
-        if not (isinstance(pair, tuple) and len(pair) == 2):
-            raise ValueError(
-                f"signals hold a {type(pair).__name__}; expected ('db/record_id', array) pairs, or "
-                f"a mapping (a node that yields pairs must return a mapping instead)"
-            )
-        key, signal = pair
-        yield key, signal() if callable(signal) else signal
-
-
-def _check(key: str, signal: Any, lengths: Mapping[str, int]) -> None:
-    import numpy as np
-
-    if not (isinstance(key, str) and _KEY.fullmatch(key)):
-        raise ValueError(f"signal key is {key!r}; expected 'db/record_id'")
-    if key in lengths:
-        raise ValueError(f"signal {key!r} is given twice")
-    if not (
-        isinstance(signal, np.ndarray)
-        and signal.dtype == np.float32
-        and signal.ndim == 1
-        and len(signal)
-    ):
-        found = (
-            f"{signal.dtype} {signal.shape}"
-            if isinstance(signal, np.ndarray)
-            else type(signal).__name__
-        )
-        raise ValueError(f"signal {key!r} is {found}; expected float32 (n_samples,), not empty")
-
-
-def _write_array(path: Path, signal: NDArray[np.float32]) -> None:
-    """Write a .npy file in one step."""
-    import numpy as np
-
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, signal)

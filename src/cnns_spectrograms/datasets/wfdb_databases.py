@@ -1,30 +1,22 @@
-"""Kedro dataset: a folder of WFDB databases, one subfolder a database."""
+"""Kedro dataset: a folder of WFDB databases, one subfolder per database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
+from cnns_spectrograms.datasets.folder import FolderDataset
 
-class WFDBDatabasesDataset(AbstractDataset[Mapping[str, Callable[[Path], None]], Path]):
+
+class WFDBDatabasesDataset(FolderDataset):
     """The folder that holds `mitdb`, `svdb` or other WFDB databases.
 
     Loading gives the folder's path, whether or not its databases are there: ingestion checks
     them and downloads what is missing. Saving takes, by database name, a function that writes
     the database into the folder it is given.
     """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> Path:
-        """Return the folder."""
-        return self._filepath
 
     def save(self, data: Mapping[str, Callable[[Path], None]]) -> None:
         """Call each database's writer with the folder of that database."""
@@ -36,9 +28,6 @@ class WFDBDatabasesDataset(AbstractDataset[Mapping[str, Callable[[Path], None]],
     def _exists(self) -> bool:
         folders = [each for each in self._filepath.glob("[!.]*") if each.is_dir()]
         return bool(folders) and all((each / "RECORDS").is_file() for each in folders)
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath.as_posix()}
 
     def preview(self) -> TablePreview:
         """Return the databases and their numbers of records, for Kedro-Viz."""

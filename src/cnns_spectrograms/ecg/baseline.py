@@ -1,4 +1,4 @@
-"""The baseline of an ECG taken out: a constant or a slow drift says nothing about the heart."""
+"""Removal of the baseline of an ECG: a constant or a slow drift carries nothing about the heart."""
 
 from __future__ import annotations
 

@@ -149,13 +149,11 @@ def describe(
     def log(values: NDArray) -> NDArray:
         return np.log(np.clip(values, 1e-4, 1e4))
 
-    local = scale[at]
+    local, own = scale[at], energy[at]
     of_bin = maximum_filter1d(energy, _BIN)  # i - 3 to i + 2
     first = -_BIN * _N_BINS // 2 + _BIN // 2
     bins = [look(of_bin, first + _BIN * k) / local for k in range(_N_BINS)]
-    far = maximum_filter1d(energy, _FAR)
-    near = maximum_filter1d(energy, 40)
-    own = energy[at]
+    far, near = (maximum_filter1d(energy, n) for n in (_FAR, 40))
     apart = _SCALE_S // 2 * CANDIDATE_FS
     slope = np.diff(signal, prepend=signal[:1])
     bends = np.diff(np.signbit(np.diff(qrs, append=qrs[-1:])), prepend=False)

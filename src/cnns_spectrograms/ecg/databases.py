@@ -120,8 +120,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     The name SHA256SUMS is accepted too.
 
     A differing `.hea` only warns: its text may have been edited while the recording is untouched,
-    and `read_record` checks the samples against the header anyway. A file that is not there is
-    no concern of this check.
+    and `read_record` checks the samples against the header anyway. Missing files are ignored.
 
     Returns:
         For each record with a signal or annotation file that differs, what was found and expected.
@@ -137,41 +136,25 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     sums = parse_checksums(path.read_text(encoding="utf-8"), path)
     faults: dict[str, list[str]] = {}
     edited_headers: list[str] = []
-    unlisted: list[str] = []
+    unlisted: dict[str, None] = {}  # once each: records may share a file
     for record_id in record_ids:
         for name in list_files(folder, record_id, REFERENCE):
             if name not in sums:
-                unlisted.append(name)
-                continue
-            if not (folder / name).is_file():
-                continue
-            found = hash_file(folder / name)
-            if found == sums[name]:
-                continue
-            if name == f"{record_id}.hea":
-                edited_headers.append(name)
-            else:
+                unlisted[name] = None
+            elif (folder / name).is_file() and (found := hash_file(folder / name)) != sums[name]:
+                if name == f"{record_id}.hea":
+                    edited_headers.append(name)
+                    continue
                 faults.setdefault(record_id, []).append(
                     f"{name} differs from {path.name} (found {found[:12]}, expected "
                     f"{sums[name][:12]}); delete it and download it again"
                 )
-    if edited_headers:
-        logger.warning(
-            "%s: %d header(s) differ from %s, the first is %s; this is harmless if only text was "
-            "edited",
-            folder,
-            len(edited_headers),
-            path.name,
-            edited_headers[0],
-        )
-    if unlisted := list(dict.fromkeys(unlisted)):  # records may share a file
-        logger.warning(
-            "%s: %s does not list %d file(s), the first is %s; they are not compared",
-            folder,
-            path.name,
-            len(unlisted),
-            unlisted[0],
-        )
+    for names, what in (
+        (edited_headers, f"header(s) differ from {path.name}; this is harmless if text was edited"),
+        (list(unlisted), f"file(s) that {path.name} does not list; they are not compared"),
+    ):
+        if names:
+            logger.warning("%s: %d %s; the first is %s", folder, len(names), what, names[0])
     return {record_id: "; ".join(found) for record_id, found in faults.items()}
 
 

@@ -185,7 +185,7 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
 
 @contextmanager
 def _as_download_error(db: str) -> Iterator[None]:
-    """Turn whatever the network layer raises into one error that says how to go on."""
+    """Turn whatever the network layer raises into one error with advice on how to go on."""
     import requests
 
     try:

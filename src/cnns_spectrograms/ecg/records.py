@@ -70,12 +70,9 @@ class Record:
 def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | None = None) -> str:
     """Return the patient of a record, as `db/patient`.
 
-    Args:
-        db: database name.
-        record_id: record name.
-        known: what is known of records, by `db/record_id`. A patient with a slash is one of
-            another database. Of other records, mitdb 201 and 202 are one patient, and any record
-            is a patient of its own.
+    That is the one in `known`, what is known of records by `db/record_id`, with a slash that of
+    another database; else mitdb 201 and 202 are one patient, and any other record is a patient of
+    its own.
     """
     given = (known or {}).get(f"{db}/{record_id}")
     if given is not None and given.patient is not None:
@@ -97,16 +94,10 @@ def read_records(
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
-    Args:
-        physionet: folder that holds one folder per database.
-        record_list: columns db, record_id and fault (what is wrong with its files, or '').
-        fs: target sampling rate, Hz.
-        preferred_lead: see `read_record`.
-        other_class: see `read_record`.
-        skip_bad: leave out a record that cannot be used, with its reason in `records`.
-        n_jobs: joblib workers, -1 for every core.
-        known: see `read_record`.
-        folders: of databases that are elsewhere than below `physionet`.
+    They are below ``physionet``, a folder per database, or where ``folders`` has their database.
+    ``record_list`` has the columns db, record_id and fault (what is wrong with its files, or '').
+    With ``skip_bad`` a record that cannot be used is left out, with its reason in `records`. The
+    other arguments are those of `read_record`, and ``n_jobs`` of joblib.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -119,19 +110,11 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
+    options = {"fs": fs, "preferred_lead": preferred_lead, "other_class": other_class}
     folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
     tasks = (
-        delayed(_read_or_explain)(
-            folder_of[db],
-            db,
-            record_id,
-            fault,
-            fs=fs,
-            preferred_lead=preferred_lead,
-            other_class=other_class,
-            known=known,
-        )
-        for db, record_id, fault in listed
+        delayed(_read_or_explain)(folder_of[each[0]], *each, known=known, **options)
+        for each in listed
     )
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
@@ -172,8 +155,7 @@ def _check_preferred_lead(
     given = {key for key, record in (known or {}).items() if record.lead is not None}
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
-    has_preferred = any(is_same_lead(lead, preferred_lead or lead) for lead in leads)
-    if leads and not has_preferred:
+    if leads and not any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
         raise RecordError(
             f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
             f"ingestion.preferred_lead to one of them, or to null to prefer none"
@@ -293,10 +275,7 @@ def read_record(
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
             flat or has invalid samples, or an annotation is unknown or outside the recording.
-        ValueError: `fs` is not positive.
     """
-    if fs <= 0:
-        raise ValueError(f"fs is {fs}; expected a positive sampling rate in Hz")
     name = f"{db}/{record_id}"
     path = Path(folder) / record_id
     header = _read_whole_header(name, path)
@@ -419,16 +398,14 @@ def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: 
             f"{name}: found {signal.size} samples ({duration_s:.3g} s); expected at least "
             f"{MIN_DURATION_S:g} s; remove the record from the list"
         )
-    n_invalid = int(np.count_nonzero(~np.isfinite(signal)))
-    if n_invalid:
-        first = int(np.argmax(~np.isfinite(signal)))
+    fault = None
+    if n_invalid := int(np.count_nonzero(~np.isfinite(signal))):
+        first_s = int(np.argmax(~np.isfinite(signal))) / source_fs
+        fault = f"{n_invalid} invalid (NaN) samples in lead {lead}, the first at {first_s:.3f} s"
+    elif np.ptp(signal) == 0:
+        fault = f"a flat lead {lead} (every sample is {signal[0]:g} mV)"
+    if fault:
         raise RecordError(
-            f"{name}: found {n_invalid} invalid (NaN) samples in lead {lead}, the first at "
-            f"{first / source_fs:.3f} s; expected none; choose another lead, cut the record, or "
-            "remove it from the list"
-        )
-    if np.ptp(signal) == 0:
-        raise RecordError(
-            f"{name}: found a flat lead {lead} (every sample is {signal[0]:g} mV); expected an "
-            "ECG; choose another lead, or remove the record from the list"
+            f"{name}: found {fault}; expected an ECG; choose another lead, cut the record, or "
+            f"remove it from the list"
         )

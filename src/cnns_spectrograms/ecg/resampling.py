@@ -26,16 +26,13 @@ def resample(signal: ArrayLike, source_fs: float, fs: float) -> NDArray[np.float
         `(ceil(n_samples * fs / source_fs),)` float32, mV.
 
     Raises:
-        ValueError: the signal is not one-dimensional or too short, or a rate is not positive.
+        ValueError: as `rate_ratio`.
     """
     from scipy.signal import resample_poly
 
     signal = np.asarray(signal)
-    if signal.ndim != 1 or signal.size < 2:
-        raise ValueError(
-            f"signal has shape {signal.shape}; expected (n_samples,) with at least 2 samples; "
-            "pass one lead at a time"
-        )
+    assert signal.ndim == 1, signal.shape
+    assert signal.size >= 2, signal.shape
     ratio = rate_ratio(source_fs, fs)
     if ratio == 1:
         return signal.astype(np.float32, copy=False)

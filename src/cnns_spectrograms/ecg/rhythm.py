@@ -61,18 +61,11 @@ def measure_rr_intervals(
         One row per beat, seconds: ``rr_previous_s`` (NaN for the first beat), ``rr_next_s`` (NaN
         for the last), ``rr_local_s`` (mean of the ten intervals around the beat, fewer at the
         record's ends), ``rr_record_s`` (mean of the record). All NaN in a record of one beat.
-
-    Raises:
-        ValueError: the samples descend.
     """
     peaks_s = np.asarray(samples, dtype=np.float64) / fs
     n = len(peaks_s)
     intervals = np.diff(peaks_s)
-    if (intervals < 0).any():
-        raise ValueError(
-            f"beat {int(np.argmax(intervals < 0)) + 1} lies before the beat before it; sort the "
-            f"beats of a record by time"
-        )
+    assert (intervals >= 0).all(), "beats are not in time order"
     if after_gap is not None:
         intervals[after_gap[1:]] = np.nan
     gap = [np.nan]
@@ -115,16 +108,7 @@ def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
         float32 (n, 6): the logs of previous and next interval over the local mean, of both over
         the record's mean, of previous over next, and of previous in seconds. Intervals are
         limited to 0.15 to 4 s. What is not known is 0.
-
-    Raises:
-        ValueError: a column is missing.
     """
-    missing = [name for name in RR_COLUMNS if name not in table.columns]
-    if missing:
-        raise ValueError(
-            f"the table lacks {missing}, which networks with rr_intervals need; make the windows "
-            f"again with `kedro run --pipelines=feature_engineering`"
-        )
     seconds = table[list(RR_COLUMNS)].to_numpy(dtype=np.float64)
     logs = np.log(np.clip(seconds, SHORTEST_S, LONGEST_S))
     features = np.stack(contrast_logs(*logs.T), axis=1)
@@ -132,13 +116,9 @@ def make_rr_features(table: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def contrast_logs(previous: Any, following: Any, local: Any, record: Any) -> list[Any]:
-    """Return the six features of `make_rr_features`, of logs of the ``RR_COLUMNS``.
+    """Return the six features of `make_rr_features` from the logs of the ``RR_COLUMNS``.
 
-    Args:
-        previous: (n,), an array or a tensor, and so are the others.
-        following: of the next intervals.
-        local: of their local means.
-        record: of the record's means.
+    Each argument is an array or a tensor, (n,).
     """
     return [
         previous - local,

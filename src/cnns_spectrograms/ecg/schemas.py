@@ -40,7 +40,7 @@ class _Table(pa.DataFrameModel):
 
 
 class RecordsSchema(_Table):
-    """One row a recording, read or skipped."""
+    """One row per recording, read or skipped."""
 
     lead: Series[str] = pa.Field(coerce=True)
     leads: Series[str] = pa.Field(coerce=True, description="names joined by '|'")
@@ -104,7 +104,7 @@ class BeatsSchema(_Table):
 
 
 class WindowsSchema(_Table):
-    """One row a window; the splits are checked for leaks."""
+    """One row per window; the splits are checked for leaks."""
 
     row_id: Series[str] = pa.Field(coerce=True, unique=True, str_length={"min_value": 1})
     split: Series[str] = pa.Field(coerce=True, isin=("train", "val", "test"))
@@ -161,3 +161,40 @@ class TrainIndexSchema(WindowsSchema):
     @classmethod
     def _check_synthetic_last(cls, rows: pd.DataFrame) -> bool:
         return rows["synthetic"].is_monotonic_increasing
+
+
+def _probability() -> Any:
+    # A float32 softmax, or a mean of several, may leave [0, 1] by a rounding error.
+    return pa.Field(coerce=True, ge=-1e-6, le=1 + 1e-6)
+
+
+class PredictionsSchema(_Table):
+    """One row per scored window: its truth, the class predicted, and all probabilities."""
+
+    row_id: Series[str] = pa.Field(coerce=True, unique=True)
+    split: Series[str] = pa.Field(coerce=True, isin=("train", "val", "test"))
+    beat_idx: Series[int] = pa.Field(ge=-1)
+    sample: Series[int]
+    aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
+    predicted: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
+    prob_N: Series[float] = _probability()
+    prob_S: Series[float] = _probability()
+    prob_V: Series[float] = _probability()
+    prob_F: Series[float] = _probability()
+    prob_Q: Series[float] = _probability()
+
+    @pa.dataframe_check(error="the probabilities of a row do not sum to 1: are they logits?")
+    @classmethod
+    def _check_sum(cls, predictions: pd.DataFrame) -> pd.Series[bool]:
+        return (predictions.filter(like="prob_").sum(axis=1) - 1).abs() < 1e-3
+
+    @pa.dataframe_check(error="'predicted' is not a class of the greatest probability")
+    @classmethod
+    def _check_predicted(cls, predictions: pd.DataFrame) -> pd.Series[bool]:
+        probability = predictions.filter(like="prob_")
+        greatest = probability.max(axis=1)
+        right = pd.Series(False, index=predictions.index)
+        for name in AAMI_CLASSES:
+            is_greatest = probability[f"prob_{name}"] >= greatest
+            right |= (predictions["predicted"] == name) & is_greatest
+        return right

@@ -6,7 +6,8 @@ dipole's axes: x to the left, y to the feet, z to the front, in mV.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,27 +41,22 @@ class Waves:
     def only(self, *kinds: str) -> Waves:
         """Return the waves of these kinds alone."""
         keep = np.isin(self.kinds, kinds)
-        return Waves(self.times[keep], self.widths[keep], self.dipoles[keep], self.kinds[keep])
+        return Waves(*(each[keep] for each in vars(self).values()))
 
     def plus(self, other: Waves) -> Waves:
         """Return both sets of waves as one beat."""
-        return Waves(
-            np.concatenate([self.times, other.times]),
-            np.concatenate([self.widths, other.widths]),
-            np.concatenate([self.dipoles, other.dipoles]),
-            np.concatenate([self.kinds, other.kinds]),
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Waves(*(np.concatenate(pair) for pair in pairs))
 
     def scaled(self, factor: float | FloatArray) -> Waves:
-        """Return the waves with their dipoles times a factor, or one factor a wave."""
-        dipoles = self.dipoles * np.reshape(factor, (-1, 1))
-        return Waves(self.times, self.widths, dipoles, self.kinds)
+        """Return the waves with their dipoles times a factor, or one factor per wave."""
+        return replace(self, dipoles=self.dipoles * np.reshape(factor, (-1, 1)))
 
     def centred(self, lead: FloatArray) -> Waves:
         """Return the waves shifted so that the largest QRS deflection in `lead` is at 0 s."""
         grid, qrs = self._qrs_in(lead)
         shift = grid[np.argmax(np.abs(qrs))]
-        return Waves(self.times - shift, self.widths, self.dipoles, self.kinds)
+        return replace(self, times=self.times - shift)
 
     def peak(self, lead: FloatArray) -> float:
         """Return the size of the largest QRS deflection in `lead`, mV, always positive."""
@@ -105,7 +101,7 @@ def draw_patient(
     """Return a patient.
 
     Args:
-        rng: of the patient.
+        rng: random numbers of the patient.
         leads: names of the two leads.
         reference: index of the lead in which beats are annotated.
         paced: whether a pacemaker sets the rhythm.
@@ -119,11 +115,11 @@ def draw_patient(
 
     normal, ectopic, stimulated = _draw_beats(rng, root_rr, lead, upright=paced or has_fusion)
     p_wave = normal.only("P")
-    early_p = Waves(
-        p_wave.times * rng.uniform(0.70, 0.85),
-        p_wave.widths * rng.uniform(0.7, 0.9),
-        p_wave.dipoles * -rng.uniform(0.6, 1.2),
-        p_wave.kinds,
+    early_p = replace(
+        p_wave,
+        times=p_wave.times * rng.uniform(0.70, 0.85),
+        widths=p_wave.widths * rng.uniform(0.7, 0.9),
+        dipoles=p_wave.dipoles * -rng.uniform(0.6, 1.2),
     )
     if rng.random() < 0.4:
         early_p = early_p.only()
@@ -200,20 +196,15 @@ def draw_beat(rng: np.random.Generator, patient: Patient, aami_class: str, *, pa
     mixed = patient.normal.scaled(1 - share).plus(patient.ectopic.scaled(share))
     n = len(mixed.times)
     swelling = np.where(mixed.kinds == "QRS", rng.uniform(0.9, 1.9, n), 1.0)
-    deformed = Waves(
-        mixed.times * rng.uniform(0.9, 1.3, n),
-        mixed.widths * swelling,
-        mixed.dipoles * rng.lognormal(0, 0.4, (n, 1)),
-        mixed.kinds,
-    )
-    return deformed.centred(patient.lead)
+    return replace(
+        mixed,
+        times=mixed.times * rng.uniform(0.9, 1.3, n),
+        widths=mixed.widths * swelling,
+        dipoles=mixed.dipoles * rng.lognormal(0, 0.4, (n, 1)),
+    ).centred(patient.lead)
 
 
-def _draw_waves(
-    rng: np.random.Generator,
-    root_rr: float,
-    table: list[tuple[str, float, float, tuple[float, float, float]]],
-) -> Waves:
+def _draw_waves(rng: np.random.Generator, root_rr: float, table: list[tuple[Any, ...]]) -> Waves:
     """Turn a table of kind, angle, width and dipole into one patient's waves."""
     n = len(table)
     kinds, angles, widths, dipoles = (np.array(column) for column in zip(*table, strict=True))
@@ -229,20 +220,15 @@ def _draw_waves(
 
 def _draw_wide_waves(rng: np.random.Generator, root_rr: float, focus: FloatArray) -> Waves:
     """Return waves of a beat that starts in a ventricle: no P, wide QRS, opposite T."""
-
-    def towards(factor: float) -> tuple[float, float, float]:
-        x, y, z = factor * focus
-        return x, y, z
-
     return _draw_waves(
         rng,
         root_rr,
         [
-            ("QRS", -0.23, 0.16, towards(0.45)),
-            ("QRS", 0.00, 0.17, towards(1.00)),
-            ("QRS", 0.30, 0.15, towards(0.50)),
-            ("T", 1.35, 0.45, towards(-0.25)),
-            ("T", 1.80, 0.35, towards(-0.30)),
+            ("QRS", -0.23, 0.16, 0.45 * focus),
+            ("QRS", 0.00, 0.17, 1.00 * focus),
+            ("QRS", 0.30, 0.15, 0.50 * focus),
+            ("T", 1.35, 0.45, -0.25 * focus),
+            ("T", 1.80, 0.35, -0.30 * focus),
         ],
     )
 

@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ from scipy import signal as sps
 from cnns_spectrograms.ecg.simulated_patients import (
     FloatArray,
     Patient,
-    Waves,
     draw_beat,
     draw_patient,
 )
@@ -107,8 +106,8 @@ def simulate_database(
     """Write a synthetic database that looks like mitdb or svdb into `folder`.
 
     Files: a `.hea`, `.dat` (format 212) and `.atr` for every record, `RECORDS`, and
-    `SYNTHETIC.txt`, which says what they are. `RECORDS` is written last, so a killed run leaves
-    no database that looks complete. Equal arguments give equal bytes, and a record does not
+    `SYNTHETIC.txt`, which marks them as synthetic. `RECORDS` is written last, so a killed run
+    leaves no database that looks complete. Equal arguments give equal bytes, and a record does not
     depend on how many others are made. Files that already hold these bytes are left alone.
 
     Of mitdb-like records any 3 neighbours hold all five AAMI classes, of svdb-like records any 2,
@@ -122,12 +121,9 @@ def simulate_database(
         seed: 0 or larger.
 
     Raises:
-        ValueError: an argument is outside its range, or `folder` holds WFDB records that this
-            function did not write.
+        ValueError: `folder` holds WFDB records that this function did not write.
     """
-    _check_arguments(db, duration_s, seed)
-    if not 1 <= n_records <= 100:
-        raise ValueError(f"n_records is {n_records}; give a number from 1 to 100")
+    assert 1 <= n_records <= 100, n_records
     folder = Path(folder)
     is_synthetic = (folder / "SYNTHETIC.txt").is_file()
     if not is_synthetic and (any(folder.glob("*.hea")) or (folder / "RECORDS").exists()):
@@ -135,21 +131,20 @@ def simulate_database(
             f"{folder} holds WFDB records without SYNTHETIC.txt, so they may be of patients; "
             "give another folder for the synthetic database"
         )
+    records = [simulate_record(db, i, duration_s, seed) for i in range(n_records)]
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".simulating-", dir=folder))
     try:
-        records = [simulate_record(db, i, duration_s, seed) for i in range(n_records)]
         for record in records:
             _write_record(scratch, db, record, seed)
-        (scratch / "SYNTHETIC.txt").write_text(
-            f"These {n_records} records are synthetic ECG in the form of {db}, made by "
-            f"cnns_spectrograms (seed {seed}, {duration_s:g} s each); no patient was recorded.\n",
-            encoding="utf-8",
-            newline="\n",
-        )
-        (scratch / "RECORDS").write_text(
-            "".join(f"{record.record_id}\n" for record in records), encoding="utf-8", newline="\n"
-        )
+        texts = {
+            "SYNTHETIC.txt": f"These {n_records} records are synthetic ECG in the form of {db}, "
+            f"made by cnns_spectrograms (seed {seed}, {duration_s:g} s each); no patient was "
+            "recorded.\n",
+            "RECORDS": "".join(f"{record.record_id}\n" for record in records),
+        }
+        for name, text in texts.items():
+            (scratch / name).write_text(text, encoding="utf-8", newline="\n")
         _publish(scratch, folder)
     finally:
         shutil.rmtree(scratch)
@@ -161,7 +156,7 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     The waves of a beat are Gaussians in the phase domain, as in the dynamical model of McSharry
     et al., "A dynamical model for generating synthetic electrocardiogram signals", IEEE Trans
     Biomed Eng 50(3):289-294, 2003, section III: the z trajectory of eq. 1 on its limit cycle
-    without the relaxation term is a sum of Gaussians, one a wave. Their amplitudes are dipole
+    without the relaxation term is a sum of Gaussians, one per wave. Their amplitudes are dipole
     vectors seen by two leads (Sameni et al., EURASIP J Adv Signal Process 2007:43407). The
     baseline follows breathing (eq. 2). Sinus RR intervals have the bimodal spectrum of eq. 3:
     Mayer waves at 0.1 Hz and respiratory sinus arrhythmia. The phase turns with the square root
@@ -181,16 +176,12 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
 
     Args:
         db: the database to look like.
-        index: 0 or larger; with `db` and `seed` it fixes the patient.
+        index: 0 or larger; with `db` and `seed` it determines the patient.
         duration_s: length, s, at least 10.
         seed: 0 or larger.
-
-    Raises:
-        ValueError: an argument is outside its range.
     """
-    _check_arguments(db, duration_s, seed)
-    if index < 0:
-        raise ValueError(f"index is {index}; give 0 or a larger number")
+    assert duration_s >= 10, duration_s
+    assert index >= 0, index
     form = _FORMATS[db]
     mix = _MIXES[db][index % len(_MIXES[db])]
     rng = np.random.default_rng([seed, form.key, index])
@@ -213,12 +204,8 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
         waves = waves.scaled(1 + breath + rng.normal(0, 0.02))
         # QT follows the RR interval before the beat.
         stretch = np.clip(np.sqrt(rr_before / patient.rr_s), 0.8, 1.1)
-        waves = Waves(
-            np.where(waves.kinds == "T", waves.times * stretch, waves.times),
-            waves.widths,
-            waves.dipoles,
-            waves.kinds,
-        )
+        times_s = np.where(waves.kinds == "T", waves.times * stretch, waves.times)
+        waves = replace(waves, times=times_s)
         first = max(0, int((time - 0.45) * form.fs))
         last = min(n_samples, int((time + 0.80) * form.fs))
         dipole[first:last] += waves.evaluate(np.arange(first, last) / form.fs - time)
@@ -244,15 +231,6 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
         spikes=np.flatnonzero(np.abs(spikes).max(axis=1) > 0.1).astype(np.int64),
         rr_s=patient.rr_s,
     )
-
-
-def _check_arguments(db: str, duration_s: float, seed: int) -> None:
-    if db not in _FORMATS:
-        raise ValueError(f"db is {db!r}; give one of {', '.join(_FORMATS)}")
-    if not duration_s >= 10:
-        raise ValueError(f"duration_s is {duration_s}; give at least 10 s")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; give 0 or a larger number")
 
 
 def _plan_classes(rng: np.random.Generator, mix: _Mix, n_beats: int) -> list[str]:
@@ -315,7 +293,7 @@ _TACHOGRAM_HZ = 4
 def _simulate_rr_modulation(
     rng: np.random.Generator, duration_s: float, breath_hz: float
 ) -> FloatArray:
-    """Return RR variation with mean 0 and variance 1, `_TACHOGRAM_HZ` values a second.
+    """Return RR variation with mean 0 and variance 1, `_TACHOGRAM_HZ` values per second.
 
     Spectrum: McSharry 2003, eq. 3, two Gaussians of standard deviation 0.01 Hz, at 0.1 Hz and
     at the breathing rate, LF/HF ratio 0.5; random phases, then the inverse Fourier transform.
@@ -442,7 +420,7 @@ def _publish(scratch: Path, folder: Path) -> None:
         return
     names.remove("RECORDS")
     names.remove("SYNTHETIC.txt")
-    # The notice first: whatever is killed, the folder says what it holds.
+    # The notice first: the folder is marked as synthetic even if this is killed.
     os.replace(scratch / "SYNTHETIC.txt", folder / "SYNTHETIC.txt")
     (folder / "RECORDS").unlink(missing_ok=True)
     for name in stale:

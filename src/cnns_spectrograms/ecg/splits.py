@@ -1,4 +1,4 @@
-"""Splits by patient: who trains, who validates, who tests, and the proof that none does two."""
+"""Splits by patient: who trains, validates and tests, and the check that nobody does two."""
 
 from __future__ import annotations
 
@@ -54,18 +54,13 @@ def assign_splits(
     present = set(keys.unique())
     corrected = sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique())
     split_of |= _place_corrected(corrected, split_of)
-    unlisted = sorted(present - split_of.keys())
-    if unlisted:
+    if unlisted := sorted(present - split_of.keys()):
         raise ValueError(
             f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "
             f"{', '.join(unlisted)}; list each in split.records under train, val, test or unused"
         )
-    absent = sorted(
-        key
-        for key, split in split_of.items()
-        if split != "unused" and key not in present and key not in skipped
-    )
-    if absent:
+    wanted = {key for key, split in split_of.items() if split != "unused"}
+    if absent := sorted(wanted - present - set(skipped)):
         raise ValueError(
             f"{len(absent)} records of protocol '{params.protocol}' have no window: "
             f"{', '.join(absent)}; ingest them, or list them in split.records as unused"
@@ -167,7 +162,7 @@ def stratified_record_split(
     class that train lacks, unless a split would then stay empty.
 
     Args:
-        counts: beats by class, index ``record_id``, one column a class.
+        counts: beats by class, index ``record_id``, one column per class.
         fractions: wanted fraction of each split, train among them; they sum to 1.
         seed: orders records whose shares are equal.
         pinned: record -> split, decided beforehand; these count towards the fractions.
@@ -178,11 +173,11 @@ def stratified_record_split(
         split -> its records, sorted. Each split has at least one.
 
     Raises:
-        ValueError: repeated records, negative counts, bad fractions, pins that contradict each
-            other or name an unknown record or split, or no way to fill every split.
+        ValueError: two pins of one patient contradict each other, or there is no way to fill every
+            split.
     """
     pinned = dict(pinned or {})
-    _check_split_request(counts, fractions, pinned)
+    _assert_request(counts, fractions, pinned)
     names = list(fractions)
     wanted = np.array([fractions[name] for name in names])
     train = names.index("train")
@@ -224,14 +219,25 @@ def stratified_record_split(
         name: sorted(record for record, patient in patient_of.items() if split_of[patient] == k)
         for k, name in enumerate(names)
     }
-    bare = [name for name, record_ids in result.items() if not record_ids]
-    if bare:
+    if bare := [name for name, record_ids in result.items() if not record_ids]:
         raise ValueError(
             f"no record is left for {', '.join(bare)}: {len(by_patient)} patients cannot fill "
             f"{len(names)} splits with these pins and these classes that one patient alone "
             "holds; give more records or fewer splits"
         )
     return result
+
+
+def _assert_request(
+    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
+) -> None:
+    assert counts.index.is_unique, "a record has several rows"
+    assert (counts.to_numpy() >= 0).all(), "counts are negative"
+    assert {"train"} <= set(fractions) <= set(SPLITS), fractions
+    assert all(0 < each < 1 for each in fractions.values()), fractions
+    assert abs(sum(fractions.values()) - 1) < 1e-9, fractions
+    assert set(pinned) <= set(counts.index), f"pinned holds unknown records: {pinned}"
+    assert set(pinned.values()) <= set(fractions), pinned
 
 
 def _pin_patients(
@@ -247,30 +253,6 @@ def _pin_patients(
                 "patient's records belong to one split"
             )
     return split_of
-
-
-def _check_split_request(
-    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
-) -> None:
-    repeated = sorted(set(counts.index[counts.index.duplicated()].astype(str)))
-    if repeated:
-        raise ValueError(f"counts has several rows for {', '.join(repeated)}; expected one each")
-    if (counts.to_numpy() < 0).any():
-        raise ValueError("counts holds negative numbers; expected beats by record and class")
-    bad = [f"{name}={value}" for name, value in fractions.items() if not 0 < value < 1]
-    if not set(fractions) <= set(SPLITS) or "train" not in fractions or bad:
-        raise ValueError(
-            f"fractions is {dict(fractions)}; expected train with val or test or both, each "
-            "between 0 and 1"
-        )
-    if abs(sum(fractions.values()) - 1) > 1e-9:
-        raise ValueError(f"fractions sum to {sum(fractions.values()):g}; expected 1")
-    for record, name in pinned.items():
-        if record not in counts.index or name not in fractions:
-            raise ValueError(
-                f"pinned puts record {record} in '{name}'; expected a record of counts and one "
-                f"of the splits {list(fractions)}"
-            )
 
 
 def _describe_places(placed: pd.DataFrame) -> str:

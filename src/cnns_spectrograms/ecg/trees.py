@@ -13,7 +13,7 @@ _BLOCK_ROWS = 2048
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """Boosted trees that tell two classes apart.
+    """Boosted trees that separate two classes.
 
     Attributes:
         feature: int16 (n_trees, n_nodes), the column that a node looks at.

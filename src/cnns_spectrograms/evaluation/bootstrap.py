@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.metrics import read_classes, read_split
 from cnns_spectrograms.evaluation.scores import (
     count_ranking,
     list_headline,
@@ -32,6 +33,9 @@ from cnns_spectrograms.presentation import EN
 
 N_BINS = 1024
 """Most distinct scores of a class's own beats that ranking scores keep apart (`count_ranking`)."""
+
+LEVEL = 0.95
+"""Coverage that intervals aim at."""
 
 PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
@@ -64,40 +68,26 @@ class PatientCounts:
 def count_by_patient(
     predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
 ) -> PatientCounts:
-    """Reduce predictions to counts by patient.
-
-    Args:
-        predictions: one row per beat, of one split; reads split, patient_id, aami_class, predicted
-            and ``prob_<class>``.
-        classes: all K class names.
+    """Reduce the predictions of one split to counts by patient.
 
     Raises:
-        ValueError: there is no row, more than one split, or an unknown class.
+        ValueError: there is no row, more than one split, or a class that is none of `classes`.
     """
-    splits = sorted(predictions["split"].astype(str).unique())
-    if len(splits) != 1:
-        raise ValueError(
-            f"predictions hold the splits {', '.join(splits) or 'none'}; expected one, so that no "
-            f"patient of another is drawn"
-        )
-    index = pd.Index(list(classes))
-    truth = index.get_indexer(pd.Index(predictions["aami_class"].astype(object)))
-    predicted = index.get_indexer(pd.Index(predictions["predicted"].astype(object)))
-    if (truth < 0).any() or (predicted < 0).any():
-        raise ValueError(f"predictions hold a class other than {', '.join(classes)}")
+    truth = read_classes(predictions, "aami_class", classes)
+    predicted = read_classes(predictions, "predicted", classes)
+    read_split(predictions)  # so that no patient of another split is drawn
     codes, patients = pd.factorize(predictions["patient_id"].astype(str), sort=True)
     n_patients, n_classes = len(patients), len(classes)
     cell = (codes * n_classes + truth) * n_classes + predicted
     confusion = np.bincount(cell, minlength=n_patients * n_classes**2)
-    rankings = []
-    for k, name in enumerate(classes):
-        score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
-        rankings.append(_rank(score, truth == k, codes, n_patients))
     return PatientCounts(
         tuple(classes),
         tuple(patients.tolist()),
         confusion.reshape(n_patients, n_classes, n_classes).astype(np.float64),
-        tuple(rankings),
+        tuple(
+            _rank(predictions[f"prob_{name}"].to_numpy(np.float64), truth == k, codes, n_patients)
+            for k, name in enumerate(classes)
+        ),
     )
 
 
@@ -106,7 +96,6 @@ def bootstrap_scores(
     classes: Sequence[str] = AAMI_CLASSES,
     *,
     n_resamples: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return the scores of one split's predictions with percentile intervals over patients.
@@ -115,55 +104,36 @@ def bootstrap_scores(
     classes that are there, as they are in the split itself. An interval is None where fewer than
     two patients hold what it is about, since a single patient gives no information on others.
 
-    Args:
-        predictions: see `count_by_patient`.
-        classes: all class names.
-        n_resamples: B.
-        level: coverage aimed at.
-        seed: of the draws.
-
     Returns:
         JSON-ready: n_patients, n_resamples, level, seed; patients_by_class (how many patients hold
         each class, and the share of its beats in the one with most); cautions, in words; scores:
         name -> estimate, low, high and n_resamples_defined, for each of `scores.SCORES`; those
-        of a class are called as in ``f1_S``.
+        of a class are named as in ``f1_S``.
 
     Raises:
-        ValueError: as `count_by_patient`; n_resamples below 1, or a level outside (0, 1).
+        ValueError: as `count_by_patient`.
     """
     counts = count_by_patient(predictions, classes)
-    drawn = _draw(len(counts.patients), n_resamples, level, seed)
-    resampled = _score(counts, drawn)
-    once = _score(counts, np.ones((1, len(counts.patients))), intervals=False)
+    n_patients = len(counts.patients)
+    resampled = _score(counts, _draw(n_patients, n_resamples, seed))
+    once = _score(counts, np.ones((1, n_patients)))
     estimates = {name: float(values[0]) for name, values in once.items()}
     estimates |= _score_ranking_exactly(predictions, counts.classes)
     spread = _describe_classes(counts)
-    scores = {
-        name: _interval(
-            estimate,
-            resampled.get(name, np.empty(0)),
-            level,
-            _patients_behind(name, spread, counts) > 1,
-        )
-        for name, estimate in estimates.items()
-    }
     return {
-        "n_patients": len(counts.patients),
-        **dict(n_resamples=n_resamples, level=level, seed=seed),
+        "n_patients": n_patients,
+        **dict(n_resamples=n_resamples, level=LEVEL, seed=seed),
         "patients_by_class": spread,
-        "cautions": _caution(spread, len(counts.patients)),
-        "scores": scores,
+        "cautions": _caution(spread, n_patients),
+        "scores": {
+            name: _interval(estimate, resampled[name], _patients_behind(name, spread, n_patients))
+            for name, estimate in estimates.items()
+        },
     }
 
 
 def bootstrap_difference(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    classes: Sequence[str] = AAMI_CLASSES,
-    *,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
     """Return score differences of two models on the same beats, with paired intervals.
 
@@ -176,7 +146,7 @@ def bootstrap_difference(
 
     Raises:
         ValueError: the tables are not of the same beats with the same truth, or as
-            `bootstrap_scores`.
+            `count_by_patient`.
     """
     keys = ["row_id", "patient_id", "aami_class"]
     tables = [
@@ -188,22 +158,17 @@ def bootstrap_difference(
             f"the models were scored on different beats ({len(first)} and {len(second)} rows); "
             f"score both on the same split before comparing them"
         )
-    counts = [count_by_patient(table, classes) for table in tables]
+    counts = [count_by_patient(table) for table in tables]
     n_patients = len(counts[0].patients)
-    drawn = _draw(n_patients, n_resamples, level, seed)
-    once = np.ones((1, n_patients))
+    drawn, once = _draw(n_patients, n_resamples, seed), np.ones((1, n_patients))
     resampled = [_score(of_model, drawn) for of_model in counts]
     estimates = [_score(of_model, once) for of_model in counts]
     spread = _describe_classes(counts[0])
     differences = {}
     for name in resampled[0]:
         values = resampled[0][name] - resampled[1][name]
-        found = _interval(
-            estimates[0][name][0] - estimates[1][name][0],
-            values,
-            level,
-            _patients_behind(name, spread, counts[0]) > 1,
-        )
+        estimate = float(estimates[0][name][0] - estimates[1][name][0])
+        found = _interval(estimate, values, _patients_behind(name, spread, n_patients))
         defined = values[np.isfinite(values)]
         # A tie is half a win, so that a model against itself gives 0.5.
         wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)
@@ -211,7 +176,7 @@ def bootstrap_difference(
         differences[name] = found
     return {
         "n_patients": n_patients,
-        **dict(n_resamples=n_resamples, level=level, seed=seed),
+        **dict(n_resamples=n_resamples, level=LEVEL, seed=seed),
         "differences": differences,
     }
 
@@ -229,16 +194,14 @@ def tabulate_differences(
     Returns:
         One row per pair and score: first, second, score, difference, low, high, share_above_zero.
     """
-    headline = set(list_headline())
     rows = []
     for first, second in combinations(sorted(tables), 2):
         found = bootstrap_difference(
             tables[first], tables[second], n_resamples=n_resamples, seed=seed
-        )
-        for score, difference in found["differences"].items():
-            if score in headline:
-                interval = [difference[key] for key in ("estimate", "low", "high")]
-                rows.append((first, second, score, *interval, difference["share_above_zero"]))
+        )["differences"]
+        for score in (name for name in found if name in list_headline()):
+            keys = ("estimate", "low", "high", "share_above_zero")
+            rows.append((first, second, score, *(found[score][key] for key in keys)))
     return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
 
 
@@ -258,32 +221,25 @@ def _rank(
     return count(is_own), count(~is_own)
 
 
-def _draw(n_patients: int, n_resamples: int, level: float, seed: int) -> NDArray[np.float64]:
+def _draw(n_patients: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
     """Return how often each patient is drawn, (B, M)."""
-    if n_resamples < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"n_resamples is {n_resamples} and level {level}; expected at least one resample and a "
-            f"level between 0 and 1"
-        )
-    rng = np.random.default_rng(seed)
     shares = np.full(n_patients, 1 / n_patients)
-    return rng.multinomial(n_patients, shares, size=n_resamples).astype(np.float64)
+    drawn = np.random.default_rng(seed).multinomial(n_patients, shares, size=n_resamples)
+    return drawn.astype(np.float64)
 
 
-def _score(
-    counts: PatientCounts, drawn_BM: NDArray[np.float64], *, intervals: bool = True
-) -> dict[str, NDArray[np.float64]]:
-    """Return every score (with `intervals`, that has one) of every resample, (B,) each."""
+def _score(counts: PatientCounts, drawn_BM: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return every score of every resample, (B,) each."""
     matrix_BKK = np.tensordot(drawn_BM, counts.confusion, axes=1)
-    scores = measure_confusion(matrix_BKK, counts.classes, intervals=intervals)
+    scores = measure_confusion(matrix_BKK, counts.classes)
     for name, ranking in zip(counts.classes, counts.rankings, strict=True):
-        found = _score_ranking(ranking, drawn_BM, intervals)
+        found = _score_ranking(ranking, drawn_BM)
         scores |= {f"{score}_{name}": values for score, values in found.items()}
     return scores
 
 
 def _score_ranking(
-    ranking: Ranking, drawn_BM: NDArray[np.float64], intervals: bool
+    ranking: Ranking, drawn_BM: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Return every score of a ranking of every resample, (B,) each."""
     # Patients without either kind of beat drop out of a product.
@@ -292,8 +248,9 @@ def _score_ranking(
     chunks = []
     for start in range(0, len(drawn_BM), _CHUNK):
         drawn = drawn_BM[start : start + _CHUNK]
-        own_BE, other_BE = drawn[:, holds_own] @ own_ME, drawn[:, holds_other] @ other_ME
-        chunks.append(measure_ranking(own_BE, other_BE, intervals=intervals))
+        chunks.append(
+            measure_ranking(drawn[:, holds_own] @ own_ME, drawn[:, holds_other] @ other_ME)
+        )
     return {name: np.concatenate([each[name] for each in chunks]) for name in chunks[0]}
 
 
@@ -310,13 +267,12 @@ def _score_ranking_exactly(predictions: pd.DataFrame, classes: Sequence[str]) ->
     }
 
 
-def _interval(
-    estimate: float, values: NDArray[np.float64], level: float, enough: bool
-) -> dict[str, Any]:
+def _interval(estimate: float, values: NDArray[np.float64], n_patients: int) -> dict[str, Any]:
+    """Return an estimate and its interval; None for the latter if fewer than two patients count."""
     defined = values[np.isfinite(values)]
     low = high = None
-    if enough and len(defined) and np.isfinite(estimate):
-        tail = (1 - level) / 2
+    if n_patients > 1 and len(defined) and np.isfinite(estimate):
+        tail = (1 - LEVEL) / 2
         low, high = (float(value) for value in np.quantile(defined, [tail, 1 - tail]))
     return {
         "estimate": to_json(estimate),
@@ -341,11 +297,10 @@ def _describe_classes(counts: PatientCounts) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _patients_behind(
-    score: str, spread: Mapping[str, Mapping[str, Any]], counts: PatientCounts
-) -> int:
+def _patients_behind(score: str, spread: Mapping[str, Mapping[str, Any]], n_patients: int) -> int:
+    """Return how many patients a score is about: those of its class, or all."""
     name = score.rsplit("_", 1)[-1]
-    return int(spread[name]["n_patients"]) if name in spread else len(counts.patients)
+    return int(spread[name]["n_patients"]) if name in spread else n_patients
 
 
 def _caution(spread: Mapping[str, Mapping[str, Any]], n_patients: int) -> list[str]:

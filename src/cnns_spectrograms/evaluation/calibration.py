@@ -1,6 +1,6 @@
 """Calibration of probabilities, and operating points: fitted on val, locked, applied to test.
 
-An operating point is one offset a class, added to the logarithm of its probability before the
+An operating point is one offset per class, added to the logarithm of its probability before the
 greatest is taken. Temperature scaling leaves which is greatest as it is.
 
 Shapes: n beats, K classes; probabilities are (n, K), rows sum to 1.
@@ -8,7 +8,7 @@ Shapes: n beats, K classes; probabilities are (n, K), rows sum to 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,44 +17,38 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.evaluation.metrics import evaluate_predictions
-from cnns_spectrograms.evaluation.scores import count_confusion, measure_macro_f1, pick_headline
+from cnns_spectrograms.evaluation.metrics import evaluate_predictions, read_classes
+from cnns_spectrograms.evaluation.scores import measure_macro_f1, pick_headline
 from cnns_spectrograms.parameters import fingerprint
 from cnns_spectrograms.provenance import read_stamp
 
-OPERATING_POINTS: tuple[str, ...] = ("argmax", "logit_adjustment", "class_thresholds")
+OPERATING_POINTS: tuple[str, ...] = ("argmax", "class_thresholds")
 """Names of the operating points that `fit_operating_points` gives."""
 
 N_BINS = 15
 """Bins of confidence, of equal width, as in Guo et al. 2017."""
 
 _LEAST = 1e-12  # of a probability, before its logarithm is taken
-_TAUS = np.array(sorted(np.arange(-2, 2.01, 0.05).round(2), key=abs))  # no offset first
-_OFFSETS = np.arange(-5, 5.01, 0.1)
+# The least change first, so that ties go to it.
+_OFFSETS = np.array(sorted(np.arange(-5, 5.01, 0.1), key=abs)).round(6)
 _MAX_SWEEPS = 5
 
 
-def measure_calibration(
-    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> dict[str, Any]:
+def measure_calibration(predictions: pd.DataFrame) -> dict[str, Any]:
     """Measure how far probabilities are from the shares that come true.
-
-    Args:
-        predictions: one row per beat; reads aami_class and ``prob_<class>``.
-        classes: all class names.
 
     Returns:
         JSON-ready: n_beats; ece, the expected calibration error of the greatest probability (Guo
         et al. 2017, arXiv:1706.04599: mean over beats of |accuracy - confidence| of the beat's
         bin); brier, the mean over beats of the squared distance between the K probabilities and
         the truth (Brier 1950; 0 to 2); log_loss; confidence (mean of the greatest probability);
-        accuracy; and bins, one entry per bin that holds beats: low,
-        high, n_beats, confidence (mean) and accuracy.
+        accuracy; and bins, one entry per bin that holds beats: low, high, n_beats, confidence
+        (mean) and accuracy.
 
     Raises:
-        ValueError: there is no row.
+        ValueError: there is no row, or an unknown class.
     """
-    probability, truth = _read(predictions, classes)
+    probability, truth = _read(predictions)
     chosen = probability.argmax(axis=1)
     confidence = probability[np.arange(len(truth)), chosen]
     right = chosen == truth
@@ -72,7 +66,7 @@ def measure_calibration(
             }
         )
     ece = sum(b["n_beats"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth)
-    distance = probability - np.eye(len(classes))[truth]
+    distance = probability - np.eye(len(AAMI_CLASSES))[truth]
     return {
         "n_beats": len(truth),
         "ece": float(ece),
@@ -84,28 +78,25 @@ def measure_calibration(
     }
 
 
-def calibration_by_record(
-    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> pd.DataFrame:
+def calibration_by_record(predictions: pd.DataFrame) -> pd.DataFrame:
     """Measure calibration record by record.
 
     Returns:
         One row per record, worst Brier score first: db, record_id, n_beats, ece, brier, confidence
         (mean of the greatest probability) and accuracy.
     """
+    shared = ("n_beats", "ece", "brier", "confidence", "accuracy")
     rows = []
     for (db, record_id), beats in predictions.groupby(["db", "record_id"], observed=True):
-        measured = measure_calibration(beats, classes)
-        shared = {
-            key: measured[key] for key in ("n_beats", "ece", "brier", "confidence", "accuracy")
-        }
-        rows.append({"db": str(db), "record_id": str(record_id), **shared})
+        measured = measure_calibration(beats)
+        of_record = {key: measured[key] for key in shared}
+        rows.append({"db": str(db), "record_id": str(record_id), **of_record})
     return pd.DataFrame(rows).sort_values(
         ["brier", "db", "record_id"], ascending=[False, True, True], ignore_index=True
     )
 
 
-def fit_temperature(val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES) -> float:
+def fit_temperature(val: pd.DataFrame) -> float:
     """Return the temperature that minimises the log loss on val (Guo et al. 2017, section 4.2).
 
     Above 1 it makes probabilities less extreme. It is sought between 1/20 and 20.
@@ -115,29 +106,25 @@ def fit_temperature(val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES) ->
         ValueError: there is no row.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     _check_val(val)
-    probability, truth = _read(val, classes)
+    probability, truth = _read(val)
     log_probability = np.log(np.maximum(probability, _LEAST))
 
     def loss(log_temperature: float) -> float:
-        return _log_loss(_log_softmax(log_probability / np.exp(log_temperature)), truth)
+        return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
 
     edge = np.log(20)
     found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 
 
-def fit_operating_points(
-    val: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> dict[str, Any]:
+def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
     """Choose a temperature and operating points on val, and lock them.
 
     - ``argmax``: no offset, the greatest probability;
-    - ``logit_adjustment``: -tau times the logarithm of each class's share of val (Menon et al.
-      2021, arXiv:2007.07314, equation 9), with the tau from -2 to 2 of the greatest macro F1; a
-      tau below 0 gives frequent classes back what balanced training took from them;
-    - ``class_thresholds``: an offset a class, each in turn set to the value from -5 to 5 of the
+    - ``class_thresholds``: an offset per class, each in turn set to the value from -5 to 5 of the
       greatest macro F1, until none changes. An offset b is a threshold: a class is chosen over
       another when their ratio of probabilities passes a bound that b moves.
 
@@ -145,47 +132,23 @@ def fit_operating_points(
     classes that val holds; a class it lacks keeps the offset 0.
 
     Args:
-        val: one row per beat of val; reads split, row_id, patient_id, aami_class, ``prob_<class>``.
-        classes: all K class names.
+        val: the predictions of val, stamped.
 
     Returns:
         JSON-ready: made_of, the stamp of the predictions (see `provenance`); fitted_on (split,
-        n_beats, patients); classes; temperature; points: name -> offsets by class, macro_f1 on val
-        (and tau); digest, of all of it, which `apply_operating_point` checks.
+        n_beats, patients); classes; temperature; points: name -> offsets by class, and macro_f1 on
+        val; digest, of all of it, which `apply_operating_point` checks.
 
     Raises:
         LeakError: a row is not of val: test, and train, choose nothing.
         ValueError: there is no row.
     """
     _check_val(val)
-    probability, truth = _read(val, classes)
+    probability, truth = _read(val)
     log_probability = np.log(np.maximum(probability, _LEAST))
-    n_classes = len(classes)
-    supports = np.bincount(truth, minlength=n_classes)
-    present = supports > 0
-    log_share = np.zeros(n_classes)
-    log_share[present] = np.log(supports[present] / len(truth))
-
-    def macro_f1(offsets: NDArray[np.float64]) -> float:
-        chosen = (log_probability + offsets).argmax(axis=1)
-        return _macro_f1(truth, chosen, n_classes)
-
-    by_tau = [macro_f1(-tau * log_share) for tau in _TAUS]
-    best = int(np.argmax(by_tau))
-    none = np.zeros(n_classes)
-    thresholds, threshold_f1 = _ascend(log_probability, truth, present)
-    points = {
-        "argmax": {"offsets": none, "macro_f1": macro_f1(none)},
-        "logit_adjustment": {
-            "offsets": -_TAUS[best] * log_share,
-            "macro_f1": by_tau[best],
-            "tau": float(_TAUS[best]),
-        },
-        "class_thresholds": {"offsets": thresholds, "macro_f1": threshold_f1},
-    }
-    for point in points.values():
-        offsets = np.asarray(point["offsets"])
-        point["offsets"] = dict(zip(classes, offsets.round(6).tolist(), strict=True))
+    none = np.zeros(len(AAMI_CLASSES))
+    none_f1 = measure_macro_f1(truth, log_probability.argmax(axis=1), len(AAMI_CLASSES))
+    fitted = (none, none_f1), _ascend(log_probability, truth, none_f1)
     locked = {
         "made_of": read_stamp(val),
         "fitted_on": {
@@ -193,9 +156,15 @@ def fit_operating_points(
             "n_beats": len(val),
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
         },
-        "classes": list(classes),
-        "temperature": fit_temperature(val, classes),
-        "points": points,
+        "classes": list(AAMI_CLASSES),
+        "temperature": fit_temperature(val),
+        "points": {
+            name: {
+                "offsets": dict(zip(AAMI_CLASSES, offsets.round(6).tolist(), strict=True)),
+                "macro_f1": macro_f1,
+            }
+            for name, (offsets, macro_f1) in zip(OPERATING_POINTS, fitted, strict=True)
+        },
     }
     return {**locked, "digest": fingerprint(locked)}
 
@@ -233,10 +202,16 @@ def apply_operating_point(
             f"patients {', '.join(shared[:5])} are in test and among those the operating points "
             f"were fitted on; fit them on val alone"
         )
-    classes = locked["classes"]
-    offsets = np.array([locked["points"][name]["offsets"][k] for k in classes])
+    from scipy.special import log_softmax
+
+    offsets = np.array([locked["points"][name]["offsets"][each] for each in AAMI_CLASSES])
+    probability, _ = _read(predictions)
+    log_probability = np.log(np.maximum(probability, _LEAST))
     # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
-    return _adjust(predictions, locked["temperature"], offsets, classes)
+    changed = np.exp(log_softmax((log_probability + offsets) / locked["temperature"], axis=1))
+    chosen = np.array(AAMI_CLASSES, dtype=object)[changed.argmax(axis=1)]
+    columns = {f"prob_{each}": changed[:, k] for k, each in enumerate(AAMI_CLASSES)}
+    return predictions.assign(predicted=chosen.astype(str), **columns)
 
 
 def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,48 +249,27 @@ def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> 
     }
 
 
-def _adjust(
-    predictions: pd.DataFrame,
-    temperature: float,
-    offsets: NDArray[np.float64],
-    classes: Sequence[str],
-) -> pd.DataFrame:
-    probability, _ = _read(predictions, classes)
-    log_probability = np.log(np.maximum(probability, _LEAST))
-    changed = np.exp(_log_softmax((log_probability + offsets) / temperature))
-    chosen = np.array(classes, dtype=object)[changed.argmax(axis=1)]
-    columns = {f"prob_{name}": changed[:, k] for k, name in enumerate(classes)}
-    return predictions.assign(predicted=chosen.astype(str), **columns)
-
-
 def _ascend(
-    log_probability: NDArray[np.float64], truth: NDArray[np.int64], present: NDArray[np.bool_]
+    log_probability: NDArray[np.float64], truth: NDArray[np.int64], best: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Return the offsets that coordinate ascent finds, and their macro F1."""
-    n_classes = len(present)
-    # The least change first, so that ties go to it.
-    grid = _OFFSETS[np.argsort(np.abs(_OFFSETS), kind="stable")].round(6)
+    """Return the offsets that coordinate ascent finds from none, and their macro F1."""
+    n_classes = len(AAMI_CLASSES)
     offsets = np.zeros(n_classes)
-    best = _macro_f1(truth, log_probability.argmax(axis=1), n_classes)
     for _ in range(_MAX_SWEEPS):
         before = offsets.copy()
-        for k in np.flatnonzero(present):
+        for k in np.unique(truth):
             others = log_probability + offsets
             others[:, k] = -np.inf
             rival = others.argmax(axis=1)
             # Class k wins where its offset passes the margin of its best rival.
             margin = others[np.arange(len(truth)), rival] - log_probability[:, k]
-            for offset in grid:
-                f1 = _macro_f1(truth, np.where(offset > margin, k, rival), n_classes)
+            for offset in _OFFSETS:
+                f1 = measure_macro_f1(truth, np.where(offset > margin, k, rival), n_classes)
                 if f1 > best + 1e-12:
                     best, offsets[k] = f1, offset
         if np.array_equal(before, offsets):
             break
     return offsets, best
-
-
-def _macro_f1(truth: NDArray[np.int64], chosen: NDArray[np.int64], n_classes: int) -> float:
-    return measure_macro_f1(count_confusion(truth, chosen, n_classes))
 
 
 def _check_val(rows: pd.DataFrame) -> None:
@@ -327,26 +281,11 @@ def _check_val(rows: pd.DataFrame) -> None:
         )
 
 
-def _read(
-    predictions: pd.DataFrame, classes: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _read(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return probabilities (n, K) and the position of each true class (n,)."""
-    if predictions.empty:
-        raise ValueError("predictions hold no row; expected one a beat, check the split's records")
-    names = [f"prob_{name}" for name in classes]
-    truth = pd.Index(list(classes)).get_indexer(pd.Index(predictions["aami_class"].astype(object)))
-    if (truth < 0).any():
-        raise ValueError(f"predictions hold a true class other than {', '.join(classes)}")
-    return predictions[names].to_numpy(dtype=np.float64), truth.astype(np.int64)
+    truth = read_classes(predictions, "aami_class")
+    return predictions[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64), truth
 
 
 def _log_loss(log_probability: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     return float(-np.mean(log_probability[np.arange(len(truth)), truth]))
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probability: NDArray[np.float64] = shifted - np.log(
-        np.exp(shifted).sum(axis=1, keepdims=True)
-    )
-    return log_probability

@@ -1,4 +1,7 @@
-"""Figures of ranking, calibration, noise and single beats, as Matplotlib `Figure` objects."""
+"""Figures of ranking, calibration, noise and single beats.
+
+As in `figures`, the caller gives the ``title``, and ``synthetic=True`` marks simulated data.
+"""
 
 from __future__ import annotations
 
@@ -43,26 +46,17 @@ class ExampleBeat:
     right: bool
 
 
-def plot_rank_curves(
-    predictions: pd.DataFrame,
-    title: str,
-    *,
-    classes: Sequence[str] = AAMI_CLASSES,
-    synthetic: bool = False,
-) -> Figure:
+def plot_rank_curves(predictions: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
     """Draw the ROC and the precision-recall curve of each class against all others.
 
-    Args:
-        predictions: one row per beat, of one split; reads aami_class and ``prob_<class>``.
-        title: protocol, split and model.
-        classes: all class names; one that no beat, or every beat, has is named without a curve.
-        synthetic: whether the data are simulated.
+    `predictions` are those of one split. A class that no beat, or every beat, has is named without
+    a curve.
     """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     figure = start_figure((9.6, 4.6), title, synthetic)
     roc, pr = figure.subplots(1, 2)
-    for name in classes:
+    for name in AAMI_CLASSES:
         is_k = (predictions["aami_class"] == name).to_numpy()
         score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
         color = CLASS_COLORS.get(name, DARK)
@@ -101,12 +95,7 @@ def plot_reliability(
 ) -> Figure:
     """Draw accuracy against confidence, before and after temperature scaling.
 
-    Args:
-        before: what `measure_calibration` returns for the network's own probabilities.
-        after: the same after temperature scaling.
-        temperature: fitted on val.
-        title: protocol, split and model.
-        synthetic: whether the data are simulated.
+    `before` and `after` are what `measure_calibration` returns; the temperature is that of val.
     """
     figure = start_figure((9.0, 5.0), title, synthetic)
     grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
@@ -116,14 +105,8 @@ def plot_reliability(
         axes, counts = grid[0, column], grid[1, column]
         centers = [(b["low"] + b["high"]) / 2 for b in measured["bins"]]
         width = 0.94 * (measured["bins"][0]["high"] - measured["bins"][0]["low"])
-        axes.bar(
-            centers,
-            [b["accuracy"] for b in measured["bins"]],
-            width,
-            color=CLASS_COLORS["N"],
-            alpha=0.85,
-            label="accuracy",
-        )
+        accuracy = [b["accuracy"] for b in measured["bins"]]
+        axes.bar(centers, accuracy, width, color=CLASS_COLORS["N"], alpha=0.85, label="accuracy")
         axes.plot([0, 1], [0, 1], color=DARK, linestyle="--", linewidth=1, label="calibrated")
         ece, brier = (EN.number(measured[each], 3) for each in ("ece", "brier"))
         axes.set_title(f"{name}\nECE {ece}, Brier {brier}", fontsize=10)
@@ -151,18 +134,14 @@ def plot_examples(
 
     Args:
         examples: true class -> beats, the same kind of beat at the same place of each class.
-        title: protocol, split and model.
+        title: see above.
         fs: sampling rate of the signals, Hz.
         max_frequency_hz: of the top of the images.
         middle: what stands in the middle of the signals, in words.
-        synthetic: whether the data are simulated.
-
-    Raises:
-        ValueError: there is no beat at all.
+        synthetic: see above.
     """
-    n_rows = max((len(beats) for beats in examples.values()), default=0)
-    if n_rows == 0:
-        raise ValueError("there is no beat to show; give at least one example of a class")
+    n_rows = max(len(beats) for beats in examples.values())
+    assert n_rows, "there is no beat"
     figure = start_figure((2.3 * max(len(examples), 2), 2.6 * n_rows + 0.8), title, synthetic)
     grid = figure.subplots(
         2 * n_rows, len(examples), squeeze=False, height_ratios=[1, 1.4] * n_rows
@@ -197,17 +176,9 @@ def plot_robustness(
 ) -> Figure:
     """Draw macro F1 against the SNR of each noise, and as bars what else was done to the signals.
 
-    Args:
-        tables: model -> rows of condition, snr_db (NaN where there is none) and macro_f1; the
-            condition `clean` is the reference.
-        title: protocol and split.
-        synthetic: whether the data are simulated.
-
-    Raises:
-        ValueError: there is no model.
+    `tables` maps a model to rows of condition, snr_db (NaN where there is none) and macro_f1; the
+    condition `clean` is the reference.
     """
-    if not tables:
-        raise ValueError("no model to draw; give the table of at least one")
     joined = pd.concat([table.assign(model=model) for model, table in tables.items()])
     noises = sorted(joined.loc[joined["snr_db"].notna(), "condition"].unique())
     panels = [*noises, "other"]

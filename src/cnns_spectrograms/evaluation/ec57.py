@@ -12,7 +12,7 @@ it was shut down; the corner of O and X is always 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def annotations_from_symbols(
         sample: `(n,)` position of each annotation, samples, in time order.
         symbol: WFDB symbol of each.
         subtype: of each; None for zeros.
-        fs: samples a second.
+        fs: sampling rate, Hz.
         class_of_symbol: AAMI class of each symbol that is a beat.
     """
     samples = np.asarray(sample, dtype=np.int64)
@@ -197,21 +197,15 @@ def match_beats(
 
     Returns:
         (k, 2) positions in `reference` and `test`, -1 where a beat has no partner, in time order.
-
-    Raises:
-        ValueError: a list descends.
     """
-    lists = {"reference": np.asarray(reference), "test": np.asarray(test)}
-    for name, times in lists.items():
-        if (np.diff(times) < 0).any():
-            at = int(np.argmax(np.diff(times) < 0)) + 1
-            raise ValueError(f"{name} beat {at} lies before the one before it; sort them by time")
-    n_ref, n_test = len(lists["reference"]), len(lists["test"])
-    ref_at = [*lists["reference"].tolist(), _FAR, _FAR]
-    test_at = [*lists["test"].tolist(), _FAR, _FAR]
+    reference, test = np.asarray(reference), np.asarray(test)
+    assert (np.diff(reference) >= 0).all(), "reference beats are not in time order"
+    assert (np.diff(test) >= 0).all(), "test beats are not in time order"
+    n_ref, n_test = len(reference), len(test)
+    ref_at, test_at = [*reference.tolist(), _FAR, _FAR], [*test.tolist(), _FAR, _FAR]
     pairs: list[tuple[int, int]] = []
-    i = int(np.searchsorted(lists["reference"], start)) if start > 0 else 0
-    j = int(np.searchsorted(lists["test"], start)) if start > 0 else 0
+    i = int(np.searchsorted(reference, start)) if start > 0 else 0
+    j = int(np.searchsorted(test, start)) if start > 0 else 0
     if start > 0 and i < n_ref:
         first = ref_at[i]
         before = test_at[j - 1] if j > 0 else -_FAR
@@ -254,7 +248,7 @@ def compare_annotations(
     Args:
         reference: beats of the reference annotator, at `fs`.
         test: beats of the annotator under test, at `fs`.
-        fs: samples a second.
+        fs: sampling rate, Hz.
         learning_period_s: EC57 asks for 300 s; 0 scores the whole record.
 
     Returns:
@@ -345,21 +339,27 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
     assert matrices
     total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
     by_record = [ec57_statistics(matrix) for matrix in matrices.values()]
-    average: dict[str, dict[str, float | None]] = {}
-    defined: dict[str, dict[str, int]] = {}
-    for event, names in by_record[0].items():
-        average[event], defined[event] = {}, {}
-        for name in names:
-            values = [value for record in by_record if (value := record[event][name]) is not None]
-            average[event][name] = float(np.mean(values)) if values else None
-            defined[event][name] = len(values)
+    values = {
+        event: {
+            name: [value for each in by_record if (value := each[event][name]) is not None]
+            for name in names
+        }
+        for event, names in by_record[0].items()
+    }
+
+    def apply(reduce: Callable[[list[float]], Any]) -> dict[str, dict[str, Any]]:
+        return {
+            event: {name: reduce(each) for name, each in of_event.items()}
+            for event, of_event in values.items()
+        }
+
     return {
         "labels": list(EC57_LABELS),
         "n_records": len(matrices),
         "matrix": total.tolist(),
         "gross": ec57_statistics(total),
-        "average": average,
-        "n_records_averaged": defined,
+        "average": apply(lambda each: float(np.mean(each)) if each else None),
+        "n_records_averaged": apply(len),
     }
 
 
@@ -406,24 +406,16 @@ def compare_predictions(
 
     Args:
         predictions: one row per beat; reads db, record_id, sample (at `fs`) and predicted.
-        references: "db/record_id" -> reference annotations, at `fs`.
-        fs: samples a second.
+        references: "db/record_id" -> reference annotations, at `fs`, of every record predicted.
+        fs: sampling rate, Hz.
         learning_period_s: see `compare_annotations`.
 
     Returns:
         "db/record_id" -> `(7, 7)` counts, for every record of `references`; one without a
         prediction misses all its beats.
-
-    Raises:
-        ValueError: predictions are of a record without a reference.
     """
     keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
-    unknown = sorted(set(keys) - set(references))
-    if unknown:
-        raise ValueError(
-            f"predictions of {', '.join(unknown[:5])} have no reference annotations; give those "
-            f"of every record"
-        )
+    assert set(keys) <= set(references), "a record has no reference annotations"
     rows_of = predictions.groupby(keys.to_numpy()).indices
     matrices = {}
     for record, reference in references.items():

@@ -1,8 +1,8 @@
 """Figures of the report, as Matplotlib `Figure` objects that touch no global state.
 
-Every figure takes its title from the caller, who names the protocol, split and model in it; with
-``synthetic=True`` the title starts with "synthetic data", so that a figure of simulated
-recordings cannot be taken for one of patients.
+Every figure takes its ``title`` from the caller, who names the protocol, split and model in it;
+with ``synthetic=True`` it starts with "synthetic data", so that a figure of simulated recordings
+cannot be taken for one of patients.
 """
 
 from __future__ import annotations
@@ -29,14 +29,6 @@ Style = dict[str, Any]
 _SMOTE_COLUMN = "train (SMOTE)"
 # Where a log axis of counts starts, so that a count of 1 still has a bar.
 _LOG_FLOOR = 0.7
-_HISTORY_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "val_loss",
-    "val_macro_f1",
-    "val_accuracy",
-    "learning_rate",
-)
 
 
 def plot_confusion_matrix(
@@ -47,10 +39,7 @@ def plot_confusion_matrix(
     A row is a true class and sums to 100 %, so the diagonal is the recall. The row of a class
     without a beat in the truth is hatched and labelled "absent".
 
-    Args:
-        metrics: What `evaluate_predictions` returns.
-        title: Protocol, split and model.
-        synthetic: Whether the data are simulated.
+    `metrics` is what `evaluate_predictions` returns.
     """
     classes = list(metrics["classes"])
     counts = np.array(metrics["confusion_matrix"], dtype=np.int64)
@@ -93,23 +82,10 @@ def plot_confusion_matrix(
 def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
     """Draw loss, validation scores and learning rate by epoch, with the best epoch marked.
 
-    Args:
-        history: One row per epoch: epoch (counted from 0, drawn from 1), train_loss, val_loss,
-            val_macro_f1, val_accuracy, learning_rate. The best epoch is the first with the greatest
-            val_macro_f1.
-        title: Protocol and model.
-        synthetic: Whether the data are simulated.
-
-    Raises:
-        ValueError: If there is no epoch, or a column is missing.
+    `history` has one row per epoch, counted from 0 and drawn from 1. The best epoch is the first
+    with the greatest val_macro_f1.
     """
-    missing = [column for column in _HISTORY_COLUMNS if column not in history.columns]
-    if missing or history.empty:
-        raise ValueError(
-            f"history has {len(history)} epochs and lacks the columns "
-            f"{', '.join(missing) or 'none'}; expected at least one epoch with "
-            f"{', '.join(_HISTORY_COLUMNS)}"
-        )
+    assert len(history), "there is no epoch"
     panels = {
         "loss": {
             "train_loss": ("train", DARK, "-"),
@@ -152,17 +128,10 @@ def plot_model_comparison(
 ) -> Figure:
     """Draw the headline scores, a bar per model.
 
-    Args:
-        comparison: What `compare_models` returns. A NaN F1 is that of a class absent from the
-            truth: it has no bar, and "absent" is written in its place.
-        title: Protocol and split.
-        synthetic: Whether the data are simulated.
-
-    Raises:
-        ValueError: If there is no model.
+    `comparison` is what `compare_models` returns. A class absent from the truth has an F1 of NaN:
+    instead of a bar, "absent" is written.
     """
-    if comparison.empty:
-        raise ValueError("the comparison holds no model; give at least one")
+    assert len(comparison), "there is no model"
     columns = [name for name in list_headline() if name in comparison.columns]
     n_overall = len(HEADLINE_SCORES)
     # A gap sets the overall scores apart from the classes.
@@ -210,20 +179,15 @@ def plot_contact_sheet(
     """Draw example spectrograms, a row per class and a column per example.
 
     Args:
-        images: Class -> (image, caption) pairs. An image is uint8 (H, W): frequency runs down the
-            rows and time along the columns. The caption states where the window is from, or that
-            it is synthetic. A class may have no example.
-        title: Protocol and split.
-        times_s: Time of the centre of each column, s, evenly spaced, (W,).
-        frequencies_hz: Frequency of the centre of each row, Hz, evenly spaced, (H,).
-        synthetic: Whether the data are simulated.
-
-    Raises:
-        ValueError: If there is no image at all, or one is not uint8 of the (H, W) of the axes.
+        images: class -> (image, caption) pairs, maybe none. An image is uint8 (H, W): frequency
+            runs down the rows and time along the columns.
+        title: see above.
+        times_s: time of the centre of each column, s, evenly spaced, (W,).
+        frequencies_hz: frequency of the centre of each row, Hz, evenly spaced, (H,).
+        synthetic: see above.
     """
-    n_columns = max((len(examples) for examples in images.values()), default=0)
-    if n_columns == 0:
-        raise ValueError("the contact sheet has no image; give at least one example of a class")
+    n_columns = max(len(examples) for examples in images.values())
+    assert n_columns, "there is no image"
     shape = (len(frequencies_hz), len(times_s))
     left_right, bottom_top = _edges(times_s), _edges(frequencies_hz[::-1])
     n_rows = len(images)
@@ -234,7 +198,7 @@ def plot_contact_sheet(
             axes: Axes = grid[i, j]
             if j < len(examples):
                 image, caption = examples[j]
-                _check_image(image, name, caption, shape)
+                assert (image.dtype, image.shape) == (np.uint8, shape), (caption, image.shape)
                 show_spectrogram(axes, image, (*left_right, *bottom_top))
                 axes.set_title(caption, fontsize=7.5)
                 axes.tick_params(labelsize=8)
@@ -258,23 +222,11 @@ def plot_contact_sheet(
 def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
     """Draw how many windows of each class every split holds, on a log axis.
 
-    Args:
-        counts: Number of windows; index: the classes; one column per split. A column
-            "train (SMOTE)" holds the synthetic windows of train: they are drawn as hatched bars
-            of their own, beside the real windows of train.
-        title: Protocol.
-        synthetic: Whether the recordings are simulated.
-
-    Raises:
-        ValueError: If there is no split, or there are synthetic windows but no split train.
+    `counts` has one row per class and one column per split. A column "train (SMOTE)" holds the
+    synthetic windows of train: they are hatched bars beside the real ones.
     """
     splits = [str(column) for column in counts.columns if column != _SMOTE_COLUMN]
     has_smote = _SMOTE_COLUMN in counts.columns
-    if not splits or (has_smote and "train" not in splits):
-        raise ValueError(
-            f"counts have the columns {', '.join(map(str, counts.columns)) or 'none'}; expected "
-            "the splits, with train where there are synthetic windows"
-        )
     classes = [str(name) for name in counts.index]
     colors = [CLASS_COLORS.get(name, MID) for name in classes]
     positions = np.arange(len(classes), dtype=np.float64)
@@ -360,11 +312,3 @@ def _edges(centers: NDArray[np.float64]) -> tuple[float, float]:
     """Return the outer edges of evenly spaced pixels, first to last, given their centres."""
     half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2
     return float(centers[0] - half), float(centers[-1] + half)
-
-
-def _check_image(image: NDArray[np.uint8], name: str, caption: str, shape: tuple[int, int]) -> None:
-    if image.dtype != np.uint8 or image.shape != shape:
-        raise ValueError(
-            f"the image '{caption}' of class {name} has dtype {image.dtype} and shape "
-            f"{image.shape}; expected uint8 {shape}, a row per frequency and a column per time"
-        )

@@ -53,10 +53,6 @@ def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
 def fetch_noises(folder: Path, names: Sequence[str]) -> None:
     """Download the noise records of nstdb that a folder lacks.
 
-    Args:
-        folder: of the database.
-        names: of the records.
-
     Raises:
         DownloadError: PhysioNet cannot be reached, or does not hold a record.
     """
@@ -85,7 +81,7 @@ def measure_qrs_amplitude(signal: ArrayLike, normal_peaks: ArrayLike, fs: float)
     Args:
         signal: `(n_samples,)`, in any unit.
         normal_peaks: `(n_beats,)` samples of the normal beats.
-        fs: samples a second.
+        fs: sampling rate, Hz.
 
     Raises:
         ValueError: no normal beat has its whole window in the signal.
@@ -110,19 +106,13 @@ def measure_noise_amplitude(noise: ArrayLike, fs: float) -> float:
     without the largest and smallest 5 %. Wander slower than a second hardly counts.
 
     Args:
-        noise: `(n_samples,)`, in any unit.
-        fs: samples a second.
-
-    Raises:
-        ValueError: the noise is shorter than a second.
+        noise: `(n_samples,)`, in any unit, a second or more.
+        fs: sampling rate, Hz.
     """
     values = np.asarray(noise, dtype=np.float64)
     second = round(fs)
     n = min(len(values) // second, N_MEASUREMENTS)
-    if n == 0:
-        raise ValueError(
-            f"the noise has {len(values)} samples; expected at least one second, {second} samples"
-        )
+    assert n, "the noise is shorter than a second"
     return _trimmed_mean(values[: n * second].reshape(n, second).std(axis=1))
 
 
@@ -131,12 +121,8 @@ def noise_gain(snr_db: float, qrs_amplitude: float, noise_amplitude: float) -> f
 
     SNR = 10 log10(S / (N a²)), with S = amplitude² / 8, the power of a sine of the QRS complex's
     peak-to-peak amplitude, and N = noise amplitude².
-
-    Raises:
-        ValueError: the noise is silent.
     """
-    if noise_amplitude <= 0:
-        raise ValueError("the noise is silent, so no gain gives it a power; use another record")
+    assert noise_amplitude > 0, "the noise is silent, so no gain gives it a power"
     return float(qrs_amplitude / np.sqrt(8) / noise_amplitude * 10 ** (-snr_db / 20))
 
 
@@ -147,7 +133,7 @@ def mark_noisy(
 
     Args:
         n_samples: length of the record.
-        fs: samples a second.
+        fs: sampling rate, Hz.
         clean_s: the clean beginning, s; `nst` has 300.
         alternate_s: length of each part, s; `nst` has 120.
     """
@@ -168,22 +154,16 @@ def add_noise(
     Args:
         signal: `(n_samples,)`, mV.
         noise: `(n_noise,)`, repeated from its beginning where it ends.
-        gain: mV a unit of noise.
+        gain: mV per unit of noise.
         noisy: `(n_samples,)`, see `mark_noisy`.
 
     Returns:
         `(n_samples,)` float32, mV.
-
-    Raises:
-        ValueError: there is no noise, or `noisy` is not of the signal's length.
     """
     values = np.asarray(signal, dtype=np.float64)
     source = np.asarray(noise, dtype=np.float64)
-    if source.size == 0 or noisy.shape != values.shape:
-        raise ValueError(
-            f"{source.size} samples of noise, {noisy.shape} marks and {values.shape} signal; "
-            f"expected some noise, and one mark a sample"
-        )
+    assert source.size, "there is no noise"
+    assert noisy.shape == values.shape, (noisy.shape, values.shape)
     added = gain * np.where(noisy, np.resize(source, len(values)), 0.0)
     starts = np.flatnonzero(np.diff(noisy.astype(np.int8))) + 1
     rewinds = np.arange(source.size, len(values), source.size)

@@ -60,12 +60,7 @@ def render_report(
         models: model -> metrics, intervals, ec57_summary, calibration, errors_by_record, the PNGs
             confusion_matrix, learning_curves, rank_curves, reliability and examples, and
             robustness (a table) where it was run; in the order they are to be shown.
-
-    Raises:
-        ValueError: there is no model.
     """
-    if not models:
-        raise ValueError("no model to report on; give at least one")
     splits = _describe_splits(windows)
     sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
     databases = sorted(windows["db"].astype(str).unique())

@@ -1,4 +1,8 @@
-"""How scores change with the signals: noise, a silent lead, another lead, less bandwidth."""
+"""How scores change with the signals: noise, a silent lead, another lead, less bandwidth.
+
+Tables are those of the pipelines: `test` holds rows of `windows`, `normal` rows of `beats` of
+class N. Signals are at `fs` Hz.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +69,6 @@ def keep_noisy(
 
     A record without a normal beat has no SNR and is left out.
 
-    Args:
-        test: rows of the `windows` table.
-        normal: rows of the `beats` table, the normal beats.
-        clean: the signals.
-        fs: their sampling rate, Hz.
-        params: where noise is added.
-
     Raises:
         ValueError: no window is left.
     """
@@ -105,17 +102,7 @@ def make_conditions(
 ) -> Iterator[Condition]:
     """Yield each condition as it is needed, since each holds all signals once more.
 
-    Args:
-        clean: the signals as they are.
-        normal: rows of the `beats` table, the normal beats.
-        noises: noise by name, `(n_noise,)`.
-        records: the `records` table.
-        physionet: folder of the databases, from which other leads are read.
-        fs: sampling rate of the signals, Hz.
-        params: signal-to-noise ratios, noisy parts, and the lower rate.
-
-    Raises:
-        FileNotFoundError: a recording whose other lead is wanted is missing.
+    `noises` are `(n_noise,)` by name. Other leads are read from `physionet`, the databases' folder.
     """
     yield "clean", np.nan, clean
     for name, noise in noises.items():
@@ -135,11 +122,6 @@ def score_conditions(
     predict: Callable[[pd.DataFrame, Signals], pd.DataFrame],
 ) -> pd.DataFrame:
     """Score the same windows under each condition, or those whose record has it.
-
-    Args:
-        test: rows of the `windows` table.
-        conditions: name, SNR and signals.
-        predict: gives the `predictions` of windows of signals.
 
     Returns:
         One row per condition: condition, snr_db, n_beats, n_records, and the scores of

@@ -1,7 +1,7 @@
 """The scores of a classifier, each with its definition and label, in one table.
 
-A score that is added to `SCORES` is in metrics.json and so in MLflow, has an interval over
-patients, and stands in the report of a run and in the app.
+A score added to `SCORES` is in metrics.json and so in MLflow, has an interval over patients, and
+appears in the report of a run and in the app.
 
 Shapes: B resamples (1 for the data as they are), K classes, E bins of probability. A confusion
 matrix is (K, K), rows the truth, columns the predictions. NaN: a score is not defined.
@@ -22,9 +22,14 @@ from cnns_spectrograms.presentation import Language, Text
 Array = NDArray[np.float64]
 
 
+def _count_right(matrix_BKK: Array) -> Array:
+    right_BK: Array = np.einsum("bkk->bk", matrix_BKK)
+    return right_BK
+
+
 def _measure_accuracy(matrix_BKK: Array) -> Array:
-    right_B: Array = np.einsum("bkk->b", matrix_BKK)
-    return right_B / matrix_BKK.sum(axis=(1, 2))
+    accuracy_B: Array = _count_right(matrix_BKK).sum(axis=1) / matrix_BKK.sum(axis=(1, 2))
+    return accuracy_B
 
 
 def _measure_kappa(matrix_BKK: Array) -> Array:
@@ -36,22 +41,19 @@ def _measure_kappa(matrix_BKK: Array) -> Array:
 
 
 def _measure_recall(matrix_BKK: Array) -> Array:
-    right_BK: Array = np.einsum("bkk->bk", matrix_BKK)
-    return right_BK / matrix_BKK.sum(axis=2)
+    return _count_right(matrix_BKK) / matrix_BKK.sum(axis=2)
 
 
 def _measure_precision(matrix_BKK: Array) -> Array:
     """Return the precision; not defined where a class is absent or never predicted."""
     present_BK = matrix_BKK.sum(axis=2) > 0
-    right_BK = np.einsum("bkk->bk", matrix_BKK)
-    return np.where(present_BK, right_BK / matrix_BKK.sum(axis=1), np.nan)
+    return np.where(present_BK, _count_right(matrix_BKK) / matrix_BKK.sum(axis=1), np.nan)
 
 
 def _measure_f1(matrix_BKK: Array) -> Array:
     """Return F1: 0 where a class is never predicted, not defined where it is absent."""
     truth_BK = matrix_BKK.sum(axis=2)
-    right_BK = np.einsum("bkk->bk", matrix_BKK)
-    f1_BK = 2 * right_BK / (truth_BK + matrix_BKK.sum(axis=1))
+    f1_BK = 2 * _count_right(matrix_BKK) / (truth_BK + matrix_BKK.sum(axis=1))
     return np.where(truth_BK > 0, f1_BK, np.nan)
 
 
@@ -93,14 +95,13 @@ class Score:
     """One score.
 
     Attributes:
-        name: its key; of a class, the class follows, as in ``f1_S``.
+        name: its key; the class follows that of a class, as in ``f1_S``.
         label: for people.
         measure: of confusion matrices (B, K, K); of a ranking, of two histograms of the class's
             probability (B, E), of its own beats and of the others, bins ascending.
         of: "all" beats: `measure` gives (B,); each "class": (B, K); the "ranking" of each class's
             probability against all others: (B,).
         headline: whether it stands where models are compared.
-        has_interval: whether it is bootstrapped over patients.
     """
 
     name: str
@@ -108,7 +109,6 @@ class Score:
     measure: Callable[..., Array]
     of: Literal["all", "class", "ranking"]
     headline: bool = False
-    has_interval: bool = True
 
 
 SCORES: tuple[Score, ...] = (
@@ -138,6 +138,7 @@ SCORES: tuple[Score, ...] = (
 
 OVERALL_SCORES = tuple(score.name for score in SCORES if score.of == "all")
 CLASS_SCORES = tuple(score.name for score in SCORES if score.of != "all")
+MATRIX_SCORES = tuple(score.name for score in SCORES if score.of == "class")
 HEADLINE_SCORES = tuple(score.name for score in SCORES if score.headline and score.of == "all")
 """Of all beats."""
 
@@ -173,42 +174,33 @@ def count_confusion(
     return cells.reshape(n_classes, n_classes)
 
 
-def measure_macro_f1(matrix: NDArray[np.integer]) -> float:
-    """Return the macro F1 of one confusion matrix (K, K)."""
+def measure_macro_f1(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> float:
+    """Return the macro F1 of positions of classes, (n_beats,) each."""
+    matrix = count_confusion(truth, predicted, n_classes)[None].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(_BY_NAME["macro_f1"].measure(matrix[None].astype(np.float64))[0])
+        return float(_BY_NAME["macro_f1"].measure(matrix)[0])
 
 
-def measure_confusion(
-    matrix_BKK: Array, classes: Sequence[str], *, intervals: bool = False
-) -> dict[str, Array]:
-    """Return every score of confusion matrices, name -> (B,).
-
-    Args:
-        matrix_BKK: counts.
-        classes: K names.
-        intervals: only the scores that have an interval.
-    """
+def measure_confusion(matrix_BKK: Array, classes: Sequence[str]) -> dict[str, Array]:
+    """Return every score of confusion matrices of counts, name -> (B,); `classes` has K names."""
     found: dict[str, Array] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for score in SCORES:
-            if score.of == "ranking" or (intervals and not score.has_interval):
-                continue
-            values = score.measure(matrix_BKK)
             if score.of == "all":
-                found[score.name] = values
-            else:
-                found |= {f"{score.name}_{each}": values[:, k] for k, each in enumerate(classes)}
+                found[score.name] = score.measure(matrix_BKK)
+            elif score.of == "class":
+                values_BK = score.measure(matrix_BKK)
+                found |= {f"{score.name}_{each}": values_BK[:, k] for k, each in enumerate(classes)}
     return found
 
 
-def measure_ranking(own_BE: Array, other_BE: Array, *, intervals: bool = False) -> dict[str, Array]:
+def measure_ranking(own_BE: Array, other_BE: Array) -> dict[str, Array]:
     """Return every score of a ranking, name -> (B,), from the histograms of `count_ranking`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            score.name: score.measure(own_BE, other_BE)
-            for score in SCORES
-            if score.of == "ranking" and (score.has_interval or not intervals)
+            score.name: score.measure(own_BE, other_BE) for score in SCORES if score.of == "ranking"
         }
 
 

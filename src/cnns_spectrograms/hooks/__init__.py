@@ -1,1 +1,1 @@
-"""The project's Kedro hooks, one class a file: see `settings`; MLflow's is in `tracking`."""
+"""The project's Kedro hooks, one class per file: see `settings`; MLflow's is in `tracking`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import json
@@ -11,7 +10,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,30 +27,30 @@ from tqdm import tqdm
 from cnns_spectrograms.fan_out import joblib_backend, one_torch_thread
 from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.imaging.png import encode_png
-from cnns_spectrograms.imaging.read import CacheFiles, SpectrogramCache
-from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
+from cnns_spectrograms.imaging.read import REAL, CacheFiles, SpectrogramCache, name_of_cache
+from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.progress import LoggedProgress
 
 logger = logging.getLogger(__name__)
 
 _MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id", "bytes")
 _BATCH = 256  # windows held at once by a worker
-_LOOK_S = 2.0  # seconds between looks at what workers have done
+_GROUP = 4  # records per worker between two looks at what is done, where results come all at once
 
 
 class _StaleBuildError(RuntimeError):
     """A later build has begun in the folder that this worker writes to."""
 
 
-def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> SpectrogramCache:
+def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> SpectrogramCache:
     """Write the images of a plan, or what is still missing of them.
 
     A finished cache with the plan's fingerprint is returned at once. Otherwise, records whose own
     fingerprint is unchanged and whose files are all there are kept, the others are drawn, and PNG
-    files of this cache that are no longer in the plan are deleted. A build that is killed loses at
-    most the records in flight, and the next one gives the same bytes as an uninterrupted build. A
-    second build of the same root and name waits for the first; at a URL, where nothing can be
-    locked, it takes over, and the first stops with an error.
+    files of this cache that are no longer in the plan are deleted. A killed build loses at most the
+    records in flight, and the next one gives the same bytes as an uninterrupted build. A second
+    build of the same cache waits for the first; at a URL, where nothing can be locked, it takes
+    over, and the first stops with an error.
 
     With ``execution.check_files`` every file of a finished cache is checked first, and the records
     of missing or damaged images are drawn again.
@@ -62,38 +61,38 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = "manifest") -> Sp
     Args:
         plan: the images to write.
         root: folder of the cache, made if missing, or a URL.
-        name: name of the manifest, letters, digits and underscores.
+        name: `read.REAL` or `read.SYNTHETIC`.
 
     Returns:
         The finished cache.
 
     Raises:
-        ValueError: a path of the plan belongs to another cache in the same root, or a window
-            cannot be drawn.
+        ValueError: a window cannot be drawn.
         OSError: the disk is full, with what to do; finished records are kept.
         RuntimeError: another build of this cache has taken over.
     """
     files = BuildFiles(root, name)
+    assert all(name_of_cache(path) == name for path in plan.rows["path"]), f"paths not of {name}"
     cache = SpectrogramCache(root, name)
     if _is_current(cache, plan) and not plan.execution.check_files:
         logger.info("Spectrogram cache %s is up to date: %d windows", cache.manifest, len(cache))
         return cache
     with files.storage.lock(f".{name}.lock", f"the spectrogram cache {cache.manifest}"):
         cache = SpectrogramCache(root, name)  # another build may have finished it meanwhile
-        if _is_current(cache, plan):
-            if plan.execution.check_files:
-                _repair(cache, plan, files)
-        else:
+        is_current = _is_current(cache, plan)
+        if is_current and plan.execution.check_files:
+            is_current = not _remove_damaged(cache, files)
+        if not is_current:
             _build_or_explain(plan, files)
     return SpectrogramCache(root, name)
 
 
-def _repair(cache: SpectrogramCache, plan: CachePlan, files: BuildFiles) -> None:
-    """Draw the records of missing and damaged images again."""
+def _remove_damaged(cache: SpectrogramCache, files: BuildFiles) -> bool:
+    """Delete damaged images, so that their records are drawn again; return whether any is bad."""
     bad = cache.verify()
     if not bad:
         logger.info("Spectrogram cache %s: all %d images are whole", cache.manifest, len(cache))
-        return
+        return False
     logger.warning(
         "Spectrogram cache %s: %d of %d images are missing or damaged (first: %s); their records "
         "are drawn again",
@@ -102,10 +101,9 @@ def _repair(cache: SpectrogramCache, plan: CachePlan, files: BuildFiles) -> None
         len(cache),
         bad[0],
     )
-    files.storage.delete(files.manifest)
-    for path in bad:
+    for path in (files.manifest, *bad):
         files.storage.delete(path)
-    _build_or_explain(plan, files)
+    return True
 
 
 def _build_or_explain(plan: CachePlan, files: BuildFiles) -> None:
@@ -163,24 +161,13 @@ def _build(plan: CachePlan, files: BuildFiles) -> None:
 def _begin(plan: CachePlan, files: BuildFiles) -> str:
     """Claim the plan's paths, delete what is no longer in it, and return the new build's id."""
     paths = plan.rows["path"].astype(str)
-    storage = files.storage
-    with storage.lock(".claims.lock", f"a spectrogram cache in {storage.root}"):
-        for other, claimed in files.read_other_claims().items():
-            shared = paths[paths.isin(claimed)]
-            if len(shared):
-                raise ValueError(
-                    f"{len(shared)} images of the cache '{files.name}' belong to the cache "
-                    f"'{other}' in the same folder {storage.root} (first: {shared.iloc[0]!r}); "
-                    f"give one of them another folder, or delete {storage.root}/.{other} and "
-                    f"{other}.parquet if that cache is no longer used"
-                )
-        # From here on nothing but a new manifest makes the cache complete. A new build id stops
-        # workers that a killed build may have left behind.
-        storage.delete(files.manifest)
-        build_id = files.start_build(len(plan.positions))
-        for path in sorted(set(files.read_claims(files.name)) - set(paths.tolist())):
-            storage.delete(path)
-        files.write_claims(paths)
+    # From here on nothing but a new manifest makes the cache complete. A new build id stops workers
+    # that a killed build may have left behind.
+    files.storage.delete(files.manifest)
+    build_id = files.start_build(len(plan.positions))
+    for path in sorted(set(files.read_claims()) - set(paths)):
+        files.storage.delete(path)
+    files.write_claims(paths)
     files.delete_other_shards(set(plan.positions))
     return build_id
 
@@ -230,39 +217,32 @@ def _draw(
         joblib_backend(execution.backend, execution.address, execution.n_jobs),
         tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
     ):
-
-        def show(n_done: int, n_drawn: int) -> None:
+        n_drawn = 0
+        for n_done, (key, sizes) in enumerate(_run(work, todo, execution.n_jobs), start=1):
+            n_drawn += len(sizes)
             bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
-            bar.update(max(0, n_drawn - bar.n))
+            bar.update(len(sizes))
             if bar.disable:  # no terminal shows it
                 progress.update(n_drawn)
-
-        bar.set_postfix_str(f"{n_reused}/{n_records} records")
-        n_drawn = 0
-        for n_done, (key, sizes) in enumerate(_run(work, todo, execution, files, show), start=1):
-            n_drawn += len(sizes)
-            show(n_done, n_drawn)
             yield key, sizes
 
 
 def _run(
-    work: Callable[[_Record], tuple[str, NDArray[np.int64]]],
-    todo: list[_Record],
-    execution: ExecutionParameters,
-    files: BuildFiles,
-    show: Callable[[int, int], None],
-) -> Iterable[tuple[str, NDArray[np.int64]]]:
-    """Return results as they come where the joblib backend can, or else all at the end."""
-    return_as = _return_as()
-    parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=return_as)
-    with _watch_shards(todo, files, show) if return_as == "list" else contextlib.nullcontext():
-        done: Iterable[Any] = parallel(joblib.delayed(work)(record) for record in todo)
-    return done
+    work: Callable[[_Record], tuple[str, NDArray[np.int64]]], todo: list[_Record], n_jobs: int
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yield results as they come, or in groups where the joblib backend gives them all at once."""
+    tasks = [joblib.delayed(work)(record) for record in todo]
+    if _gives_results_as_they_come():
+        yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks)
+        return
+    size = _GROUP * joblib.effective_n_jobs(n_jobs)
+    for start in range(0, len(tasks), size):
+        yield from joblib.Parallel(n_jobs=n_jobs)(tasks[start : start + size])
 
 
-def _return_as() -> str:
+def _gives_results_as_they_come() -> bool:
     backend, _ = joblib.parallel.get_active_backend()
-    return "generator_unordered" if backend.supports_return_generator else "list"
+    return bool(backend.supports_return_generator)
 
 
 def _write_record(
@@ -315,29 +295,6 @@ def _write_manifest(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]
     }
     table = pa.table({**columns, "bytes": sizes}).replace_schema_metadata(metadata)
     files.write_parquet(table, files.manifest)
-
-
-@contextlib.contextmanager
-def _watch_shards(
-    todo: list[_Record], files: BuildFiles, show: Callable[[int, int], None]
-) -> Iterator[None]:
-    """Show how many records and windows are done, by the shards, while all results are awaited."""
-    n_windows = {record.key: len(record.rows) for record in todo}
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(_LOOK_S):
-            with contextlib.suppress(Exception):  # of a store that does not answer this once
-                done = n_windows.keys() & files.find_finished()
-                show(len(done), sum(n_windows[key] for key in done))
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @lru_cache(maxsize=1)
@@ -430,7 +387,7 @@ class BuildFiles(CacheFiles):
     def write_claims(self, paths: pd.Series) -> None:
         """Claim these paths for the cache."""
         table = pa.table({"path": pa.array(paths.to_numpy(dtype=object), type=pa.string())})
-        self.write_parquet(table, f".{self.name}/claims.parquet")
+        self.write_parquet(table, self._claims)
 
     def _shard(self, key: str) -> str:
         return f"{self._shards}/{key}.json"

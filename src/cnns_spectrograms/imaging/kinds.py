@@ -1,4 +1,4 @@
-"""Time-frequency transforms of a window. A new one needs a class here and a line in `KINDS`.
+"""Time-frequency transforms of a window. A new one is a class here and a line in `KINDS`.
 
 Shapes: N stretches of signal, S samples, B frequencies, F times, P pixels along a side of an image.
 PyTorch is imported where it computes, so that parameters can be checked without it.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.parameters import TransformParameters
+from cnns_spectrograms.parameters import SpectrogramParameters, TransformParameters
 
 if TYPE_CHECKING:
     import torch
@@ -74,13 +74,24 @@ class Stft:
         """Return magnitudes, see `Kind`."""
         import torch
 
-        hann = torch.hann_window(
-            self.nperseg, periodic=True, dtype=torch.float64, device=windows_NS.device
+        # A product of matrices: it computes the bins that are kept alone, and any graph has it.
+        index_FS, waves_SB = (
+            torch.as_tensor(each, device=windows_NS.device) for each in self._make_basis()
         )
-        stft_NBF = torch.stft(
-            windows_NS, self.nperseg, self.hop, window=hann, center=False, return_complex=True
-        )
-        return stft_NBF[:, : self.n_bins].abs() / hann.sum()
+        frames_NS = windows_NS.index_select(1, index_FS.flatten())
+        parts_NFB = frames_NS.reshape(-1, self.n_frames, self.nperseg) @ waves_SB
+        cosine_NFB, sine_NFB = parts_NFB[..., : self.n_bins], parts_NFB[..., self.n_bins :]
+        return (cosine_NFB.square() + sine_NFB.square()).sqrt().transpose(1, 2)
+
+    def _make_basis(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the samples of each frame, and the cosines and sines under the Hann segment."""
+        at_S = np.arange(self.nperseg)
+        hann_S = np.square(np.sin(np.pi * at_S / self.nperseg))
+        # Whole turns go before the cosine, which is then exact to the last bit.
+        turns_SB = np.outer(at_S, np.arange(self.n_bins)) % self.nperseg / self.nperseg
+        waves_SB = np.hstack([np.cos(2 * np.pi * turns_SB), np.sin(2 * np.pi * turns_SB)])
+        frames_F = np.arange(self.n_frames) * self.hop
+        return frames_F[:, None] + at_S, waves_SB * (hann_S / hann_S.sum())[:, None]
 
     def axes(self, at_P: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return times and frequencies, see `Kind`; both are linear."""
@@ -103,3 +114,27 @@ def make_kind(params: TransformParameters, fs: float, n_samples: int) -> Kind:
     if params.kind not in KINDS:
         raise ValueError(f"kind is {params.kind!r}; expected one of {list(KINDS)}")
     return KINDS[params.kind](params, fs, n_samples)
+
+
+def spectrogram_axes(
+    n_samples: int, fs: float, params: SpectrogramParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the time and frequency of the pixel centres of a window's first channel, for figures.
+
+    Pixels beyond the first and last frame's or bin's centre (half a step at
+    each edge) repeat the edge, so the lowest frequencies are slightly negative.
+
+    Args:
+        n_samples: length of the window, samples.
+        fs: sampling rate, Hz.
+        params: what shapes the pixels.
+
+    Returns:
+        times of the columns, s from the start of the window, ascending, (image_size,);
+        frequencies of the rows, Hz, descending, (image_size,).
+
+    Raises:
+        ValueError: as `make_kind`.
+    """
+    centres = (np.arange(params.image_size) + 0.5) / params.image_size
+    return make_kind(params, fs, n_samples).axes(centres)

@@ -109,7 +109,7 @@ class CachePlan:
 
 
 def _digest_rows(rows: pd.DataFrame) -> str:
-    """Return the digest of the columns that say which samples go to which file."""
+    """Return the digest of the columns that determine which samples go to which file."""
     digest = hashlib.sha256("\n".join(rows["path"].astype(str).tolist()).encode())
     for column in ("start", "n_samples"):
         digest.update(rows[column].to_numpy(dtype="<i8").tobytes())

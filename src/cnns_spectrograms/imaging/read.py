@@ -1,6 +1,8 @@
 """Reading a spectrogram cache: a mapping of paths to images, and the files that describe it.
 
-On disk, below one root folder, for a cache called ``manifest``::
+Below one root, which is a folder or a URL that fsspec reaches (``storage``), lie two caches: that
+of the real windows, ``manifest``, and that of the synthetic ones, ``manifest_aug``, whose images
+are in ``train/AUG``. On disk, for a cache called ``manifest``::
 
     {split}/{db}/{row_id}.png          the images, 8-bit grey or colour
     manifest.parquet                   written last: its presence marks a finished cache
@@ -8,9 +10,6 @@ On disk, below one root folder, for a cache called ``manifest``::
     .manifest/shards/{db}/{id}.json    a finished record: its fingerprint and file sizes
     .manifest/tmp/                     files being written
     .manifest/build                    the build in progress
-
-Caches of other names may share the root; each touches only the paths that it claims. The root is
-a folder, or a URL that fsspec reaches (``storage``).
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,51 +35,44 @@ from cnns_spectrograms.imaging.png import decode_png
 from cnns_spectrograms.imaging.storage import open_storage
 from cnns_spectrograms.parameters import SpectrogramParameters
 
-_PIPELINES = {"manifest_aug": "balancing"}  # by name of the cache; others: feature_engineering
-_NAME = re.compile(r"[A-Za-z0-9_]+")
+REAL, SYNTHETIC = "manifest", "manifest_aug"
+"""Names of the cache of the real windows, and of that of the synthetic ones."""
+
+_MADE_BY = {REAL: "feature_engineering", SYNTHETIC: "balancing"}
 _LOOK_S = 2.0  # seconds between looks at what another process has done
 
 
+def name_of_cache(path: str) -> str:
+    """Return the name of the cache that an image is in."""
+    return SYNTHETIC if path.startswith("train/AUG/") else REAL
+
+
 class CacheFiles:
-    """The files of one cache beside its images, see above; cheap to pickle.
-
-    Args:
-        root: folder or URL of the cache.
-        name: name of its manifest.
-
-    Raises:
-        ValueError: the name holds more than letters, digits and underscores.
-    """
+    """The files of one cache beside its images, see above; cheap to pickle."""
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise ValueError(
-                f"cache name is {name!r}; it takes letters, digits and underscores only"
-            )
+        if name not in _MADE_BY:
+            raise ValueError(f"the name of a cache is {name!r}; expected {' or '.join(_MADE_BY)}")
         self.name = name
         self.manifest = f"{name}.parquet"
         self.storage = open_storage(root, temporary=f".{name}/tmp")
         self._shards = f".{name}/shards"
         self._build = f".{name}/build"
+        self._claims = f".{name}/claims.parquet"
 
     def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
         """Return a Parquet file, or some columns of it."""
         with self.storage.open(path) as file:
             return pq.read_table(file, columns=columns)
 
-    def read_claims(self, name: str) -> list[str]:
-        """Return the paths that a cache of this root claims; none if it has made no claim."""
+    def read_claims(self) -> list[str]:
+        """Return every path that this cache may have written."""
         try:
-            table = self.read_table(f".{name}/claims.parquet")
+            table = self.read_table(self._claims)
         except (FileNotFoundError, pa.ArrowInvalid):  # absent, or emptied by a power failure
             return []
         claimed: list[str] = table["path"].to_pylist()
         return claimed
-
-    def read_other_claims(self) -> dict[str, list[str]]:
-        """Return what the other caches in this root claim, by their names."""
-        names = [each for each in self.storage.find_claims() if each != self.name]
-        return {name: self.read_claims(name) for name in names}
 
     def read_progress(self) -> tuple[int, int] | None:
         """Return the numbers of finished and of all records of an unfinished build, if any."""
@@ -105,14 +96,14 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
 
     Args:
         root: folder or URL of the cache.
-        name: name of its manifest.
+        name: `REAL` or `SYNTHETIC`.
 
     Raises:
-        ValueError: the name holds more than letters, digits and underscores.
+        ValueError: there is no cache of this name.
         FileNotFoundError: from everything but ``complete``, if the cache is missing or unfinished.
     """
 
-    def __init__(self, root: str | Path, name: str = "manifest") -> None:
+    def __init__(self, root: str | Path, name: str = REAL) -> None:
         self._files = CacheFiles(root, name)
         self._storage = self._files.storage
         self.root = self._storage.root
@@ -131,8 +122,8 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         progress = self._files.read_progress()
         state = "missing" if progress is None else "unfinished ({} of {} records)".format(*progress)
         raise FileNotFoundError(
-            f"the spectrogram cache {self.manifest} is {state}; run `{self._build_command}`, which "
-            f"goes on where it stopped"
+            f"the spectrogram cache {self.manifest} is {state}; run "
+            f"`{_name_command(self.name)}`, which goes on where it stopped"
         )
 
     @property
@@ -167,7 +158,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         return paths
 
     def read(self, path: str) -> NDArray[np.uint8]:
-        """Read an image of this cache or of another one in the same root.
+        """Read an image of this cache or of the other one below the same root.
 
         Returns:
             uint8 (H, W), or (H, W, 3) where the spectrogram has extra views.
@@ -178,20 +169,16 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         try:
             return decode_png(self._storage.read(path))
         except FileNotFoundError as error:
-            owner = self._find_owner(path)
-            owner.require_complete()
-            raise FileNotFoundError(
-                f"image {path} is gone from {self.root}; {owner._repair_advice}"
-            ) from error
+            SpectrogramCache(self.root, name_of_cache(path)).require_complete()
+            advice = _advise_repair(path)
+            raise FileNotFoundError(f"image {path} is gone from {self.root}; {advice}") from error
         except ValueError as error:
-            raise OSError(
-                f"image {path} in {self.root} is damaged ({error}); "
-                f"{self._find_owner(path)._repair_advice}"
-            ) from error
+            advice = _advise_repair(path)
+            raise OSError(f"image {path} in {self.root} is damaged ({error}); {advice}") from error
 
     def pin(self) -> PinnedReader:
-        """Return a reader that stops once a cache in this root is rebuilt."""
-        caches = [SpectrogramCache(self.root, name) for name in self._storage.find_claims()]
+        """Return a reader that stops once one of the two caches is rebuilt."""
+        caches = [SpectrogramCache(self.root, name) for name in _MADE_BY]
         return PinnedReader(
             self, tuple((each.name, each.fingerprint) for each in caches if each.complete)
         )
@@ -247,24 +234,6 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     def __reduce__(self) -> tuple[type[SpectrogramCache], tuple[str, str]]:
         return SpectrogramCache, (self.root, self.name)
 
-    @property
-    def _build_command(self) -> str:
-        return f"kedro run --pipelines={_PIPELINES.get(self.name, 'feature_engineering')}"
-
-    @property
-    def _repair_advice(self) -> str:
-        return (
-            f"run `{self._build_command} --params=execution.check_files=true`, which looks at "
-            f"every image and draws what is missing or damaged"
-        )
-
-    def _find_owner(self, path: str) -> SpectrogramCache:
-        """Return the cache in this root that claims a path; this one if no other does."""
-        for name, claimed in self._files.read_other_claims().items():
-            if path in claimed:
-                return SpectrogramCache(self.root, name)
-        return self
-
     @cached_property
     def _path_set(self) -> frozenset[str]:
         return frozenset(self.paths)
@@ -275,6 +244,17 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         with self._storage.open(self._files.manifest) as file:  # reads the end of the file
             metadata = pq.read_schema(file).metadata
         return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def _name_command(name: str) -> str:
+    return f"kedro run --pipelines={_MADE_BY[name]}"
+
+
+def _advise_repair(path: str) -> str:
+    return (
+        f"run `{_name_command(name_of_cache(path))} --params=execution.check_files=true`, which "
+        f"looks at every image and draws what is missing or damaged"
+    )
 
 
 @dataclass

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnns_spectrograms.imaging.kinds import Kind, make_kind
+from cnns_spectrograms.imaging.resizing import make_bilinear_weights
 from cnns_spectrograms.parameters import SpectrogramParameters
 
 # mV. Below the quantisation noise of a 5 uV step (1.6e-4 mV in a bin of a 128-sample Hann
@@ -86,10 +87,8 @@ def compute_spectrograms(
     return images.to(device)
 
 
-def draw_float_images(
-    windows_NS: torch.Tensor, fs: float, params: SpectrogramParameters
-) -> torch.Tensor:
-    """Return the images of `compute_spectrograms` as a network takes them, for export as a graph.
+def draw_images(windows_NS: torch.Tensor, fs: float, params: SpectrogramParameters) -> torch.Tensor:
+    """Return the images of `compute_spectrograms` in plain operations, which a graph can hold.
 
     Args:
         windows_NS: signal, mV, (n, width), as `compute_spectrograms` takes it; not checked.
@@ -97,41 +96,16 @@ def draw_float_images(
         params: what shapes the pixels.
 
     Returns:
-        float32 (n, 1 or 3, image_size, image_size) in [0, 1]: whole grey levels over 255.
+        uint8 (n, 1 or 3, image_size, image_size).
     """
-    device, size = windows_NS.device, params.image_size
     windows_NS = windows_NS.double()
     channels = []
-    for view in _make_views(windows_NS.shape[1], fs, params):
+    # While a graph is traced, sizes are tensors.
+    for view in _make_views(int(windows_NS.shape[1]), fs, params):
         grey_NBF = _make_grey(windows_NS, view, params)
-        rows_HB = _resize_weights(grey_NBF.shape[1], size, device)
-        columns_FW = _resize_weights(grey_NBF.shape[2], size, device).T
-        channels.append((rows_HB @ grey_NBF @ columns_FW).floor().float() / 255)
+        rows_HB, columns_FW = _make_resizing(grey_NBF, params.image_size)
+        channels.append((rows_HB @ (grey_NBF @ columns_FW)).to(torch.uint8))
     return torch.stack(channels, dim=1)
-
-
-def spectrogram_axes(
-    n_samples: int, fs: float, params: SpectrogramParameters
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the time and frequency of the pixel centres of a window's first channel, for figures.
-
-    Pixels beyond the first and last frame's or bin's centre (half a step at
-    each edge) repeat the edge, so the lowest frequencies are slightly negative.
-
-    Args:
-        n_samples: length of the window, samples.
-        fs: sampling rate, Hz.
-        params: what shapes the pixels.
-
-    Returns:
-        times of the columns, s from the start of the window, ascending, (image_size,);
-        frequencies of the rows, Hz, descending, (image_size,).
-
-    Raises:
-        ValueError: as `kinds.make_kind`.
-    """
-    centres = (np.arange(params.image_size) + 0.5) / params.image_size
-    return make_kind(params, fs, n_samples).axes(centres)
 
 
 class _View(NamedTuple):
@@ -154,7 +128,7 @@ def _make_views(width: int, fs: float, params: SpectrogramParameters) -> list[_V
 def _make_grey(
     windows_NS: torch.Tensor, view: _View, params: SpectrogramParameters
 ) -> torch.Tensor:
-    """Return a view's spectrograms of float64 windows, (N, B, F), highest frequency first.
+    """Return a view's spectrograms of float64 windows, (N, B, F), lowest frequency first.
 
     Values are grey levels, offset so that truncation rounds them.
     """
@@ -167,43 +141,36 @@ def _make_grey(
     scaled_NBF = torch.where(spread_N > _FLAT_SPREAD, scaled_NBF, 0.0)
 
     # The weights of a bilinear pixel sum to 1: scaling and rounding offset may come first.
-    return scaled_NBF.flip(1) * 255 + (0.5 + _TIE)
+    return scaled_NBF * 255 + (0.5 + _TIE)
 
 
 def _resize_into(out_NHW: torch.Tensor, grey_NBF: torch.Tensor) -> None:
     """Resize to uint8 images: two products of matrices are faster than torch's interpolation."""
     device, size = grey_NBF.device, out_NHW.shape[1]
-    rows_HB = _resize_weights(grey_NBF.shape[1], size, device)
-    columns_FW = _resize_weights(grey_NBF.shape[2], size, device).T.contiguous()
+    rows_HB, columns_FW = _make_resizing(grey_NBF, size)
     n = _CHUNK if device.type == "cpu" else len(grey_NBF)  # a GPU: few launches
     pixels = torch.empty((n, size, size), dtype=torch.float64, device=device)
     levels = torch.empty((n, size, size), dtype=torch.int32, device=device)
-    tall_NHF = rows_HB @ grey_NBF
-    for tall, out in zip(tall_NHF.split(n), out_NHW.split(n), strict=True):
+    wide_NBW = grey_NBF @ columns_FW  # first, since there are fewer bins than frames
+    for wide, out in zip(wide_NBW.split(n), out_NHW.split(n), strict=True):
         k = len(out)
-        torch.mm(tall.flatten(0, 1), columns_FW, out=pixels[:k].view(-1, size))
+        torch.bmm(rows_HB.expand(k, -1, -1), wide, out=pixels[:k])
         # Truncates; by way of int32, as torch turns float64 to uint8 at half the speed.
         out.copy_(levels[:k].copy_(pixels[:k]))
 
 
-def _resize_weights(n_source: int, n_target: int, device: torch.device) -> torch.Tensor:
-    """Return the float64 (n_target, n_source) weights of bilinear interpolation along one axis.
-
-    Half-pixel centres, without antialiasing, the edge repeated: those of
-    ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)``.
-    """
-    target = torch.arange(n_target, dtype=torch.float64, device=device)
-    source = ((target + 0.5) * n_source / n_target - 0.5).clamp(0, n_source - 1)
-    below = source.floor().long()
-    above = (below + 1).clamp_max(n_source - 1)
-    share = (source - below)[:, None]
-    identity = torch.eye(n_source, dtype=torch.float64, device=device)
-    return (1 - share) * identity[below] + share * identity[above]
+def _make_resizing(grey_NBF: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what makes rows of bins, highest frequency first, and columns of frames."""
+    n_bins, n_frames = (int(n) for n in grey_NBF.shape[1:])
+    rows_HB = np.ascontiguousarray(make_bilinear_weights(n_bins, size)[:, ::-1])
+    columns_FW = np.ascontiguousarray(make_bilinear_weights(n_frames, size).T)
+    device = grey_NBF.device
+    return torch.as_tensor(rows_HB, device=device), torch.as_tensor(columns_FW, device=device)
 
 
 def _percentile(values_NK: torch.Tensor, percent: float) -> torch.Tensor:
     """Take a percentile of each row, by linear interpolation (NumPy's 'linear')."""
-    n = values_NK.shape[1]
+    n = int(values_NK.shape[1])
     position = percent / 100 * (n - 1)
     below = min(math.floor(position), n - 1)
     above = min(below + 1, n - 1)

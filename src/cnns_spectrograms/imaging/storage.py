@@ -129,12 +129,6 @@ class Storage:
             return []
         return sorted(str(path)[len(base) + 1 :] for path in found)
 
-    def find_claims(self) -> list[str]:
-        """Return the names of the caches that claim images here: their folders are ``.{name}``."""
-        names = [str(each["name"]).rstrip("/").rsplit("/", 1)[-1] for each in self._list("")]
-        hidden = [name[1:] for name in names if name.startswith(".")]
-        return sorted(name for name in hidden if self.exists(f".{name}/claims.parquet"))
-
     def _list(self, folder: str) -> list[dict[str, Any]]:
         try:
             listed: list[dict[str, Any]] = self._filesystem.ls(

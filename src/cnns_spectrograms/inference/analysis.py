@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
+from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
     find_unusable,
@@ -24,7 +25,7 @@ from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
-from cnns_spectrograms.inference.summary import summarise, tell_quality
+from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_recording_lead
@@ -46,7 +47,7 @@ _LEAST_KURTOSIS = 3.3
 _BLOCK_BEATS = 512  # whose windows are in memory at once
 
 Progress = Callable[[str, float], None]
-"""Is told the stage ("read", "detect", "classify") and the share of it that is done."""
+"""Called with the stage ("read", "detect", "classify") and the share of it that is done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Analysis:
             signal_quality (0 to 1, of the 10 s around, see `ecg.quality`; NaN where no beat can be
             detected), and usable (whether that is enough).
         at_model: int64, where the model looked for each row, samples at its own rate.
-        rr_intervals: what the model was told of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
+        rr_intervals: what the model gets of the rhythm, see `ecg.rhythm.measure_rr_intervals`;
             one row for each row of `beats`.
         typical_beats: see `ecg.windows.make_typical_beats`, float32, mV; None where the model does
             not look at them.
@@ -106,7 +107,8 @@ def analyse(
     recording read in one piece. No beat is detected in a gap in the signal
     (`signals.SHORTEST_GAP_S`), and no interval and no run of beats goes across one. Where beats are
     detected, `signals.FLAT_S` or more without any is a gap too: an electrode that picks up noise or
-    hum, or a heart that stands still.
+    hum, or a heart that stands still. So is a shorter pause with the noise of an electrode that is
+    off (`ecg.pauses`).
 
     Args:
         recording: the recording.
@@ -114,7 +116,7 @@ def analyse(
         lead: name or index; None takes that of training, see `choose_recording_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
-        progress: is told how far it is.
+        progress: called with the stage and the share of it that is done.
         count_unusable: count the beats of unusable stretches too in the summary.
 
     Raises:
@@ -125,7 +127,7 @@ def analyse(
     """
     if sliding:
         check_slides(model)
-    tell = progress or (lambda stage, share: None)
+    report = progress or (lambda stage, share: None)
     detects = peaks is None and not sliding
     _check_enough(recording, model, detects)
     index = choose_recording_lead(
@@ -133,7 +135,7 @@ def analyse(
     )
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
-    prepared = prepare_signal(recording, index, model.fs, lambda share: tell("read", share))
+    prepared = prepare_signal(recording, index, model.fs, lambda share: report("read", share))
     signal = prepared.signal
     known = prepared.kurtosis[~np.isnan(prepared.kurtosis)]
     if detects and len(known) and np.median(known) < _LEAST_KURTOSIS:
@@ -141,7 +143,7 @@ def analyse(
     gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
     detection, quality = Detection.join([]), None
     if recording.fs >= MIN_DETECTION_FS_HZ and recording.duration_s > SHORTEST_S:
-        detection = _detect(signal, model.fs, lambda share: tell("detect", share))
+        detection = _detect(signal, model.fs, lambda share: report("detect", share))
         duration_s = len(signal) / model.fs
         quality = measure_quality(detection, model.fs, duration_s, prepared.kurtosis, gaps_s)
     samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detection)
@@ -157,7 +159,7 @@ def analyse(
     if n_typical := model.spectrogram.typical_beat_length(model.fs):
         typical = make_typical_beats(signal, at_model, model.fs, n_typical, after_gap)
     probabilities = _classify(
-        signal, model, typical, centres, rr_intervals, lambda share: tell("classify", share)
+        signal, model, typical, centres, rr_intervals, lambda share: report("classify", share)
     )
     beats = _tabulate(samples, recording.fs, None if sliding else after_gap, probabilities)
     beats["lead"] = pd.Series([name] * len(beats), dtype=str)
@@ -170,7 +172,7 @@ def analyse(
     summary = {
         **_describe(recording, name, model),
         **summarise(beats, counted, sliding),
-        "signal_quality": {**prepared.quality, **tell_quality(quality, unusable_s)},
+        "signal_quality": {**prepared.quality, **describe_quality(quality, unusable_s)},
         "peaks": "detected" if given is None else "given",
     }
     return Analysis(
@@ -206,8 +208,11 @@ def _place_beats(
     samples = np.minimum(samples, recording.n_samples - 1)
     kept = ~_within(samples, prepared.gaps)
     samples = samples[kept]
-    after_gap = _follow_gap(samples, prepared.gaps) | _follow_silence(samples, recording)
-    return samples, detection.peaks[kept], after_gap
+    at_model = detection.peaks[kept]
+    false_pause = find_false_pauses(prepared.signal, fs, at_model)
+    after_gap = _follow_gap(samples, prepared.gaps)
+    after_gap |= _follow_silence(samples, false_pause & ~after_gap, recording)
+    return samples, at_model, after_gap
 
 
 def _tabulate(
@@ -244,11 +249,9 @@ def _describe(recording: Recording, lead: str, model: BeatModel) -> dict[str, An
             "duration_s": round(recording.duration_s, 3),
         },
         "model": {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "sha256": model.sha256,
-            "file": model.path.name,
+            **model.identify(),
             "synthetic_data": model.synthetic_data,
+            "averaged_with": [each.identify() for each in model.others],
         },
         "software": f"cnns_spectrograms {__version__}",
         "disclaimer": EN("disclaimer"),
@@ -293,7 +296,7 @@ def _doubt_lead(recording: Recording, name: str, *, chosen: bool) -> None:
 
 
 def check_slides(model: BeatModel) -> None:
-    """Refuse a model to which a window without a beat in its middle tells nothing.
+    """Refuse a model that needs a beat in the middle of a window.
 
     Raises:
         ValueError: the model takes RR intervals, or sees how a beat differs from the typical one.
@@ -365,15 +368,17 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     return after
 
 
-def _follow_silence(samples: NDArray[np.int64], recording: Recording) -> NDArray[np.bool_]:
-    """Return whether `FLAT_S` or more without a beat precede each beat; warn where they do."""
-    silent = np.diff(samples, prepend=samples[:1]) >= FLAT_S * recording.fs
+def _follow_silence(
+    samples: NDArray[np.int64], false_pause: NDArray[np.bool_], recording: Recording
+) -> NDArray[np.bool_]:
+    """Return whether no heart is heard before each beat: too long, or not as in a pause; warn."""
+    intervals = np.diff(samples, prepend=samples[:1])
+    silent = false_pause | (intervals >= FLAT_S * recording.fs)
     if silent.any():
         logger.warning(
-            "%s: found no beat in %d stretches of %g s or more, %.0f s in all; no interval and no "
-            "run goes across them",
-            *(recording.name, silent.sum(), FLAT_S),
-            np.diff(samples)[silent[1:]].sum() / recording.fs,
+            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
+            "of an electrode that is off; no interval and no run goes across them",
+            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
         )
     return silent
 

@@ -68,14 +68,15 @@ def analyse(
     peaks: ArrayLike | str | None = None,
     sliding: bool = False,
     model: Path | str | None = None,
+    accurate: bool = False,
     name: str = "recording",
     count_unusable: bool = False,
 ) -> Result:
     """Find and classify the beats of a recording.
 
     Args:
-        source: path of a WFDB record, an EDF, BDF or CSV file; or the signal itself, mV, (n,) or
-            (n, n_leads), NaN where samples are missing.
+        source: path of a WFDB record, or of an EDF, BDF, DICOM, ISHNE Holter, HL7 aECG or CSV file;
+            or the signal itself, mV, (n,) or (n, n_leads), NaN where samples are missing.
         fs: sampling rate, Hz; needed for a signal. For a CSV file None takes the rate from its
             times or header. Other files name their own.
         lead: name or index; None takes the lead that the model was trained on, else the first.
@@ -83,7 +84,8 @@ def analyse(
         peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
-        model: weights file; None takes those that come with the package.
+        model: file of a model, see `BeatModel.load`; None takes that which comes with the package.
+        accurate: classify with the mean of the shipped models, which takes longer.
         name: of a signal that is given as an array; files are written under it.
         count_unusable: count the beats of stretches of unusable signal too in the summary.
 
@@ -101,7 +103,7 @@ def analyse(
         from cnns_spectrograms.inference.batch import read_peaks
 
         peaks = read_peaks(peaks, recording)
-    loaded = load_model(None if model is None else Path(model))
+    loaded = load_model(None if model is None else Path(model), accurate)
     found = analysis.analyse(recording, loaded, lead, peaks, sliding, count_unusable=count_unusable)
     return Result(found, recording)
 
@@ -141,15 +143,22 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
 
 
 @functools.lru_cache(maxsize=1)
-def load_model(path: Path | None) -> BeatModel:
-    """Return the model in a weights file, or the shipped one; the last one is kept.
+def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
+    """Return the model in a file, the shipped one or the mean of these; the last one is kept.
 
     Raises:
-        ValueError: there is no such file, or it holds no model of this version.
+        ValueError: see `BeatModel.load`; or the mean is wanted of a file.
     """
     from cnns_spectrograms.inference.model import BeatModel
 
-    return BeatModel.load(path)
+    if not accurate:
+        return BeatModel.load(path)
+    if path is not None:
+        raise ValueError(
+            f"the accurate way is the mean of the shipped models, and {path} is given; leave out "
+            f"one of the two"
+        )
+    return BeatModel.load_mean()
 
 
 def _open(

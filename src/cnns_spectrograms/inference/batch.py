@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from cnns_spectrograms.recordings.archives import unpack_recording
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import (
     CSV_SUFFIXES,
-    EDF_SUFFIXES,
+    FILE_SUFFIXES,
     find_recordings,
     is_there,
     name_recording,
@@ -36,7 +37,8 @@ class PredictOptions:
     """How recordings are analysed.
 
     Attributes:
-        model: weights file; None takes those that came with the package.
+        model: file of a model, see `BeatModel.load`; None takes that which came with the package.
+        accurate: classify with the mean of the shipped models.
         lead: name or index; None takes that of training.
         fs: sampling rate of CSV files, Hz; other recordings say their own.
         columns: columns of CSV files that are leads; other recordings name theirs.
@@ -49,6 +51,7 @@ class PredictOptions:
     """
 
     model: Path | None = None
+    accurate: bool = False
     lead: str | None = None
     fs: float | None = None
     columns: tuple[str, ...] | None = None
@@ -115,8 +118,7 @@ def _look_into(folder: Path) -> list[Path]:
     inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
     if not inside:
         raise ValueError(
-            f"folder {folder} holds no recording "
-            f"({', '.join(('.hea', *EDF_SUFFIXES, *CSV_SUFFIXES, '.zip'))})"
+            f"folder {folder} holds no recording ({', '.join(('.hea', *FILE_SUFFIXES, '.zip'))})"
         )
     if folders := [each.name for each in others if each.is_dir()]:
         logger.info("left out of %s are its folders: %s", folder, ", ".join(folders))
@@ -241,9 +243,7 @@ def predict_recordings(
 
 def _predict_alone(source: Source, folder: Path, options: PredictOptions) -> dict[str, Any]:
     """Predict in a worker, on one thread: recordings are what is shared out."""
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # see `model.count_threads`
     row = _predict(source, folder, options)
     if row["error"]:  # said at once, where others are still to come
         logger.error("%s: %s", source.told, row["error"])
@@ -272,6 +272,7 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
             peaks=options.peaks,
             sliding=options.sliding,
             model=options.model,
+            accurate=options.accurate,
             count_unusable=options.count_unusable,
         )
         result.write(folder, options.report)
@@ -292,8 +293,8 @@ def _predict(source: Source, folder: Path, options: PredictOptions) -> dict[str,
 
 
 def _check_model(options: PredictOptions) -> None:
-    """Load the network, which takes seconds, so that one that cannot be used ends all work."""
-    model = load_model(options.model)
+    """Load the model, so that one that cannot be used ends all work."""
+    model = load_model(options.model, options.accurate)
     if model.synthetic_data:
         logger.warning(
             "%s was trained on simulated recordings: it says nothing about hearts", model.path

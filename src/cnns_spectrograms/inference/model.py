@@ -1,49 +1,90 @@
-"""A trained network with its preprocessing: from windows of signal to class probabilities."""
+"""A trained model: from windows of signal to class probabilities, by ONNX Runtime."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
-import threading
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
-import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
-from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features
-from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
-from cnns_spectrograms.inference.onnx_graphs import start_network
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
+from cnns_spectrograms.files import CARD, DESCRIPTION, MODEL_SUFFIXES
 from cnns_spectrograms.parameters import SpectrogramParameters
-from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, read_description
 
-_STARTS = threading.Lock()
-_BATCH_SIZE = 16  # images whose activations stay near the CPU's cache
+_BATCH_SIZE = 16  # windows whose activations stay near the CPU's cache
 
 
-def find_shipped_weights() -> Path:
-    """Return the weights file that comes with the package.
+def start_session(content: bytes, optimised: bool = True) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU that runs in the thread that calls it.
 
-    Of several it is the one whose training says the best macro F1 on val.
+    Args:
+        content: an ONNX file.
+        optimised: whether to spend some tenths of a second on making it run fast.
+
+    Raises:
+        ValueError: it is no ONNX file.
+    """
+    options = onnxruntime.SessionOptions()
+    # Batches are spread over threads (`BeatModel.predict`): layers are too small to be shared out.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of ONNX Runtime's own classes, which share no base
+        raise ValueError(f"ONNX Runtime cannot run it: {str(error).strip()[:300]}") from error
+
+
+def count_threads() -> int:
+    """Return how many threads may compute: OMP_NUM_THREADS, or one per core."""
+    import joblib
+
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return max(1, int(told) if told.isdecimal() else joblib.cpu_count())
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the description in an ONNX file of this project.
+
+    Raises:
+        ValueError: there is no such file, or it is none of this project.
+    """
+    return _describe(start_session(_read(path), optimised=False), path)
+
+
+def find_shipped_models() -> list[Path]:
+    """Return the models that come with the package, that with the best macro F1 on val first.
 
     Raises:
         ValueError: there is none.
     """
     folder = Path(str(files("cnns_spectrograms") / "weights"))
-    found = sorted(folder.glob("*.safetensors"))
+    found = sorted(folder.glob("*.onnx"))
     if not found:
         raise ValueError(
-            f"no weights came with this installation (looked in {folder}); give those of a "
-            f"training: --model data/06_models/NAME/model.safetensors/TIME/model.safetensors"
+            f"no model came with this installation (looked in {folder}); give that of a "
+            f"training: --model data/06_models/NAME/model.onnx/TIME/model.onnx"
         )
-    return max(found, key=lambda path: read_description(path).get("best_val_macro_f1") or 0)
+
+    def score(path: Path) -> float:
+        return float(read_description(path).get("best_val_macro_f1") or 0)
+
+    return sorted(found, key=score, reverse=True) if len(found) > 1 else found
 
 
 def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
@@ -53,51 +94,79 @@ def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class BeatModel:
-    """A network and what its images are made with; weights are read without pickle or network.
+    """An ONNX graph from windows of signal to probabilities, and what is known of it.
 
     Attributes:
-        classifier: the network, in evaluation mode.
-        description: what travels with the weights, see `training.networks.save_classifier`.
-        path: of the weights.
+        session: runs the graph, see `training.onnx_export.export_onnx`.
+        description: what travels with it.
+        path: of the file.
         sha256: digest of the file.
+        content: the ONNX file.
+        others: models whose probabilities are averaged with this one's; they take the same windows.
     """
 
-    classifier: BeatClassifier
+    session: onnxruntime.InferenceSession = field(repr=False)
     description: dict[str, Any]
     path: Path
     sha256: str
+    content: bytes = field(repr=False)
+    others: tuple[BeatModel, ...] = ()
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> BeatModel:
-        """Return the model in a file of weights.
+        """Return the model in a file.
 
         Args:
-            path: a safetensors file that this project's training wrote; None takes the weights
-                that came with the package.
+            path: an ONNX file that `kedro run` wrote, or a training's safetensors file, which needs
+                PyTorch; None takes the model that came with the package.
 
         Raises:
-            ValueError: no such file, or not one of this project.
+            ValueError: no such file, or not one of this project; or PyTorch is needed and absent.
         """
-        path = find_shipped_weights() if path is None else Path(path)
-        classifier, description = load_classifier(path)
-        missing = [key for key in ("spectrogram", "fs", "n_samples") if key not in description]
-        if missing:
+        path = find_shipped_models()[0] if path is None else Path(path)
+        stored = _read(path)
+        content = _export(path) if path.suffix == ".safetensors" else stored
+        try:
+            session = start_session(content)
+        except ValueError as error:
             raise ValueError(
-                f"the description in {path} lacks {missing}, without which no image can be made; "
-                f"give weights that `kedro run` saved"
-            )
-        if description.get("highpass_hz") != HIGHPASS_HZ:
-            raise ValueError(
-                f"the weights in {path} were trained on signals with their baseline, and with RR "
-                f"intervals set against medians; this version takes the baseline out and sets them "
-                f"against means: train them again, or use the weights that come with the package"
-            )
-        return cls(classifier, description, path, hashlib.sha256(path.read_bytes()).hexdigest())
+                f"{path} is no ONNX file: {error}; expected a model that this project saved "
+                f"({', '.join(MODEL_SUFFIXES)})"
+            ) from error
+        description = _describe(session, path)
+        check_description(description, path)
+        return cls(session, description, path, hashlib.sha256(stored).hexdigest(), content)
+
+    @classmethod
+    def load_mean(cls) -> BeatModel:
+        """Return the shipped models as one that averages their probabilities.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first, *others = (cls.load(path) for path in find_shipped_models())
+        windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
+        assert len(windows) == 1, "the shipped models take windows of one kind"
+        return dataclasses.replace(first, others=tuple(others))
+
+    def identify(self) -> dict[str, Any]:
+        """Return what names the file, JSON values."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "sha256": self.sha256,
+            "file": self.path.name,
+        }
+
+    @property
+    def card(self) -> str:
+        """What was trained on what, with its scores and limits, Markdown; empty if none."""
+        return str(self.session.get_modelmeta().custom_metadata_map.get(CARD, ""))
 
     @property
     def name(self) -> str:
         """Name of the network, timm's."""
-        return str(self.classifier.params.timm_name)
+        return str(self.description["model"]["timm_name"])
 
     @property
     def fingerprint(self) -> str:
@@ -122,7 +191,7 @@ class BeatModel:
     @property
     def rr_intervals(self) -> bool:
         """Whether the network takes RR intervals beside the image."""
-        return bool(self.classifier.params.rr_intervals)
+        return bool(self.description["model"]["rr_intervals"])
 
     @property
     def preferred_lead(self) -> str | None:
@@ -136,21 +205,6 @@ class BeatModel:
         return bool(self.description.get("synthetic_data", False))
 
     @property
-    def temperature(self) -> float:
-        """What the logits are divided by (Guo et al. 2017, section 4.2); 1 leaves them."""
-        return float(self._operating_point.get("temperature", 1.0))
-
-    @property
-    def offsets(self) -> NDArray[np.float64]:
-        """What is added to the logits of the classes before that, (5,): chosen on val, or zeros."""
-        offsets = self._operating_point.get("offsets", {})
-        return np.array([float(offsets.get(name, 0.0)) for name in AAMI_CLASSES])
-
-    @property
-    def _operating_point(self) -> dict[str, Any]:
-        return self.description.get("operating_point") or {}
-
-    @property
     def view_lengths(self) -> list[tuple[str, int]]:
         """The stretches of signal of a window, one after another: (of, samples)."""
         return self.spectrogram.view_lengths(self.fs, self.n_samples)
@@ -160,7 +214,7 @@ class BeatModel:
         """Samples of a window with all its stretches."""
         return sum(n for _, n in self.view_lengths)
 
-    def draw(self, windows: NDArray[np.floating]) -> torch.Tensor:
+    def draw(self, windows: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Return the images of windows, uint8 (n, 1 or 3, height, width).
 
         Args:
@@ -169,20 +223,17 @@ class BeatModel:
         Raises:
             ValueError: windows of another width, or not finite.
         """
-        windows = np.asarray(windows)
-        if windows.ndim != 2 or windows.shape[1] != self.width:
-            parts = ", ".join(f"{n} of the {of.replace('_', ' ')}" for of, n in self.view_lengths)
-            raise ValueError(
-                f"windows have shape {windows.shape}; expected (n, {self.width}): {parts}, at "
-                f"{self.fs} Hz"
-            )
-        images = compute_spectrograms(windows, self.fs, self.spectrogram)
-        return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+        size = self.spectrogram.image_size
+        images: NDArray[np.uint8] = np.empty(
+            (len(windows), self.spectrogram.n_channels, size, size), np.uint8
+        )
+        self._run("images", self.prepare(windows, self._unknown(len(windows))), images)
+        return images
 
     def predict(
         self, windows: NDArray[np.floating], rr_s: ArrayLike | None = None
     ) -> NDArray[np.float32]:
-        """Return class probabilities.
+        """Return class probabilities, computed on `count_threads` threads.
 
         Args:
             windows: (n, width) float32 or float64, mV, finite, R peak of each stretch in its
@@ -194,34 +245,118 @@ class BeatModel:
             float32 (n, 5), in the order of AAMI_CLASSES.
 
         Raises:
-            ValueError: windows or intervals of another shape, or intervals are missing.
+            ValueError: windows or intervals of another shape, windows not finite, or intervals are
+                missing.
         """
-        features = self._rr_features(len(windows), rr_s)
-        logits = np.empty((len(windows), len(AAMI_CLASSES)))
-        for start in range(0, len(windows), _BATCH_SIZE):
-            rows = slice(start, start + _BATCH_SIZE)
-            inputs = {"images": self.draw(windows[rows]).contiguous().numpy()}
-            if features is not None:
-                inputs["rr_features"] = features[rows]
-            (logits[rows],) = self._session.run(None, inputs)
-        probabilities = softmax((logits + self.offsets) / self.temperature, axis=1)
-        return probabilities.astype(np.float32)
+        probabilities = np.empty((len(windows), len(AAMI_CLASSES)), np.float32)
+        self._run("probabilities", self.prepare(windows, rr_s), probabilities)
+        for other in self.others:
+            probabilities += other.predict(windows, rr_s)
+        return probabilities / (1 + len(self.others))
 
-    @functools.cached_property
-    def _session(self) -> Any:
-        size, n_channels = self.spectrogram.image_size, self.spectrogram.n_channels
-        with _STARTS:  # PyTorch's export is not for two threads
-            return self.__dict__.get("_session") or start_network(self.classifier, size, n_channels)
-
-    def _rr_features(self, n: int, rr_s: ArrayLike | None) -> NDArray[np.float32] | None:
+    def prepare(
+        self, windows: NDArray[np.floating], rr_s: ArrayLike | None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return what the graph takes, by name; see `predict` for arguments and errors."""
+        windows = np.asarray(windows, dtype=np.float32)
+        if windows.ndim != 2 or windows.shape[1] != self.width:
+            parts = ", ".join(f"{n} of the {of.replace('_', ' ')}" for of, n in self.view_lengths)
+            raise ValueError(
+                f"windows have shape {windows.shape}; expected (n, {self.width}): {parts}, at "
+                f"{self.fs} Hz"
+            )
+        if not np.isfinite(windows).all():
+            raise ValueError(
+                f"{(~np.isfinite(windows)).any(axis=1).sum()} of {len(windows)} windows hold NaN "
+                f"or infinity; fill or drop the gaps"
+            )
         if not self.rr_intervals:
-            return None
+            return {"windows": windows}
+        n = len(windows)
         if rr_s is None:
             raise ValueError(f"this model takes RR intervals too: give rr_s, ({n}, 4) in s")
-        seconds = np.asarray(rr_s, dtype=np.float64)
+        # JSON has null where an interval is not known.
+        seconds = np.asarray(rr_s, dtype=np.float32)
         if seconds.shape != (n, len(RR_COLUMNS)):
             raise ValueError(
                 f"rr_s has shape {seconds.shape}; expected ({n}, {len(RR_COLUMNS)}): {RR_COLUMNS}"
             )
-        table = pd.DataFrame(seconds, columns=list(RR_COLUMNS))
-        return make_rr_features(table)
+        return {"windows": windows, "rr_s": seconds}
+
+    def _unknown(self, n: int) -> NDArray[np.float32]:
+        return np.full((n, len(RR_COLUMNS)), np.nan, np.float32)
+
+    def _run(self, output: str, inputs: dict[str, NDArray[np.float32]], into: NDArray[Any]) -> None:
+        """Compute one output of the graph, a batch at a time, each on a thread of its own."""
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True
+
+        def run(first: int) -> None:
+            rows = slice(first, first + _BATCH_SIZE)
+            batch = {name: values[rows] for name, values in inputs.items()}
+            (into[rows],) = self.session.run([output], batch, options)
+
+        starts = range(0, len(into), _BATCH_SIZE)
+        n_threads = min(count_threads(), len(starts))
+        if n_threads <= 1:
+            for first in starts:
+                run(first)
+            return
+        with ThreadPoolExecutor(n_threads) as pool:
+            for _ in pool.map(run, starts):
+                pass
+
+
+def check_description(description: Mapping[str, Any], path: Path) -> None:
+    """Refuse a model that says too little of itself, or was trained on other signals than ours.
+
+    Raises:
+        ValueError: that is so.
+    """
+    missing = [key for key in ("spectrogram", "fs", "n_samples") if key not in description]
+    if missing:
+        raise ValueError(
+            f"the description in {path} lacks {missing}, without which no image can be made; "
+            f"give a model that `kedro run` saved"
+        )
+    if description.get("highpass_hz") != HIGHPASS_HZ:
+        raise ValueError(
+            f"the model in {path} was trained on signals with their baseline, and with RR "
+            f"intervals set against medians; this version takes the baseline out and sets them "
+            f"against means: train it again, or use the model that comes with the package"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"there is no model at {path} ({error.strerror}); correct the path"
+        ) from error
+
+
+def _describe(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    told = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
+    if told is None:
+        raise ValueError(
+            f"{path} holds no description of a beat classifier; expected a model that this project "
+            f"saved"
+        )
+    description: dict[str, Any] = json.loads(told)
+    return description
+
+
+def _export(path: Path) -> bytes:
+    """Return the ONNX file of a training's own weights."""
+    try:
+        from cnns_spectrograms.training.networks import load_classifier
+        from cnns_spectrograms.training.onnx_export import export_onnx
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{path} holds weights for PyTorch, which is not installed ({error.name} is missing); "
+            f"run `pip install 'cnns_spectrograms[train]'`, or give the model as an .onnx file"
+        ) from error
+    classifier, description = load_classifier(path)
+    check_description(description, path)
+    return export_onnx(classifier, description)

@@ -69,7 +69,7 @@ def prepare_signal(
         recording: the recording.
         lead: index of the lead.
         fs: wanted rate, Hz.
-        progress: is told the share that is done.
+        progress: called with the share that is done.
         chunk_samples: samples of the recording read at once.
 
     Raises:
@@ -125,7 +125,7 @@ def prepare_signal(
     for first_s, stop_s in flat_s:
         first = min(int(first_s // STRETCH_S), len(kurtosis) - 1)
         kurtosis[first : -int(-stop_s // STRETCH_S)] = np.nan
-    return PreparedSignal(signal, _join(gaps), kurtosis, quality.tell())
+    return PreparedSignal(signal, _join(gaps), kurtosis, quality.summarise())
 
 
 def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tuple[float, float]]:
@@ -281,7 +281,7 @@ class _Quality:
         if len(self._rest) >= 4:
             self._judge(self._rest[None])
 
-    def tell(self) -> dict[str, float]:
+    def summarise(self) -> dict[str, float]:
         stretches = max(self._n_stretches, 1)
         return {
             "duration_s": round(self._n / self._fs, 3),

@@ -89,7 +89,7 @@ def summarise(
     return summary
 
 
-def tell_quality(
+def describe_quality(
     quality: NDArray[np.float64] | None, unusable_s: list[tuple[float, float]]
 ) -> dict[str, Any]:
     """Return the index of each stretch and what it amounts to; None where it is not known."""

@@ -1,1 +1,1 @@
-"""Recordings of ECG read from files: WFDB, EDF, CSV and archives (no Kedro, MLflow, torch)."""
+"""Recordings of ECG read from files of several formats (no Kedro, MLflow, torch)."""

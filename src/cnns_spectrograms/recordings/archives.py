@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, EDF_SUFFIXES, find_recordings
+from cnns_spectrograms.recordings.opening import FILE_SUFFIXES, find_recordings
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def unpack_recording(
         limits: of what is unpacked.
 
     Returns:
-        The recordings, for `opening.open_recording`: WFDB headers, EDF, BDF and CSV files.
+        The recordings, for `opening.open_recording`: WFDB headers and files of one recording.
 
     Raises:
         RecordError: the archive is damaged, encrypted or too large, a name in it leads outside
@@ -80,7 +80,7 @@ def unpack_recording(
             names = ", ".join(path.name for path in writer.written[:10]) or "nothing"
             raise RecordError(
                 f"found no recording among {names}; expected a WFDB record with its .hea and .dat "
-                f"files, or a file of {', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}"
+                f"files, or a file of {', '.join(FILE_SUFFIXES)}"
             )
         if packed := [path.name for path in writer.written if path.suffix.lower() == ".zip"]:
             logger.info("archives in the archive are left out: %s", ", ".join(packed))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnns_spectrograms.recordings import aecg, dicom, ishne
 from cnns_spectrograms.recordings.csv_files import open_csv
 from cnns_spectrograms.recordings.csv_table import read_table
 from cnns_spectrograms.recordings.edf import open_edf
@@ -20,13 +21,24 @@ WFDB_SUFFIXES = (".hea", ".dat", ".mat", ".atr")
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 
-EDF_SUFFIXES = (".edf", ".bdf")
+_OPENERS = {
+    ".edf": open_edf,
+    ".bdf": open_edf,
+    **dict.fromkeys(dicom.SUFFIXES, dicom.open_dicom),
+    ".ecg": ishne.open_ishne,
+    ".xml": aecg.open_aecg,
+}
+
+FILE_SUFFIXES = (*_OPENERS, *CSV_SUFFIXES)
+"""Endings of recordings that are one file."""
 
 
 def open_recording(
     path: Path | str, fs: float | None = None, columns: Sequence[str] | None = None
 ) -> Recording:
-    """Open a WFDB record (one segment or several), an EDF(+) or BDF(+) file, or a CSV file.
+    """Open a WFDB record (one segment or several), or a file of one of the other formats.
+
+    These are EDF(+), BDF(+), DICOM (with any ending), ISHNE Holter, HL7 aECG and CSV.
 
     Files may come from anyone: sizes in a header are checked before anything of that size is read
     or reserved.
@@ -50,16 +62,18 @@ def open_recording(
             f"fs and columns are only for CSV files ({', '.join(CSV_SUFFIXES)}); {path.name} "
             f"states its own; leave them out"
         )
-    if suffix in EDF_SUFFIXES:
-        return open_edf(path)
+    if suffix in _OPENERS:
+        return _OPENERS[suffix](path)
     if suffix in WFDB_SUFFIXES:
         path = path.with_name(name_recording(path))
     if path.with_name(f"{path.name}.hea").is_file():
         return open_wfdb(path)
+    if path.is_file() and dicom.is_dicom(path):
+        return dicom.open_dicom(path)
     found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
     raise RecordError(
         f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "
-        f"{', '.join((*EDF_SUFFIXES, *CSV_SUFFIXES))}; correct the path"
+        f"{', '.join(FILE_SUFFIXES)}; correct the path"
     )
 
 
@@ -68,7 +82,7 @@ def name_recording(path: Path) -> str:
 
     Other endings stay, as in `rec.1`, a WFDB record given without extension.
     """
-    known = (*WFDB_SUFFIXES, *EDF_SUFFIXES, *CSV_SUFFIXES)
+    known = (*WFDB_SUFFIXES, *FILE_SUFFIXES)
     return path.stem if path.suffix.lower() in known else path.name
 
 
@@ -79,28 +93,34 @@ def is_there(path: Path) -> bool:
 
 
 def find_recordings(folder: Path) -> list[Path]:
-    """Return the recordings that lie in a folder, by name: WFDB headers, EDF, BDF and CSV files.
+    """Return the recordings that lie in a folder, by name: WFDB headers and files of one recording.
 
-    Headers of the segments of another record are left out, and so are `.txt` files without a table
-    of numbers, which are logged.
+    Headers of the segments of another record are left out. So are, which is logged, `.txt` files
+    without a table of numbers, `.xml` files of another kind, and `.ecg` files that are WFDB
+    annotations. A file of DICOM may have any ending.
     """
     headers = sorted(folder.glob("*.hea"))
     segments = {name for each in headers for name in _segment_names(each)}
-    others = [
-        each
-        for each in sorted(folder.iterdir())
-        if each.suffix.lower() in (*EDF_SUFFIXES, *CSV_SUFFIXES)
-        and each.is_file()
-        and (each.suffix.lower() != ".txt" or _is_table(each))
-    ]
+    others = [each for each in sorted(folder.iterdir()) if each.is_file() and _is_recording(each)]
     return [each for each in headers if each.stem not in segments] + others
 
 
-def _is_table(path: Path) -> bool:
-    """Return whether a text file holds a recording rather than notes about one."""
+def _is_recording(path: Path) -> bool:
+    """Return whether a file is a recording by itself, by its ending, or its content if need be."""
+    suffix = path.suffix.lower()
+    # The index of a medium is DICOM too.
+    if suffix in (*WFDB_SUFFIXES, ".zip") or path.name.upper() == "DICOMDIR":
+        return False
     try:
-        read_table(path)
-    except Exception as error:  # whatever a file that is no table raises
+        if suffix not in FILE_SUFFIXES:
+            return dicom.is_dicom(path)
+        if suffix == ".txt":
+            read_table(path)
+        elif suffix == ".xml" and not aecg.is_aecg(path):
+            raise RecordError("expected an annotated ECG (HL7 aECG)")
+        elif suffix == ".ecg" and not ishne.is_ishne(path):
+            raise RecordError("expected an ISHNE Holter file")
+    except Exception as error:  # whatever a file raises that is no table, or may not be opened
         logger.info("%s is left out, since it is no recording: %s", path.name, error)
         return False
     return True

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
+from cnns_spectrograms.files import MODEL_SUFFIXES
 from cnns_spectrograms.tracking.store import sqlite_uri
 
 if TYPE_CHECKING:
@@ -20,65 +21,83 @@ if TYPE_CHECKING:
 
     from cnns_spectrograms.inference.model import BeatModel
 
-_WEIGHTS = "model.safetensors"
+_FILES = ("model.onnx", "model.safetensors")  # of a run; one that only trained has the second
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SCHEMES = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
 def resolve_model(model: str | None, folder: Path) -> Path | None:
-    """Return the weights file of a model that a user names; None for None.
+    """Return the file of a model that a user names; None for None.
 
     Args:
         model: a path; an MLflow model or artifact URI (``models:/``, ``runs:/``), or the id of a
             run that trained a network.
-        folder: weights that are fetched from MLflow go there.
+        folder: a file that is fetched from MLflow goes there.
 
     Raises:
-        ValueError: there is no such file, model or run.
+        ValueError: there is no such file, model or run; or MLflow is needed and not installed.
     """
     if model is None:
         return None
-    if not (model.startswith(_SCHEMES) or _RUN_ID.fullmatch(model)):
-        path = Path(model)
-        if path.is_dir():
-            found = sorted(path.rglob("*.safetensors"))
-            if len(found) != 1:
-                raise ValueError(
-                    f"the folder {path} holds {len(found)} files of weights; give one of them"
-                )
-            return found[0]
-        if not path.is_file():
-            raise ValueError(
-                f"there is no model {model}; expected a weights file (.safetensors), an MLflow URI "
-                f"({', '.join(_SCHEMES)}...), or the id of a run"
-            )
-        return path
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    if model.startswith(_SCHEMES) or _RUN_ID.fullmatch(model):
+        return _fetch(model, folder)
+    path = Path(model)
+    if path.is_dir():
+        return _find_one(path, str(path))
+    if not path.is_file():
+        raise ValueError(
+            f"there is no model {model}; expected a file ({', '.join(MODEL_SUFFIXES)}), an MLflow "
+            f"URI ({', '.join(_SCHEMES)}...), or the id of a run"
+        )
+    return path
 
+
+def _fetch(model: str, folder: Path) -> Path:
+    """Return the file of a model in MLflow, a copy in a folder."""
+    try:
+        import mlflow
+        from mlflow.exceptions import MlflowException
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{model} is in MLflow, which is not installed; run `pip install "
+            f"'cnns_spectrograms[train]'`, or give the path of a file"
+        ) from error
     # Where `kedro run` leaves it, unless the user names another store.
     if "MLFLOW_TRACKING_URI" not in os.environ and Path("mlflow.db").is_file():
         mlflow.set_tracking_uri(sqlite_uri(Path("mlflow.db")))
-    uri = f"runs:/{model}/{_WEIGHTS}" if _RUN_ID.fullmatch(model) else model
+    uris = [f"runs:/{model}/{name}" for name in _FILES] if _RUN_ID.fullmatch(model) else [model]
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
-    except (MlflowException, OSError) as error:
-        raise ValueError(
-            f"MLflow has no model {model} at {mlflow.get_tracking_uri()} ({error}); set "
-            f"MLFLOW_TRACKING_URI, or give the path of a weights file"
-        ) from error
-    found = [fetched] if fetched.is_file() else sorted(fetched.rglob("*.safetensors"))
-    if len(found) != 1:
-        raise ValueError(f"MLflow's {uri} holds {len(found)} files of weights; expected one")
-    return found[0]
+    for uri in uris:
+        try:
+            fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+        except (MlflowException, OSError) as error:
+            failed = error
+            continue
+        return fetched if fetched.is_file() else _find_one(fetched, f"MLflow's {uri}")
+    raise ValueError(
+        f"MLflow has no model {model} at {mlflow.get_tracking_uri()} ({failed}); set "
+        f"MLFLOW_TRACKING_URI, or give the path of a file"
+    ) from failed
 
 
-def log_model(weights: Path, name: str, registered_name: str | None = None) -> ModelInfo:
-    """Log a network and its preprocessing in the active run: raw windows in, probabilities out.
+def _find_one(folder: Path, name: str) -> Path:
+    """Return the one model in a folder: the ONNX file, or without one a training's weights."""
+    for suffix in MODEL_SUFFIXES:
+        found = sorted(folder.rglob(f"*{suffix}"))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    raise ValueError(
+        f"{name} holds {len(found)} models ({', '.join(MODEL_SUFFIXES)}); expected one"
+    )
+
+
+def log_model(path: Path, name: str, registered_name: str | None = None) -> ModelInfo:
+    """Log a model in the active run: raw windows in, probabilities out.
 
     Args:
-        weights: file of `training.networks.save_classifier`.
+        path: a file that `BeatModel.load` takes.
         name: of the logged model.
         registered_name: registers it as a new version of this model.
     """
@@ -91,13 +110,13 @@ def log_model(weights: Path, name: str, registered_name: str | None = None) -> M
 
         from cnns_spectrograms.inference.model import BeatModel, tabulate_probabilities
 
-        model = BeatModel.load(weights)
+        model = BeatModel.load(path)
         example = make_example(model)
         answer = tabulate_probabilities(model.predict(example["windows"], example.get("rr_s")))
         logged = mlflow.pyfunc.log_model(
             name=name,
             python_model=str(Path(__file__).with_name("serving.py")),
-            artifacts={"weights": str(weights)},
+            artifacts={"model": str(path)},
             signature=infer_signature(example, answer),
             input_example=example,
             pip_requirements=[f"cnns_spectrograms=={__version__}"],

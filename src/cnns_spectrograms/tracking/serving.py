@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: MLflow copies this file beside the weights, and runs it there.
+"""The model as MLflow serves it: MLflow copies this file beside the model, and runs it there.
 
 It is code and not a pickle, so that loading a model runs nothing but what can be read here.
 """
@@ -19,10 +19,10 @@ class BeatClassifierModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
     """Takes raw windows of signal, gives a row of class probabilities for each."""
 
     def load_context(self, context: Any) -> None:
-        """Read the weights."""
+        """Read the model."""
         from cnns_spectrograms.inference.model import BeatModel
 
-        self._model: BeatModel = BeatModel.load(context.artifacts["weights"])
+        self._model: BeatModel = BeatModel.load(context.artifacts["model"])
 
     # Without types: MLflow would take them for the signature.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]

@@ -44,15 +44,9 @@ def augment_images(
             each its own noise.
         params: how strong.
         generator: of the images' device; None takes that device's global one.
-
-    Raises:
-        ValueError: `images` has another shape or is not float.
     """
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(
-            f"images has shape {tuple(images.shape)} and dtype {images.dtype}; "
-            f"expected (batch, channels, H, W) float in [0, 1]"
-        )
+    assert images.ndim == 4, images.shape
+    assert images.is_floating_point(), images.dtype
 
     def draw(low: float, high: float) -> Tensor:
         unit = torch.rand(len(images), device=images.device, generator=generator)

@@ -21,20 +21,9 @@ SMOTE_CLASS = "F"
 
 
 def select_smote_rows(windows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows SMOTE may learn from: the real windows of class F in train.
-
-    Args:
-        windows: the `windows` table.
-
-    Returns:
-        Those rows, in order, with a fresh index; maybe none.
-    """
-    chosen = (
-        (windows["split"] == "train")
-        & (windows["aami_class"] == SMOTE_CLASS)
-        & ~windows["synthetic"].astype(bool)
-    )
-    return windows[chosen].reset_index(drop=True)
+    """Return the rows SMOTE may learn from: the real windows of class F in train, maybe none."""
+    is_real = (windows["split"] == "train") & ~windows["synthetic"].astype(bool)
+    return windows[is_real & (windows["aami_class"] == SMOTE_CLASS)].reset_index(drop=True)
 
 
 def smote_windows(
@@ -167,16 +156,11 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
 def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArray[np.float64]:
     """Return how often each row is drawn, relative to the others.
 
-    A row of the most frequent class has weight 1 (of two as frequent, the first in AAMI
-    order). A row of any other class has `minority_boost`: it is drawn `minority_boost` times as
-    often as a row of the most frequent class.
-
-    Args:
-        aami_class: class of each row, n of them.
-        minority_boost: 1 or more; 1 draws all rows alike.
+    A row of the most frequent class has weight 1 (of two as frequent, the first in AAMI order), a
+    row of any other class `minority_boost`, which is 1 or more.
 
     Returns:
-        float64 array of shape (n,).
+        float64 (n,).
     """
     assert minority_boost >= 1, minority_boost
     labels = np.asarray(list(aami_class), dtype=object)
@@ -202,26 +186,15 @@ def make_train_index(
         The `train_index` table: the real windows of train, then the synthetic ones.
 
     Raises:
-        ValueError: no real window in train, a synthetic row among `windows`, or a row of
-            `synthetic` that is not a synthetic window of class F.
         LeakError: the two tables together fail `check_no_leak`.
     """
-    if windows["synthetic"].astype(bool).any():
-        raise ValueError(
-            "windows holds synthetic rows; give the real windows, and the synthetic ones apart"
-        )
-    alien = ~synthetic["synthetic"].astype(bool) | (synthetic["aami_class"] != SMOTE_CLASS)
-    if alien.any():
-        raise ValueError(
-            f"{int(alien.sum())} rows of synthetic are not synthetic windows of class "
-            f"{SMOTE_CLASS}, such as {synthetic['row_id'][alien].iloc[0]}; only these may "
-            "be added to train"
-        )
+    assert not windows["synthetic"].any(), "windows holds synthetic rows"
+    assert synthetic["synthetic"].all(), "synthetic holds real rows"
+    assert (synthetic["aami_class"] == SMOTE_CLASS).all(), "SMOTE makes windows of class F alone"
     every = pd.concat([windows, synthetic[list(windows.columns)]], ignore_index=True)
     check_no_leak(every)
     index = every[every["split"] == "train"].reset_index(drop=True)
-    if index["synthetic"].all():
-        raise ValueError("windows has no row in train; list records under train in split.records")
+    assert not index["synthetic"].all(), "windows has no row in train"
     weights = class_weights(count_classes(index["aami_class"]), params.class_weight_beta)
     index["class_weight"] = index["aami_class"].map(weights.to_dict()).astype(float)
     index["sampling_weight"] = sampling_weights(index["aami_class"], params.minority_boost)

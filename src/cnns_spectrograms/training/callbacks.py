@@ -229,7 +229,7 @@ class Forecast(Callback):
             ""
             if seconds < self.LONG_S
             else ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
-            "training.samples_per_epoch; or a machine with a GPU, which is found by itself",
+            "training.samples_per_epoch; or a machine with a GPU, which is found automatically",
         )
 
 

@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.parameters import fingerprint
-from cnns_spectrograms.provenance import tell_differences
+from cnns_spectrograms.provenance import list_differences
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def find_start(work_dir: Path, description: Mapping[str, Any]) -> int:
         logger.warning("The checkpoint %s is unreadable; training starts again", path)
         return 0
     kept, now = json.loads(checkpoint["description"]), json.loads(json.dumps(description))
-    if differences := tell_differences(kept, "the checkpoint", now, "this training"):
+    if differences := list_differences(kept, "the checkpoint", now, "this training"):
         raise ValueError(
             f"the checkpoint {path} is of an unfinished training with other parameters or data: "
             f"{'; '.join(differences)}. Set them back to finish that training, or delete the "

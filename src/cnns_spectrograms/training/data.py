@@ -104,7 +104,7 @@ class EpochSampler(Sampler[int]):
         weights: (n,) how often a row is drawn, relative to the others; at least 0.
         samples_per_epoch: rows drawn per epoch, over all ranks.
         seed: of the draws.
-        rank: this process, from 0.
+        rank: number of this process, from 0.
         world_size: number of processes.
     """
 
@@ -154,10 +154,9 @@ def make_loader(
     """Return a loader of batches: images or positions of rows, int64 (B,) labels, RR features.
 
     Args:
-        dataset: the images; its reader is picklable if ``num_workers`` is above 0. Positions
-            of rows are given by this process.
+        dataset: the images; its reader is picklable if ``num_workers`` is above 0.
         batch_size: images at once.
-        num_workers: processes that read, started afresh; 0 reads in this one.
+        num_workers: new processes that read; 0 reads in this one.
         sampler: gives the order, or is a list of positions; None keeps that of the rows.
     """
     context = None

@@ -1,10 +1,9 @@
-"""The small form of a trained network: weights in half precision, and a card to go with them."""
+"""What a network is passed on with: weights in half precision, and a card."""
 
 from __future__ import annotations
 
 import copy
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,17 +11,17 @@ from typing import Any
 import torch
 
 from cnns_spectrograms.presentation import EN
-from cnns_spectrograms.training.networks import BeatClassifier, serialise_classifier
+from cnns_spectrograms.training.networks import BeatClassifier
 
 _COLUMNS = ("precision", "recall", "f1")
 _score = partial(EN.number, decimals=3)
 
 
 def halve_weights(classifier: BeatClassifier) -> BeatClassifier:
-    """Return a copy whose parameters are float16, for `save_classifier`.
+    """Return a copy whose parameters are float16, for `onnx_export.export_onnx`.
 
     Buffers, such as the statistics of batch normalisation, stay as they are: they are few, and
-    a variance may pass what float16 holds. `load_classifier` makes the whole network float32.
+    a variance may pass what float16 holds.
 
     Raises:
         ValueError: a weight is not finite in half precision (its largest number is 65504).
@@ -50,7 +49,7 @@ def write_model_card(
     date: datetime.date,
     sliding: bool = False,
 ) -> str:
-    """Return the card of a network as `save_classifier` writes it with this description, Markdown.
+    """Return the card of a network, Markdown.
 
     Args:
         classifier: as `halve_weights` gives it.
@@ -66,7 +65,6 @@ def write_model_card(
         date: of the card.
         sliding: whether it was trained on windows that slide, not on one around each beat.
     """
-    content = serialise_classifier(classifier, dict(description))
     spectrogram = description["spectrogram"]
     size, fs, n_samples = spectrogram["image_size"], description["fs"], description["n_samples"]
     warning = "**Trained on simulated recordings: says nothing about hearts.**\n\n"
@@ -82,8 +80,6 @@ def write_model_card(
         f"{_score(description['best_val_macro_f1'])})",
         "date": date.isoformat(),
         "training fingerprint": f"`{description['fingerprint']}`",
-        "weights": f"{EN.number(len(content))} bytes, "
-        f"sha256 `{hashlib.sha256(content).hexdigest()}`",
     }
     return "\n".join(
         [

@@ -57,9 +57,36 @@ from cnns_spectrograms.training.data import (
     resolve_precision,
     rr_features_for,
 )
+from cnns_spectrograms.training.images import Images
 from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is trained, on what, and how; picklable if its images are.
+
+    Attributes:
+        network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
+            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
+            caller's choice. Trained in place.
+        train_index: columns path, aami_class, sampling_weight, class_weight (one for each class),
+            and the RR columns; at least one row.
+        val: columns path, aami_class, and the RR columns; at least one row.
+        images: opens the images of either table.
+        params: the recipe; ``batch_size`` is a multiple of the number of processes.
+        work_dir: folder of the checkpoints, made if missing, used by nothing else.
+        description: everything that shapes the result; JSON values, which may be nested.
+    """
+
+    network: nn.Module
+    train_index: pd.DataFrame
+    val: pd.DataFrame
+    images: Images
+    params: TrainingParameters
+    work_dir: Path
+    description: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,17 +107,7 @@ class FitResult:
     best_val_macro_f1: float
 
 
-def fit_classifier(
-    network: nn.Module,
-    train_index: pd.DataFrame,
-    val: pd.DataFrame,
-    train_images: ImageSource,
-    val_images: ImageSource,
-    params: TrainingParameters,
-    work_dir: Path,
-    description: Mapping[str, Any],
-    loggers: Iterable[MetricsLogger] = (),
-) -> FitResult:
+def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) -> FitResult:
     """Train a network on the train index, and keep the epoch with the best macro F1 on val.
 
     The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
@@ -98,25 +115,14 @@ def fit_classifier(
     of the same description, training goes on from there; a checkpoint of any other is refused.
     Call `checkpoints.clear_checkpoints` once the result is safe.
 
-    Under torchrun every process calls this with the same arguments, and takes its share of each
-    batch. Any other process trains alone, on one device: CUDA where there is one.
+    Under torchrun every process calls this with the same task, and takes its share of each batch.
+    Any other process trains alone, on one device: CUDA where there is one.
 
-    Workers are started afresh, not forked. A script that calls this therefore needs
+    Workers are not forked. A script that calls this therefore needs
     ``if __name__ == "__main__":``, unless ``num_workers`` is 0.
 
     Args:
-        network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
-            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
-            caller's choice. Trained in place.
-        train_index: columns path, aami_class, sampling_weight, class_weight (one for each class),
-            and the RR columns; at least one row.
-        val: columns path, aami_class, and the RR columns; at least one row.
-        train_images: reads the image of a train path (picklable if ``num_workers`` is above 0), or
-            draws the images of the rows of ``train_index``.
-        val_images: the same for val.
-        params: the recipe; ``batch_size`` is a multiple of the number of processes.
-        work_dir: folder of the checkpoints, made if missing, used by nothing else.
-        description: everything that shapes the result; JSON values, which may be nested.
+        task: what is trained.
         loggers: get each history row, ``step`` being the epoch; after a resume, all rows again.
             Lightning does not get them, as it would close their run.
 
@@ -124,30 +130,29 @@ def fit_classifier(
         ValueError: ``work_dir`` holds the checkpoint of another description.
         TrainingDivergedError: too many batches in a row, or every epoch, gave no finite loss.
     """
-    _assert_usable("train_index", train_index, "path", "sampling_weight", "class_weight")
-    _assert_usable("val", val, "path")
-    work_dir = Path(work_dir).resolve()
+    _assert_usable("train_index", task.train_index, "path", "sampling_weight", "class_weight")
+    _assert_usable("val", task.val, "path")
+    work_dir = Path(task.work_dir).resolve()
     rank, world_size = _find_rank()
-    assert params.batch_size % world_size == 0, (params.batch_size, world_size)
-    start_epoch = find_start(work_dir, description)
+    assert task.params.batch_size % world_size == 0, (task.params.batch_size, world_size)
+    start_epoch = find_start(work_dir, task.description)
     if start_epoch == 0 and rank == 0:
         delete_checkpoints(work_dir)
-    train_loader = _load_train(
-        network, train_index, train_images, params, start_epoch, rank, world_size
-    )
-    val_loader, val_weights = _load_val(network, val, val_images, params, rank, world_size)
+    images = task.images.open(task.train_index), task.images.open(task.val)
+    train_loader = _load_train(task, images[0], start_epoch, rank, world_size)
+    val_loader, val_weights = _load_val(task, images[1], rank, world_size)
     module = BeatClassifierModule(
-        network.train(),
-        _class_weights_of(train_index),
-        params,
+        task.network.train(),
+        _class_weights_of(task.train_index),
+        task.params,
         steps_per_epoch=len(train_loader),
-        description=description,
+        description=task.description,
         val_weights=torch.from_numpy(val_weights),
     )
-    data = _SpectrogramData(train_loader, val_loader, train_images, val_images)
-    recorder = HistoryRecorder(tuple(loggers), params.max_epochs)
+    recorder = HistoryRecorder(tuple(loggers), task.params.max_epochs)
     with quiet_lightning():
-        trainer = _make_trainer(params, work_dir, recorder, world_size)
+        trainer = _make_trainer(task.params, work_dir, recorder, world_size)
+        data = _SpectrogramData((train_loader, val_loader), images)
         resume = work_dir / LAST if start_epoch else None
         try:
             with pass_keyboard_interrupts(), keep_freed_memory():
@@ -156,7 +161,7 @@ def fit_classifier(
             kept = work_dir / LAST
             where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
             raise TrainingDivergedError(f"{error}; {where}") from error
-    return _take_best(network, recorder, read_checkpoint(work_dir / BEST))
+    return _take_best(task.network, recorder, read_checkpoint(work_dir / BEST))
 
 
 def _take_best(
@@ -244,41 +249,31 @@ def _assert_usable(name: str, table: pd.DataFrame, *columns: str) -> None:
 
 
 def _load_train(
-    network: nn.Module,
-    train_index: pd.DataFrame,
-    images: ImageSource,
-    params: TrainingParameters,
-    start_epoch: int,
-    rank: int,
-    world_size: int,
+    task: TrainingTask, images: ImageSource, start_epoch: int, rank: int, world_size: int
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Return the loader of this rank's share of each epoch's draws."""
-    n_draws = params.samples_per_epoch or len(train_index)
+    params, rows = task.params, task.train_index
+    n_draws = params.samples_per_epoch or len(rows)
     if n_draws > params.batch_size:  # whole batches alone: one of one row has no variance
         n_draws -= n_draws % params.batch_size
-    weights = train_index["sampling_weight"].to_numpy()
+    weights = rows["sampling_weight"].to_numpy()
     sampler = EpochSampler(weights, n_draws, seed=params.seed, rank=rank, world_size=world_size)
     # Lightning starts the first epoch's workers before it calls set_epoch.
     sampler.set_epoch(start_epoch)
-    dataset = _make_dataset(network, train_index, images)
+    dataset = _make_dataset(task.network, rows, images)
     batch_size = params.batch_size // world_size
     return make_loader(dataset, batch_size, params.num_workers, sampler=sampler)
 
 
 def _load_val(
-    network: nn.Module,
-    val: pd.DataFrame,
-    images: ImageSource,
-    params: TrainingParameters,
-    rank: int,
-    world_size: int,
+    task: TrainingTask, images: ImageSource, rank: int, world_size: int
 ) -> tuple[DataLoader[tuple[Tensor, ...]], NDArray[np.float32]]:
     """Return the loader of this rank's share of val, and what a row of each class stands for."""
-    judged, weights = choose_judged(_labels_of(val), params.val_stride)
-    dataset = _make_dataset(network, val, images)
+    judged, weights = choose_judged(_labels_of(task.val), task.params.val_stride)
+    dataset = _make_dataset(task.network, task.val, images)
     mine = judged[rank::world_size].tolist()
-    batch_size = params.batch_size // world_size
-    return make_loader(dataset, batch_size, params.num_workers, sampler=mine), weights
+    batch_size = task.params.batch_size // world_size
+    return make_loader(dataset, batch_size, task.params.num_workers, sampler=mine), weights
 
 
 def _make_dataset(
@@ -310,14 +305,11 @@ class _SpectrogramData(LightningDataModule):
 
     def __init__(
         self,
-        train_loader: DataLoader[Any],
-        val_loader: DataLoader[Any],
-        train_images: ImageSource,
-        val_images: ImageSource,
+        loaders: tuple[DataLoader[Any], DataLoader[Any]],
+        images: tuple[ImageSource, ImageSource],
     ) -> None:
         super().__init__()
-        self._loaders = (train_loader, val_loader)
-        self._images = (train_images, val_images)
+        self._loaders, self._images = loaders, images  # of train and of val
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loaders[0]

@@ -1,11 +1,10 @@
-"""Where a training's images come from, said so that another process can open them too."""
+"""Where the images of a training come from; picklable, so that another process can open them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,16 +15,20 @@ from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.training.data import ImageSource
 
-_FILE = "{}.safetensors"
-_MAPPINGS = ("signals", "typical_beats")
+
+class Images(Protocol):
+    """The images of tables."""
+
+    def open(self, rows: pd.DataFrame) -> ImageSource:
+        """Return what gives the images of a table's rows."""
 
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Images read from the spectrogram cache below a root.
+    """Images read from the spectrogram caches below a root.
 
     Attributes:
-        root: absolute folder or URL of the cache, whose other caches are read too.
+        root: absolute folder or URL.
         made_of: the stamp of the caches, see `provenance`.
     """
 
@@ -35,10 +38,6 @@ class CachedImages:
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
         return SpectrogramCache(self.root).pin()
-
-    def describe(self, folder: Path, rows: pd.DataFrame) -> dict[str, Any]:
-        """Return JSON values that `open_images` makes this of again; writes nothing."""
-        return {"root": self.root}
 
 
 @dataclass(frozen=True)
@@ -62,28 +61,3 @@ class DrawnImages:
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
         return SignalBank(rows, self.signals, self.fs, self.spectrogram, self.typical_beats)
-
-    def describe(self, folder: Path, rows: pd.DataFrame) -> dict[str, Any]:
-        """Write the signals of the rows' records into a folder; return what else is needed."""
-        from safetensors.numpy import save_file
-
-        keys = pd.unique(rows["db"] + "/" + rows["record_id"])
-        for name in _MAPPINGS:
-            kept = getattr(self, name)
-            arrays = {key: np.array(kept[key]) for key in keys if key in kept}
-            save_file(arrays, folder / _FILE.format(name))
-        return {"fs": self.fs, "spectrogram": self.spectrogram.model_dump(mode="json")}
-
-
-Images = CachedImages | DrawnImages
-
-
-def open_images(folder: Path, described: Mapping[str, Any]) -> Images:
-    """Return the images that `describe` put into a folder and gave as JSON values."""
-    if "root" in described:
-        return CachedImages(described["root"])
-    from safetensors.numpy import load_file
-
-    signals, typical_beats = (load_file(folder / _FILE.format(name)) for name in _MAPPINGS)
-    spectrogram = SpectrogramParameters.model_validate(described["spectrogram"])
-    return DrawnImages(signals, typical_beats, described["fs"], spectrogram)

@@ -5,10 +5,11 @@ Shapes: images (B, C, H, W), C = 1 (grey) or 3 (views); RR features (B, 6); logi
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,11 @@ from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
-from cnns_spectrograms.files import replacing
+from cnns_spectrograms.files import DESCRIPTION, replacing
 from cnns_spectrograms.parameters import ModelParameters
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
-_HEADER = "cnns_spectrograms"  # the key of our description in a safetensors header
 _PROBE_TIMEOUT_S = 5.0
 _RR_WIDTH = 32
 
@@ -39,8 +39,8 @@ class BeatClassifier(nn.Module):
     Args:
         backbone: takes (B, 3, H, W) normalised images, returns (B, 5) logits; with
             ``rr_intervals`` the (B, n) features before its head, after dropout.
-        params: what the network was made from; travels with its saved weights.
-        mean: of the three channels the backbone was trained on, in [0, 1].
+        params: describe the network; saved with its weights.
+        mean: means of the three channels that the backbone was trained on, in [0, 1].
         std: their standard deviations.
     """
 
@@ -171,11 +171,6 @@ def _create(params: ModelParameters, pretrained: bool = False) -> nn.Module:
     return backbone
 
 
-# --------------------------------------------------------------------------------------
-# Pretrained weights
-# --------------------------------------------------------------------------------------
-
-
 def _create_pretrained(params: ModelParameters) -> nn.Module:
     """Make the network with timm's weights, from the local cache or the hub."""
     name = params.timm_name
@@ -234,18 +229,12 @@ def _check_weights_file(path: Path) -> None:
             f"the weights file {path} does not exist; correct models.<name>.pretrained, or give "
             f"`true` (weights from the hub) or `false` (random weights)"
         )
-    if path.suffix not in WEIGHT_SUFFIXES:
-        raise ValueError(
-            f"the weights file {path} ends in '{path.suffix}'; "
-            f"expected one of {', '.join(WEIGHT_SUFFIXES)}"
-        )
 
 
 def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
     """Load a state dict in timm's names; a head of another size, or none, leaves ours as it is."""
     _check_weights_file(path)
-    found = _read_state_dict(path)
-    wanted = backbone.state_dict()
+    found, wanted = _read_state_dict(path), backbone.state_dict()
     head = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = (head,) if isinstance(head, str) else tuple(head)
     for key in [f"{name}.{part}" for name in heads for part in ("weight", "bias")]:
@@ -253,31 +242,24 @@ def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
             found.pop(key, None)
         elif key not in found or found[key].shape != wanted[key].shape:
             found[key] = wanted[key]
-    faults = [
-        _describe_keys("missing", [k for k in wanted if k not in found and not _is_counter(k)]),
-        _describe_keys("unknown", [k for k in found if k not in wanted]),
-        _describe_keys(
-            "of another shape",
-            [k for k in wanted if k in found and found[k].shape != wanted[k].shape],
-        ),
-    ]
-    if any(faults):
-        raise ValueError(
-            f"the weights file {path} does not fit timm's '{timm_name}': "
-            f"{'; '.join(fault for fault in faults if fault)}. Give the weights of that network, "
-            f"under timm's names"
+    both = wanted.keys() & found.keys()
+    faults = {
+        # Old files do not count batches, which shapes no output.
+        "missing": {k for k in wanted.keys() - both if not k.endswith("num_batches_tracked")},
+        "unknown": found.keys() - both,
+        "of another shape": {k for k in both if found[k].shape != wanted[k].shape},
+    }
+    if any(faults.values()):
+        named = "; ".join(
+            f"{len(keys)} keys {fault} ({', '.join(sorted(keys)[:5])}{', ...' * (len(keys) > 5)})"
+            for fault, keys in faults.items()
+            if keys
         )
-    backbone.load_state_dict({**{k: v for k, v in wanted.items() if _is_counter(k)}, **found})
-
-
-def _is_counter(key: str) -> bool:
-    """Return whether a key counts batches: old files lack it, and it shapes no output."""
-    return key.endswith("num_batches_tracked")
-
-
-def _describe_keys(fault: str, keys: list[str]) -> str:
-    shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
-    return f"{len(keys)} keys {fault} ({shown})" if keys else ""
+        raise ValueError(
+            f"the weights file {path} does not fit timm's '{timm_name}': {named}. Give the weights "
+            f"of that network, under timm's names"
+        )
+    backbone.load_state_dict({**wanted, **found})
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -298,19 +280,14 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-# --------------------------------------------------------------------------------------
-# Saved classifiers
-# --------------------------------------------------------------------------------------
-
-
 def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, Any]) -> None:
     """Write weights and description to one safetensors file, atomically and without pickle.
 
     Args:
         classifier: the network.
         path: of the file; its folder must exist.
-        metadata: what else to keep; JSON values. The keys model (parameters), classes and
-            versions (torch, timm) are set here.
+        metadata: JSON values; the keys model (parameters), classes and versions (torch, timm) are
+            added.
     """
     content = serialise_classifier(classifier, metadata)
     with replacing(path) as partial:
@@ -318,24 +295,23 @@ def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, 
 
 
 def serialise_classifier(classifier: BeatClassifier, metadata: dict[str, Any]) -> bytes:
-    """Return what `save_classifier` writes; the same network and description give the same bytes.
-
-    Args:
-        classifier: the network.
-        metadata: as in `save_classifier`.
-    """
+    """Return what `save_classifier` writes; the same network and description give equal bytes."""
     from safetensors.torch import save
 
-    described = {
+    header = json.dumps(describe_classifier(classifier, metadata), allow_nan=False)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
+    content: bytes = save(tensors, metadata={DESCRIPTION: header})
+    return content
+
+
+def describe_classifier(classifier: BeatClassifier, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a network with the keys that `save_classifier` sets."""
+    return {
         **metadata,
         "model": classifier.params.model_dump(mode="json"),
         "classes": list(AAMI_CLASSES),
         "versions": {name: version(name) for name in ("torch", "timm")},
     }
-    header = json.dumps(described, allow_nan=False)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    content: bytes = save(tensors, metadata={_HEADER: header})
-    return content
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -348,14 +324,9 @@ def read_description(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise ValueError(f"there is no classifier at {path}; train one, or correct the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a safetensors file ({_first_line(error)}); expected one that this "
-            f"project saved"
-        ) from error
+    header = None
+    with contextlib.suppress(SafetensorError), safe_open(path, framework="pt") as file:
+        header = (file.metadata() or {}).get(DESCRIPTION)
     if header is None:
         raise ValueError(
             f"{path} holds no description of a beat classifier; expected a file that this "

@@ -1,6 +1,6 @@
 """Training in several processes, on one host or more: the job on disk, its start, its worker.
 
-torchrun runs this module once a process; a job is what `fit_in_processes` wrote::
+torchrun runs this module once per process; a job is what `fit_in_processes` wrote::
 
     python -m torch.distributed.run ... -m cnns_spectrograms.training.worker JOB_DIR
 """
@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import os
+import pickle
 import shlex
 import shutil
 import socket
@@ -20,30 +21,26 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pandas as pd
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.callbacks import MetricsLogger
 from cnns_spectrograms.training.checkpoints import JOB_FOLDER
-from cnns_spectrograms.training.fitting import FitResult, fit_classifier
-from cnns_spectrograms.training.images import Images, open_images
+from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
 from cnns_spectrograms.training.module import TrainingDivergedError
-from cnns_spectrograms.training.networks import BeatClassifier, load_classifier, save_classifier
 
 logger = logging.getLogger(__name__)
 
 PORT = 29400
 """Port at which the hosts of a training meet, unless the user gives another; torchrun's default."""
 
-_JOB, _EVENTS, _ERROR, _LOG = "job.json", "events.jsonl", "error.json", "worker.log"
-_NETWORK, _RESULT, _HISTORY = "network.safetensors", "result.safetensors", "history.parquet"
-_TABLES = ("train_index", "val")
+_JOB, _RESULT = "job.pickle", "result.pickle"
+_EVENTS, _ERROR, _LOG = "events.jsonl", "error.json", "worker.log"
 _POLL_S = 0.2
 _END_S = 60.0  # torchrun gives its processes 30 s
 _STOP_OPTION = "--stop-with-stdin"
@@ -53,19 +50,8 @@ class TrainingProcessError(RuntimeError):
     """A process of a training ended before its work was done."""
 
 
-# --------------------------------------------------------------------------------------
-# The process that asks for a training
-# --------------------------------------------------------------------------------------
-
-
 def fit_in_processes(
-    network: BeatClassifier,
-    train_index: pd.DataFrame,
-    val: pd.DataFrame,
-    images: Images,
-    params: TrainingParameters,
-    work_dir: Path,
-    description: Mapping[str, Any],
+    task: TrainingTask,
     n_processes: int,
     n_hosts: int = 1,
     endpoint: str | None = None,
@@ -84,14 +70,8 @@ def fit_in_processes(
     ``work_dir`` and cache under the same paths.
 
     Args:
-        network: gets the trained weights in the end.
-        train_index: as in `fit_classifier`.
-        val: as in `fit_classifier`.
-        images: where the images of both tables come from.
-        params: the recipe; ``batch_size`` is a multiple of the number of processes.
-        work_dir: as in `fit_classifier`; the job is written there too.
-        description: as in `fit_classifier`.
-        n_processes: on each host; one a GPU where there are any.
+        task: as in `fit_classifier`; the job is written to its ``work_dir``.
+        n_processes: on each host; one per GPU where there are any.
         n_hosts: hosts, this one among them.
         endpoint: "host:port" at which the others reach this host; None: its name, and `PORT`.
         loggers: as in `fit_classifier`.
@@ -101,11 +81,18 @@ def fit_in_processes(
         TrainingDivergedError: as `fit_classifier`.
         TrainingProcessError: a process failed otherwise, or was killed. The same call resumes.
     """
-    assert params.batch_size % (n_processes * n_hosts) == 0, (params.batch_size, n_processes)
-    _check_gpus(n_processes)
-    work_dir = Path(work_dir).resolve()
-    job = work_dir / JOB_FOLDER
-    _write_job(job, network, train_index, val, images, params, description)
+    assert task.params.batch_size % (n_processes * n_hosts) == 0, (task.params, n_processes)
+    n_gpus = torch.cuda.device_count()
+    if n_gpus and n_processes > n_gpus:
+        raise ValueError(
+            f"training_processes is {n_processes}, and this host has {n_gpus} GPUs; expected at "
+            f"most one process per GPU"
+        )
+    job = Path(task.work_dir).resolve() / JOB_FOLDER
+    shutil.rmtree(job, ignore_errors=True)  # of an earlier training
+    job.mkdir(parents=True)
+    with replacing(job / _JOB) as partial:
+        partial.write_bytes(pickle.dumps(replace(task, work_dir=job.parent)))
     command = _make_command(job, n_processes, n_hosts, endpoint)
     if n_hosts > 1:
         logger.warning(
@@ -118,45 +105,10 @@ def fit_in_processes(
             _replay(event, tuple(loggers))
     if process.returncode:
         _raise_failure(job)
-    trained, best = load_classifier(job / _RESULT)
-    network.load_state_dict(trained.state_dict())
-    history = pd.read_parquet(job / _HISTORY)
+    result: FitResult = pickle.loads((job / _RESULT).read_bytes())
+    task.network.load_state_dict(result.classifier.state_dict())
     shutil.rmtree(job)
-    return FitResult(network.eval(), history, best["best_epoch"], best["best_val_macro_f1"])
-
-
-def _check_gpus(n_processes: int) -> None:
-    n_gpus = torch.cuda.device_count()
-    if torch.cuda.is_available() and n_processes > n_gpus:
-        raise ValueError(
-            f"training_processes is {n_processes}, and this host has {n_gpus} GPUs; expected at "
-            f"most one process a GPU"
-        )
-
-
-def _write_job(
-    job: Path,
-    network: BeatClassifier,
-    train_index: pd.DataFrame,
-    val: pd.DataFrame,
-    images: Images,
-    params: TrainingParameters,
-    description: Mapping[str, Any],
-) -> None:
-    """Write all that a worker needs, in place of an earlier job."""
-    shutil.rmtree(job, ignore_errors=True)
-    job.mkdir(parents=True)
-    for name, table in zip(_TABLES, (train_index, val), strict=True):
-        table.to_parquet(job / f"{name}.parquet")
-    save_classifier(network, job / _NETWORK, {})
-    rows = pd.concat([train_index, val], ignore_index=True)
-    values = {
-        "params": params.model_dump(mode="json"),
-        "description": dict(description),
-        "images": images.describe(job, rows),
-    }
-    with replacing(job / _JOB) as partial:
-        partial.write_text(json.dumps(values, indent=2))
+    return replace(result, classifier=task.network.eval())
 
 
 def _make_command(job: Path, n_processes: int, n_hosts: int, endpoint: str | None) -> list[str]:
@@ -245,10 +197,7 @@ def _raise_failure(job: Path) -> NoReturn:
     except (OSError, ValueError, KeyError, TypeError):  # killed before it could write an error
         kind, text = "", "a process was killed, or ended without an error message"
         trace = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
-    known: dict[str, type[Exception]] = {
-        "ValueError": ValueError,
-        "TrainingDivergedError": TrainingDivergedError,
-    }
+    known = {each.__name__: each for each in (ValueError, TrainingDivergedError)}
     cause = TrainingProcessError(f"in a training process ({log}):\n{trace}")
     if kind in known:
         raise known[kind](text) from cause
@@ -256,11 +205,6 @@ def _raise_failure(job: Path) -> NoReturn:
         f"training in several processes failed: {f'{kind}: ' if kind else ''}{text}. Their output "
         f"is in {log}; the same command goes on after the last finished epoch"
     ) from cause
-
-
-# --------------------------------------------------------------------------------------
-# The worker
-# --------------------------------------------------------------------------------------
 
 
 class _EventWriter(logging.Handler):
@@ -294,31 +238,16 @@ def run_job(job: Path) -> None:
             f"{job} holds no training job; give the folder that `kedro run` named, on a disk that "
             f"all hosts share"
         )
-    values = json.loads((job / _JOB).read_text())
+    task: TrainingTask = pickle.loads((job / _JOB).read_bytes())
     first = int(os.environ.get("RANK", "0")) == 0
     events = _EventWriter(job / _EVENTS)
     if first:
         package = logging.getLogger(__spec__.name.partition(".")[0])
         package.addHandler(events)
         package.setLevel(logging.INFO)
-    train_index, val = (pd.read_parquet(job / f"{name}.parquet") for name in _TABLES)
-    network, _ = load_classifier(job / _NETWORK)
-    images = open_images(job, values["images"])
-    result = fit_classifier(
-        network,
-        train_index,
-        val,
-        images.open(train_index),
-        images.open(val),
-        TrainingParameters.model_validate(values["params"]),
-        job.parent,
-        values["description"],
-        [events],
-    )
+    result = fit_classifier(task, [events])
     if first:
-        best = {"best_epoch": result.best_epoch, "best_val_macro_f1": result.best_val_macro_f1}
-        result.history.to_parquet(job / _HISTORY)
-        save_classifier(network, job / _RESULT, best)
+        (job / _RESULT).write_bytes(pickle.dumps(result))
 
 
 def _stop_with_stdin() -> None:

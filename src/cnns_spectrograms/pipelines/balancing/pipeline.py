@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.pipelines.feature_engineering.nodes import plan_spectrograms
+from cnns_spectrograms.pipelines.namespaces import make_node
 
 from .nodes import make_train_index, synthesise_windows
 
@@ -15,42 +16,19 @@ def create_pipeline(cached: bool = True) -> Pipeline:
     Args:
         cached: whether there is a spectrogram cache.
     """
-    cache = Node(
-        plan_spectrograms,
-        inputs=[
-            "smote_windows",
-            "smote_signals",
-            "typical_beats",
-            "records",
-            "params:spectrogram",
-            "params:execution",
-        ],
-        outputs="spec_cache_aug",
-        name="render_synthetic_spectrograms",
-    )
-    return Pipeline(
-        [
-            Node(
-                synthesise_windows,
-                inputs=[
-                    "windows",
-                    "signals",
-                    "typical_beats",
-                    "records",
-                    "params:spectrogram",
-                    "params:balancing",
-                ],
-                outputs=["smote_windows", "smote_signals"],
-                name="synthesise_windows",
-            ),
-            *([cache] if cached else []),
-            Node(
-                make_train_index,
-                inputs=["windows", "smote_windows", "params:balancing"],
-                outputs="train_index",
-                name="make_train_index",
-            ),
-        ],
-        namespace="balancing",
-        prefix_datasets_with_namespace=False,
-    )
+    cut_from = ["typical_beats", "records", "params:spectrogram"]
+    nodes = [
+        make_node(
+            synthesise_windows,
+            ["windows", "signals", *cut_from, "params:balancing"],
+            ["smote_windows", "smote_signals"],
+        ),
+        make_node(
+            make_train_index, ["windows", "smote_windows", "params:balancing"], "train_index"
+        ),
+    ]
+    if cached:
+        drawn_from = ["smote_windows", "smote_signals", *cut_from, "params:execution"]
+        name = "render_synthetic_spectrograms"
+        nodes.append(make_node(plan_spectrograms, drawn_from, "spec_cache_aug", name))
+    return Pipeline(nodes, namespace="balancing", prefix_datasets_with_namespace=False)

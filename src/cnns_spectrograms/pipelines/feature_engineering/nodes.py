@@ -35,13 +35,7 @@ def make_windows(
     windows: WindowParameters,
     split: SplitParameters,
 ) -> pd.DataFrame:
-    """Return the windows table, each row with its split.
-
-    Raises:
-        ValueError: A record is in no list of the split, a listed record was not ingested, or a
-            split is left without a window; or beats and records are of different runs.
-        LeakError: A patient stands in two splits.
-    """
+    """Return the windows table, each row with its split; none may be left without a window."""
     from cnns_spectrograms.ecg.splits import assign_splits
     from cnns_spectrograms.ecg.windows import make_beat_windows, make_sliding_windows
 

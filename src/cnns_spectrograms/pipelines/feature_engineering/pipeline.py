@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
+
+from cnns_spectrograms.pipelines.namespaces import make_node
 
 from .nodes import make_typical_beats, make_windows, plan_spectrograms
 
@@ -14,35 +16,20 @@ def create_pipeline(cached: bool = True) -> Pipeline:
         cached: whether there is a spectrogram cache; none is made where images are drawn from
             the signals as training asks for them.
     """
-    cache = Node(
-        plan_spectrograms,
-        inputs=[
-            "windows",
-            "signals",
-            "typical_beats",
-            "records",
-            "params:spectrogram",
-            "params:execution",
-        ],
-        outputs="spec_cache",
-        name="render_spectrograms",
-    )
-    return Pipeline(
-        [
-            Node(
-                make_windows,
-                inputs=["beats", "records", "params:windows", "params:split"],
-                outputs="windows",
-                name="make_windows",
-            ),
-            Node(
-                make_typical_beats,
-                inputs=["beats", "signals", "records", "params:spectrogram"],
-                outputs="typical_beats",
-                name="make_typical_beats",
-            ),
-            *([cache] if cached else []),
-        ],
-        namespace="feature_engineering",
-        prefix_datasets_with_namespace=False,
-    )
+    windowed = ["beats", "records", "params:windows", "params:split"]
+    averaged = ["beats", "signals", "records", "params:spectrogram"]
+    nodes = [
+        make_node(make_windows, windowed, "windows"),
+        make_node(make_typical_beats, averaged, "typical_beats"),
+    ]
+    if cached:
+        drawn_from = ["windows", "signals", "typical_beats", "records", "params:spectrogram"]
+        nodes.append(
+            make_node(
+                plan_spectrograms,
+                [*drawn_from, "params:execution"],
+                "spec_cache",
+                "render_spectrograms",
+            )
+        )
+    return Pipeline(nodes, namespace="feature_engineering", prefix_datasets_with_namespace=False)

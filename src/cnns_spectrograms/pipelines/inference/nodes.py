@@ -12,10 +12,10 @@ from cnns_spectrograms.parameters import ExecutionParameters, InferenceParameter
 def predict_own(
     inference: InferenceParameters, execution: ExecutionParameters, folder: Path
 ) -> pd.DataFrame:
-    """Analyse recordings, write what is found into a folder, and return one row a recording.
+    """Analyse recordings, write the results into a folder, and return one row per recording.
 
     Raises:
-        ValueError: No recording is given, or none could be analysed, or the model is not there.
+        ValueError: no recording is given or can be analysed, or there is no such model.
     """
     import tempfile
 
@@ -30,6 +30,7 @@ def predict_own(
     with tempfile.TemporaryDirectory() as scratch:
         options = PredictOptions(
             model=resolve_model(inference.model, Path(scratch)),
+            accurate=inference.accurate,
             lead=inference.lead,
             fs=inference.fs,
             columns=tuple(inference.columns) if inference.columns else None,

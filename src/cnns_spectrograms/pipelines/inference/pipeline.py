@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
+
+from cnns_spectrograms.pipelines.namespaces import make_node
 
 from .nodes import predict_own
 
 
 def create_pipeline() -> Pipeline:
     """Return the pipeline that analyses recordings of one's own."""
+    read = ["params:inference", "params:execution", "inference_folder"]
     return Pipeline(
-        [
-            Node(
-                predict_own,
-                inputs=["params:inference", "params:execution", "inference_folder"],
-                outputs="inference_summary",
-                name="predict_own",
-            ),
-        ],
+        [make_node(predict_own, read, "inference_summary")],
         namespace="inference",
         prefix_datasets_with_namespace=False,
     )

@@ -1,4 +1,4 @@
-"""Ingestion: WFDB databases become one table of beats and one signal a record."""
+"""Ingestion: WFDB databases become one table of beats and one signal per record."""
 
 from .pipeline import create_pipeline
 

@@ -20,12 +20,12 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
     """Find out which records are there and intact, downloading what is missing.
 
     Returns:
-        One row a record: db, record_id, and fault (what is wrong with its files, or '').
+        One row per record: db, record_id, and fault (what is wrong with its files, or '').
 
     Raises:
-        FileNotFoundError: A whole database is missing, or a record and `on_bad_record` is 'raise'.
-        DownloadError: A file is missing and PhysioNet cannot be reached.
-        RecordError: A file differs from the database's checksums and `on_bad_record` is 'raise'.
+        FileNotFoundError: a whole database is missing, or a record and `on_bad_record` is 'raise'.
+        DownloadError: a file is missing and PhysioNet cannot be reached.
+        RecordError: a file differs from the database's checksums and `on_bad_record` is 'raise'.
     """
     from cnns_spectrograms.ecg.databases import find_missing_files, list_records, verify_checksums
     from cnns_spectrograms.ecg.download import download_database
@@ -111,7 +111,7 @@ def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
     """Check that PhysioNet answers, if `check_databases` will have to download.
 
     Raises:
-        DownloadError: A file is missing and PhysioNet cannot be reached.
+        DownloadError: a file is missing and PhysioNet cannot be reached.
     """
     from cnns_spectrograms.ecg.databases import find_missing_files
     from cnns_spectrograms.ecg.download import check_reachable
@@ -143,14 +143,7 @@ def ingest_records(
     ingestion: IngestionParameters,
     execution: ExecutionParameters,
 ) -> tuple[StampedSignals, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Read every record: one lead at the target rate, its beats and its description.
-
-    Returns:
-        `signals` (by "db/record_id", float32 mV), `beats`, `records` and the report.
-
-    Raises:
-        RecordError: A record cannot be used and `on_bad_record` is 'raise'.
-    """
+    """Read every record: return `signals`, `beats`, `records` and the report."""
     from cnns_spectrograms.ecg.records import read_records, summarise_records
     from cnns_spectrograms.ecg.splits import CORRECTED
 

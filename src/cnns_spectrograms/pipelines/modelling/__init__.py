@@ -1,4 +1,4 @@
-"""Modelling: one namespace a network, all from one template."""
+"""Modelling: one namespace per network, all from one template."""
 
 from .pipeline import create_pipeline
 

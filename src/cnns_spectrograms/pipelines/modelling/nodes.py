@@ -28,9 +28,8 @@ from cnns_spectrograms.provenance import require_fresh, settings, stamp_table, v
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.classifier import Classifier
     from cnns_spectrograms.imaging.read import SpectrogramCache
-    from cnns_spectrograms.training.fitting import FitResult
+    from cnns_spectrograms.training.fitting import FitResult, TrainingTask
     from cnns_spectrograms.training.images import Images
-    from cnns_spectrograms.training.networks import BeatClassifier
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
 
@@ -42,11 +41,7 @@ def open_images(
     spec_cache_aug: SpectrogramCache,
     spectrogram: SpectrogramParameters,
 ) -> Images:
-    """Return what reads images from the cache, for ``training.images: cache``.
-
-    Raises:
-        ValueError: A cache was made with other parameters, or from other windows.
-    """
+    """Return what reads images from the cache, for ``training.images: cache``."""
     from cnns_spectrograms.training.images import CachedImages
 
     made_of = require_fresh(
@@ -66,11 +61,7 @@ def draw_images(
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
 ) -> Images:
-    """Return what draws images from the signals, for ``training.images: memory``.
-
-    Raises:
-        ValueError: The signals are of different runs, or were made with other parameters.
-    """
+    """Return what draws images from the signals, for ``training.images: memory``."""
     from collections import ChainMap
 
     from cnns_spectrograms.training.images import DrawnImages
@@ -99,6 +90,7 @@ def train(
     windows: pd.DataFrame,
     records: pd.DataFrame,
     images: Images,
+    checkpoints: Path,
     model: ModelParameters,
     training: TrainingParameters,
     execution: ExecutionParameters,
@@ -108,7 +100,6 @@ def train(
     spectrogram: SpectrogramParameters,
     balancing: BalancingParameters,
     reporting: ReportingParameters,
-    checkpoints: Path,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Train one network on the train index, choosing its epoch on val.
 
@@ -119,14 +110,14 @@ def train(
         The network with the best epoch's weights and its description, and the history.
 
     Raises:
-        ValueError: Something that is read was made with other parameters or from other data, the
-            network is unknown, ``checkpoints`` holds an unfinished training of either, or another
-            run trains there now.
-        LeakError: A patient of the train index stands in val or test.
-        TrainingDivergedError: Too many batches in a row gave no finite loss.
-        TrainingProcessError: One of several processes failed.
+        ValueError: something that is read is stale, ``checkpoints`` holds an unfinished training
+            with other parameters, or another run trains there now.
+        LeakError: a patient of the train index stands in val or test.
+        TrainingDivergedError: too many batches in a row gave no finite loss.
+        TrainingProcessError: one of several processes failed.
     """
     from cnns_spectrograms.ecg.splits import check_no_leak
+    from cnns_spectrograms.training.fitting import TrainingTask
     from cnns_spectrograms.training.networks import build_network, serialise_classifier
 
     scored = windows[windows["split"] != "train"]
@@ -141,16 +132,15 @@ def train(
         model=model,
         training=training,
     )
-    made_with["initial_weights"] = _tell_initial_weights(model.pretrained)
+    made_with["initial_weights"] = _describe_initial_weights(model.pretrained)
     described = require_fresh(
         made_with, records=records, windows=windows, train_index=train_index, images=images
     )
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     classifier = build_network(model, seed=training.seed)
+    task = TrainingTask(classifier, train_index, val, images, training, checkpoints, described)
     with _claiming(checkpoints):
-        result = _fit(
-            classifier, train_index, val, images, training, execution, checkpoints, described
-        )
+        result = _fit(task, execution)
     weights = hashlib.sha256(serialise_classifier(classifier, {})).hexdigest()
     metadata: dict[str, Any] = {
         **{key: described[key] for key in ("initial_weights", "training", "spectrogram")},
@@ -168,39 +158,16 @@ def train(
     return (classifier, metadata), result.history
 
 
-def _fit(
-    classifier: BeatClassifier,
-    train_index: pd.DataFrame,
-    val: pd.DataFrame,
-    images: Images,
-    training: TrainingParameters,
-    execution: ExecutionParameters,
-    checkpoints: Path,
-    described: Mapping[str, Any],
-) -> FitResult:
+def _fit(task: TrainingTask, execution: ExecutionParameters) -> FitResult:
     """Train in this process, or in the several that the execution asks for."""
     from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
+    n_processes, n_hosts = execution.training_processes, execution.training_hosts
     loggers = [ActiveRunLogger()]
-    if execution.training_processes * execution.training_hosts == 1:
-        opened = images.open(train_index), images.open(val)
-        return fit_classifier(
-            classifier, train_index, val, *opened, training, checkpoints, described, loggers
-        )
-    return fit_in_processes(
-        classifier,
-        train_index,
-        val,
-        images,
-        training,
-        checkpoints,
-        described,
-        execution.training_processes,
-        execution.training_hosts,
-        execution.training_endpoint,
-        loggers,
-    )
+    if n_processes * n_hosts == 1:
+        return fit_classifier(task, loggers)
+    return fit_in_processes(task, n_processes, n_hosts, execution.training_endpoint, loggers)
 
 
 @contextlib.contextmanager
@@ -223,7 +190,7 @@ def _claiming(checkpoints: Path) -> Iterator[None]:
         lock.release()
 
 
-def _tell_initial_weights(pretrained: bool | Path | None) -> str:
+def _describe_initial_weights(pretrained: bool | Path | None) -> str:
     if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
         with open(pretrained, "rb") as file:
             return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -237,12 +204,7 @@ def predict(
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
-    """Score every window of val and test once, with the best epoch's weights.
-
-    Raises:
-        ValueError: The network was trained on other windows or spectrograms; or it gives no finite
-            probability.
-    """
+    """Score every window of val and test once, with the best epoch's weights."""
     from cnns_spectrograms.training.prediction import predict_table
 
     classifier, _ = model

@@ -1,12 +1,25 @@
-"""The modelling pipeline: one template, one namespace a network."""
+"""The modelling pipeline: one template, one namespace per network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
+
+from cnns_spectrograms.pipelines.namespaces import make_node, repeat_by_model
 
 from .nodes import draw_images, open_images, predict, train
+
+_FROM_CACHE = ["windows", "smote_windows", "spec_cache", "spec_cache_aug", "params:spectrogram"]
+_FROM_SIGNALS = ["signals", "smote_signals", "typical_beats", "records", "params:spectrogram"]
+_TRAIN = ["train_index", "windows", "records", "images", "checkpoints"]
+_TRAIN_PARAMETERS = [
+    f"params:{name}"
+    for name in (
+        *("model", "training", "execution", "ingestion", "windows", "split"),
+        *("spectrogram", "balancing", "reporting"),
+    )
+]
 
 
 def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
@@ -16,80 +29,14 @@ def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
         models: their names.
         cached: images come from the spectrogram cache, or else from the signals.
     """
-    if cached:
-        images = Node(
-            open_images,
-            inputs=[
-                "windows",
-                "smote_windows",
-                "spec_cache",
-                "spec_cache_aug",
-                "params:spectrogram",
-            ],
-            outputs="images",
-            name="open_images",
-        )
-    else:
-        images = Node(
-            draw_images,
-            inputs=["signals", "smote_signals", "typical_beats", "records", "params:spectrogram"],
-            outputs="images",
-            name="draw_images",
-        )
+    scored = ["model", "windows", "images", "params:training", "params:spectrogram"]
     template = Pipeline(
         [
-            images,
-            Node(
-                train,
-                inputs=[
-                    "train_index",
-                    "windows",
-                    "records",
-                    "images",
-                    "params:model",
-                    "params:training",
-                    "params:execution",
-                    "params:ingestion",
-                    "params:windows",
-                    "params:split",
-                    "params:spectrogram",
-                    "params:balancing",
-                    "params:reporting",
-                    "checkpoints",
-                ],
-                outputs=["model", "history"],
-                name="train",
-            ),
-            Node(
-                predict,
-                inputs=["model", "windows", "images", "params:training", "params:spectrogram"],
-                outputs="predictions",
-                name="predict",
-            ),
+            make_node(open_images, _FROM_CACHE, "images")
+            if cached
+            else make_node(draw_images, _FROM_SIGNALS, "images"),
+            make_node(train, [*_TRAIN, *_TRAIN_PARAMETERS], ["model", "history"]),
+            make_node(predict, scored, "predictions"),
         ]
     )
-    made_here = {"images", "model", "history", "predictions", "checkpoints"}
-    shared = {
-        name
-        for name in template.datasets()
-        if name not in made_here and not name.startswith("params:")
-    }
-    return sum(
-        (
-            Pipeline(
-                template,
-                namespace=f"modelling.{model}",
-                inputs=shared,
-                parameters={
-                    "params:model": f"params:models.{model}",
-                    **{
-                        name: name
-                        for name in template.inputs()
-                        if name.startswith("params:") and name != "params:model"
-                    },
-                },
-            )
-            for model in models
-        ),
-        start=Pipeline([]),
-    )
+    return repeat_by_model(template, "modelling", models, own=["checkpoints"])

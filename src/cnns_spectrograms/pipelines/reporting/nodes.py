@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.parameters import (
+    SPLITS,
     ModelParameters,
     ReportingParameters,
     SpectrogramParameters,
@@ -41,18 +44,11 @@ def check_predictions(
     split: SplitParameters,
     spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
-    """Return one model's predictions, if its weights give them for the current windows.
+    """Return one model's predictions, if they are those of its weights for the current windows.
 
     Otherwise a report would show scores beside weights, records or spectrograms that they do not
     come from.
-
-    Raises:
-        ValueError: They cannot be scored; or they, the windows and the weights are not of one
-            making, or are of another protocol or other spectrograms.
     """
-    from cnns_spectrograms.evaluation.metrics import validate_predictions
-
-    validate_predictions(predictions)
     now = settings(split=split, spectrogram=spectrogram)
     require_fresh(now, windows=windows, model=model, predictions=predictions)
     return predictions
@@ -72,20 +68,21 @@ def evaluate(
         errors by record, its confusion matrix and the learning curves.
     """
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
-    from cnns_spectrograms.evaluation.metrics import (
-        evaluate_predictions,
-        format_classification_report,
-        per_record_table,
-    )
 
-    by_split = {name: rows.reset_index(drop=True) for name, rows in predictions.groupby("split")}
-    scores: dict[str, Any] = {
-        name: evaluate_predictions(by_split[name]) for name in ("val", "test")
+    val, test = (_select(predictions, name) for name in ("val", "test"))
+    scores = {
+        "val": metrics.evaluate_predictions(val),
+        "test": metrics.evaluate_predictions(test),
+        "subsets": {
+            name: metrics.evaluate_predictions(rows, classes)
+            if len(rows)
+            else {"left_out": "the test split holds no beat of it"}
+            for name, (rows, classes) in _select_subsets(test, reporting).items()
+        },
     }
-    scores["subsets"] = _score_subsets(by_split["test"], reporting)
     title = f"{model.timm_name}, protocol {split.protocol}"
     synthetic = reporting.synthetic_data
-    report = format_classification_report(scores["test"])
+    report = metrics.format_classification_report(scores["test"])
     described = {
         "protocol": split.protocol,
         "synthetic_data": synthetic,
@@ -95,7 +92,7 @@ def evaluate(
     return (
         {**described, **scores},
         f"Synthetic data: says nothing about hearts.\n\n{report}" if synthetic else report,
-        per_record_table(by_split["test"]),
+        metrics.per_record_table(test),
         plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
         plot_learning_curves(history, f"Learning curves, {title}", synthetic=synthetic),
     )
@@ -103,29 +100,13 @@ def evaluate(
 
 def find_intervals(predictions: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
     """Return intervals over patients of the scores of test and of its named parts."""
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-    from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
-
     test = _select(predictions, "test")
     parts = {"test": (test, AAMI_CLASSES), **_select_subsets(test, reporting)}
+    drawn = {"n_resamples": reporting.n_resamples, "seed": reporting.seed}
     return {
-        name: bootstrap_scores(
-            rows, classes, n_resamples=reporting.n_resamples, seed=reporting.seed
-        )
+        name: bootstrap.bootstrap_scores(rows, classes, **drawn)
         for name, (rows, classes) in parts.items()
         if len(rows)
-    }
-
-
-def _score_subsets(test: pd.DataFrame, reporting: ReportingParameters) -> dict[str, Any]:
-    """Score the named parts of test. A part without beats is marked as left out."""
-    from cnns_spectrograms.evaluation.metrics import evaluate_predictions
-
-    return {
-        name: evaluate_predictions(rows, classes)
-        if len(rows)
-        else {"left_out": "the test split holds no beat of it"}
-        for name, (rows, classes) in _select_subsets(test, reporting).items()
     }
 
 
@@ -133,24 +114,20 @@ def _select_subsets(
     test: pd.DataFrame, reporting: ReportingParameters
 ) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
     """Return the rows of each named part of test, maybe none, and the classes it is scored in."""
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-    from cnns_spectrograms.evaluation.metrics import select_subset
-
     return {
-        name: (select_subset(test, subset), tuple(subset.classes or AAMI_CLASSES))
+        name: (metrics.select_subset(test, subset), tuple(subset.classes or AAMI_CLASSES))
         for name, subset in reporting.subsets.items()
         if subset is not None
     }
 
 
 def compare(
-    split: SplitParameters, reporting: ReportingParameters, **metrics: dict[str, Any]
+    split: SplitParameters, reporting: ReportingParameters, **by_model: dict[str, Any]
 ) -> tuple[pd.DataFrame, Figure]:
     """Set the models side by side on the test split, best macro F1 first."""
     from cnns_spectrograms.evaluation.figures import plot_model_comparison
-    from cnns_spectrograms.evaluation.metrics import compare_models
 
-    comparison = compare_models({model: values["test"] for model, values in metrics.items()})
+    comparison = metrics.compare_models({model: each["test"] for model, each in by_model.items()})
     comparison["data"] = "synthetic" if reporting.synthetic_data else "recorded"
     return comparison, plot_model_comparison(
         comparison,
@@ -161,10 +138,10 @@ def compare(
 
 def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
     """Compare every two models on the test split, by a bootstrap that draws the same patients."""
-    from cnns_spectrograms.evaluation.bootstrap import tabulate_differences
-
     test = {model: _select(table, "test") for model, table in predictions.items()}
-    return tabulate_differences(test, n_resamples=reporting.n_resamples, seed=reporting.seed)
+    return bootstrap.tabulate_differences(
+        test, n_resamples=reporting.n_resamples, seed=reporting.seed
+    )
 
 
 def compare_ec57(
@@ -183,22 +160,12 @@ def compare_ec57(
     Returns:
         The summary over records, or the reason why there is none, and the table by record.
     """
-    from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
-    from cnns_spectrograms.evaluation.ec57 import (
-        compare_annotations,
-        compare_predictions,
-        read_annotations,
-        summarise_ec57,
-        tabulate_ec57,
-    )
-
     test = _select(predictions, "test")
-    fs = int(records["fs"].iloc[0])
-    learning_period_s = reporting.learning_period_s
-    annotator = reporting.test_annotator
+    fs, annotator = int(records["fs"].iloc[0]), reporting.test_annotator
+    scored: dict[str, float] = {"fs": fs, "learning_period_s": reporting.learning_period_s}
     described = {
         "test_annotations": annotator or "predictions at the reference beats",
-        "learning_period_s": learning_period_s,
+        "learning_period_s": reporting.learning_period_s,
     }
     if (test["beat_idx"] < 0).any() and annotator is None:
         reason = "windows slide, so predictions do not stand for beats"
@@ -207,31 +174,26 @@ def compare_ec57(
     test = test[~pd.MultiIndex.from_frame(test[_BEAT_KEY]).isin(pd.MultiIndex.from_frame(others))]
     keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
     try:
-        references = {key: read_annotations(physionet / key, "atr", fs=fs) for key in keys}
+        references = {key: ec57.read_annotations(physionet / key, "atr", fs=fs) for key in keys}
     except FileNotFoundError as error:
         # No model need be trained again because the recordings are on another machine.
         logger.warning("EC57 is left out: %s", error)
         return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
     if annotator is None:
-        matrices = compare_predictions(test, references, fs=fs, learning_period_s=learning_period_s)
+        matrices = ec57.compare_predictions(test, references, **scored)
     else:
         matrices = {
-            key: compare_annotations(
-                reference,
-                read_annotations(physionet / key, annotator, fs=fs),
-                fs=fs,
-                learning_period_s=learning_period_s,
+            key: ec57.compare_annotations(
+                reference, ec57.read_annotations(physionet / key, annotator, fs=fs), **scored
             )
             for key, reference in references.items()
         }
-    return {**described, **summarise_ec57(matrices)}, tabulate_ec57(matrices)
+    return {**described, **ec57.summarise_ec57(matrices)}, ec57.tabulate_ec57(matrices)
 
 
 def choose_operating_points(predictions: pd.DataFrame) -> dict[str, Any]:
     """Fit temperature and operating points on val, and lock them."""
-    from cnns_spectrograms.evaluation.calibration import fit_operating_points
-
-    return fit_operating_points(_select(predictions, "val"))
+    return calibration.fit_operating_points(_select(predictions, "val"))
 
 
 def evaluate_calibration(
@@ -244,14 +206,13 @@ def evaluate_calibration(
     """Apply what was locked on val to test: calibration before and after, and each point's scores.
 
     Raises:
-        LeakError: A patient of test is among those that the points were fitted on.
-        ValueError: The points are not as they were locked, or on other predictions of val.
+        LeakError: a patient of test is among those that the points were fitted on.
+        ValueError: the points were edited, or locked on other predictions of val.
     """
-    from cnns_spectrograms.evaluation.calibration import evaluate_operating_points
     from cnns_spectrograms.evaluation.curves import plot_reliability
 
     require_fresh({}, predictions=predictions, operating_points=operating_points)
-    found = evaluate_operating_points(_select(predictions, "test"), operating_points)
+    found = calibration.evaluate_operating_points(_select(predictions, "test"), operating_points)
     figure = plot_reliability(
         found["before_temperature"],
         found["after_temperature"],
@@ -290,7 +251,6 @@ def draw_examples(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
 
@@ -353,20 +313,18 @@ def write_report(
 ) -> str:
     """Write the report of a run: one HTML file that needs no other.
 
-    Args:
-        windows: Who is in which split.
-        split: The protocol.
-        reporting: The literature's subsets, intervals, and whether data are synthetic.
-        comparison: Models, best first.
-        paired_differences: Between every two models.
-        comparison_figure: PNG.
-        class_distribution: PNG.
-        contact_sheet: PNG.
-        by_model: ``<item>.<model>`` -> that item of that model; ``robustness_figure`` -> PNG.
+    Figures are PNG. `by_model` holds each item of each model as ``<item>.<model>``, and
+    ``robustness_figure`` where it was drawn.
     """
     from cnns_spectrograms.evaluation.report import render_report
 
-    robustness_figure = by_model.pop("robustness_figure", None)
+    figures = {
+        "comparison": comparison_figure,
+        "class_distribution": class_distribution,
+        "contact_sheet": contact_sheet,
+    }
+    if "robustness_figure" in by_model:
+        figures["robustness"] = by_model.pop("robustness_figure")
     models: dict[str, dict[str, Any]] = {}
     for key, value in by_model.items():
         item, model = key.split(".", 1)
@@ -377,12 +335,7 @@ def write_report(
         reporting,
         comparison=comparison,
         paired_differences=paired_differences,
-        figures={
-            "comparison": comparison_figure,
-            "class_distribution": class_distribution,
-            "contact_sheet": contact_sheet,
-            **({} if robustness_figure is None else {"robustness": robustness_figure}),
-        },
+        figures=figures,
         models={model: models[model] for model in comparison["model"].astype(str)},
     )
 
@@ -398,9 +351,7 @@ def draw_class_distribution(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw how many windows of each class each split holds, synthetic ones apart."""
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_class_distribution
-    from cnns_spectrograms.parameters import SPLITS
 
     counts = pd.crosstab(windows["aami_class"], windows["split"]).reindex(
         index=list(AAMI_CLASSES), columns=list(SPLITS), fill_value=0
@@ -435,8 +386,8 @@ def _draw_windows(
 def draw_contact_sheet(
     windows: pd.DataFrame,
     smote_windows: pd.DataFrame,
-    signals: Mapping[str, np.ndarray],
     smote_signals: Mapping[str, np.ndarray],
+    signals: Mapping[str, np.ndarray],
     typical_beats: Mapping[str, np.ndarray],
     records: pd.DataFrame,
     spectrogram: SpectrogramParameters,
@@ -445,9 +396,8 @@ def draw_contact_sheet(
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
     from collections import ChainMap
 
-    from cnns_spectrograms.ecg.aami import AAMI_CLASSES
     from cnns_spectrograms.evaluation.figures import plot_contact_sheet
-    from cnns_spectrograms.imaging.spectrogram import spectrogram_axes
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
     fs = int(records["fs"].iloc[0])
     # Signals open a file at each access: a dictionary would hold all of them open.
@@ -472,10 +422,7 @@ def draw_contact_sheet(
         n_synthetic = min(len(synthetic), EXAMPLES_PER_CLASS // 3)
         real = train[train["aami_class"] == aami_class]
         n_real = min(len(real), EXAMPLES_PER_CLASS - n_synthetic)
-        images[aami_class] = [
-            *draw(real, n_real),
-            *draw(synthetic, n_synthetic),
-        ]
+        images[aami_class] = draw(real, n_real) + draw(synthetic, n_synthetic)
     times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
         images,

@@ -1,10 +1,12 @@
-"""The reporting pipeline: one namespace a model, then across models and data."""
+"""The reporting pipeline: one namespace per model, then across models and data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
+
+from cnns_spectrograms.pipelines.namespaces import make_node, repeat_by_model
 
 from .nodes import (
     check_predictions,
@@ -24,229 +26,91 @@ from .nodes import (
 from .robustness import draw_robustness, stress_model
 from .shipping import ship
 
+_SCORED = ["metrics", "classification_report", "errors_by_record"]
+_EVALUATED = [*_SCORED, "confusion_matrix", "learning_curves"]
 # What the report shows of each model.
 _REPORTED = (
-    "metrics",
-    "intervals",
-    "ec57_summary",
-    "calibration",
-    "errors_by_record",
-    "confusion_matrix",
-    "learning_curves",
-    "rank_curves",
-    "reliability",
-    "examples",
+    *("metrics", "intervals", "ec57_summary", "calibration", "errors_by_record"),
+    *("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples"),
 )
-_DRAWN_FROM = ("signals", "typical_beats", "records", "params:spectrogram")
-_SHARED_PARAMETERS = (
-    "params:split",
-    "params:reporting",
-    "params:training",
-    "params:spectrogram",
-    "params:ingestion.download",
-)
-_SHARED_INPUTS = ("windows", "signals", "typical_beats", "beats", "records", "physionet")
+_RECORDINGS = ["beats", "records", "physionet"]
+_DRAWN_FROM = ["signals", "typical_beats", "records", "params:spectrogram"]
+_TITLED = ["params:model", "params:split", "params:reporting"]
+_PREDICTIONS = "checked_predictions"
 
 
 def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipeline:
     """Return the reports of each of the named models, the comparison, and the data's figures.
 
     Args:
-        models: Names of the models.
-        robustness: Whether to predict changed signals too, which takes long.
+        models: names of the models.
+        robustness: whether to predict changed signals too, which takes long.
     """
-    template = _create_template(robustness)
-    by_model = [
-        Pipeline(
-            template,
-            namespace=f"reporting.{model}",
-            inputs={
-                "predictions": f"modelling.{model}.predictions",
-                "history": f"modelling.{model}.history",
-                "model": f"modelling.{model}.model",
-                **{name: name for name in _SHARED_INPUTS if name in template.inputs()},
-            },
-            parameters={
-                "params:model": f"params:models.{model}",
-                **{name: name for name in _SHARED_PARAMETERS if name in template.inputs()},
-            },
-        )
-        for model in models
-    ]
-    return sum(by_model, start=_create_shared(models, robustness))
+    by_model = repeat_by_model(_create_template(robustness), "reporting", models)
+    return by_model + _create_shared(models, robustness)
 
 
 def _create_template(robustness: bool) -> Pipeline:
     """Return the nodes that each model has."""
-    titled = ["params:model", "params:split", "params:reporting"]
+    checked = ["predictions", "model", "windows", "params:split", "params:spectrogram"]
+    shipped = ["model", "metrics", "operating_points", "calibration"]
     nodes = [
-        Node(
-            check_predictions,
-            inputs=["predictions", "model", "windows", "params:split", "params:spectrogram"],
-            outputs="checked_predictions",
-            name="check_predictions",
-        ),
-        Node(
-            evaluate,
-            inputs=["checked_predictions", "history", *titled],
-            outputs=[
-                "metrics",
-                "classification_report",
-                "errors_by_record",
-                "confusion_matrix",
-                "learning_curves",
-            ],
-            name="evaluate",
-        ),
-        Node(
-            find_intervals,
-            inputs=["checked_predictions", "params:reporting"],
-            outputs="intervals",
-            name="evaluate_subsets",
-        ),
-        Node(
+        make_node(check_predictions, checked, _PREDICTIONS),
+        make_node(evaluate, [_PREDICTIONS, "history", *_TITLED], _EVALUATED),
+        make_node(find_intervals, [_PREDICTIONS, "params:reporting"], "intervals"),
+        make_node(
             compare_ec57,
-            inputs=["checked_predictions", "beats", "records", "physionet", "params:reporting"],
-            outputs=["ec57_summary", "ec57"],
-            name="compare_ec57",
+            [_PREDICTIONS, *_RECORDINGS, "params:reporting"],
+            ["ec57_summary", "ec57"],
         ),
-        Node(
-            choose_operating_points,
-            inputs="checked_predictions",
-            outputs="operating_points",
-            name="choose_operating_points",
-        ),
-        Node(
+        make_node(choose_operating_points, _PREDICTIONS, "operating_points"),
+        make_node(
             evaluate_calibration,
-            inputs=["checked_predictions", "operating_points", *titled],
-            outputs=["calibration", "reliability"],
-            name="evaluate_calibration",
+            [_PREDICTIONS, "operating_points", *_TITLED],
+            ["calibration", "reliability"],
         ),
-        Node(
-            draw_rank_curves,
-            inputs=["checked_predictions", *titled],
-            outputs="rank_curves",
-            name="draw_rank_curves",
-        ),
-        Node(
-            draw_examples,
-            inputs=["checked_predictions", "windows", *_DRAWN_FROM, *titled],
-            outputs="examples",
-            name="draw_examples",
-        ),
-        Node(
-            ship,
-            inputs=[
-                "model",
-                "metrics",
-                "operating_points",
-                "calibration",
-                "params:split",
-                "params:training",
-            ],
-            outputs=["small_model", "model_card"],
-            name="ship",
+        make_node(draw_rank_curves, [_PREDICTIONS, *_TITLED], "rank_curves"),
+        make_node(draw_examples, [_PREDICTIONS, "windows", *_DRAWN_FROM, *_TITLED], "examples"),
+        make_node(
+            ship, [*shipped, "params:split", "params:training"], ["onnx_model", "model_card"]
         ),
     ]
     if robustness:
-        nodes.append(
-            Node(
-                stress_model,
-                inputs=[
-                    "model",
-                    "windows",
-                    "signals",
-                    "beats",
-                    "records",
-                    "physionet",
-                    "params:training",
-                    "params:reporting",
-                    "params:ingestion.download",
-                ],
-                outputs="robustness",
-                name="stress_model",
-            )
-        )
+        stressed = ["model", "windows", "signals", *_RECORDINGS]
+        parameters = ["params:training", "params:reporting", "params:ingestion.download"]
+        nodes.append(make_node(stress_model, [*stressed, *parameters], "robustness"))
     return Pipeline(nodes)
 
 
 def _create_shared(models: Sequence[str], robustness: bool) -> Pipeline:
     """Return the nodes that stand once."""
-    reported = [*_REPORTED, "robustness"] if robustness else list(_REPORTED)
+    titled = {"split": "params:split", "reporting": "params:reporting"}
+
+    def collect(item: str) -> dict[str, str]:
+        return {model: f"reporting.{model}.{item}" for model in models}
+
+    windows = ["windows", "smote_windows"]
+    drawn_from = [*windows, "smote_signals", *_DRAWN_FROM, "params:reporting"]
+    figures = ["comparison_figure", "class_distribution", "contact_sheet"]
+    items = list(_REPORTED)
     nodes = [
-        Node(
-            compare,
-            inputs={
-                "split": "params:split",
-                "reporting": "params:reporting",
-                **{model: f"reporting.{model}.metrics" for model in models},
-            },
-            outputs=["comparison", "comparison_figure"],
-            name="compare",
-        ),
-        Node(
+        make_node(compare, titled | collect("metrics"), ["comparison", "comparison_figure"]),
+        make_node(
             compare_pairs,
-            inputs={
-                "reporting": "params:reporting",
-                **{model: f"reporting.{model}.checked_predictions" for model in models},
-            },
-            outputs="paired_differences",
-            name="compare_pairs",
+            {"reporting": "params:reporting", **collect(_PREDICTIONS)},
+            "paired_differences",
         ),
-        Node(
-            draw_class_distribution,
-            inputs=["windows", "smote_windows", "params:split", "params:reporting"],
-            outputs="class_distribution",
-            name="draw_class_distribution",
-        ),
-        Node(
-            draw_contact_sheet,
-            inputs=[
-                "windows",
-                "smote_windows",
-                "signals",
-                "smote_signals",
-                "typical_beats",
-                "records",
-                "params:spectrogram",
-                "params:reporting",
-            ],
-            outputs="contact_sheet",
-            name="draw_contact_sheet",
-        ),
-        Node(
-            write_report,
-            inputs={
-                "windows": "windows",
-                "split": "params:split",
-                "reporting": "params:reporting",
-                "comparison": "comparison",
-                "paired_differences": "paired_differences",
-                "comparison_figure": "comparison_figure",
-                "class_distribution": "class_distribution",
-                "contact_sheet": "contact_sheet",
-                **({"robustness_figure": "robustness_figure"} if robustness else {}),
-                **{
-                    f"{item}.{model}": f"reporting.{model}.{item}"
-                    for item in reported
-                    for model in models
-                },
-            },
-            outputs="report",
-            name="write_report",
-        ),
+        make_node(draw_class_distribution, [*windows, *titled.values()], "class_distribution"),
+        make_node(draw_contact_sheet, drawn_from, "contact_sheet"),
     ]
     if robustness:
         nodes.append(
-            Node(
-                draw_robustness,
-                inputs={
-                    "split": "params:split",
-                    "reporting": "params:reporting",
-                    **{model: f"reporting.{model}.robustness" for model in models},
-                },
-                outputs="robustness_figure",
-                name="draw_robustness",
-            )
+            make_node(draw_robustness, titled | collect("robustness"), "robustness_figure")
         )
+        figures.append("robustness_figure")
+        items.append("robustness")
+    tables = ["windows", "comparison", "paired_differences", *figures]
+    by_model = {f"{item}.{m}": place for item in items for m, place in collect(item).items()}
+    read = {name: name for name in tables} | titled | by_model
+    nodes.append(make_node(write_report, read, "report"))
     return Pipeline(nodes, namespace="reporting", prefix_datasets_with_namespace=False)

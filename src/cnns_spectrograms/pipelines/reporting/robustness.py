@@ -42,9 +42,9 @@ def stress_model(
         snr_db (NaN without noise), n_beats, n_records, and the scores of `list_headline`.
 
     Raises:
-        FileNotFoundError: A noise record, or a recording whose other lead is wanted, is missing.
-        DownloadError: A noise record is missing and PhysioNet cannot be reached.
-        ValueError: A record is asked for that is not in test, or none has noisy parts.
+        FileNotFoundError: a noise record, or a recording whose other lead is wanted, is missing.
+        DownloadError: a noise record is missing and PhysioNet cannot be reached.
+        ValueError: a record is asked for that is not in test, or none has noisy parts.
     """
     from cnns_spectrograms.evaluation import robustness
     from cnns_spectrograms.evaluation.noise import fetch_noises, read_noise

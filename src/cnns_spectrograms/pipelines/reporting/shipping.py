@@ -1,4 +1,4 @@
-"""Node of the reporting pipeline that makes a model's small form, and the card it travels with."""
+"""Node of the reporting pipeline that makes what a model is passed on as, and its card."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def ship(
     calibration: dict[str, Any],
     split: SplitParameters,
     training: TrainingParameters,
-) -> tuple[Classifier, str]:
-    """Return the network with its weights in half precision, and its card.
+) -> tuple[bytes, str]:
+    """Return the model as an ONNX file with its weights in half precision, and its card.
 
     The operating point that was chosen on val travels with the weights, unless the predictions that
     chose it are means over augmented views: the package looks at each beat once.
@@ -34,6 +34,7 @@ def ship(
     import datetime
 
     from cnns_spectrograms.training.export import halve_weights, write_model_card
+    from cnns_spectrograms.training.onnx_export import export_onnx
 
     classifier, description = model
     description = {**description, "synthetic_data": metrics["synthetic_data"]}
@@ -55,4 +56,4 @@ def ship(
         date=datetime.datetime.now(datetime.UTC).date(),
         sliding=metrics["windows"] == "sliding",
     )
-    return (small, description), card
+    return export_onnx(small, description, card), card

@@ -1,0 +1,237 @@
+"""A trained model as one ONNX graph: from windows of signal to class probabilities.
+
+Shapes: N windows, S samples of a window in all, R = 4 RR intervals, C channels.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import threading
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.rhythm import (
+    LONGEST_S,
+    N_RR_FEATURES,
+    RR_COLUMNS,
+    SHORTEST_S,
+    contrast_logs,
+)
+from cnns_spectrograms.files import CARD, DESCRIPTION, replacing
+from cnns_spectrograms.imaging.spectrogram import draw_images
+from cnns_spectrograms.parameters import SpectrogramParameters
+from cnns_spectrograms.training.export import halve_weights
+from cnns_spectrograms.training.networks import BeatClassifier, describe_classifier, load_classifier
+
+if TYPE_CHECKING:
+    import onnx
+
+_EXPORTS = threading.Lock()  # PyTorch's exporter is not for two threads
+_OPSET = 18
+_MAP = "stage_map"
+_LEAST_COLUMNS = 4  # of a stage's map: below that it shows no time within a beat
+
+
+def export_onnx(
+    classifier: BeatClassifier, description: Mapping[str, Any], card: str = ""
+) -> bytes:
+    """Return a model as an ONNX file, which ONNX Runtime runs without PyTorch.
+
+    Its inputs are ``windows``, float32 (n, width), mV, see `SpectrogramParameters.view_lengths`,
+    and, where the network takes them, ``rr_s``, float32 (n, 4), s, NaN where not known. Its outputs
+    are ``probabilities``, float32 (n, 5), at the operating point of the description, and
+    ``images``, uint8 (n, C, H, W), what the network sees. A weight that half precision holds
+    exactly is stored so; all arithmetic of the network is float32, that of the images float64.
+
+    Args:
+        classifier: in evaluation mode.
+        description: what travels with it, with spectrogram, fs and n_samples.
+        card: Markdown, kept in the file's metadata.
+    """
+    graph = _WholeModel(copy.deepcopy(classifier).cpu().float(), description)
+    windows = torch.linspace(-1, 1, 3 * graph.width).reshape(3, -1).sin()
+    arguments: tuple[Tensor, ...] = (windows,)
+    if classifier.params.rr_intervals:
+        arguments = (windows, torch.full((3, len(RR_COLUMNS)), 0.8))
+    inputs = ["windows", "rr_s"][: len(arguments)]
+    outputs = ["probabilities", "images", "logits", *([_MAP] if graph.stage else [])]
+    content = io.BytesIO()
+    with _EXPORTS, warnings.catch_warnings():
+        # The exporter of before is to be removed some day. The new one takes twenty times as long,
+        # and needs another package.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            arguments,
+            content,  # type: ignore[arg-type]
+            dynamo=False,
+            # As it is: batch normalisation is joined to the layer before as the file is opened.
+            training=torch.onnx.TrainingMode.PRESERVE,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes={name: {0: "n"} for name in [*inputs, *outputs]},
+            opset_version=_OPSET,
+        )
+    described = {
+        **describe_classifier(classifier, description),
+        "n_parameters": sum(each.numel() for each in classifier.parameters()),
+        "graph": {"logits": "logits", "stage_map": _MAP if graph.stage else None},
+    }
+    return _finish(content.getvalue(), described, card)
+
+
+class _WholeModel(nn.Module):
+    """From windows of signal to probabilities, in operations that ONNX has."""
+
+    def __init__(self, classifier: BeatClassifier, description: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.fs = int(description["fs"])
+        self.spectrogram = SpectrogramParameters.model_validate(description["spectrogram"])
+        lengths = self.spectrogram.view_lengths(self.fs, int(description["n_samples"]))
+        self.width = sum(n for _, n in lengths)
+        # Guo et al. 2017, section 4.2, and offsets that were chosen on val.
+        point = description.get("operating_point") or {}
+        self.temperature = float(point.get("temperature", 1.0))
+        offsets = [float(point.get("offsets", {}).get(name, 0.0)) for name in AAMI_CLASSES]
+        self.offsets = torch.tensor(offsets)
+        self.stage = choose_stage(classifier, self.spectrogram.image_size)
+        self.eval()
+        _fix_padding(classifier, self.spectrogram)
+
+    def forward(self, windows_NS: Tensor, rr_s_NR: Tensor | None = None) -> tuple[Tensor, ...]:
+        images_NCHW = draw_images(windows_NS, self.fs, self.spectrogram)
+        rhythm = () if rr_s_NR is None else (_describe_rhythm(rr_s_NR),)
+        maps: list[Tensor] = []
+        hook = None
+        if self.stage:
+            stage = self.classifier.backbone.get_submodule(self.stage)
+            hook = stage.register_forward_hook(lambda _module, _inputs, out: maps.append(out))
+        logits: Tensor = self.classifier(images_NCHW, *rhythm)
+        if hook is not None:
+            hook.remove()
+        probabilities = ((logits + self.offsets) / self.temperature).softmax(dim=1)
+        return probabilities, images_NCHW, logits, *maps
+
+
+def _fix_padding(classifier: BeatClassifier, spectrogram: SpectrogramParameters) -> None:
+    """Give convolutions that pad by the size of their input the numbers for these images.
+
+    A graph would compute them for every batch, and ONNX Runtime not join them to the convolution.
+    """
+    sizes: dict[nn.Module, Any] = {}
+    convolutions = [each for each in classifier.modules() if isinstance(each, Conv2dSame)]
+    handles = [
+        each.register_forward_pre_hook(
+            lambda module, inputs: sizes.update({module: inputs[0].shape[2:]})
+        )
+        for each in convolutions
+    ]
+    image = torch.zeros(1, spectrogram.n_channels, *[spectrogram.image_size] * 2)
+    with torch.inference_mode():
+        classifier(image, torch.zeros(1, N_RR_FEATURES))
+    for handle in handles:
+        handle.remove()
+    for each, size in sizes.items():
+        stride, dilation, kernel = each.stride, each.dilation, each.kernel_size
+        needed = [
+            max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+            for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+        ]
+        (top, left), (bottom, right) = ([n // 2 for n in needed], [-(-n // 2) for n in needed])
+        pad = nn.ZeroPad2d((left, right, top, bottom))
+        each.register_forward_pre_hook(lambda _module, inputs, pad=pad: (pad(inputs[0]),))
+        each.__class__ = nn.Conv2d
+
+
+def choose_stage(classifier: BeatClassifier, image_size: int) -> str | None:
+    """Return the stage of the backbone whose map Grad-CAM looks at; None if timm lists none.
+
+    It is the deepest whose map is at least 4 pixels wide: with 224 px images the last one, 7 wide.
+    """
+    stages = getattr(classifier.backbone, "feature_info", None)
+    if not stages:
+        return None
+    wide = [each for each in stages if image_size // each["reduction"] >= _LEAST_COLUMNS]
+    return str((wide or stages)[-1]["module"])
+
+
+def _describe_rhythm(rr_s_NR: Tensor) -> Tensor:
+    """Return what `ecg.rhythm.make_rr_features` does, (N, 6)."""
+    seconds = rr_s_NR.double()
+    unknown = seconds.isnan()
+    # What minimum and maximum make of NaN depends on the runtime.
+    logs = torch.where(unknown, 1.0, seconds).clamp(SHORTEST_S, LONGEST_S).log()
+    logs = torch.where(unknown, torch.nan, logs)
+    features = torch.stack(contrast_logs(*logs.unbind(dim=1)), dim=1)
+    return torch.where(features.isnan(), 0.0, features).float()
+
+
+def _finish(content: bytes, description: Mapping[str, Any], card: str) -> bytes:
+    """Store what halves hold as halves, leave two outputs, and add the metadata."""
+    import onnx
+
+    proto = onnx.load_model_from_string(content)
+    graph = proto.graph
+    nodes = list(graph.node)
+    casts = [_halve(each) for each in graph.initializer if _fits_half(each)]
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+    graph.value_info.extend(graph.output[2:])  # where Grad-CAM cuts the graph
+    del graph.output[2:]
+    proto.producer_name = "cnns_spectrograms"
+    metadata = {DESCRIPTION: json.dumps(description, allow_nan=False)}
+    onnx.helper.set_model_props(proto, {**metadata, **({CARD: card} if card else {})})
+    onnx.checker.check_model(proto)
+    finished: bytes = proto.SerializeToString(deterministic=True)
+    return finished
+
+
+def _fits_half(tensor: onnx.TensorProto) -> bool:
+    import onnx
+
+    if tensor.data_type != onnx.TensorProto.FLOAT:
+        return False
+    values = onnx.numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        return bool((values.astype(np.float16).astype(np.float32) == values).all())
+
+
+def _halve(tensor: onnx.TensorProto) -> onnx.NodeProto:
+    """Make an initialiser half precision, and return the node that makes it float32 again."""
+    import onnx
+
+    name = tensor.name
+    halves = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}.half"))
+    return onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
+
+
+def main() -> None:
+    """Write the ONNX file of a training's weights."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("weights", type=Path, help="model.safetensors of a training")
+    parser.add_argument("target", type=Path, help="the .onnx file")
+    parser.add_argument("--card", type=Path, help="Markdown that goes into it")
+    options = parser.parse_args()
+    classifier, description = load_classifier(options.weights)
+    card = options.card.read_text(encoding="utf-8") if options.card else ""
+    content = export_onnx(halve_weights(classifier), description, card)
+    with replacing(options.target) as partial:
+        partial.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
