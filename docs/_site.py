@@ -14,7 +14,8 @@ import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = ("ecg", "recordings", "imaging", "training", "evaluation", "inference", "datasets")
+LIBRARIES = ("ecg", "recordings", "imaging", "training", "evaluation", "inference")
+LIBRARIES += ("corrections", "datasets")
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -20,7 +20,9 @@ from selenium.common.exceptions import StaleElementReferenceException, WebDriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-WAIT_S = 240.0
+from cnns_spectrograms.presentation import EN
+
+WAIT_S = float(os.environ.get("BROWSER_WAIT_S", "240"))
 T = TypeVar("T")
 
 
@@ -177,3 +179,22 @@ class Browser:
             self.settle()
         with Image.open(io.BytesIO(self.driver.get_screenshot_as_png())) as image:
             image.convert("RGB").save(path, quality=70, method=6)
+
+
+def analyse(page: Browser) -> None:
+    """Press the button of the clinical report, and wait until the recording is shown."""
+    page.click(".st-key-analyse button")
+    page.one(".st-key-strip .js-plotly-plot")
+    page.one(".st-key-beat .js-plotly-plot")
+    page.settle()
+
+
+def upload(page: Browser, *paths: Path) -> None:
+    """Choose files on the disk as one's own recording."""
+    for label in page.wait(lambda: page.all(".st-key-source button"), "the sources"):
+        if label.text == EN("source_upload"):
+            label.click()
+    page.wait(
+        lambda: page.driver.find_elements("css selector", ".st-key-upload input[type=file]"),
+        "the uploader",
+    )[0].send_keys("\n".join(map(str, paths)))

@@ -81,7 +81,7 @@ def test_predict_needs_the_base_alone(record: Path, tmp_path: Path) -> None:
 
 
 def test_the_app_needs_no_pytorch(record: Path) -> None:
-    absent = find_absent("train", but=frozenset({"onnx", "pyarrow"}))
+    absent = find_absent("train", but=frozenset({"filelock", "onnx", "pyarrow"}))
     code = f"""
 from pathlib import Path
 import numpy as np

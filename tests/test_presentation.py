@@ -42,8 +42,11 @@ COMPOSED = {
     "environment_": ENVIRONMENTS,
     "group_": ("synthetic", "mitdb", "svdb"),
     "source_": ("sample", "upload"),
-    "stage_": ("read", "detect", "classify"),
+    "stage_": ("keep", "read", "detect", "classify"),
     "download_": ("annotations", "csv", "json", "html"),
+    "download_c": ("nr", "orrected_csv", "orrected_html"),
+    "trail_": ("relabel", "delete", "add", "undo", "redo"),
+    "corrections_": ("in_use", "failed", "elsewhere"),
     "calibration_": ("before", "after"),
     "report_beats_": ("detected", "given"),
     "report_unusable_": ("counted", "left_out"),
@@ -51,7 +54,8 @@ COMPOSED = {
 }
 BUTTONS = {
     "previous_abnormal", "next_abnormal", "next_disagreement", "back", "forward", "zoom_in",
-    "zoom_out", "previous_beat", "next_beat",
+    "zoom_out", "previous_beat", "next_beat", "extend_back", "extend_forward", "previous_look",
+    "next_look", "add_refused", "who_first", "read_only",
 }  # fmt: skip
 # The same word in both languages.
 SAME = {

@@ -164,6 +164,19 @@ class IngestionParameters(Parameters):
         "change of rhythm; null leaves them out, as EC57 does",
     )
 
+    corrections: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of recordings corrected in the app, which join as the database "
+        "'corrected'; null: none",
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_corrections(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that data from before there were corrections keep their fingerprints.
+        values: dict[str, Any] = serialise(self)
+        return {k: v for k, v in values.items() if (k, v) != ("corrections", None)}
+
     def known_records(self) -> dict[str, RecordParameters]:
         """Return what is known of records, by `db/record_id`."""
         return {

@@ -15,7 +15,7 @@ import wfdb
 
 pytest.importorskip("selenium")
 
-from chromium import Browser, find_chromium, served
+from chromium import Browser, analyse, find_chromium, served, upload
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.presentation import DARK, LIGHT, Translator, read_texts
@@ -47,7 +47,7 @@ def records(folder: Path) -> Path:
 def url(weights: Path, folder: Path) -> Iterator[str]:
     # No recordings of whoever runs the tests: the samples are the simulated ones.
     options = ["--model", str(weights), "--data", str(folder / "data")]
-    options += ["--physionet", str(folder / "none")]
+    options += ["--physionet", str(folder / "none"), "--corrections", str(folder / "corrections")]
     for name in ("data", "none/mitdb", "tmp"):
         (folder / name).mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -72,23 +72,6 @@ def page(chromium: Browser, url: str) -> Browser:
     return chromium
 
 
-def _analyse(page: Browser) -> None:
-    page.click(".st-key-analyse button")
-    page.one(".st-key-strip .js-plotly-plot")
-    page.one(".st-key-beat .js-plotly-plot")
-    page.settle()
-
-
-def _upload(page: Browser, *paths: Path) -> None:
-    for label in page.wait(lambda: page.all(".st-key-source button"), "the sources"):
-        if label.text == T("source_upload"):
-            label.click()
-    page.wait(
-        lambda: page.driver.find_elements("css selector", ".st-key-upload input[type=file]"),
-        "the uploader",
-    )[0].send_keys("\n".join(map(str, paths)))
-
-
 def _beat(page: Browser) -> str:
     """Return the heading of the chosen beat."""
     headings = [e.text for e in page.all("h5") if e.text.startswith("Beat ")]
@@ -96,7 +79,7 @@ def _beat(page: Browser) -> str:
 
 
 def test_a_sample_is_analysed_and_looked_into(page: Browser) -> None:
-    _analyse(page)
+    analyse(page)
     assert T("disclaimer") in page.text()
     assert T("synthetic_recording") in page.text()
     assert "mm/s, 10 mm/mV" in page.text()
@@ -104,7 +87,7 @@ def test_a_sample_is_analysed_and_looked_into(page: Browser) -> None:
     first = page.wait(lambda: _beat(page))
     page.click(".st-key-next_abnormal button")
     second = page.wait(lambda: _beat(page) != first and _beat(page))
-    page.driver.switch_to.active_element.send_keys("n")  # the key of the same button
+    page.driver.switch_to.active_element.send_keys("k")  # the key of the same button
     third = page.wait(lambda: _beat(page) not in (first, second) and _beat(page))
     assert int(third.split()[1].rstrip(",").replace(",", "")) > int(
         second.split()[1].rstrip(",").replace(",", "")
@@ -124,7 +107,7 @@ def test_a_sample_is_analysed_and_looked_into(page: Browser) -> None:
 
 
 def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
-    _analyse(page)
+    analyse(page)
     scale = (
         "const l = document.querySelector('.st-key-strip .js-plotly-plot')._fullLayout;"
         "return [l.xaxis._length / (l.xaxis.range[1] - l.xaxis.range[0]),"
@@ -175,7 +158,7 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
 
 
 def test_every_turn_of_the_wheel_counts_and_a_click_loses_no_drag(page: Browser) -> None:
-    _analyse(page)
+    analyse(page)
     chart = "const chart = document.querySelector('.st-key-strip .js-plotly-plot');"
     read = chart + "return chart._fullLayout.xaxis.range"
     picked = ".st-key-scale button[aria-checked=true]"
@@ -213,7 +196,7 @@ def test_every_turn_of_the_wheel_counts_and_a_click_loses_no_drag(page: Browser)
 
 
 def test_figures_follow_the_theme_by_themselves(page: Browser) -> None:
-    _analyse(page)
+    analyse(page)
     paper = (
         "return document.querySelector('.st-key-strip .js-plotly-plot')._fullLayout.plot_bgcolor"
     )
@@ -232,9 +215,9 @@ def test_a_wfdb_archive_is_uploaded_and_its_annotations_are_downloaded(
     with zipfile.ZipFile(archive, "w") as packed:
         for path in records.glob("100.*"):
             packed.write(path, path.name)
-    _upload(page, archive)
+    upload(page, archive)
     page.wait(lambda: "100 · 0:30 · 360 Hz" in page.text(), "what the archive holds")
-    _analyse(page)
+    analyse(page)
     page.click(".st-key-download_annotations button")
     got = folder / "downloads" / "100.cnn"
     page.wait(lambda: got.is_file() and got.stat().st_size > 0, "the download")
@@ -251,9 +234,9 @@ def test_a_csv_is_uploaded(page: Browser, records: Path, folder: Path) -> None:
     table = pd.DataFrame(record.p_signal, columns=record.sig_name)
     table.insert(0, "time", np.arange(len(table)) / record.fs)
     table.to_csv(folder / "heart.csv", index=False, float_format="%.5f")
-    _upload(page, folder / "heart.csv")
+    upload(page, folder / "heart.csv")
     page.wait(lambda: "heart · 0:30 · 360 Hz" in page.text(), "what the table holds")
-    _analyse(page)
+    analyse(page)
     assert "heart" in page.one("h1").text
 
 
@@ -265,9 +248,9 @@ def test_names_that_are_markdown_are_shown_as_they_are(
     table = pd.DataFrame({"time": np.arange(len(signal)) / 360, lead: signal})
     path = folder / "$x$ `y` _z_ ~~w~~.csv"
     table.to_csv(path, index=False, float_format="%.5f")
-    _upload(page, path)
+    upload(page, path)
     page.wait(lambda: f"{path.stem} · 0:30 · 360 Hz · leads: {lead}" in page.text(), "the facts")
-    _analyse(page)
+    analyse(page)
     assert page.one("h1").text == f"Record {path.stem}, lead {lead}, 0:30"
     sources = "return [...document.querySelectorAll('img')].map(each => each.src)"
     assert not [each for each in page.driver.execute_script(sources) if "evil" in each]
@@ -279,7 +262,7 @@ def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) 
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("100.hea", "100 1 360 1000\n")
     broken.write_bytes(packed.getvalue()[:-20])
-    _upload(page, broken)
+    upload(page, broken)
     page.wait(lambda: T("bad_recording") in page.text(), "the error")
     assert "Traceback" not in page.text()
     assert not page.all(".st-key-analyse button")
@@ -287,7 +270,7 @@ def test_a_broken_archive_is_refused_in_a_sentence(page: Browser, folder: Path) 
 
 def test_a_flat_signal_is_refused_in_a_sentence(page: Browser, folder: Path) -> None:
     (folder / "flat.csv").write_text("MLII\n" + "0\n" * 36_000)
-    _upload(page, folder / "flat.csv")
+    upload(page, folder / "flat.csv")
     page.one(".st-key-csv_fs input").send_keys("360\n")
     page.wait(lambda: "flat · 1:40 · 360 Hz" in page.text(), "what the table holds")
     page.click(".st-key-analyse button")
@@ -318,7 +301,7 @@ def test_another_kind_of_file_is_refused_in_the_language_of_the_page(
 
 def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> None:
 
-    _analyse(page)
+    analyse(page)
     page.click(".st-key-gradcam label")
     page.one("[class*=st-key-target] input")
     page.click("summary")  # the choice of a recording
@@ -347,7 +330,7 @@ def test_the_language_is_switched_and_nothing_stays_behind(page: Browser) -> Non
 def test_moving_about_is_quick_and_sessions_are_apart(
     page: Browser, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _analyse(page)
+    analyse(page)
     seconds = []
     for _ in range(5):
         before = _beat(page)

@@ -108,7 +108,7 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
     reference = beats.assign(aami_class=list("NNVNNNNNNN"))
     figure = _checked(draw_strip)(
         np.zeros(3600, np.float32), 360, beats, called, View(0, 10, 1000), (-1, 1), theme, T,
-        reference=reference, selected=2,
+        reference=reference, selected=np.array([2]),
     )  # fmt: skip
     traces = {trace.name: trace for trace in figure.data if trace.name}
     for name in "NSVFQ?":
@@ -162,7 +162,7 @@ def test_unusable_signal_is_grey() -> None:
     unusable = [(0, 5), (10, 40), (70, 80)]
     strip = _checked(draw_strip)(
         np.ones(80 * 360, np.float32), 360, _beats(40), called, View(20, 10, 1200), (-1, 1), LIGHT,
-        T, unusable_s=unusable, selected=3,
+        T, unusable_s=unusable, selected=np.array([3]),
     )  # fmt: skip
     # As far as it is drawn, 10 to 40 s; then the window of the chosen beat.
     grey, window = strip.layout.shapes

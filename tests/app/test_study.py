@@ -38,7 +38,7 @@ def study(folder: Path, model: BeatModel) -> Study:
         progress=lambda stage, share: told.append((stage, share)),
     )
     assert [stage for stage, _ in told] == sorted(
-        (stage for stage, _ in told), key=["read", "detect", "classify"].index
+        (stage for stage, _ in told), key=["keep", "read", "detect", "classify"].index
     )
     assert told[-1] == ("classify", 1.0)
     return made

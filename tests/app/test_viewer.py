@@ -60,6 +60,12 @@ def _view(
         reference=truth,
         at_reference=False,
         synthetic=False,
+        db="own",
+        leads=cast(Any, None),
+        lanes=[],
+        source=cast(Any, None),
+        groups=None,
+        queue=np.empty(0, np.int64),
     )
     return Viewer(viewer.read(study, 0.5))
 

@@ -14,6 +14,7 @@ from cnns_spectrograms.app import resources, sources
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.study import Contents, describe, make_study
 from cnns_spectrograms.app.style import escape_markdown
+from cnns_spectrograms.corrections.database import OWN
 from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
 
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STAGES = {"read": (0.0, 0.1), "detect": (0.1, 0.1), "classify": (0.2, 0.8)}  # begin, length
+_STAGES = {  # begin, length
+    "keep": (0.0, 0.1),
+    "read": (0.1, 0.1),
+    "detect": (0.2, 0.1),
+    "classify": (0.3, 0.7),
+}
 
 
 def choose_recording(model: BeatModel, t: Translator) -> None:
@@ -66,7 +72,7 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
         contents = describe(recording, model.preferred_lead)
         lead, at_reference, start = _confirm(contents, f"{group}/{name}", t)
         if start:
-            _run(recording, model, lead, at_reference, group == sources.SYNTHETIC, t)
+            _run(recording, model, lead, at_reference, group, t)
 
 
 def _choose_upload(model: BeatModel, t: Translator) -> None:
@@ -106,7 +112,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
     if start:
         with _explained(t), sources.stored(files) as paths:
-            _run(_open(paths[which], fs), model, lead, at_reference, False, t)
+            _run(_open(paths[which], fs), model, lead, at_reference, OWN, t)
 
 
 def _label_apart(names: list[str], files: list[str]) -> list[str]:
@@ -171,7 +177,7 @@ def _run(
     model: BeatModel,
     lead: int,
     at_reference: bool,
-    synthetic: bool,
+    db: str,
     t: Translator,
 ) -> None:
     """Analyse with a progress bar, keep the study, and run the page again."""
@@ -187,12 +193,14 @@ def _run(
             model,
             lead,
             at_reference=at_reference,
-            synthetic=synthetic,
+            synthetic=db == sources.SYNTHETIC,
+            db=db,
             progress=show_progress,
         )
     finally:
         bar.empty()
-    for name in ("cursor", "selected", "scale", "run_shown"):
+    resources.open_desk().leave(resources.find_window())
+    for name in ("cursor", "selected", "anchor", "scale", "run_shown", "reading", "work"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
     st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from cnns_spectrograms.app import findings, resources
 from cnns_spectrograms.app.choosing import choose_recording
 from cnns_spectrograms.app.clinical_figures import draw_overview
+from cnns_spectrograms.app.review_panel import find_corrections, show_handing_on
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.style import escape_markdown
-from cnns_spectrograms.app.viewer import Reading, Viewer, read
+from cnns_spectrograms.app.viewer import Reading, Viewer, read_now
 from cnns_spectrograms.app.viewer_panel import show_viewer
 from cnns_spectrograms.presentation import GLYPHS, UNSURE, Translator, choose_theme, format_clock
 
@@ -62,17 +63,23 @@ def _show_study(study: Study, model: BeatModel, t: Translator) -> None:
     with right:
         threshold = _ask_threshold(t)
     numbers = left.container()
-    reading = read(study, threshold, _ask_about_unusable(study, t))
+    count_unusable = _ask_about_unusable(study, t)
+    correcting = find_corrections(study, t)
+    reading = read_now(study, threshold, count_unusable, correcting.edits)
+    st.session_state["page_revision"] = correcting.edits.revision if correcting.edits else 0
+    if not len(reading.beats):
+        st.warning(t("no_beats_left"))
     with numbers:
-        _show_numbers(study, reading.called, t)
+        _show_numbers(reading, t)
     _show_overview(reading, t)
-    show_viewer(reading, model, t)
+    show_viewer(correcting, threshold, count_unusable, model, t)
     left, right = st.columns(2, gap="large")
     with left:
         _show_burden(reading.called, t)
     with right:
         _show_runs(reading, t)
     _show_downloads(study, t)
+    show_handing_on(correcting, t)
     _show_provenance(study, model, t)
 
 
@@ -94,8 +101,9 @@ def _ask_about_unusable(study: Study, t: Translator) -> bool:
         return bool(st.toggle(t("count_unusable"), key="count_unusable"))
 
 
-def _show_numbers(study: Study, called: NDArray[np.object_], t: Translator) -> None:
-    rate = findings.heart_rate_bpm(study.beats["rr_s"])
+def _show_numbers(reading: Reading, t: Translator) -> None:
+    called = reading.called
+    rate = findings.heart_rate_bpm(reading.beats["rr_s"])
     burden = findings.measure_burden(called)
     share = dict(zip(burden["call"], burden["share"].to_numpy(np.float64), strict=True))
     facts = [
@@ -114,7 +122,7 @@ def _show_overview(reading: Reading, t: Translator) -> None:
     """Show the whole recording; it stays as it is while the viewer moves."""
     st.plotly_chart(
         draw_overview(
-            reading.study.beats,
+            reading.beats,
             reading.called,
             reading.study.contents.duration_s,
             choose_theme(st.context.theme.type),
@@ -148,7 +156,7 @@ def _show_burden(called: NDArray[np.object_], t: Translator) -> None:
 
 def _show_runs(reading: Reading, t: Translator) -> None:
     st.markdown("##### " + t("runs"))
-    runs = findings.find_ectopic_runs(reading.study.beats, reading.called)
+    runs = findings.find_ectopic_runs(reading.beats, reading.called)
     if runs.empty:
         st.session_state.pop("run_shown", None)
         st.write(t("no_runs"))

@@ -36,6 +36,14 @@ class AppSettings(BaseModel):
     model: Path | None = None
     """File of a model; None takes that which comes with the package."""
 
+    corrections: Path | None = None
+    """Folder that corrections are kept in; None is one in the data folder."""
+
+    @property
+    def corrections_folder(self) -> Path:
+        """Folder that corrections are kept in."""
+        return self.corrections or self.data / "01_raw" / "corrections"
+
 
 def read_settings() -> AppSettings:
     """Return what `launch` was given, within the app's own process."""
@@ -106,6 +114,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="data folder of the project, for the technical report; default: %(default)s",
     )
     add(
+        "--corrections",
+        type=Path,
+        help="folder that corrected beats are kept in; default: 01_raw/corrections in the data "
+        "folder",
+    )
+    add(
         "--address",
         default="127.0.0.1",
         help="to listen on; default: %(default)s, which this machine alone reaches",
@@ -134,6 +148,7 @@ def _run(options: argparse.Namespace) -> int:
         physionet=options.physionet.resolve(),
         data=options.data.resolve(),
         model=options.model and options.model.resolve(),
+        corrections=options.corrections and options.corrections.resolve(),
     )
     launch(settings, options.address, options.port)
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from cnns_spectrograms.app.desk import Desk
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.sources import (
     Sample,
@@ -66,3 +67,25 @@ def list_samples() -> list[Sample]:
     """Return the recordings that the app offers, real ones first."""
     _, synthetic = _simulate()
     return [*list_database_samples(read_settings().physionet), *synthetic]
+
+
+@st.cache_resource(show_spinner=False)
+def open_desk() -> Desk:
+    """Return where all windows on this app open their corrections."""
+    return Desk(_is_window_open)
+
+
+def _is_window_open(window: str) -> bool:
+    from streamlit.runtime import Runtime
+
+    # Without a runtime, as in tests, nobody closes a window.
+    return not Runtime.exists() or Runtime.instance().is_active_session(window)
+
+
+def find_window() -> str:
+    """Return the id of the window that runs the page."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    assert context is not None
+    return context.session_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,13 @@ PX_PER_MM = 96 / 25.4
 GAIN_MM_PER_MV = 10
 
 _POINTS_PER_SCREEN = 2400  # two, the least and the greatest, for each pixel of a wide screen
+_LANE_POINTS = 3 * 1600  # of another lead, three screens of it
 _DECIMALS = 4  # of times, s: what is written out is sent to the browser
 _MARKERS = 800  # beats that a strip and its margins mark one by one
 _LETTERS = 300  # beats up to which letters have room; each is slow to set
+MARKS_MV = 0.12
+"""How far below the highest amplitude the beats' symbols stand."""
+
 _TOP_PX, _BOTTOM_PX = 26, 24
 _BEAT_BEFORE_S, _BEAT_AFTER_S = 0.2, 0.35  # coloured around an abnormal R peak
 
@@ -122,10 +127,13 @@ def draw_strip(
     t: Translator,
     *,
     reference: pd.DataFrame | None = None,
-    selected: int | None = None,
+    selected: NDArray[np.int64] | None = None,
     window_s: float = 2.5,
     gaps_s: Sequence[tuple[float, float]] = (),
     unusable_s: Sequence[tuple[float, float]] = (),
+    ids: NDArray[np.int64] | None = None,
+    lane: str = "",
+    lanes: Sequence[Lane] = (),
 ) -> Figure:
     """Draw a stretch of the recording on ECG paper, its beats by class.
 
@@ -142,10 +150,14 @@ def draw_strip(
         theme: colours.
         t: gives the texts.
         reference: sample and aami_class of reference beats, written along the lower edge.
-        selected: position of the chosen beat, whose window is highlighted.
+        selected: positions of the chosen beats; the window of one is highlighted, or all from the
+            first to the last.
         window_s: length of that window, s.
         gaps_s: begin and end of the stretches without signal, ascending; nothing is drawn there.
         unusable_s: begin and end of the stretches of unusable signal, in grey.
+        ids: what a click on a beat reports; None: its position.
+        lane: name of the lead; written where there are `lanes`.
+        lanes: other leads, drawn below it.
     """
     begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
     times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
@@ -159,7 +171,13 @@ def draw_strip(
     data = [scatter(times, values, line=line, hoverinfo="skip", name="ECG")]
     if len(inside) <= _MARKERS:
         data += _colour_beats(times, values, at_s[inside], called[inside], theme)
-    data += _mark_beats(at_s, called, _thin(at_s, called, inside, view), range_mv, theme, t)
+    shown = _thin(at_s, called, inside, view)
+    data += _mark_beats(at_s, called, shown, ids, range_mv, theme, t)
+    low_mv, names = range_mv[0], [(lane, range_mv[1])]
+    for each in lanes:
+        data.append(_draw_lane(each, low_mv - each.range_mv[1], (begin, end), theme))
+        names.append((each.name, low_mv))
+        low_mv += each.range_mv[0] - each.range_mv[1]
     if reference is not None:
         data += _write_reference(reference, fs, (begin, end), range_mv[0], theme, t)
     shapes = [
@@ -167,17 +185,73 @@ def draw_strip(
         for a, b in unusable_s
         if a < end and b > begin
     ]
-    if selected is not None:
-        peak = float(at_s[selected])
-        shapes += [shade(peak - window_s / 2, peak + window_s / 2, theme.highlight)]
+    if selected is not None and len(selected):
+        margin_s = window_s / 2 if len(selected) == 1 else _BEAT_BEFORE_S
+        first_s, last_s = float(at_s[selected[0]]), float(at_s[selected[-1]])
+        shapes += [shade(first_s - margin_s, last_s + margin_s, theme.highlight)]
+    whole_mv = (low_mv, range_mv[1])
     return make_figure(
         data,
         theme,
         t,
-        strip_height_px(range_mv),
-        **_lay_paper(view, range_mv, theme),
+        strip_height_px(whole_mv),
+        **_lay_paper(view, whole_mv, theme),
         shapes=shapes,
+        annotations=_name_lanes(names, theme, t) if lanes else [],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """Another lead of the recording, as it was read.
+
+    Attributes:
+        name: of the lead.
+        signal: mV, (n_samples,), NaN where none is; may be a memory map.
+        fs: Hz.
+        range_mv: lowest and highest amplitude about the median of what is drawn.
+    """
+
+    name: str
+    signal: NDArray[np.float32]
+    fs: float
+    range_mv: tuple[float, float]
+
+
+def make_lane(name: str, signal: NDArray[np.float32], fs: float) -> Lane:
+    """Return a lead with its range."""
+    sampled = signal[:: max(1, len(signal) // 100_000)]
+    known = sampled[np.isfinite(sampled)]
+    middle = np.float32(np.median(known)) if len(known) else np.float32(0)
+    low, high = choose_range_mv(known - middle)
+    return Lane(name, signal, fs, (max(low, -3.0), min(high, 3.0)))
+
+
+def _draw_lane(
+    lane: Lane, zero_mv: float, limits_s: tuple[float, float], theme: Theme
+) -> dict[str, Any]:
+    """Draw another lead, its median where the axis has `zero_mv`."""
+    times, values = decimate(lane.signal, lane.fs, *limits_s, _LANE_POINTS)
+    known = values[np.isfinite(values)]
+    middle = np.median(known) if len(known) else 0.0
+    line = dict(color=theme.trace, width=1.0)
+    shown = np.round((values - middle + zero_mv).astype(np.float64), 3)
+    return scatter(np.round(times, _DECIMALS), shown, line=line, hoverinfo="skip", name=lane.name)
+
+
+def _name_lanes(
+    names: Sequence[tuple[str, float]], theme: Theme, t: Translator
+) -> list[dict[str, Any]]:
+    """Write the leads' names at the left; the first is the analysed one."""
+    where = dict(xref="paper", x=0, xanchor="left", yanchor="top", showarrow=False, align="left")
+    font = dict(color=theme.text, size=12)
+    texts = [f"<b>{escape(name)}</b>" for name, _ in names]
+    texts[0] += f" ◀ {t('lead_analysed')}"
+    tops = [top - (0.35 if i == 0 else 0.05) for i, (_, top) in enumerate(names)]
+    return [
+        dict(**where, y=top, text=text, font=font, bgcolor=theme.paper, opacity=0.85)
+        for text, top in zip(texts, tops, strict=True)
+    ]
 
 
 def _colour_beats(
@@ -220,6 +294,7 @@ def _mark_beats(
     at_s: NDArray[np.float64],
     called: NDArray[np.object_],
     shown: NDArray[np.int64],
+    ids: NDArray[np.int64] | None,
     range_mv: tuple[float, float],
     theme: Theme,
     t: Translator,
@@ -237,13 +312,13 @@ def _mark_beats(
         traces.append(
             scatter(
                 at_s[here],
-                np.full(len(here), range_mv[1] - 0.12),
+                np.full(len(here), range_mv[1] - MARKS_MV),
                 "markers+text" if lettered else "markers",
                 marker=dict(symbol=SYMBOLS[name], size=size, color=color, line=outline),
                 text=name if lettered else None,
                 textposition="top center",
                 textfont=dict(color=color, size=13),
-                customdata=here,
+                customdata=here if ids is None else ids[here],
                 hovertemplate=f"{t('class_' + name)}<br>%{{meta}}<extra></extra>",
                 meta=t("beat_click"),
                 cliponaxis=False,

@@ -51,6 +51,17 @@ h5 {{ padding: 0.3rem 0 0.6rem 0 !important; }}
   display: none !important;
 }}
 .stFileChip[aria-invalid="true"]::after {{ content: {refused}; font-size: 0.9rem; }}
+.editor-bar {{ display: flex; flex-wrap: wrap; gap: 6px; margin-top: 4px; }}
+.editor-button {{
+  font: inherit; font-size: 0.9rem; padding: 2px 10px; cursor: pointer; border-radius: 6px;
+  color: inherit; background: transparent; border: 1px solid rgba(128, 128, 128, 0.45);
+}}
+.editor-button:hover, .editor-button[aria-pressed="true"] {{ border-color: currentColor; }}
+.editor-button[aria-pressed="true"] {{ background: rgba(86, 180, 233, 0.25); }}
+.editor-button:focus-visible {{ outline: 2px solid currentColor; outline-offset: 1px; }}
+.editor-N, .editor-S, .editor-V, .editor-F, .editor-Q {{ font-weight: bold; }}
+.editor-status {{ min-height: 1.5em; font-size: 0.85rem; opacity: 0.85; margin-top: 3px; }}
+.editor-aiming .nsewdrag {{ cursor: crosshair !important; }}
 @media (max-width: 640px) {{
   .stMainBlockContainer {{ padding-left: 0.7rem; padding-right: 0.7rem; }}
   h1 {{ font-size: 1.3rem !important; }}

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from cnns_spectrograms.app import findings
 from cnns_spectrograms.app.strip_figure import View, choose_range_mv, span_of_speed
 from cnns_spectrograms.app.study import Study
+from cnns_spectrograms.corrections.edits import BeatEdits
+from cnns_spectrograms.corrections.table import correct_beats
 from cnns_spectrograms.presentation import CALLS, UNSURE
 
 SHORTEST_S = 1.0
@@ -24,8 +26,10 @@ class Reading:
 
     Attributes:
         study: the analysed recording.
+        beats: of it as they stand, see `corrections.table.correct_beats`.
+        ids: int64 (n_beats,), the id of each in the corrections.
         threshold: least probability of a call.
-        key: of the choices by which the beats are called.
+        key: of the choices and corrections by which the beats are called.
         called: one of `CALLS` per beat, (n_beats,).
         abnormal: positions of the beats that are called, and not normal.
         present: the calls that there are.
@@ -34,6 +38,8 @@ class Reading:
     """
 
     study: Study
+    beats: pd.DataFrame
+    ids: NDArray[np.int64]
     threshold: float
     key: str
     called: NDArray[np.object_]
@@ -46,22 +52,38 @@ class Reading:
         """Return where the reference disagrees, see `findings.find_disagreements`."""
         assert self.study.reference is not None
         return findings.find_disagreements(
-            self.study.beats, self.called, self.study.reference, self.study.contents.fs
+            self.beats, self.called, self.study.reference, self.study.contents.fs
         )
 
 
-def read(study: Study, threshold: float, count_unusable: bool = False) -> Reading:
-    """Call the beats of a study at a threshold; those in unusable signal only if they count."""
-    called = findings.call_beats(study.beats, threshold)
+def read(
+    study: Study,
+    threshold: float,
+    count_unusable: bool = False,
+    edits: BeatEdits | None = None,
+) -> Reading:
+    """Call the beats of a study, as they stand, at a threshold.
+
+    Those in unusable signal are called only if they count. What a person has called has that
+    class, whatever its probability and its signal.
+    """
+    if edits is None:
+        edits = BeatEdits(study.beats["sample"], study.beats["aami_class"].to_numpy(object))
+    beats = correct_beats(study.beats, edits, study.contents.fs, study.gaps_s)
+    called = findings.call_beats(beats, threshold)
     if not count_unusable:
-        called[~study.beats["usable"].to_numpy(np.bool_)] = UNSURE
+        called[~beats["usable"].to_numpy(np.bool_)] = UNSURE
+    by_person = beats["origin"].to_numpy(object) != "model"
+    called[by_person] = beats["aami_class"].to_numpy(object)[by_person]
     reference = study.reference
     if reference is not None:
         reference = reference.assign(sample=reference["sample"] * (study.fs / study.contents.fs))
     return Reading(
         study=study,
+        beats=beats,
+        ids=beats["beat_id"].to_numpy(np.int64),
         threshold=threshold,
-        key=f"{threshold}_{count_unusable}",
+        key=_name(threshold, count_unusable, edits),
         called=called,
         abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
         present=tuple(name for name in CALLS if (called == name).any()),
@@ -70,19 +92,34 @@ def read(study: Study, threshold: float, count_unusable: bool = False) -> Readin
     )
 
 
+def read_now(
+    study: Study, threshold: float, count_unusable: bool, edits: BeatEdits | None
+) -> Reading:
+    """Return what `read` does, or the window's last reading if nothing has changed since."""
+    last: Reading | None = st.session_state.get("reading")
+    key = _name(threshold, count_unusable, edits)
+    if last is None or last.study is not study or last.key != key:
+        last = st.session_state["reading"] = read(study, threshold, count_unusable, edits)
+    return last
+
+
+def _name(threshold: float, count_unusable: bool, edits: BeatEdits | None) -> str:
+    return f"{threshold}_{count_unusable}_{edits.revision if edits else 0}"
+
+
 class Viewer:
     """Where the viewer stands; lives in the session, moved by buttons, keys and clicks."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._duration_s = reading.study.contents.duration_s
-        self._times_s = reading.study.beats["time_s"].to_numpy(np.float64)
+        self._times_s = reading.beats["time_s"].to_numpy(np.float64)
         state = st.session_state
         state.setdefault("width_px", 1200)
         state.setdefault("scale", 25.0)
         if "cursor" not in state:
             state["cursor"] = (0.0, self._span_of(25.0))
-            state["selected"], state["place_s"] = None, 0.0
+            state["selected"], state["anchor"], state["place_s"] = None, None, 0.0
             if len(reading.abnormal):
                 self.look_at(int(reading.abnormal[0]))
 
@@ -100,8 +137,21 @@ class Viewer:
     @property
     def selected(self) -> int | None:
         """Position of the chosen beat."""
-        chosen: int | None = st.session_state["selected"]
-        return chosen
+        return self.find(st.session_state["selected"])
+
+    def find(self, beat: int | None) -> int | None:
+        """Return the position of the beat with this id; None if it does not stand."""
+        at = np.flatnonzero(self._reading.ids == beat)
+        return int(at[0]) if len(at) else None
+
+    @property
+    def selection(self) -> NDArray[np.int64]:
+        """Positions of the chosen beats: of one, or of all from the anchor to it."""
+        chosen, anchor = self.selected, self.find(st.session_state["anchor"])
+        if chosen is None:
+            return np.empty(0, np.int64)
+        first = chosen if anchor is None else anchor
+        return np.arange(min(first, chosen), max(first, chosen) + 1)
 
     def _span_of(self, scale: float | str) -> float:
         """Return the seconds on screen of a scale: mm/s, or "60.0s", or the whole."""
@@ -138,6 +188,13 @@ class Viewer:
         self.choose(beat)
         self._centre(float(self._times_s[beat]))
 
+    def show(self, beat: int) -> None:
+        """Choose a beat, and bring it into view if it is not."""
+        self.choose(beat)
+        view, time_s = self.view, float(self._times_s[beat])
+        if not view.start_s <= time_s <= view.stop_s:
+            self._centre(time_s)
+
     def step_abnormal(self, forwards: bool) -> None:
         """Choose the next or previous beat that is not normal."""
         abnormal = self._reading.abnormal
@@ -147,13 +204,14 @@ class Viewer:
         else:
             self.look_at(int(abnormal[at]))
 
-    def step_beat(self, forwards: bool) -> None:
-        """Choose the next or previous beat of the chosen one, wherever the strip is."""
+    def step_beat(self, forwards: bool, extend: bool = False) -> None:
+        """Choose the next or previous beat of the chosen one, too or instead of it."""
         if self.selected is None:
             return
         beat = self.selected + (1 if forwards else -1)
         if 0 <= beat < len(self._times_s):
-            self.look_at(beat)
+            self.choose(beat, extend)
+            self._centre(float(self._times_s[beat]))
 
     def step_disagreement(self) -> None:
         """Go to the next place where the reference disagrees, and choose the beat there.
@@ -203,10 +261,23 @@ class Viewer:
         elif points:
             self._centre(float(points[0]["x"]))
 
-    def choose(self, beat: int) -> None:
-        """Choose the beat whose symbol was clicked, where it stands."""
-        st.session_state["selected"] = beat
-        st.session_state["place_s"] = float(self._times_s[beat])
+    def choose(self, beat: int, extend: bool = False) -> None:
+        """Choose the beat at a position where it stands; with `extend` all up to it."""
+        state = st.session_state
+        if not extend:
+            state["anchor"] = None
+        elif state["anchor"] is None:
+            state["anchor"] = state["selected"]
+        state["selected"] = int(self._reading.ids[beat])
+        state["place_s"] = float(self._times_s[beat])
+
+    def choose_clicked(self, beat: int, extend: bool) -> None:
+        """Choose the beat with an id, whose symbol was clicked; a negative one only ends a row."""
+        at = self.find(beat)
+        if at is not None:
+            self.choose(at, extend)
+        elif beat < 0:
+            st.session_state["anchor"] = None
 
     def follow(self, moved: dict[str, float]) -> None:
         """Take over where the strip was dragged to, and its width."""

@@ -16,10 +16,12 @@ from cnns_spectrograms.app.clinical_figures import (
     draw_beat,
     draw_probabilities,
 )
+from cnns_spectrograms.app.correcting import SHORTCUTS, Correcting
 from cnns_spectrograms.app.live_plot import show_figure
-from cnns_spectrograms.app.strip_figure import View, draw_strip
-from cnns_spectrograms.app.study import show_beat
-from cnns_spectrograms.app.viewer import Reading, Viewer
+from cnns_spectrograms.app.review_panel import is_page_behind, show_groups, show_review
+from cnns_spectrograms.app.strip_figure import Lane, View, draw_strip
+from cnns_spectrograms.app.study import Study, show_beat
+from cnns_spectrograms.app.viewer import Reading, Viewer, read_now
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.presentation import (
     GLYPHS,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s
 _SPANS_S = (60.0, 600.0)
+SHOWN_LANES = 2
+"""Leads that are shown below the analysed one, unless others are chosen."""
 
 
 def _show_position(view: View, duration_s: float, theme: Theme) -> None:
@@ -50,38 +54,66 @@ def _show_position(view: View, duration_s: float, theme: Theme) -> None:
 
 
 @st.fragment
-def show_viewer(reading: Reading, model: BeatModel, t: Translator) -> None:
-    """Show the recording and the chosen beat; moving about runs this part of the page alone."""
+def show_viewer(
+    correcting: Correcting,
+    threshold: float,
+    count_unusable: bool,
+    model: BeatModel,
+    t: Translator,
+) -> None:
+    """Show the recording and the chosen beat; moving about and corrections run this part alone."""
+
+    def read() -> Reading:
+        return read_now(study, threshold, count_unusable, correcting.edits)
+
     theme = choose_theme(st.context.theme.type)
-    study = reading.study
+    study = correcting.study
+    reading = read()
     viewer = Viewer(reading)
     _show_position(viewer.view, study.contents.duration_s, theme)
     _show_legend(reading.present, theme, t)
-    _show_controls(viewer, t)
-    show_figure(
+    _show_controls(viewer, study, t)
+    show_review(correcting, reading, read, t)
+    settled = show_figure(
         draw_strip(
             study.signal,
             study.fs,
-            study.beats,
+            reading.beats,
             reading.called,
             viewer.view,
             reading.range_mv,
             theme,
             t,
             reference=reading.reference,
-            selected=viewer.selected,
+            selected=viewer.selection,
             window_s=model.n_samples / model.fs,
             gaps_s=study.gaps_s,
             unusable_s=study.analysis.unusable_s,
+            ids=reading.ids,
+            lane=study.source.lead,
+            lanes=_choose_lanes(study),
         ),
         "strip",
         t("strip_alt"),
         width_px=viewer.view.width_px,
         on_moved=viewer.follow,
-        on_chosen=viewer.choose,
+        on_chosen=viewer.choose_clicked,
+        editor=correcting.describe_editor(reading, viewer, theme, t),
+        on_edits=lambda message: correcting.take_edits(message, read),
     )
+    if "correction_refused" in st.session_state:
+        st.toast(t(st.session_state.pop("correction_refused")))
+    if settled and correcting.edits and is_page_behind(correcting.edits):
+        st.rerun()
     st.caption(_describe_scale(viewer.view, viewer.has_reference, t))
     _show_beat_panel(reading, model, viewer, theme, t)
+    show_groups(correcting, reading, read, theme, t)
+
+
+def _choose_lanes(study: Study) -> list[Lane]:
+    """Return the leads that are shown below the analysed one."""
+    chosen = st.session_state.get("lanes", study.lanes[:SHOWN_LANES])
+    return [each for each in study.lanes if each in chosen]
 
 
 def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
@@ -93,16 +125,16 @@ def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
     st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
 
 
-def _show_controls(viewer: Viewer, t: Translator) -> None:
+def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _button(t, "previous_abnormal", "skip_previous", "p", viewer.step_abnormal, False)
-        _button(t, "next_abnormal", "skip_next", "n", viewer.step_abnormal, True)
+        _button(t, "previous_abnormal", "skip_previous", viewer.step_abnormal, False)
+        _button(t, "next_abnormal", "skip_next", viewer.step_abnormal, True)
         if viewer.has_reference:
-            _button(t, "next_disagreement", "difference", "d", viewer.step_disagreement)
-        _button(t, "back", "chevron_left", "j", viewer.pan, -0.75)
-        _button(t, "forward", "chevron_right", "l", viewer.pan, 0.75)
-        _button(t, "zoom_in", "zoom_in", "i", viewer.zoom, 0.5)
-        _button(t, "zoom_out", "zoom_out", "o", viewer.zoom, 2.0)
+            _button(t, "next_disagreement", "difference", viewer.step_disagreement)
+        _button(t, "back", "chevron_left", viewer.pan, -0.75)
+        _button(t, "forward", "chevron_right", viewer.pan, 0.75)
+        _button(t, "zoom_in", "zoom_in", viewer.zoom, 0.5)
+        _button(t, "zoom_out", "zoom_out", viewer.zoom, 2.0)
         st.segmented_control(
             t("scale"),
             [*_SPEEDS, *(str(span) for span in _SPANS_S), "all"],
@@ -111,6 +143,17 @@ def _show_controls(viewer: Viewer, t: Translator) -> None:
             on_change=viewer.set_scale,
             label_visibility="collapsed",
         )
+        if study.lanes:
+            with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
+                st.pills(
+                    t("leads_help", lead=study.source.lead),
+                    study.lanes,
+                    format_func=lambda each: each.name,
+                    selection_mode="multi",
+                    default=study.lanes[:SHOWN_LANES],
+                    key=f"lanes_{st.session_state.get('n_studies', 0)}",
+                    on_change=_keep_lanes,
+                )
     if st.session_state.pop("at_end", False):
         st.toast(t("no_further"))
 
@@ -131,12 +174,25 @@ def _explain_unsure(call: str, usable: bool, t: Translator) -> str:
     return "  \n" + t("unsure_beat" if usable else "unusable_beat")
 
 
+def _explain_origin(beat: pd.Series, t: Translator) -> str:
+    if beat["origin"] != "corrected":
+        return ""
+    if beat["found_class"] == beat["aami_class"]:
+        return "  \n" + t("confirmed_beat")
+    return "  \n" + t("corrected_beat", name=str(beat["found_class"]))
+
+
+_KEYS = {  # of buttons that the arrow keys press, and how they are written
+    "previous_beat": ("left", "←"),
+    "next_beat": ("right", "→"),
+    "extend_back": ("shift+left", "Shift ←"),
+    "extend_forward": ("shift+right", "Shift →"),
+} | {name: (key, key.upper()) for key, name in SHORTCUTS.items()}
 _LABELLED = ("previous_abnormal", "next_abnormal", "next_disagreement")
 
 
-def _button(
-    t: Translator, name: str, icon: str, shortcut: str, action: Any, *args: bool | float
-) -> None:
+def _button(t: Translator, name: str, icon: str, action: Any, *args: bool | float) -> None:
+    shortcut, written = _KEYS[name]
     label = t(name + "_label") if name in _LABELLED else ""
     st.button(
         label,
@@ -146,7 +202,7 @@ def _button(
         on_click=action,
         args=args,
         type="primary" if name == "next_abnormal" else "secondary",
-        help=t("shortcut_help", what=t(name), key=shortcut.upper()),
+        help=t("shortcut_help", what=t(name), key=written),
         shortcut=shortcut,
     )
 
@@ -159,14 +215,19 @@ def _name_scale(scale: float | str, t: Translator) -> str:
     return t("scale_speed", speed=scale)
 
 
+def _keep_lanes() -> None:
+    """Keep the leads that are shown, also where their choice is not on the page."""
+    key = f"lanes_{st.session_state.get('n_studies', 0)}"
+    st.session_state["lanes"] = st.session_state[key]
+
+
 def _show_beat_panel(
     reading: Reading, model: BeatModel, viewer: Viewer, theme: Theme, t: Translator
 ) -> None:
     if viewer.selected is None:
         st.info(t("choose_beat"))
         return
-    study = reading.study
-    beat = study.beats.iloc[viewer.selected]
+    beat = reading.beats.iloc[viewer.selected]
     st.markdown(
         "##### "
         + t(
@@ -174,12 +235,18 @@ def _show_beat_panel(
             n=viewer.selected + 1,
             time=format_clock(float(beat["time_s"]), 2),
         )
+        + _count_chosen(viewer, t)
     )
     left, right = st.columns([3, 2], gap="large")
     with right:
         _show_call(reading, viewer, beat, theme, t)
     with left:
-        _show_evidence(reading, model, viewer.selected, str(beat["aami_class"]), theme, t)
+        _show_evidence(reading, model, beat, theme, t)
+
+
+def _count_chosen(viewer: Viewer, t: Translator) -> str:
+    n = len(viewer.selection)
+    return f" · {t('chosen_beats', n=n)}" if n > 1 else ""
 
 
 def _show_call(
@@ -190,42 +257,54 @@ def _show_call(
     st.markdown(
         f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"
         + _explain_unsure(call, bool(beat["usable"]), t)
+        + _explain_origin(beat, t)
     )
-    show_figure(
-        draw_probabilities(
-            beat[list(findings.PROBABILITIES)].to_numpy(np.float64), reading.threshold, theme, t
-        ),
-        "probabilities",
-        t("probabilities_alt"),
-    )
+    if beat["origin"] == "added":
+        st.info(t("added_beat"))
+    else:
+        show_figure(
+            draw_probabilities(
+                beat[list(findings.PROBABILITIES)].to_numpy(np.float64),
+                reading.threshold,
+                theme,
+                t,
+            ),
+            "probabilities",
+            t("probabilities_alt"),
+        )
     rr = float(beat["rr_s"])
     if np.isfinite(rr):
         st.caption(t("beat_rr", rr=t.number(1000 * rr)))
     else:
         st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
     with st.container(horizontal=True):
-        _button(t, "previous_beat", "arrow_back", "b", viewer.step_beat, False)
-        _button(t, "next_beat", "arrow_forward", "v", viewer.step_beat, True)
+        _button(t, "previous_beat", "arrow_back", viewer.step_beat, False)
+        _button(t, "next_beat", "arrow_forward", viewer.step_beat, True)
+        _button(t, "extend_back", "first_page", viewer.step_beat, False, True)
+        _button(t, "extend_forward", "last_page", viewer.step_beat, True, True)
 
 
 def _show_evidence(
-    reading: Reading, model: BeatModel, beat: int, aami_class: str, theme: Theme, t: Translator
+    reading: Reading, model: BeatModel, beat: pd.Series, theme: Theme, t: Translator
 ) -> None:
     """Show what the model saw of the chosen beat, and where it looked."""
     from cnns_spectrograms.app.explanation import explain
     from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
-    seen = show_beat(reading.study, model, beat)
+    study, number = reading.study, int(beat["beat_id"])
+    is_added = beat["origin"] == "added"
+    at = round(beat["sample"] * study.fs / study.contents.fs) if is_added else None
+    seen = show_beat(study, model, number, at)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        wanted = st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help"))
-        target = AAMI_CLASSES.index(aami_class)
+        wanted = not is_added and st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help"))
+        target = AAMI_CLASSES.index(str(beat["aami_class"]))
         if wanted:
             target = st.selectbox(
                 t("gradcam_class"),
                 range(len(AAMI_CLASSES)),
                 index=target,
                 format_func=lambda each: f"{AAMI_CLASSES[each]} {t('class_' + AAMI_CLASSES[each])}",
-                key=f"target_{beat}_{t.language}",
+                key=f"target_{number}_{t.language}",
                 width=260,
             )
     cam, n_views = None, len(model.view_lengths)

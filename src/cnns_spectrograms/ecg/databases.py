@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 CHECKSUM_FILES = ("SHA256SUMS.txt", "SHA256SUMS")
 """A database's list of checksums: PhysioNet's name for it, then one that old copies have."""
 
+REFERENCE = "atr"
+"""Annotator of reference beats in PhysioNet's databases."""
+
+PATIENTS_FILE = "PATIENTS"
+"""Whose each record is: lines of record,database/patient."""
+
 
 def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     """Return the names of a database's records: its RECORDS file, else its header files.
@@ -47,13 +53,49 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     return record_ids
 
 
-def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = None) -> list[str]:
+def find_annotator(folder: Path | str) -> str:
+    """Return the annotator of a database's reference beats.
+
+    It is `REFERENCE`, unless the database has an ANNOTATORS file that does not list it; then the
+    first that is listed.
+    """
+    listed = Path(folder) / "ANNOTATORS"
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    names = [line.split()[0] for line in lines if line.strip()]
+    return REFERENCE if REFERENCE in names or not names else names[0]
+
+
+def read_patients(folder: Path | str) -> dict[str, str]:
+    """Return the patient, as database/patient, of each record that PATIENTS names.
+
+    Raises:
+        ValueError: the file is missing, or a line is not a record and a patient.
+    """
+    path = Path(folder) / PATIENTS_FILE
+    if not path.is_file():
+        raise ValueError(f"no file {path}; expected a line record,database/patient per record")
+    patients: dict[str, str] = {}
+    for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
+        match = re.fullmatch(r"([^/\s,]+),([^/\s,]+/[^/\s,]+)", line.strip())
+        if match is None or match[1] in patients:
+            raise ValueError(
+                f"{path}: found the line {line[:80]!r}; expected record,database/patient, such as "
+                f"mitdb-201,mitdb/201, and each record once; correct it"
+            )
+        patients[match[1]] = match[2]
+    return patients
+
+
+def find_missing_files(
+    folder: Path | str, record_ids: Iterable[str] | None = None, annotator: str = REFERENCE
+) -> list[str]:
     """Return the names of the files that a database lacks.
 
     Args:
         folder: folder of the database; may be absent.
         record_ids: records that are wanted; None wants those of the RECORDS file, or of the
             header files where there is none.
+        annotator: extension of the annotation files.
 
     Returns:
         Names such as ``100.dat``; ``RECORDS`` where there is no list of records.
@@ -63,7 +105,7 @@ def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = No
         if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
             return ["RECORDS"]
         record_ids = list_records(folder)
-    names = [name for record_id in record_ids for name in list_files(folder, record_id)]
+    names = [name for record_id in record_ids for name in list_files(folder, record_id, annotator)]
     return [name for name in names if not (folder / name).is_file()]
 
 
@@ -91,7 +133,7 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     edited_headers: list[str] = []
     unlisted: dict[str, None] = {}  # once each: records may share a file
     for record_id in record_ids:
-        for name in list_files(folder, record_id):
+        for name in list_files(folder, record_id, REFERENCE):
             if name not in sums:
                 unlisted[name] = None
             elif (folder / name).is_file() and (found := hash_file(folder / name)) != sums[name]:

@@ -191,6 +191,23 @@ def _find_lone(
     return np.asarray(weight[last] - weight[first] < _LEAST_PER_S * (end - begin))
 
 
+def place_peak(signal_mv: NDArray[np.floating], fs: float, at: int, reach_s: float) -> int:
+    """Return the R peak nearest to a moment, placed as those of detected beats are.
+
+    It is the extreme, up or down, of the filtered signal within reach.
+
+    Args:
+        signal_mv: `(n_samples,)`, mV, finite.
+        fs: sampling rate, Hz.
+        at: sample near which a peak is sought.
+        reach_s: how far from `at` it may lie, s.
+    """
+    context = round(_COMPANY_S * fs)
+    first = max(0, at - context)
+    part = np.asarray(signal_mv[first : at + context + 1], dtype=np.float64)
+    return first + int(_place_extremes(part, fs, np.array([at - first]), round(reach_s * fs))[0])
+
+
 def _place_peaks(
     signal: NDArray[np.float64], fs: float, at: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -199,10 +216,16 @@ def _place_peaks(
     In the training records of mitdb it lies 1.4 ms from the reference on average for N, 3.4 ms for
     V and 3.3 ms for paced beats; the middle of the complex lies 9 to 21 ms from it.
     """
+    middles = np.rint(at * (fs / CANDIDATE_FS)).astype(np.int64)
+    return _place_extremes(signal, fs, middles, round(_PEAK_S * fs))
+
+
+def _place_extremes(
+    signal: NDArray[np.float64], fs: float, at: NDArray[np.int64], reach: int
+) -> NDArray[np.int64]:
+    """Return the sample of the filtered signal's extreme within `reach` samples of each of `at`."""
     from scipy.signal import butter, sosfiltfilt
 
     size = np.abs(sosfiltfilt(butter(2, _PEAK_HZ, "bandpass", fs=fs, output="sos"), signal))
-    reach = round(_PEAK_S * fs)
-    around = np.rint(at * (fs / CANDIDATE_FS)).astype(np.int64)[:, None]
-    around = np.clip(around + np.arange(-reach, reach + 1), 0, len(signal) - 1)
+    around = np.clip(at[:, None] + np.arange(-reach, reach + 1), 0, len(signal) - 1)
     return around[np.arange(len(at)), size[around].argmax(axis=1)]

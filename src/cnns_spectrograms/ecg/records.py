@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
+from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError
@@ -69,17 +70,23 @@ class Record:
 def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | None = None) -> str:
     """Return the patient of a record, as `db/patient`.
 
-    That is the one in `known`, what is known of records by `db/record_id`; else mitdb 201 and 202
-    are one patient, and any other record is a patient of its own.
+    That is the one in `known`, what is known of records by `db/record_id`, with a slash that of
+    another database; else mitdb 201 and 202 are one patient, and any other record is a patient of
+    its own.
     """
     given = (known or {}).get(f"{db}/{record_id}")
     if given is not None and given.patient is not None:
-        return f"{db}/{given.patient}"
+        return given.patient if "/" in given.patient else f"{db}/{given.patient}"
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
 def read_records(
-    physionet: Path, record_list: pd.DataFrame, ingestion: IngestionParameters, n_jobs: int
+    physionet: Path,
+    record_list: pd.DataFrame,
+    ingestion: IngestionParameters,
+    n_jobs: int,
+    known: Mapping[str, RecordParameters] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -89,6 +96,8 @@ def read_records(
         ingestion: how a record is read, and whether one that cannot be used is left out, with its
             reason in `records`.
         n_jobs: joblib workers, -1 for every core.
+        known: what is known of records by ``db/record_id``; None: what `ingestion` gives.
+        folders: of databases that lie elsewhere.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -101,14 +110,16 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
-    fs, known = ingestion.fs, ingestion.known_records()
+    fs = ingestion.fs
+    known = ingestion.known_records() if known is None else known
     options = {
         "fs": fs,
         "preferred_lead": ingestion.preferred_lead,
         "other_class": ingestion.other_annotations,
         "known": known,
     }
-    tasks = (delayed(_read_or_explain)(physionet / each[0], *each, **options) for each in listed)
+    folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
+    tasks = (delayed(_read_or_explain)(folder_of[each[0]], *each, **options) for each in listed)
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
@@ -246,7 +257,9 @@ def read_record(
     other_class: str | None = None,
     known: Mapping[str, RecordParameters] | None = None,
 ) -> Record:
-    """Read a WFDB record and its reference annotations (`.atr`), and check that they are whole.
+    """Read a WFDB record and its reference annotations, and check that they are whole.
+
+    The annotations are those of `ecg.databases.find_annotator`, in most databases ``.atr``.
 
     A beat stands at `round(source_sample * fs / source_fs)`; `time_s` is its exact time in the
     source. An annotation at the very end of the recording is moved to the last sample (svdb 860
@@ -282,7 +295,7 @@ def read_record(
         lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
     samples, symbols, _, ann_fs = read_annotation_file(
-        name, path, "atr", fs=float(header.fs), n_samples=int(header.sig_len)
+        name, path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
     )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class

@@ -12,6 +12,9 @@ from cnns_spectrograms.parameters import SPLITS, SplitParameters
 
 logger = logging.getLogger(__name__)
 
+CORRECTED = "corrected"
+"""Database of recordings that a person has corrected, see `corrections.database`."""
+
 _N_NAMED = 5  # offenders an error names before it only counts them
 
 
@@ -23,6 +26,9 @@ def assign_splits(
     windows: pd.DataFrame, params: SplitParameters, *, skipped: Collection[str] = ()
 ) -> pd.DataFrame:
     """Return the windows with their split and path; windows of ``unused`` records are dropped.
+
+    Records of the database `CORRECTED` need no list: they go to train, and the record that each
+    is a corrected version of, ``db-record`` of ``db/record``, is then unused if it is in train.
 
     Args:
         windows: the `windows` table without ``split`` and ``path``.
@@ -38,7 +44,7 @@ def assign_splits(
             has no window and is not in `skipped`.
         LeakError: the lists put one patient in two splits; see `check_no_leak`.
     """
-    split_of = {
+    split_of: dict[str, str] = {
         f"{db}/{record_id}": split
         for db, lists in params.records.items()
         for split, record_ids in lists.items()
@@ -46,6 +52,8 @@ def assign_splits(
     }
     keys = windows["db"] + "/" + windows["record_id"]
     present = set(keys.unique())
+    corrected = sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique())
+    split_of |= _place_corrected(corrected, split_of)
     if unlisted := sorted(present - split_of.keys()):
         raise ValueError(
             f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "
@@ -73,6 +81,18 @@ def assign_splits(
         logger.log(level, "Protocol %s: %d windows in %s", params.protocol, n_windows, split)
     check_no_leak(table)
     return table
+
+
+def _place_corrected(record_ids: Sequence[str], split_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the split of corrected records, and of those in train that they take the place of."""
+    places = {}
+    for record_id in record_ids:
+        places[f"{CORRECTED}/{record_id}"] = "train"
+        original = record_id.replace("-", "/", 1)
+        if split_of.get(original) == "train":
+            places[original] = "unused"
+            logger.info("%s takes the place of %s in train", record_id, original)
+    return places
 
 
 def check_no_leak(windows: pd.DataFrame) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.files import replacing
@@ -23,7 +25,7 @@ ANNOTATOR = "cnn"
 EXTENSIONS = (ANNOTATOR, "csv", "json", "html")
 """Of all files that `write_outputs` may write or remove."""
 
-_TABLE_COLUMNS = (
+TABLE_COLUMNS = (
     "sample",
     "time_s",
     "rr_s",
@@ -33,16 +35,19 @@ _TABLE_COLUMNS = (
     "signal_quality",
     "usable",
 )
+CORRECTED_COLUMNS = ("corrected_class", "origin")
+"""What a table of corrected beats has in addition, see `corrections.outputs`."""
 
 
 def is_table(path: Path) -> bool:
     """Tell a table of beats, as `write_outputs` writes it, from a recording in a CSV file."""
-    header = ",".join(_TABLE_COLUMNS).encode()
+    header = ",".join(TABLE_COLUMNS).encode()
+    corrected = ",".join((*TABLE_COLUMNS, *CORRECTED_COLUMNS)).encode()
     # Version 0.1 wrote no signal_quality and no usable.
-    headers = (header, header.removesuffix(b",signal_quality,usable"))
+    headers = (header, header.removesuffix(b",signal_quality,usable"), corrected)
     try:
         with open(path, "rb") as file:
-            return file.readline(len(header) + 2).rstrip() in headers
+            return file.readline(len(corrected) + 2).rstrip() in headers
     except OSError:
         return False  # who opens it says so
 
@@ -69,13 +74,17 @@ def write_outputs(
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     if not analysis.sliding and len(analysis.beats):
-        written["annotations"] = _write_annotations(analysis, recording, folder)
+        written["annotations"] = folder / f"{recording.name}.{ANNOTATOR}"
+        write_annotations(
+            written["annotations"],
+            analysis.beats["sample"].to_numpy(np.int64),
+            analysis.beats["aami_class"].tolist(),
+            analysis.fs,
+        )
     written["csv"] = folder / f"{recording.name}.csv"
     with replacing(written["csv"]) as partial:
         table = analysis.beats.round(6).astype({"usable": np.int8})
-        table.round({"signal_quality": 3}).to_csv(
-            partial, index=False, columns=list(_TABLE_COLUMNS)
-        )
+        table.round({"signal_quality": 3}).to_csv(partial, index=False, columns=list(TABLE_COLUMNS))
     written["json"] = folder / f"{recording.name}.json"
     with replacing(written["json"]) as partial:
         text = json.dumps(analysis.summary, indent=2, allow_nan=False)
@@ -93,21 +102,35 @@ def write_outputs(
     return written
 
 
-def _write_annotations(analysis: Analysis, recording: Recording, folder: Path) -> Path:
-    """Write the beats as WFDB annotations; the file says its sampling rate itself."""
+def write_annotations(
+    path: Path,
+    samples: NDArray[np.int64],
+    classes: Sequence[str],
+    fs: float,
+    notes: Sequence[str] | None = None,
+) -> None:
+    """Write beats as WFDB annotations; the file says its sampling rate itself.
+
+    Args:
+        path: of the file, whose ending is the annotator.
+        samples: ascending, (n,), at least one.
+        classes: one of AAMI_CLASSES each, (n,): each is a symbol of its own class.
+        fs: rate of the samples, Hz.
+        notes: a text of ASCII characters beside each, (n,), at most 255 long; most are empty.
+    """
     import wfdb
 
-    target = folder / f"{recording.name}.{ANNOTATOR}"
+    annotator = path.suffix[1:]
     # wfdb takes no name with other characters, and writes under the final name.
     with tempfile.TemporaryDirectory() as scratch:
         wfdb.wrann(
             "record",
-            ANNOTATOR,
-            analysis.beats["sample"].to_numpy(np.int64),
-            symbol=analysis.beats["aami_class"].tolist(),  # each is a symbol of its own class
-            fs=analysis.fs,
+            annotator,
+            samples,
+            symbol=list(classes),
+            aux_note=None if notes is None else list(notes),
+            fs=fs,
             write_dir=scratch,
         )
-        with replacing(target) as partial:
-            shutil.copyfile(Path(scratch) / f"record.{ANNOTATOR}", partial)
-    return target
+        with replacing(path) as partial:
+            shutil.copyfile(Path(scratch) / f"record.{annotator}", partial)

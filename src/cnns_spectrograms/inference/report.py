@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,7 @@ def render_report(
     recording: Recording,
     language: Language = "en",
     strips: list[Strip] | None = None,
+    trail: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the page: what was found, the heart rate over time, and every abnormal episode.
 
@@ -78,6 +80,7 @@ def render_report(
         recording: gives the signal of the strips.
         language: of the page.
         strips: what `draw_strips` returned, if it was called before.
+        trail: what was corrected, see `corrections.outputs.list_trail`; None of a model's result.
     """
     beats = analysis.beats
     counted = beats[analysis.counted]
@@ -99,6 +102,7 @@ def render_report(
         n_more=n_more,
         unusable_are="counted" if analysis.counted.all() else "left_out",
         most_mv=_MOST_MV,
+        trail=trail,
     )
 
 

@@ -200,7 +200,7 @@ def list_named_files(file: Path) -> tuple[list[str], bool]:
     return named, "/" in first
 
 
-def list_files(folder: Path, record_id: str) -> list[str]:
+def list_files(folder: Path, record_id: str, annotator: str) -> list[str]:
     """Return the files of a record: header, signals, as the header names them, annotations."""
     header = folder / f"{record_id}.hea"
     signals = [f"{record_id}.dat"]
@@ -209,7 +209,7 @@ def list_files(folder: Path, record_id: str) -> list[str]:
         named, has_segments = list_named_files(header)
         named = [] if has_segments else named
         signals = [name for name in dict.fromkeys(named) if _PLAIN_NAME.fullmatch(name)]
-    return [header.name, *signals, f"{record_id}.atr"]
+    return [header.name, *signals, f"{record_id}.{annotator}"]
 
 
 def check_signal_files(name: str, path: Path, header: Any) -> None:

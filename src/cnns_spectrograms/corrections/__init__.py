@@ -1,0 +1,1 @@
+"""Beats that a person has corrected: changed, undone, saved, grouped, and handed on."""

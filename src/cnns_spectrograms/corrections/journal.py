@@ -1,0 +1,158 @@
+"""The file that keeps corrections: one line each, on the disk before it is on the screen."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cnns_spectrograms.files import replacing
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+class JournalInUseError(ValueError):
+    """Another window or program writes to the journal."""
+
+
+class Journal:
+    """An append-only file of JSON lines that one program at a time may write to.
+
+    The first line is a header, which says of what recording the others are. `append` returns once
+    a line is on the disk. A kill may tear the last line, which is then dropped. The lock is the
+    operating system's, so a kill frees it too.
+
+    Args:
+        path: of the file; it is made where it is not, and its folder too.
+        header: what the first line holds, or must hold.
+
+    Raises:
+        JournalInUseError: another window or program has the journal open.
+        ValueError: the file is damaged, or of another recording.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(f"{path}.lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise JournalInUseError(
+                f"{path} is open in another window or program; close it there first"
+            ) from None
+        try:
+            self._file = self._open({"format": FORMAT, **header})
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, header: Mapping[str, Any]) -> int:
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        lines, whole = _parse(self.path, content)
+        if not lines:
+            if content:
+                logger.warning("%s: its header is torn; it is begun again", self.path)
+            with replacing(self.path) as partial, open(partial, "wb") as fresh:
+                fresh.write(_line(header))
+                fresh.flush()
+                os.fsync(fresh.fileno())
+            _sync_folder(self.path.parent)
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        if lines[0] != header:
+            differing = sorted(k for k in {*lines[0], *header} if lines[0].get(k) != header.get(k))
+            raise ValueError(
+                f"{self.path} holds corrections of another recording or of other beats: found "
+                f"another {', '.join(differing)}; move the file away"
+            )
+        self.lines = lines[1:]
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        if whole < len(content):
+            logger.warning(
+                "%s: dropped a torn last line of %d bytes", self.path, len(content) - whole
+            )
+            os.ftruncate(file, whole)
+        elif not content.endswith(b"\n"):  # all of the line but its end
+            os.write(file, b"\n")
+        os.fsync(file)
+        return file
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Write a line, and return once it is on the disk.
+
+        Raises:
+            OSError: it could not be written; the file is then as it was.
+        """
+        content = memoryview(_line(line))
+        length = os.fstat(self._file).st_size
+        try:
+            while content:
+                content = content[os.write(self._file, content) :]
+            os.fsync(self._file)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, length)
+            raise
+        self.lines.append(dict(line))
+
+    def close(self) -> None:
+        """Let others write to the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._lock.release()
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """Return the header of a journal; None where its first line is none."""
+    with open(path, "rb") as file:
+        try:
+            header = json.loads(file.readline())
+        except ValueError:
+            return None
+    return header if isinstance(header, dict) and header.get("format") == FORMAT else None
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(path: Path, content: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the lines of a journal, and how many bytes of it they are: all but a torn last one."""
+    lines: list[dict[str, Any]] = []
+    at = 0
+    for number, raw in enumerate(content.splitlines(keepends=True), 1):
+        try:
+            line = json.loads(raw)
+            if not isinstance(line, dict):
+                raise ValueError("no object")
+        except ValueError as error:
+            if raw.endswith(b"\n"):
+                raise ValueError(
+                    f"{path}: found {raw[:60]!r} in line {number}; expected a JSON object; the "
+                    f"file is damaged: remove that line, or restore a copy of the file"
+                ) from error
+            break
+        lines.append(line)
+        at += len(raw)
+    return lines, at
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the entry of a new file on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""The beats of a recording most worth a look, in the order in which to look at them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.corrections.edits import encode
+from cnns_spectrograms.corrections.shapes import ShapeGroups
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.rhythm import measure_rr_intervals
+
+QUEUE_LENGTH = 120
+"""Most beats of a queue: some ten minutes' work."""
+
+_SHARE = 0.25  # of the beats that are in the queue of a short recording
+
+_PREMATURE = 0.15  # by which an interval is shorter than the mean of ten, at which S is likely
+_COMMON = 0.05  # least share of a class's beats in a group whose shape is usual for the class
+_UNUSUAL = 0.5  # by which a correlation falls short of 1 where a shape is as unusual as can be
+
+
+def score_beats(beats: pd.DataFrame, groups: ShapeGroups) -> pd.DataFrame:
+    """Return how much each beat is worth a look, 0 to 1, and why.
+
+    Three doubts make the score, 1 - (1 - probability)(1 - rhythm)(1 - shape):
+
+    * probability: 1 less the probability of the class, over the greatest it can be with five
+      classes;
+    * rhythm: an N after an interval much shorter than the mean of the ten around it, or an S that
+      is not premature;
+    * shape: a beat that correlates little with the mean of every group which holds a twentieth of
+      its class's beats or more.
+
+    Args:
+        beats: as `inference.analysis.Analysis.beats` has them; unusable ones score 0.
+        groups: of these beats.
+
+    Returns:
+        One row per beat: score, probability, rhythm, shape.
+    """
+    codes = encode(beats["aami_class"].to_numpy(object))
+    probabilities = beats[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64)
+    highest = probabilities[np.arange(len(beats)), codes]
+    parts = pd.DataFrame(
+        {
+            "probability": np.clip((1 - highest) / (1 - 1 / len(AAMI_CLASSES)), 0, 1),
+            "rhythm": _doubt_rhythm(beats, codes),
+            "shape": _doubt_shape(codes, groups),
+        }
+    )
+    score = 1 - (1 - parts).prod(axis=1)
+    parts.insert(0, "score", np.where(beats["usable"].to_numpy(np.bool_), score, 0.0))
+    return parts
+
+
+def _doubt_rhythm(beats: pd.DataFrame, codes: NDArray[np.int8]) -> NDArray[np.float64]:
+    after_gap = beats["rr_s"].isna().to_numpy()
+    intervals = measure_rr_intervals(beats["time_s"].to_numpy(), 1.0, after_gap)
+    early = 1 - (intervals["rr_previous_s"] / intervals["rr_local_s"]).to_numpy()
+    early = np.nan_to_num(early / (2 * _PREMATURE))  # 1 at twice the limit
+    is_n, is_s = (codes == AAMI_CLASSES.index(name) for name in "NS")
+    doubt = np.where(is_n, early - 0.5, np.where(is_s, 0.5 - early, 0.0))
+    return np.asarray(np.clip(doubt, 0, 1))
+
+
+def _doubt_shape(codes: NDArray[np.int8], groups: ShapeGroups) -> NDArray[np.float64]:
+    best = np.full(len(codes), -1.0)
+    for code in np.unique(codes):
+        mine = codes == code
+        counts = np.bincount(groups.of_beat[mine], minlength=groups.n_groups)
+        usual = counts >= _COMMON * mine.sum()
+        best[mine] = groups.correlations[mine][:, usual].max(axis=1)
+    return np.clip((1 - best) / _UNUSUAL, 0, 1)
+
+
+def make_queue(scores: NDArray[np.float64], n: int = QUEUE_LENGTH) -> NDArray[np.int64]:
+    """Return the beats with the highest scores, highest first; none that scores 0.
+
+    Args:
+        scores: of all beats, (n_beats,).
+        n: most beats that are returned; of fewer than 4 n, a quarter.
+    """
+    n = min(n, math.ceil(_SHARE * len(scores)))
+    order = np.argsort(-scores, kind="stable")[:n]
+    return order[scores[order] > 0]

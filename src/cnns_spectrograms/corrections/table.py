@@ -1,0 +1,104 @@
+"""The table of beats as they stand after corrections, and the analysis they amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnns_spectrograms.corrections.edits import BeatEdits, decode
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.inference.summary import summarise
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.analysis import Analysis
+
+_PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
+
+
+def correct_beats(
+    found: pd.DataFrame, edits: BeatEdits, fs: float, gaps_s: Sequence[tuple[float, float]] = ()
+) -> pd.DataFrame:
+    """Return the beats that stand, in time order, with the intervals between them.
+
+    Args:
+        found: one row per beat that was found, as `inference.analysis.Analysis.beats` has them.
+        edits: of these beats.
+        fs: sampling rate of `sample`, Hz.
+        gaps_s: begin and end of the stretches without signal, s.
+
+    Returns:
+        The columns of `found`, and beat_id; found_class (None of an added beat); and origin:
+        "model" of what nobody touched, "corrected" of a class that a person gave or confirmed,
+        "added". An added beat has no probabilities (NaN), and the signal quality of the nearest
+        beat. An interval is NaN where one of `found` says that a gap lies before a beat in
+        between, or where `gaps_s` does.
+    """
+    ids = edits.order()
+    samples = edits.samples[ids]
+    is_added = ids >= edits.n_found
+    found_at = found["sample"].to_numpy(np.int64)
+    rows = np.where(is_added, _nearest(found_at, samples), ids)
+    table = found.take(rows).reset_index(drop=True)
+    table["beat_id"] = ids
+    table["found_class"] = table["aami_class"].astype(object).mask(is_added, None)
+    touched = np.where(edits.is_edited[ids], "corrected", "model")
+    table["origin"] = np.where(is_added, "added", touched)
+    table["aami_class"] = pd.Series(decode(edits.codes[ids]), dtype=str)
+    if is_added.any():
+        table["sample"] = samples
+        table["time_s"] = samples / fs
+        table.loc[is_added, _PROBABILITIES] = np.nan
+    if is_added.any() or len(ids) < edits.n_found:
+        table["rr_s"] = _measure_intervals(samples / fs, found, gaps_s)
+    return table
+
+
+def correct_analysis(analysis: Analysis, beats: pd.DataFrame) -> Analysis:
+    """Return an analysis with other beats, and with what they amount to.
+
+    A beat that a person has called counts wherever it lies. What the model was told of the beats
+    (rhythm, typical beats) is not kept: rows of `rr_intervals` are of the beats that were found.
+
+    Args:
+        analysis: of beats, not of sliding windows.
+        beats: of it, see `correct_beats`.
+    """
+    assert not analysis.sliding
+    called = beats["origin"].to_numpy(object) != "model"
+    counts_unusable = bool(analysis.counted.all())
+    counted = beats["usable"].to_numpy(np.bool_) | called | counts_unusable
+    scale = analysis.model.fs / analysis.fs
+    at_model = np.rint(beats["sample"].to_numpy(np.float64) * scale).astype(np.int64)
+    return replace(
+        analysis,
+        beats=beats,
+        at_model=np.minimum(at_model, len(analysis.signal) - 1),
+        counted=counted,
+        summary={**analysis.summary, **summarise(beats, counted)},
+    )
+
+
+def _nearest(found_at: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row of the beat nearest to each sample."""
+    after = np.clip(np.searchsorted(found_at, samples), 1, len(found_at) - 1)
+    if len(found_at) == 1:
+        return np.zeros(len(samples), dtype=np.int64)
+    return after - (samples - found_at[after - 1] < found_at[after] - samples)
+
+
+def _measure_intervals(
+    times_s: NDArray[np.float64], found: pd.DataFrame, gaps_s: Sequence[tuple[float, float]]
+) -> NDArray[np.float64]:
+    """Return the interval before each beat, s; NaN of the first, and across a gap."""
+    rr_s = np.diff(times_s, prepend=np.nan)
+    unknown = found["time_s"].to_numpy(np.float64)[found["rr_s"].isna().to_numpy()]
+    # Moments that no interval spans: of a beat that follows a gap, none that ends there either.
+    edges = np.sort(np.concatenate([unknown[1:], np.ravel(gaps_s)]))
+    passed = np.searchsorted(edges, times_s, side="right")
+    rr_s[1:][np.diff(passed) > 0] = np.nan
+    return rr_s
