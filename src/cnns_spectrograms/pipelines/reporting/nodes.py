@@ -50,7 +50,9 @@ def check_predictions(
     Otherwise a report would show scores beside weights, records or spectrograms that they do not
     come from.
     """
-    now = settings(split=split, spectrogram=spectrogram)
+    from cnns_spectrograms.imaging.plan import describe_drawing
+
+    now = {**settings(split=split, spectrogram=spectrogram), **describe_drawing(spectrogram)}
     require_fresh(now, windows=windows, model=model, predictions=predictions)
     return predictions
 
@@ -253,6 +255,7 @@ def draw_examples(
 ) -> Figure:
     """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
     from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
     test = _select(predictions, "test").merge(
         windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
@@ -284,11 +287,13 @@ def draw_examples(
             if len(rows):
                 drawn = int(rng.integers(len(rows)))
                 examples[aami_class].append(show(rows.iloc[drawn : drawn + 1]))
+    times_s, frequencies_hz = spectrogram_axes(int(test["n_samples"].iloc[0]), fs, spectrogram)
     return plot_examples(
         examples,
         f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
         fs=fs,
-        max_frequency_hz=spectrogram.max_frequency_hz,
+        times_s=times_s,
+        frequencies_hz=frequencies_hz,
         middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
         synthetic=reporting.synthetic_data,
     )
