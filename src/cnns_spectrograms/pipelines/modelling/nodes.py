@@ -81,10 +81,10 @@ def draw_images(
 
 
 def _shape_pixels(spectrogram: SpectrogramParameters) -> dict[str, Any]:
-    from cnns_spectrograms.imaging.plan import PIXELS_VERSION
+    from cnns_spectrograms.imaging.plan import describe_drawing
 
     shaped = {**settings(spectrogram=spectrogram), **view_settings(spectrogram)}
-    return {**shaped, "pixels_version": PIXELS_VERSION}
+    return {**shaped, **describe_drawing(spectrogram)}
 
 
 def train(
