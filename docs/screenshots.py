@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class Shot:
     height: int | None = None  # None: the whole page
     dark: bool = False
     analysed: bool = True
+    review: bool = False  # beats are corrected, groups are open, and something is measured
 
 
 SHOTS = (
@@ -40,6 +42,9 @@ SHOTS = (
     Shot("clinical_es", "es"),
     Shot("dark_es", "es", dark=True),
     Shot("phone_es", "es", width=390),
+    Shot("review_en", "en", review=True),
+    Shot("review_es", "es", review=True),
+    Shot("review_dark_en", "en", dark=True, review=True),
     Shot("technical_en", "en", page="technical"),
     Shot("technical_es", "es", page="technical"),
     Shot("technical_dark_en", "en", page="technical", dark=True),
@@ -66,6 +71,7 @@ def main() -> None:
             options += [f"--{name}", getattr(given, name)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        options += ["--corrections", str(folder / "corrections")]
         with served(options, folder / "log.txt") as url:
             browser = Browser(folder)
             try:
@@ -101,9 +107,12 @@ def _walk(
                 browser.settle()
         if shot.analysed and shot.page == "clinical":
             browser.one(".st-key-beat .js-plotly-plot")
-            if not browser.driver.find_elements("css selector", ".st-key-gradcam input:checked"):
+            shown = browser.driver.find_elements("css selector", ".st-key-gradcam input:checked")
+            if not shown and not shot.review:
                 browser.click(".st-key-gradcam label")
                 browser.settle()
+        if shot.review:
+            _review(browser)
         browser.resize(shot.width, shot.height or 900, shot.dark)
         browser.settle()
         if shot.page == "technical":
@@ -116,6 +125,40 @@ def _walk(
         path = output / f"{shot.name}.webp"
         browser.save(path, full=shot.height is None)
         print(path, path.stat().st_size, flush=True)
+
+
+def _review(browser: Browser) -> None:
+    """Correct a beat of those worth a look, open a group, and measure between two beats."""
+    from selenium.webdriver import ActionChains
+
+    def press(key: str) -> None:
+        ActionChains(browser.driver).send_keys(key).perform()
+        browser.settle()
+
+    if not browser.driver.find_elements("css selector", ".st-key-show_groups input:checked"):
+        browser.one(".st-key-who_input input").send_keys("Ana\n")
+        browser.settle()
+        browser.click(".st-key-gradcam label")
+        browser.click(".st-key-show_groups label")
+        browser.one(".st-key-groups .js-plotly-plot")
+        browser.driver.execute_script("document.activeElement.blur()")
+        for key in "wvwwn":
+            press(key)
+        time.sleep(2)  # the rest of the page follows
+        browser.settle()
+    if browser.driver.find_elements("css selector", "text.editor-measure"):
+        return
+    browser.driver.execute_script(
+        "document.querySelector('.st-key-groups .js-plotly-plot')"
+        ".emit('plotly_click', { points: [{ customdata: 2 }] })"
+    )
+    browser.settle()
+    browser.driver.execute_script("document.activeElement.blur()")
+    press("m")
+    press("\ue007")  # Enter
+    for key in ["\ue014"] * 84 + ["\ue013"] * 20:  # to the right, and up
+        ActionChains(browser.driver).send_keys(key).perform()
+    press("\ue007")
 
 
 def _press(browser: Browser, css: str, label: str) -> None:

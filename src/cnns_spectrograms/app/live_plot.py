@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cnns_spectrograms.app.figure_parts import Figure
 
 _QUIET_MS = 120  # after the last movement: a drag is one event
-_EDITOR_PX = 64
+_ROW_PX, _LINE_PX = 36, 28  # of the editor's buttons, and of its words
+_WIDE_PX = 700  # in which the buttons stand in a row
 
 _CONFIG = {
     "displayModeBar": False,
@@ -96,7 +97,8 @@ def show_figure(
         }
     )
     # The editor's buttons and its line of words stand below the figure.
-    height = int(figure["layout"]["height"]) + (_EDITOR_PX if editor else 0)
+    rows = 1 if width_px is None or width_px >= _WIDE_PX else 3
+    height = int(figure["layout"]["height"]) + (_LINE_PX + rows * _ROW_PX if editor else 0)
     result = _component(
         key=key,
         data=f'{facts[:-1]}, "figure": {to_json(figure, validate=False)}}}'.encode(),
