@@ -128,6 +128,7 @@ def thin(windows: pd.DataFrame) -> pd.DataFrame:
 def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     """Train without a fold; return the predictions of its beats."""
     from cnns_spectrograms.datasets.signals import Signals
+    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.imaging.signal_bank import SignalBank
     from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
     from cnns_spectrograms.pipelines.feature_engineering.nodes import (
@@ -163,13 +164,16 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         network = experiment.make(network)
-    images = DrawnImages({**signals, **smote_signals}, typical, fs, spectrogram)
+    images = DrawnImages(WindowReader({**signals, **smote_signals}, spectrogram, fs, typical))
     described = {key: each.model_dump(mode="json") for key, each in params.items()}
     task = (network, train_index, val, images, params["training"], work_dir, described)
     result = fit_classifier(TrainingTask(*task))
     held = thin(windows[windows["split"] == "test"])
-    bank = SignalBank(held, signals, fs, spectrogram, typical)
-    predictions = predict_table(result.classifier, held, bank, 256, 0, "32-true")
+    exact = params["training"].model_copy(
+        update={"batch_size": 256, "num_workers": 0, "precision": "32-true"}
+    )
+    bank = SignalBank(held, WindowReader(signals, spectrogram, fs, typical))
+    predictions = predict_table(result.classifier, held, bank, exact)
     clear_checkpoints(work_dir)
     return predictions
 

@@ -46,6 +46,7 @@ from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.storage import open_storage
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
+    IngestionParameters,
     SpectrogramParameters,
     WindowParameters,
 )
@@ -63,9 +64,8 @@ def read_databases(physionet: Path, folder: Path) -> tuple[Signals, pd.DataFrame
         for db in ("mitdb", "svdb")
         for record_id in list_records(physionet / db)
     ]
-    signals, beats, records = read_records(
-        physionet, pd.DataFrame(found), fs=FS, preferred_lead="MLII", skip_bad=False, n_jobs=-1
-    )
+    ingestion = IngestionParameters(databases={}, fs=FS)
+    signals, beats, records = read_records(physionet, pd.DataFrame(found), ingestion, n_jobs=-1)
     dataset = SignalsDataset(filepath=folder / "signals")
     dataset.save(signals)
     windows = make_beat_windows(beats, records, WindowParameters()).assign(split="train")

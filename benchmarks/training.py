@@ -34,6 +34,7 @@ from cnns_spectrograms.imaging.build import build_cache
 from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.parameters import (
     BalancingParameters,
+    IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -63,9 +64,8 @@ def read_data(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Images]]:
     """Return train index and val of real windows, and their images by mode."""
     listed = pd.DataFrame({"db": "mitdb", "record_id": list(RECORDS), "fault": ""})
-    made, beats, records = read_records(
-        physionet, listed, fs=FS, preferred_lead="MLII", skip_bad=False, n_jobs=1
-    )
+    ingestion = IngestionParameters(databases={}, fs=FS)
+    made, beats, records = read_records(physionet, listed, ingestion, n_jobs=1)
     signals = {key: signal() if callable(signal) else signal for key, signal in made.items()}
     windows = make_beat_windows(beats, records, WindowParameters())
     windows["split"] = windows["record_id"].map(RECORDS)
@@ -80,7 +80,7 @@ def read_data(
     index = make_train_index(windows, windows.iloc[:0], BalancingParameters())
     images: dict[str, Images] = {
         "cache": CachedImages(cache.root),
-        "memory": DrawnImages(signals, {}, FS, spectrogram),
+        "memory": DrawnImages(WindowReader(signals, spectrogram, FS)),
     }
     return index, val, images
 

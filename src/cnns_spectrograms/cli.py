@@ -30,7 +30,7 @@ class _Run(click.Command):
                 raise
             raise click.UsageError(
                 f"the --config file has no section '{ctx.info_name}'; it holds options of this "
-                f"command, as conf/two_cores.yml does (run: params: ...), and is no file of "
+                f"command, as conf/two_cores.yml does (run: params: ...), and is not a file of "
                 f"parameters: put those into conf/local/parameters.yml, or give --params",
                 ctx,
             ) from error

@@ -467,7 +467,7 @@ def _as_list(value: Any) -> Any:
 
 
 class InferenceParameters(Parameters):
-    """Which recordings of one's own are analysed, and how."""
+    """Which of your own recordings are analysed, and how."""
 
     recordings: Annotated[list[str], BeforeValidator(_as_list)] = Field(
         description="WFDB records, files of other formats, ZIP archives or folders of these"

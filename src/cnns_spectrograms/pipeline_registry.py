@@ -23,7 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     One modelling and one reporting namespace are made for each entry of the parameter `models`.
     With ``training.images: memory`` no spectrogram cache is made or read.
     The simulation is part of the default pipeline where its parameters are set (`demo`). The
-    inference is no part of it: it has recordings of its own.
+    inference pipeline is not: it has recordings of its own.
     """
     from cnns_spectrograms.pipelines import (
         balancing,

@@ -1,4 +1,4 @@
-"""What each product is made of: one stamp, saved with it, and the one comparison of stamps.
+"""The provenance of each product: a stamp saved with it, and the one comparison of stamps.
 
 A stamp maps groups of settings to JSON values: the parameters that shaped a product and its inputs,
 and digests of the data that were read. It travels in a table's ``attrs``, which Parquet keeps, the

@@ -54,7 +54,7 @@ def test_list_records(tmp_path: Path):
     (tmp_path / "RECORDS").write_text("")
     with pytest.raises(ValueError, match="holds no record"):
         list_records(tmp_path)
-    with pytest.raises(ValueError, match="no database folder"):
+    with pytest.raises(ValueError, match="holds no record"):
         list_records(tmp_path / "absent")
 
 

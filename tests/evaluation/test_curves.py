@@ -87,7 +87,11 @@ def test_reliability_shows_both_and_the_temperature() -> None:
 def test_examples_leave_room_for_what_is_not_there() -> None:
     beat = ExampleBeat("100 beat 3", np.zeros(90), np.zeros((8, 8), np.uint8), right=True)
     figure = plot_examples(
-        {"N": [beat, beat], "S": [beat], "V": []}, "a model", fs=36, max_frequency_hz=10
+        {"N": [beat, beat], "S": [beat], "V": []},
+        "a model",
+        fs=36,
+        times_s=np.linspace(0.35, 2.1, 8),
+        frequencies_hz=np.linspace(15, 1, 8),
     )
     draw(figure)
     titles = [axes.get_title() for axes in figure.axes]
@@ -95,6 +99,10 @@ def test_examples_leave_room_for_what_is_not_there() -> None:
     assert figure.get_supxlabel() == "time from the R peak, s"
     assert titles.count("S: no such beat") == 1
     assert titles.count("V: no such beat") == 2
+    signal_axes, image_axes = figure.axes[0], figure.axes[3]
+    assert image_axes.get_xlim() == signal_axes.get_xlim() == pytest.approx((-1.25, 44 / 36))
+    # Columns are 0.25 s wide, rows 2 Hz high.
+    assert image_axes.images[0].get_extent() == pytest.approx([-1.025, 0.975, 0, 16])
 
 
 def test_robustness_draws_a_panel_a_noise_and_the_other_changes() -> None:

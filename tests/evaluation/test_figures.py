@@ -20,6 +20,7 @@ from cnns_spectrograms.evaluation.figures import (
     plot_contact_sheet,
     plot_learning_curves,
     plot_model_comparison,
+    show_spectrogram,
 )
 from cnns_spectrograms.evaluation.metrics import compare_models, evaluate_predictions
 from cnns_spectrograms.presentation import CLASS_COLORS
@@ -337,3 +338,15 @@ class TestClassDistribution:
 
         assert len(figure.axes) == 2
         assert figure.axes[0].get_legend() is None
+
+
+def test_rows_of_uneven_frequencies_are_labelled_with_their_own() -> None:
+    frequencies_hz = np.geomspace(64, 2, 16)
+    image = np.zeros((16, 4), np.uint8)
+    axes = Figure().subplots()
+    show_spectrogram(axes, image, TIMES_S, frequencies_hz)
+    assert axes.get_ylim() == (0, 16)
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["64", "25", "10", "5", "2"]
+    # Where a label stands is the middle of its row: the first from the top, the last at the foot.
+    assert axes.get_yticks().tolist() == [15.5, 11.5, 7.5, 4.5, 0.5]

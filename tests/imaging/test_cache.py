@@ -32,12 +32,14 @@ from cnns_spectrograms.imaging import build as build_module
 from cnns_spectrograms.imaging import plan as plan_module
 from cnns_spectrograms.imaging import read as read_module
 from cnns_spectrograms.imaging.build import build_cache
-from cnns_spectrograms.imaging.plan import CachePlan
+from cnns_spectrograms.imaging.kinds import KINDS, Stft
+from cnns_spectrograms.imaging.plan import CachePlan, describe_drawing
 from cnns_spectrograms.imaging.png import encode_png
 from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.imaging.storage import LocalStorage
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
+from cnns_spectrograms.provenance import require_fresh
 
 PARAMETERS = SpectrogramParameters(image_size=24)
 N_ROWS = 12
@@ -290,6 +292,33 @@ def test_changed_rate_and_version_rebuild(tmp_path: Path, monkeypatch: pytest.Mo
     seen: list[int] = []
     assert build_cache(make_plan(1, seen=seen), tmp_path).fingerprint != plan.fingerprint
     assert seen == [N_ROWS]
+
+
+def test_another_class_of_a_kind_rebuilds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(Stft):
+        pass
+
+    class Mended(Stft):
+        def compute(self, windows_NS: Any) -> Any:
+            return super().compute(windows_NS) ** 2
+
+    parameters = PARAMETERS.model_copy(update={"kind": "mine"})
+    monkeypatch.setitem(KINDS, "mine", Mine)
+    build_cache(make_plan(1, parameters=parameters), tmp_path)
+    before = describe_drawing(parameters)
+    seen: list[int] = []
+    build_cache(make_plan(1, parameters=parameters, seen=seen), tmp_path)
+    assert seen == []
+    monkeypatch.setitem(KINDS, "mine", Mended)
+    build_cache(make_plan(1, parameters=parameters, seen=seen), tmp_path)
+    assert seen == [N_ROWS]
+    # A training says so too, of a cache that was not drawn again.
+    cache = {"made_of": before}
+    with pytest.raises(
+        ValueError, match=r"spec_cache is stale: kinds\.mine is \w{12}\.\.\. in spec"
+    ):
+        require_fresh(describe_drawing(parameters), spec_cache=cache)
+    assert describe_drawing(PARAMETERS) == {"pixels_version": plan_module.PIXELS_VERSION}
 
 
 def test_rebuild_redoes_only_the_records_that_changed(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from cnns_spectrograms.imaging.plan import CachePlan
 from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
+    IngestionParameters,
     SpectrogramParameters,
     WindowParameters,
 )
@@ -56,9 +57,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, physionet: Path) -> Path:
         for db in ("mitdb", "svdb")
         for record_id in list_records(physionet / db)[: N_RECORDS // 2]
     ]
-    signals, beats, records = read_records(
-        physionet, pd.DataFrame(found), fs=360, preferred_lead="MLII", skip_bad=False, n_jobs=2
-    )
+    ingestion = IngestionParameters(databases={})
+    signals, beats, records = read_records(physionet, pd.DataFrame(found), ingestion, n_jobs=2)
     SignalsDataset(filepath=folder / "signals").save(signals)
     beats.to_parquet(folder / "beats.parquet")
     records.to_parquet(folder / "records.parquet")

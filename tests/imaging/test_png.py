@@ -60,5 +60,5 @@ def test_a_truncated_file_is_an_error(length: int) -> None:
 def test_sixteen_bits_are_refused() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(buffer, "PNG")
-    with pytest.raises(ValueError, match="8 bits a channel"):
+    with pytest.raises(ValueError, match="8 bits per channel"):
         decode_png(buffer.getvalue())

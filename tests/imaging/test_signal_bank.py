@@ -60,7 +60,7 @@ def test_it_draws_what_the_reader_and_the_imaging_give(parameters: SpectrogramPa
         make_rows("2", [7, 1234]),
     ]
     rows = pd.concat(parts, ignore_index=True)
-    bank = SignalBank(rows, signals, FS, parameters, typical)
+    bank = SignalBank(rows, WindowReader(signals, parameters, FS, typical))
     assert len(bank) == 9
     read = WindowReader(signals, parameters, FS, typical)
     windows = np.concatenate([read(part) for part in parts])
@@ -82,7 +82,7 @@ def test_a_difference_is_the_beat_less_the_typical_beat() -> None:
     typical = {"mitdb/1": make_typical_beats(signal, [1000, 2000, 3000], 360, 450)}
     np.testing.assert_array_equal(typical["mitdb/1"], beat)
     rows = make_rows("1", [1000 - 450, 3000 - 450])
-    bank = SignalBank(rows, {"mitdb/1": signal}, FS, DIFFERENCE, typical)
+    bank = SignalBank(rows, WindowReader({"mitdb/1": signal}, DIFFERENCE, FS, typical))
     difference = bank.read_windows(torch.arange(2)).numpy()[:, 900 : 900 + FS]
     expected = np.zeros((2, FS), np.float32)
     expected[1, FS // 2 + 40] = 1
@@ -90,7 +90,9 @@ def test_a_difference_is_the_beat_less_the_typical_beat() -> None:
 
 
 def test_checkpoints_do_not_carry_the_signals() -> None:
-    bank = SignalBank(make_rows("1", [0]), {"mitdb/1": np.zeros(2000, np.float32)}, FS, GREY)
+    bank = SignalBank(
+        make_rows("1", [0]), WindowReader({"mitdb/1": np.zeros(2000, np.float32)}, GREY, FS)
+    )
     assert bank.state_dict() == {}
 
 
@@ -98,7 +100,7 @@ def read_by(
     how: str, rows: pd.DataFrame, signals: dict, spectrogram: SpectrogramParameters
 ) -> None:
     if how == "bank":
-        SignalBank(rows, signals, FS, spectrogram)
+        SignalBank(rows, WindowReader(signals, spectrogram, FS))
     else:
         WindowReader(signals, spectrogram, FS)(rows)
 
@@ -121,7 +123,7 @@ def test_synthetic_windows_of_other_views_are_refused() -> None:
     signals = {"AUG/smote": np.zeros(3 * made_for, np.float32)}
     rows = make_rows("smote", [0, made_for, 2 * made_for], synthetic=True)
     typical = {"AUG/smote": np.zeros(450, np.float32)}
-    SignalBank(rows, signals, FS, DIFFERENCE, typical)
+    SignalBank(rows, WindowReader(signals, DIFFERENCE, FS, typical))
     for other in (COLOUR, GREY):
         for how in ("bank", "reader"):
             with pytest.raises(AssertionError, match="AUG/smote was made for other views"):
@@ -139,7 +141,7 @@ def test_real_record(physionet: Path) -> None:
     assert typical["mitdb/119"].argmax() == pytest.approx(225, abs=5)
     rows = make_rows("119", (peaks[:60] - 450).tolist())
     signals = {"mitdb/119": record.signal}
-    bank = SignalBank(rows, signals, FS, COLOUR, typical)
+    bank = SignalBank(rows, WindowReader(signals, COLOUR, FS, typical))
     windows = WindowReader(signals, COLOUR, FS, typical)(rows)
     images = compute_spectrograms(windows, FS, COLOUR).permute(0, 3, 1, 2)
     assert torch.equal(bank(torch.arange(60)), images)

@@ -12,24 +12,25 @@ import pytest
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import detect_r_peaks
 from cnns_spectrograms.ecg.records import read_record
-from cnns_spectrograms.ecg.windows import make_beat_windows, make_typical_beats
+from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
+from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.inference import signals
 from cnns_spectrograms.inference.analysis import analyse, check_slides
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import write_outputs
 from cnns_spectrograms.inference.summary import find_runs
-from cnns_spectrograms.parameters import WindowParameters
+from cnns_spectrograms.parameters import TrainingParameters, WindowParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.wfdb_annotations import select_beats
-from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import load_classifier
 from cnns_spectrograms.training.prediction import predict_table
 from inference.models import N_SAMPLES, VIEWS, save_model
 from written_formats import write_lead_ii
 
+EXACT = TrainingParameters(batch_size=64, num_workers=0, precision="32-true")
 PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
 
@@ -47,9 +48,11 @@ def predict_as_training(folder, record_id, model):
     if n_typical:
         samples = record.beats["sample"].to_numpy()
         typical[key] = make_typical_beats(record.signal, samples, 360, n_typical)
-    images = DrawnImages({key: record.signal}, typical, model.fs, model.spectrogram)
+    images = SignalBank(
+        windows, WindowReader({key: record.signal}, model.spectrogram, model.fs, typical)
+    )
     classifier, _ = load_classifier(model.path)
-    return predict_table(classifier, windows, images.open(windows), 64, 0, "32-true")
+    return predict_table(classifier, windows, images, EXACT)
 
 
 def test_beats_are_those_of_training(simulated, model):

@@ -96,9 +96,8 @@ def test_predictions_of_signals_are_those_of_their_images(model) -> None:
     )
     images = compute_spectrograms(cut, FS, SPECTROGRAM).numpy()
     image_of = dict(zip(windows["path"], images, strict=True))
-    expected = predict_table(
-        model[0], windows, image_of.__getitem__, batch_size=16, num_workers=0, precision="32-true"
-    )
+    exact = TrainingParameters(batch_size=16, num_workers=0, precision="32-true")
+    expected = predict_table(model[0], windows, image_of.__getitem__, exact)
     assert found["row_id"].tolist() == windows["row_id"].tolist()
     columns = [f"prob_{name}" for name in "NSVFQ"]
     np.testing.assert_allclose(found[columns], expected[columns], atol=1e-5)

@@ -48,6 +48,35 @@ def test_model_by_run_by_uri_and_by_path(store, tmp_path):
     assert resolve_model(None, tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("a.onnx", "a.safetensors"), 0),
+        (("model.onnx/2026-01/model.onnx", "model.safetensors/2026-01/model.safetensors"), 0),
+        (("model.onnx/2026-01/model.onnx", "model.onnx/2026-02/model.onnx"), 1),
+        # Trained again, and not reported yet: the ONNX file is of the model before.
+        (("model.onnx/2026-01/model.onnx", "model.safetensors/2026-02/model.safetensors"), 1),
+        (("model.safetensors/2026-01/model.safetensors", "model.onnx/2026-02/model.onnx"), 1),
+    ],
+)
+def test_a_folder_gives_its_latest_version(tmp_path, names, expected):
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "model_card.md").touch()
+    assert resolve_model(str(tmp_path), tmp_path) == tmp_path / names[expected]
+
+
+@pytest.mark.parametrize("names", [(), ("a.onnx", "b.onnx"), ("one/a.onnx", "two/a.onnx")])
+def test_a_folder_of_no_or_several_models_is_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=f"holds {len(names)} models"):
+        resolve_model(str(tmp_path), tmp_path)
+
+
 def test_no_such_model(store, tmp_path):
     for words in ("0" * 32, "models:/nix/1", "nowhere"):
         with pytest.raises(ValueError, match=r"no model (0{32}|models:/nix/1|nowhere)"):

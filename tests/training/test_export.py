@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from cnns_spectrograms.ecg.records import read_records
-from cnns_spectrograms.ecg.windows import make_beat_windows
+from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows
 from cnns_spectrograms.parameters import (
     BalancingParameters,
+    IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -62,16 +63,15 @@ AT_POINT = {
 @pytest.mark.slow
 def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Path) -> None:
     listed = pd.DataFrame({"db": "mitdb", "record_id": list(SPLITS), "fault": ""})
-    made, beats, records = read_records(
-        physionet, listed, fs=360, preferred_lead="MLII", skip_bad=False, n_jobs=1
-    )
+    ingestion = IngestionParameters(databases={})
+    made, beats, records = read_records(physionet, listed, ingestion, n_jobs=1)
     signals = {key: signal() if callable(signal) else signal for key, signal in made.items()}
     windows = make_beat_windows(beats, records, WindowParameters())
     windows["split"] = windows["record_id"].map(SPLITS)
     windows["path"] = windows["row_id"] + ".png"
     val = windows[windows["split"] == "val"].iloc[::8].reset_index(drop=True)
     train = make_train_index(windows, windows.iloc[:0], BalancingParameters())
-    images = DrawnImages(signals, {}, 360, SPECTROGRAM)
+    images = DrawnImages(WindowReader(signals, SPECTROGRAM, 360))
     params = TrainingParameters(
         max_epochs=3,
         samples_per_epoch=960,
@@ -90,11 +90,12 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
 
     save_classifier(network, tmp_path / "full.safetensors", {})
     save_classifier(halve_weights(network), tmp_path / "half.safetensors", {})
+    exact = TrainingParameters(batch_size=256, num_workers=0, precision="32-true")
     answers = []
     for name in ("full", "half"):
         loaded, _ = load_classifier(tmp_path / f"{name}.safetensors")
         assert {each.dtype for each in loaded.parameters()} == {torch.float32}
-        answers.append(predict_table(loaded, val, images.open(val), 256, 0, "32-true"))
+        answers.append(predict_table(loaded, val, images.open(val), exact))
     full, half = answers
     columns = [name for name in full.columns if name.startswith("prob_")]
     assert len(full) > 300

@@ -222,7 +222,7 @@ def test_it_learns_and_returns_the_best_epoch(tmp_path: Path) -> None:
     assert not result.classifier.training
 
     _, val = make_tables()
-    scores = predict_table(result.classifier, val, Images(), 16, 0, "32-true")
+    scores = predict_table(result.classifier, val, Images(), make_params(batch_size=16))
     f1 = f1_score(scores["aami_class"], scores["predicted"], average="macro")
     assert f1 == pytest.approx(result.best_val_macro_f1)
 

@@ -16,10 +16,11 @@ from torch import nn
 import cnns_spectrograms
 from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import AugmentationParameters
+from cnns_spectrograms.parameters import AugmentationParameters, TrainingParameters
 from cnns_spectrograms.training.prediction import predict_table
 
 N_ROWS, SIZE = 40, 12
+EXACT = TrainingParameters(batch_size=16, num_workers=0, precision="32-true")
 
 
 def read_image(path: str) -> np.ndarray:
@@ -58,7 +59,7 @@ def table() -> pd.DataFrame:
 
 def test_predictions_are_the_softmax_of_each_row(table: pd.DataFrame) -> None:
     network = make_network(3)
-    predictions = predict_table(network, table, read_image, 16, 0, "32-true")
+    predictions = predict_table(network, table, read_image, EXACT)
     images = torch.stack([torch.from_numpy(read_image(path)) for path in table["path"]])
     with torch.inference_mode():
         expected = network.eval()(images[:, None] / 255).softmax(dim=1).numpy()
@@ -85,9 +86,10 @@ def test_predictions_are_the_softmax_of_each_row(table: pd.DataFrame) -> None:
 def test_precision_and_batch_size_change_little(table: pd.DataFrame) -> None:
     network = make_network(3)
     columns = [f"prob_{name}" for name in AAMI_CLASSES]
-    whole = predict_table(network, table, read_image, 64, 0, "32-true")[columns]
-    parts = predict_table(network, table, read_image, 7, 0, "32-true")[columns]
-    low = predict_table(network, table, read_image, 64, 0, "bf16-mixed")[columns]
+    whole, parts, low = (
+        predict_table(network, table, read_image, EXACT.model_copy(update=changes))[columns]
+        for changes in ({"batch_size": 64}, {"batch_size": 7}, {"precision": "bf16-mixed"})
+    )
     np.testing.assert_allclose(parts, whole, atol=1e-6)
     np.testing.assert_allclose(low, whole, atol=0.02)
     assert not np.array_equal(low, whole)
@@ -101,9 +103,8 @@ def test_views_are_averaged(table: pd.DataFrame) -> None:
     on = AugmentationParameters(noise_std=0.3)
 
     def predict(views: int, augmentation: AugmentationParameters, seed: int = 0) -> np.ndarray:
-        table_ = predict_table(
-            network, table, read_image, 64, 0, "32-true", views, augmentation, seed
-        )
+        changes = {"tta_views": views, "augmentation": augmentation, "seed": seed}
+        table_ = predict_table(network, table, read_image, EXACT.model_copy(update=changes))
         return table_[columns].to_numpy()
 
     plain = predict(0, on)
@@ -120,13 +121,11 @@ def test_views_are_averaged(table: pd.DataFrame) -> None:
 
 def test_rows_without_truth_and_empty_tables(table: pd.DataFrame) -> None:
     network = make_network()
-    bare = predict_table(network, table[["row_id", "path"]], read_image, 16, 0)
+    bare = predict_table(network, table[["row_id", "path"]], read_image, EXACT)
     assert list(bare.columns[:2]) == ["row_id", "predicted"]
-    empty = predict_table(network, table.iloc[:0], read_image, 16, 0)
+    empty = predict_table(network, table.iloc[:0], read_image, EXACT)
     assert len(empty) == 0
     assert "prob_Q" in empty.columns
-    with pytest.raises(AssertionError, match="views need an augmentation"):
-        predict_table(network, table, read_image, 16, 0, tta_views=2)
 
 
 def test_long_work_tells_how_far_it_is(
@@ -134,7 +133,7 @@ def test_long_work_tells_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(progress, "_FIRST_S", 1e-9)
     with caplog.at_level(logging.INFO):
-        predict_table(make_network(), table, read_image, 7, 0)
+        predict_table(make_network(), table, read_image, EXACT.model_copy(update={"batch_size": 7}))
     assert caplog.messages[0] == f"Predicting: 7 of {N_ROWS} images in 0 s"
 
 
@@ -158,4 +157,4 @@ def test_logits_that_are_not_finite_are_no_prediction(table: pd.DataFrame) -> No
             return torch.where(bright[:, None], torch.nan, torch.zeros(len(images), 5))
 
     with pytest.raises(ValueError, match=f"gives 1 of {N_ROWS} images no finite probability"):
-        predict_table(Faulty(), table, read_image, N_ROWS, 0, "32-true")
+        predict_table(Faulty(), table, read_image, EXACT.model_copy(update={"batch_size": N_ROWS}))

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import (
     AugmentationParameters,
     ModelParameters,
@@ -87,7 +88,7 @@ def make_data() -> tuple[pd.DataFrame, pd.DataFrame, DrawnImages]:
             )
         )
     spectrogram = SpectrogramParameters(image_size=32, nperseg=64, noverlap=48)
-    return tables[0], tables[1], DrawnImages(signals, {}, 360, spectrogram)
+    return tables[0], tables[1], DrawnImages(WindowReader(signals, spectrogram, 360))
 
 
 def fit_two(work_dir: Path, log: Log) -> FitResult:

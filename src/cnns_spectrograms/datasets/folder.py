@@ -9,7 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 
-class FolderDataset(AbstractDataset[Any, Path]):
+class FolderDataset(AbstractDataset[Any, Any]):
     """Gives a node the path of a local folder, which need not exist yet.
 
     Args:
@@ -23,7 +23,7 @@ class FolderDataset(AbstractDataset[Any, Path]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> Path:
+    def load(self) -> Any:
         """Return the folder's path."""
         return self._filepath
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset
-
+from cnns_spectrograms.datasets.folder import FolderDataset
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.provenance import MADE_BY, read_stamp
 
@@ -107,24 +105,14 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
         return Signals, (str(self.folder),)
 
 
-class SignalsDataset(AbstractDataset["SignalSource", Signals]):
+class SignalsDataset(FolderDataset):
     """Signals of all records, as ``{db}/{record_id}.npy`` below one folder.
 
     Saving takes a mapping "db/record_id" -> array, or -> function that returns the array (called
     when its turn comes, so one signal is in memory at a time). Files are replaced in one step each,
     those of records no longer given are removed, and an index is written last: until then the
-    dataset does not exist.
-
-    Args:
-        filepath: the folder, which belongs to this dataset alone.
-        metadata: not used here; for plugins.
+    dataset does not exist. The folder belongs to this dataset alone.
     """
-
-    def __init__(
-        self, *, filepath: str | os.PathLike[str], metadata: dict[str, Any] | None = None
-    ) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
 
     def load(self) -> Signals:
         """Open the saved signals, reading none of them."""
@@ -170,6 +158,3 @@ class SignalsDataset(AbstractDataset["SignalSource", Signals]):
 
     def _exists(self) -> bool:
         return (self._filepath / _INDEX).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}

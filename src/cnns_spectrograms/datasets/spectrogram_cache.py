@@ -27,7 +27,8 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
     Args:
         filepath: the folder, or a URL that fsspec reaches, such as ``s3://bucket/folder``; its
             settings and credentials are fsspec's and that filesystem's own.
-        name: name of the manifest; caches of several names may share the folder.
+        name: ``manifest``, the cache of the real windows, or ``manifest_aug``, that of the
+            synthetic ones; both are in one folder.
         metadata: not used here; for plugins.
     """
 

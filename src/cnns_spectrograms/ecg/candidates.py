@@ -21,8 +21,8 @@ _QRS_HZ = (5.0, 25.0)
 _ENERGY = np.full(13, 1 / 13)  # a mean over a tenth of a second: a QRS complex
 _APART_SAMPLES = 10  # no two candidates are closer
 _LEAST_SHARE = 0.06  # of the local scale: the smallest candidate
-# A slope of so many times the steepest of a typical beat is no heart's. Without this limit a pop of
-# the electrode hides the beats beside it.
+# A slope this many times the steepest of a typical beat does not come from the heart. Without this
+# limit a pop of the electrode hides the beats beside it.
 _SLOPE_LIMIT = 4.0
 # The local scale is a quantile of the maxima of windows of two seconds, one of which holds a beat
 # even at 30 per minute. Above the median, it is that of the beats until the signal has been away

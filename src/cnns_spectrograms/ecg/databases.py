@@ -34,11 +34,6 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
             subfolders.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(
-            f"no database folder {folder}; expected a folder of .hea, .dat and .atr files; "
-            "correct the path or download the database"
-        )
     index = folder / "RECORDS"
     if index.is_file():
         record_ids = index.read_text(encoding="utf-8").split()

@@ -16,7 +16,7 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.resampling import resample
-from cnns_spectrograms.parameters import RecordParameters
+from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
@@ -83,39 +83,43 @@ def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | 
 def read_records(
     physionet: Path,
     record_list: pd.DataFrame,
-    *,
-    fs: int,
-    preferred_lead: str | None,
-    skip_bad: bool,
+    ingestion: IngestionParameters,
     n_jobs: int,
-    other_class: str | None = None,
     known: Mapping[str, RecordParameters] | None = None,
     folders: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
-    They are below ``physionet``, a folder per database, or where ``folders`` has their database.
-    ``record_list`` has the columns db, record_id and fault (what is wrong with its files, or '').
-    With ``skip_bad`` a record that cannot be used is left out, with its reason in `records`. The
-    other arguments are those of `read_record`, and ``n_jobs`` of joblib.
+    Args:
+        physionet: folder that holds one folder per database.
+        record_list: columns db, record_id and fault (what is wrong with its files, or '').
+        ingestion: how a record is read, and whether one that cannot be used is left out, with its
+            reason in `records`.
+        n_jobs: joblib workers, -1 for every core.
+        known: what is known of records by ``db/record_id``; None: what `ingestion` gives.
+        folders: of databases that lie elsewhere.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
 
     Raises:
-        RecordError: a record cannot be used and `skip_bad` is off, none can be used, or none has
-            the preferred lead.
+        RecordError: a record cannot be used and is not to be skipped, none can be used, or none
+            has the preferred lead.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
-    options = {"fs": fs, "preferred_lead": preferred_lead, "other_class": other_class}
+    fs = ingestion.fs
+    known = ingestion.known_records() if known is None else known
+    options = {
+        "fs": fs,
+        "preferred_lead": ingestion.preferred_lead,
+        "other_class": ingestion.other_annotations,
+        "known": known,
+    }
     folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
-    tasks = (
-        delayed(_read_or_explain)(folder_of[each[0]], *each, known=known, **options)
-        for each in listed
-    )
+    tasks = (delayed(_read_or_explain)(folder_of[each[0]], *each, **options) for each in listed)
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
@@ -127,7 +131,7 @@ def read_records(
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
                 rows.append(describe_record(result))
-            elif skip_bad:
+            elif ingestion.on_bad_record == "skip":
                 rows.append(describe_skipped_record(db, record_id, fs, str(result), known))
             else:
                 raise RecordError(
@@ -141,18 +145,18 @@ def read_records(
             else "no record is listed; name databases and records in ingestion.databases"
         )
     records = pd.DataFrame(rows)
-    _check_preferred_lead(records, preferred_lead, known)
+    _check_preferred_lead(records, ingestion.preferred_lead, known)
     return signals, pd.concat(beats, ignore_index=True), records
 
 
 def _check_preferred_lead(
     records: pd.DataFrame,
     preferred_lead: str | None,
-    known: Mapping[str, RecordParameters] | None,
+    known: Mapping[str, RecordParameters],
 ) -> None:
     """Refuse records of which none has the preferred lead, which is then misspelt."""
     # Records whose lead is given do not need the preferred one.
-    given = {key for key, record in (known or {}).items() if record.lead is not None}
+    given = {key for key, record in known.items() if record.lead is not None}
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
     if leads and not any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
@@ -267,7 +271,7 @@ def read_record(
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
         preferred_lead: lead that is read where the record has it, see `choose_lead`.
-        other_class: class of the annotations that are no beats, which then stand in `beats` too;
+        other_class: class of the annotations that are not beats, which are then in `beats` too;
             None leaves them out.
         known: patient and lead of records, by `db/record_id`, see `patient_of`. A lead that is
             given here is read and no other.

@@ -68,7 +68,7 @@ def make_resampling_filter(ratio: Fraction) -> NDArray[np.float64]:
 
 
 def rate_ratio(source_fs: float, fs: float) -> Fraction:
-    """Return how many samples at `fs` stand for one at `source_fs`.
+    """Return how many samples at `fs` correspond to one at `source_fs`.
 
     Raises:
         ValueError: a rate is not positive, or one is 100,000 times the other or more.

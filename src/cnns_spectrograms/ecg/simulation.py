@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +17,7 @@ from cnns_spectrograms.ecg.simulated_patients import (
     draw_beat,
     draw_patient,
 )
+from cnns_spectrograms.files import replacing
 
 Database = Literal["mitdb", "svdb"]
 
@@ -106,9 +103,10 @@ def simulate_database(
     """Write a synthetic database that looks like mitdb or svdb into `folder`.
 
     Files: a `.hea`, `.dat` (format 212) and `.atr` for every record, `RECORDS`, and
-    `SYNTHETIC.txt`, which marks them as synthetic. `RECORDS` is written last, so a killed run
-    leaves no database that looks complete. Equal arguments give equal bytes, and a record does not
-    depend on how many others are made. Files that already hold these bytes are left alone.
+    `SYNTHETIC.txt`, which marks them as synthetic and holds the arguments. `RECORDS` is written
+    last, so a killed run leaves no database that looks complete. Equal arguments give equal bytes,
+    and a record does not depend on how many others are made. A complete database of the same
+    arguments is left alone.
 
     Of mitdb-like records any 3 neighbours hold all five AAMI classes, of svdb-like records any 2,
     if they are of 20 s or more; so with 9 or more mitdb-like records any contiguous third does.
@@ -125,29 +123,31 @@ def simulate_database(
     """
     assert 1 <= n_records <= 100, n_records
     folder = Path(folder)
-    is_synthetic = (folder / "SYNTHETIC.txt").is_file()
-    if not is_synthetic and (any(folder.glob("*.hea")) or (folder / "RECORDS").exists()):
+    notice, index = folder / "SYNTHETIC.txt", folder / "RECORDS"
+    if not notice.is_file() and (any(folder.glob("*.hea")) or index.exists()):
         raise ValueError(
             f"{folder} holds WFDB records without SYNTHETIC.txt, so they may be of patients; "
             "give another folder for the synthetic database"
         )
+    text = (
+        f"These {n_records} records are synthetic ECG in the form of {db}, made by "
+        f"cnns_spectrograms (seed {seed}, {duration_s:g} s each); no patient was recorded.\n"
+    )
+    if index.is_file() and notice.read_text(encoding="utf-8") == text:
+        return
     records = [simulate_record(db, i, duration_s, seed) for i in range(n_records)]
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".simulating-", dir=folder))
-    try:
-        for record in records:
-            _write_record(scratch, db, record, seed)
-        texts = {
-            "SYNTHETIC.txt": f"These {n_records} records are synthetic ECG in the form of {db}, "
-            f"made by cnns_spectrograms (seed {seed}, {duration_s:g} s each); no patient was "
-            "recorded.\n",
-            "RECORDS": "".join(f"{record.record_id}\n" for record in records),
-        }
-        for name, text in texts.items():
-            (scratch / name).write_text(text, encoding="utf-8", newline="\n")
-        _publish(scratch, folder)
-    finally:
-        shutil.rmtree(scratch)
+    # First of all: the folder is marked as synthetic even if this is killed.
+    notice.write_text(text, encoding="utf-8", newline="\n")
+    index.unlink(missing_ok=True)
+    for path in folder.iterdir():  # of other arguments
+        if path.suffix in {".hea", ".dat", ".atr"} and path.stem.isdigit():
+            path.unlink()
+    for record in records:
+        _write_record(folder, db, record, seed)
+    with replacing(index) as partial:
+        names = "".join(f"{record.record_id}\n" for record in records)
+        partial.write_text(names, encoding="utf-8", newline="\n")
 
 
 def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> SimulatedRecord:
@@ -403,28 +403,3 @@ def _write_record(folder: Path, db: str, record: SimulatedRecord, seed: int) -> 
         aux_note=[e[3] for e in events],
         write_dir=str(folder),
     )
-
-
-def _publish(scratch: Path, folder: Path) -> None:
-    """Move the files of `scratch` into `folder`, RECORDS last, and drop records of old runs."""
-    names = sorted(path.name for path in scratch.iterdir())
-    stale = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix in {".hea", ".dat", ".atr"}
-        and path.stem.isdigit()
-        and path.name not in names
-    )
-    _, differing, missing = filecmp.cmpfiles(scratch, folder, names, shallow=False)
-    if not (stale or differing or missing):
-        return
-    names.remove("RECORDS")
-    names.remove("SYNTHETIC.txt")
-    # The notice first: the folder is marked as synthetic even if this is killed.
-    os.replace(scratch / "SYNTHETIC.txt", folder / "SYNTHETIC.txt")
-    (folder / "RECORDS").unlink(missing_ok=True)
-    for name in stale:
-        (folder / name).unlink()
-    for name in names:
-        os.replace(scratch / name, folder / name)
-    os.replace(scratch / "RECORDS", folder / "RECORDS")

@@ -96,9 +96,9 @@ def _place_corrected(record_ids: Sequence[str], split_of: Mapping[str, str]) -> 
 
 
 def check_no_leak(windows: pd.DataFrame) -> None:
-    """Fail if a patient or record stands in two splits, or a synthetic row outside train.
+    """Fail if a patient or record is in two splits, or a synthetic row outside train.
 
-    Also fails on a repeated ``row_id`` or ``path``: one image would then stand for two rows.
+    Also fails on a repeated ``row_id`` or ``path``: one image would then belong to two rows.
 
     Args:
         windows: the `windows` table, or the `train_index`.

@@ -1,4 +1,4 @@
-"""Windows of a recording: which samples the network sees, and the AAMI class they stand for."""
+"""Windows of a recording: which samples the network sees, and their AAMI class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Calibration of probabilities, and operating points: fitted on val, locked, applied to test.
 
 An operating point is one offset per class, added to the logarithm of its probability before the
-greatest is taken. Temperature scaling leaves which is greatest as it is.
+greatest is taken. Temperature scaling does not change which is greatest.
 
 Shapes: n beats, K classes; probabilities are (n, K), rows sum to 1.
 """
@@ -184,7 +184,7 @@ def apply_operating_point(
 
     Raises:
         LeakError: a patient of test is among those it was fitted on.
-        ValueError: `locked` is not as it was locked, or holds no such point.
+        ValueError: `locked` was changed, or holds no such point.
     """
     if locked.get("digest") != fingerprint({k: v for k, v in locked.items() if k != "digest"}):
         raise ValueError(

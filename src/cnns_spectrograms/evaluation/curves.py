@@ -126,7 +126,8 @@ def plot_examples(
     title: str,
     *,
     fs: float,
-    max_frequency_hz: float,
+    times_s: NDArray[np.float64],
+    frequencies_hz: NDArray[np.float64],
     middle: str = "R peak",
     synthetic: bool = False,
 ) -> Figure:
@@ -136,8 +137,9 @@ def plot_examples(
         examples: true class -> beats, the same kind of beat at the same place of each class.
         title: see above.
         fs: sampling rate of the signals, Hz.
-        max_frequency_hz: of the top of the images.
-        middle: what stands in the middle of the signals, in words.
+        times_s: time of each column of the images, s from the start of the signal, (W,).
+        frequencies_hz: frequency of each row, Hz, (H,).
+        middle: name of the middle of the signals.
         synthetic: see above.
     """
     n_rows = max(len(beats) for beats in examples.values())
@@ -162,7 +164,8 @@ def plot_examples(
             above.set_title(beat.caption, fontsize=7.5, color=color)
             above.set_xlim(time_s[0], time_s[-1])
             above.tick_params(labelbottom=False, labelsize=7)
-            show_spectrogram(below, beat.image, (time_s[0], time_s[-1], 0, max_frequency_hz))
+            show_spectrogram(below, beat.image, times_s + time_s[0], frequencies_hz)
+            below.set_xlim(time_s[0], time_s[-1])
             below.tick_params(labelsize=7)
             if column == 0:
                 above.set_ylabel("mV", fontsize=8)

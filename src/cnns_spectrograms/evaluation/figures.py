@@ -183,13 +183,13 @@ def plot_contact_sheet(
             runs down the rows and time along the columns.
         title: see above.
         times_s: time of the centre of each column, s, evenly spaced, (W,).
-        frequencies_hz: frequency of the centre of each row, Hz, evenly spaced, (H,).
+        frequencies_hz: frequency of the centre of each row, Hz, (H,).
         synthetic: see above.
     """
     n_columns = max(len(examples) for examples in images.values())
     assert n_columns, "there is no image"
     shape = (len(frequencies_hz), len(times_s))
-    left_right, bottom_top = _edges(times_s), _edges(frequencies_hz[::-1])
+    left_right, bottom_top = _edges(times_s), _find_bottom_top(frequencies_hz)
     n_rows = len(images)
     figure = start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title, synthetic)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
@@ -199,7 +199,7 @@ def plot_contact_sheet(
             if j < len(examples):
                 image, caption = examples[j]
                 assert (image.dtype, image.shape) == (np.uint8, shape), (caption, image.shape)
-                show_spectrogram(axes, image, (*left_right, *bottom_top))
+                show_spectrogram(axes, image, times_s, frequencies_hz)
                 axes.set_title(caption, fontsize=7.5)
                 axes.tick_params(labelsize=8)
             else:
@@ -285,12 +285,40 @@ def tidy_axes(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
 
 
 def show_spectrogram(
-    axes: Axes, image: NDArray[np.uint8], extent: tuple[float, float, float, float]
+    axes: Axes,
+    image: NDArray[np.uint8],
+    times_s: NDArray[np.float64],
+    frequencies_hz: NDArray[np.float64],
 ) -> None:
-    """Draw a spectrogram, (H, W), over left, right (s), bottom and top (Hz), on one scale."""
-    axes.imshow(
-        image, cmap="cividis", vmin=0, vmax=255, aspect="auto", origin="upper", extent=extent
-    )
+    """Draw a spectrogram, (H, W), on one scale of colours.
+
+    Rows are of equal height, as the network sees them: where frequencies are not evenly spaced,
+    five rows are labelled.
+
+    Args:
+        axes: where it is drawn.
+        image: frequency runs down the rows and time along the columns.
+        times_s: time of the centre of each column, s, evenly spaced, (W,).
+        frequencies_hz: frequency of the centre of each row, Hz, (H,).
+    """
+    extent = (*_edges(times_s), *_find_bottom_top(frequencies_hz))
+    look: Style = dict(cmap="cividis", vmin=0, vmax=255, aspect="auto", origin="upper")
+    axes.imshow(image, **look, extent=extent)
+    if not _is_even(frequencies_hz):
+        rows = np.linspace(0, len(image) - 1, 5).round().astype(int)
+        axes.set_yticks(len(image) - rows - 0.5, [f"{hz:.2g}" for hz in frequencies_hz[rows]])
+
+
+def _find_bottom_top(frequencies_hz: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the axis of frequencies: in Hz, or else in rows."""
+    if _is_even(frequencies_hz):
+        return _edges(frequencies_hz[::-1])
+    return 0.0, float(len(frequencies_hz))
+
+
+def _is_even(values: NDArray[np.float64]) -> bool:
+    steps = np.diff(values)
+    return bool(np.allclose(steps, steps[0]))
 
 
 def _greatest(values: pd.DataFrame) -> float:

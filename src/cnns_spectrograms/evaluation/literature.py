@@ -1,4 +1,4 @@
-"""Published results to stand beside ours, each with the protocol that it was measured under.
+"""Published results to compare ours with, each with the protocol it was measured under.
 
 Scores under different protocols cannot be compared; the protocol is what makes a figure mean
 something, so no entry goes without one.

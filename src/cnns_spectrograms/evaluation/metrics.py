@@ -202,7 +202,7 @@ def per_record_table(predictions: pd.DataFrame) -> pd.DataFrame:
         ``fp_<class>`` (other beats taken for it).
     """
     truth, predicted = (predictions[each].astype(str) for each in ("aami_class", "predicted"))
-    counts = {"n_beats": np.ones(len(truth), dtype=np.int64), "errors": truth != predicted}
+    counts: dict[str, Any] = {"n_beats": 1, "errors": truth != predicted}
     for name in AAMI_CLASSES:
         is_own, is_called = truth == name, predicted == name
         counts[f"tp_{name}"] = is_own & is_called

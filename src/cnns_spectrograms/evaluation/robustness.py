@@ -65,7 +65,7 @@ def choose_records(test: pd.DataFrame, params: RobustnessParameters) -> pd.DataF
 def keep_noisy(
     test: pd.DataFrame, normal: pd.DataFrame, clean: Signals, fs: int, params: RobustnessParameters
 ) -> pd.DataFrame:
-    """Return the windows whose centre stands where the noise stress test adds noise.
+    """Return the windows whose centre is where the noise stress test adds noise.
 
     A record without a normal beat has no SNR and is left out.
 
@@ -100,7 +100,7 @@ def make_conditions(
     fs: int,
     params: RobustnessParameters,
 ) -> Iterator[Condition]:
-    """Yield each condition as it is needed, since each holds all signals once more.
+    """Yield each condition as it is needed, since each holds a copy of all signals.
 
     `noises` are `(n_noise,)` by name. Other leads are read from `physionet`, the databases' folder.
     """
@@ -175,7 +175,7 @@ def _make_mixer(
     """Return a function that gives a record's signal with the noise at an SNR.
 
     The amplitude of the signal is that of its normal beats at their R peaks, because the middle of
-    a sliding window is none.
+    a sliding window is not an R peak.
     """
     noise_amplitude = measure_noise_amplitude(noise, fs)
     amplitudes = {

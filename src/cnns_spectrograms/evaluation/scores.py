@@ -101,7 +101,7 @@ class Score:
             probability (B, E), of its own beats and of the others, bins ascending.
         of: "all" beats: `measure` gives (B,); each "class": (B, K); the "ranking" of each class's
             probability against all others: (B,).
-        headline: whether it stands where models are compared.
+        headline: whether models are compared by it.
     """
 
     name: str

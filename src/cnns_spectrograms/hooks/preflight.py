@@ -33,11 +33,11 @@ class PreflightHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Check parameters against each other, what is read, and that networks can be built.
+        """Check parameters against each other, the inputs, and that networks can be built.
 
         Raises:
-            ValueError: Two parameters contradict each other, a network is unknown, or its
-                pretrained weights cannot be had.
+            ValueError: Two parameters contradict each other, a network is unknown, its pretrained
+                weights are not available, or its images cannot be drawn without PyTorch.
             FileNotFoundError: The run reads what another pipeline makes, and it is not there.
             DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
         """
@@ -62,9 +62,15 @@ class PreflightHooks:
         if not only_missing:  # such a run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
         training = parameters.get("training", TrainingParameters())
-        for node in find_training(pipeline):
-            if not (only_missing and all(map(catalog.exists, node.outputs))):
-                _check_networks(node, catalog, training)
+        training_nodes = [
+            node
+            for node in find_training(pipeline)
+            if not (only_missing and all(map(catalog.exists, node.outputs)))
+        ]
+        for node in training_nodes:
+            _check_networks(node, catalog, training)
+        if training_nodes:
+            _check_drawing(parameters)
 
 
 def _check_given(
@@ -85,7 +91,7 @@ def _check_given(
 
 
 def _check_networks(node: Node, catalog: DataCatalog, training: TrainingParameters) -> None:
-    """Check that the network of a training node can be built, and its weights be had."""
+    """Check that the network of a training node can be built, and its weights are available."""
     from cnns_spectrograms.training.networks import check_network
 
     for name in node.inputs:
@@ -95,6 +101,16 @@ def _check_networks(node: Node, catalog: DataCatalog, training: TrainingParamete
                 check_network(model.inherit(training))
             except ValueError as error:
                 raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
+
+
+def _check_drawing(parameters: Mapping[str, Any]) -> None:
+    """Check that what the networks learn to see can be drawn where they predict."""
+    from cnns_spectrograms.training.onnx_export import check_drawing
+
+    ingestion, windows = parameters.get("ingestion"), parameters.get("windows")
+    if ingestion and windows:
+        n_samples = round(windows.window_s * ingestion.fs)
+        check_drawing(parameters["spectrogram"], ingestion.fs, n_samples)
 
 
 def _check_inputs(

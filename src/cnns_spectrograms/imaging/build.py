@@ -116,8 +116,8 @@ def _build_or_explain(plan: CachePlan, files: BuildFiles) -> None:
         raise OSError(
             errno.ENOSPC,
             f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
-            f"records are done and kept. Free some space (a window takes about 13 KB a channel at "
-            f"224 px) and run again: it goes on from there",
+            f"records are done and kept. Free some space (at 224 px a window takes about 13 KB per "
+            f"channel) and run again: it goes on from there",
             files.storage.root,
         ) from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cnns_spectrograms.imaging.kinds import hash_kinds
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
 
 PIXELS_VERSION = 2
@@ -22,6 +23,12 @@ _COLUMNS = ("row_id", "split", "db", "record_id", "path", "start", "n_samples")
 # Relative, no hidden or parent folders: a path cannot leave the root or meet our own files.
 _PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
 _RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
+
+
+def describe_drawing(parameters: SpectrogramParameters) -> dict[str, Any]:
+    """Return what shapes pixels beside the parameters, as groups of a stamp (`provenance`)."""
+    kinds = hash_kinds(parameters)
+    return {"pixels_version": PIXELS_VERSION, **({"kinds": kinds} if kinds else {})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +88,7 @@ class CachePlan:
             **self.parameters.model_dump(mode="json"),
             "fs": int(self.fs),
             "n_samples": self.n_samples,
-            "pixels_version": PIXELS_VERSION,
+            **describe_drawing(self.parameters),
         }
         return fingerprint(settings)
 

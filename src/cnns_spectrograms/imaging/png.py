@@ -26,12 +26,12 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Decode a PNG of `encode_png`, as uint8 (H, W) or (H, W, 3).
 
     Raises:
-        ValueError: the bytes are no whole PNG of 8 bits a channel.
+        ValueError: the bytes are not a whole PNG of 8 bits per channel.
     """
     try:
         image = png_decode(content)
     except (PngError, ValueError, RuntimeError) as error:
         raise ValueError(f"not a whole PNG: {error}") from error
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise ValueError("not a PNG of 8 bits a channel")
+        raise ValueError("not a PNG of 8 bits per channel")
     return image

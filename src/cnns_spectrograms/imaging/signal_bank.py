@@ -5,8 +5,6 @@ Shapes: n rows of a table, S samples of a row in all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.windows import WindowReader, reflect
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
-from cnns_spectrograms.parameters import SpectrogramParameters
 
 
 class SignalBank(nn.Module):
@@ -26,11 +23,7 @@ class SignalBank(nn.Module):
 
     Args:
         rows: n rows of the `windows` table, real or synthetic.
-        signals: "db/record_id" -> float32 (n_samples,), mV, of every record of ``rows``.
-        fs: sampling rate, Hz.
-        spectrogram: what shapes the pixels.
-        typical_beats: the same for the records' typical beats, needed where a view shows the
-            difference from them.
+        reader: plans their windows.
 
     Raises:
         ValueError: as `WindowReader.plan`.
@@ -40,19 +33,10 @@ class SignalBank(nn.Module):
     _offsets: Tensor
     _taken_off: Tensor
 
-    def __init__(
-        self,
-        rows: pd.DataFrame,
-        signals: Mapping[str, NDArray[np.float32]],
-        fs: float,
-        spectrogram: SpectrogramParameters,
-        typical_beats: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> None:
+    def __init__(self, rows: pd.DataFrame, reader: WindowReader) -> None:
         super().__init__()
-        self.fs = fs
-        self.spectrogram = spectrogram
-        reader = WindowReader(signals, spectrogram, fs, typical_beats or {})
-        parts = spectrogram.view_lengths(fs, int(rows["n_samples"].iloc[0]))
+        self.fs, self.spectrogram = reader.fs, reader.spectrogram
+        parts = self.spectrogram.view_lengths(self.fs, int(rows["n_samples"].iloc[0]))
         self._lengths = [n for _, n in parts]
         self._differs = [of == "difference" for of, _ in parts]
         margin = max(self._lengths)

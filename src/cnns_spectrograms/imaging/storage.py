@@ -62,7 +62,7 @@ class Storage:
             yield
         except FileNotFoundError:
             raise
-        except Exception as error:  # FTP's is no OSError
+        except Exception as error:  # FTP's is not an OSError
             if self.exists(path):
                 raise
             raise FileNotFoundError(f"{self.root}/{path}") from error

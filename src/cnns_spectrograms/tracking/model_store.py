@@ -81,15 +81,27 @@ def _fetch(model: str, folder: Path) -> Path:
 
 
 def _find_one(folder: Path, name: str) -> Path:
-    """Return the one model in a folder: the ONNX file, or without one a training's weights."""
+    """Return the model in a folder: of Kedro's versions the latest, and its ONNX file first.
+
+    A version is a folder ``model.onnx/TIME``, and times sort as text.
+    """
+
+    def version(path: Path) -> str:
+        return path.parent.name if path.parent.parent.name == path.name else ""
+
+    every = [path for suffix in MODEL_SUFFIXES for path in folder.rglob(f"*{suffix}")]
+    files = [path for path in every if path.is_file()]  # Kedro's folder has the file's name
+    newest = max(map(version, files), default="")
+    latest = [path for path in files if version(path) == newest]
     for suffix in MODEL_SUFFIXES:
-        found = sorted(folder.rglob(f"*{suffix}"))
+        found = [path for path in latest if path.suffix == suffix]
         if len(found) == 1:
             return found[0]
         if found:
             break
     raise ValueError(
-        f"{name} holds {len(found)} models ({', '.join(MODEL_SUFFIXES)}); expected one"
+        f"{name} holds {len(latest)} models ({', '.join(MODEL_SUFFIXES)}); expected one, or the "
+        f"versions of one: give the path of a file"
     )
 
 

@@ -112,7 +112,7 @@ def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) ->
 
     The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
     alone. The state is saved in ``work_dir`` after every epoch. If that folder holds a checkpoint
-    of the same description, training goes on from there; a checkpoint of any other is refused.
+    of the same description, training resumes from it; a checkpoint of any other is refused.
     Call `checkpoints.clear_checkpoints` once the result is safe.
 
     Under torchrun every process calls this with the same task, and takes its share of each batch.

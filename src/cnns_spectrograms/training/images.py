@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
-from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.training.data import ImageSource
 
 
@@ -45,19 +43,13 @@ class DrawnImages:
     """Images drawn from the signals, on the device.
 
     Attributes:
-        signals: "db/record_id" -> float32 (n_samples,), mV.
-        typical_beats: the same for the records' typical beats, where a view needs them.
-        fs: sampling rate, Hz.
-        spectrogram: what shapes the pixels.
-        made_of: the stamp of all of these, see `provenance`.
+        reader: plans the windows of rows.
+        made_of: the stamp of all that it reads, see `provenance`.
     """
 
-    signals: Mapping[str, NDArray[np.float32]]
-    typical_beats: Mapping[str, NDArray[np.float32]]
-    fs: float
-    spectrogram: SpectrogramParameters
+    reader: WindowReader
     made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
-        return SignalBank(rows, self.signals, self.fs, self.spectrogram, self.typical_beats)
+        return SignalBank(rows, self.reader)

@@ -118,7 +118,7 @@ class BeatClassifierModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Fix the random numbers of dropout and augmentation for this epoch."""
-        # A function of the epoch: a resumed run goes on as the uninterrupted one. Every rank
+        # A function of the epoch: a resumed run equals an uninterrupted one. Every rank
         # has its own rows, so also its own numbers.
         torch.manual_seed(epoch_seed(self.params.seed, self.current_epoch, self.global_rank))
         # On the device: a step need not wait until its loss is known.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _EXPORTS = threading.Lock()  # PyTorch's exporter is not for two threads
 _OPSET = 18
 _MAP = "stage_map"
+_UNEQUAL_PIXELS = 1e-3  # share; rounding moves one in 10,000 by a grey level
 _LEAST_COLUMNS = 4  # of a stage's map: below that it shows no time within a beat
 
 
@@ -65,6 +66,56 @@ def export_onnx(
         arguments = (windows, torch.full((3, len(RR_COLUMNS)), 0.8))
     inputs = ["windows", "rr_s"][: len(arguments)]
     outputs = ["probabilities", "images", "logits", *([_MAP] if graph.stage else [])]
+    content = _trace(graph, arguments, inputs, outputs)
+    described = {
+        **describe_classifier(classifier, description),
+        "n_parameters": sum(each.numel() for each in classifier.parameters()),
+        "graph": {"logits": "logits", "stage_map": _MAP if graph.stage else None},
+    }
+    return _finish(content, described, card)
+
+
+def check_drawing(spectrogram: SpectrogramParameters, fs: float, n_samples: int) -> None:
+    """Check that ONNX Runtime draws windows as PyTorch does: a kind may compute what it cannot.
+
+    Args:
+        spectrogram: what shapes the pixels.
+        fs: sampling rate, Hz.
+        n_samples: length of the window, samples.
+
+    Raises:
+        ValueError: it does not.
+    """
+    import onnxruntime
+
+    width = sum(n for _, n in spectrogram.view_lengths(fs, n_samples))
+    windows = torch.randn(3, width, generator=torch.Generator().manual_seed(0))
+    kinds = [view.kind for view in (spectrogram, *spectrogram.extra_views)]
+    graph = _Drawing(fs, spectrogram)
+    fewer = windows[:2]  # than the graph is traced with
+    try:
+        content = _trace(graph, (windows,), ["windows"], ["images"])
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (images,) = session.run(["images"], {"windows": fewer.numpy()})
+    except Exception as error:  # of the exporter's and ONNX Runtime's own classes
+        raise ValueError(
+            f"images of the kinds {kinds} cannot be drawn by ONNX Runtime, which predicts "
+            f"({str(error).strip().splitlines()[0]}); compute them with operations that it has for "
+            f"float64, such as products of matrices"
+        ) from error
+    off = np.abs(images.astype(int) - graph(fewer).numpy())
+    if (off > 0).mean() > _UNEQUAL_PIXELS:
+        raise ValueError(
+            f"ONNX Runtime, which predicts, draws images of the kinds {kinds} otherwise than "
+            f"PyTorch, which trains: {100 * (off > 0).mean():.2g} % of the pixels differ, by up to "
+            f"{off.max()} grey levels; compute in float64, whatever the number of windows"
+        )
+
+
+def _trace(
+    graph: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str]
+) -> bytes:
+    """Return the ONNX file of a module, for any number of windows."""
     content = io.BytesIO()
     with _EXPORTS, warnings.catch_warnings():
         # The exporter of before is to be removed some day. The new one takes twenty times as long,
@@ -82,12 +133,18 @@ def export_onnx(
             dynamic_axes={name: {0: "n"} for name in [*inputs, *outputs]},
             opset_version=_OPSET,
         )
-    described = {
-        **describe_classifier(classifier, description),
-        "n_parameters": sum(each.numel() for each in classifier.parameters()),
-        "graph": {"logits": "logits", "stage_map": _MAP if graph.stage else None},
-    }
-    return _finish(content.getvalue(), described, card)
+    return content.getvalue()
+
+
+class _Drawing(nn.Module):
+    """From windows of signal to images."""
+
+    def __init__(self, fs: float, spectrogram: SpectrogramParameters) -> None:
+        super().__init__()
+        self.fs, self.spectrogram = fs, spectrogram
+
+    def forward(self, windows_NS: Tensor) -> Tensor:
+        return draw_images(windows_NS, self.fs, self.spectrogram)
 
 
 class _WholeModel(nn.Module):

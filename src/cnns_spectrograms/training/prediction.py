@@ -13,12 +13,9 @@ from torch import nn
 from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.windows import plan_typical_beats
-from cnns_spectrograms.parameters import (
-    AugmentationParameters,
-    SpectrogramParameters,
-    TrainingParameters,
-)
+from cnns_spectrograms.ecg.windows import WindowReader, plan_typical_beats
+from cnns_spectrograms.imaging.signal_bank import SignalBank
+from cnns_spectrograms.parameters import SpectrogramParameters, TrainingParameters
 from cnns_spectrograms.progress import LoggedProgress
 from cnns_spectrograms.training.augmentation import augment_images
 from cnns_spectrograms.training.data import (
@@ -29,7 +26,6 @@ from cnns_spectrograms.training.data import (
     resolve_precision,
     rr_features_for,
 )
-from cnns_spectrograms.training.images import DrawnImages
 
 PREDICTION_COLUMNS = (
     "row_id",
@@ -44,20 +40,12 @@ PREDICTION_COLUMNS = (
 
 
 def predict_table(
-    classifier: nn.Module,
-    table: pd.DataFrame,
-    images: ImageSource,
-    batch_size: int,
-    num_workers: int,
-    precision: str = "auto",
-    tta_views: int = 0,
-    augmentation: AugmentationParameters | None = None,
-    seed: int = 0,
+    classifier: nn.Module, table: pd.DataFrame, images: ImageSource, params: TrainingParameters
 ) -> pd.DataFrame:
     """Return class probabilities for every row of a table, in its order.
 
-    With ``tta_views`` above 0 the probabilities are the mean over the image itself and that many
-    augmented views of it.
+    With ``params.tta_views`` above 0 the probabilities are the mean over the image itself and that
+    many augmented views of it.
 
     Args:
         classifier: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
@@ -65,14 +53,9 @@ def predict_table(
             left on the CPU.
         table: column path, and those columns of the `predictions` table that it has (aami_class is
             the truth; recordings without a reference have none).
-        images: reads the image of a path (picklable if ``num_workers`` is above 0), or draws the
-            images of the table's rows.
-        batch_size: images at once.
-        num_workers: processes that read.
-        precision: as in the training parameters.
-        tta_views: augmented views per image.
-        augmentation: of the views; needed where there are any.
-        seed: of the views.
+        images: reads the image of a path (picklable if there are workers), or draws the images of
+            the table's rows.
+        params: batch size, workers and precision; views, their augmentation and seed.
 
     Returns:
         The `predictions` table.
@@ -80,40 +63,40 @@ def predict_table(
     Raises:
         ValueError: a probability is not finite.
     """
-    assert tta_views == 0 or augmentation is not None, "views need an augmentation"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = resolve_precision(precision, device.type == "cuda")
+    name = resolve_precision(params.precision, device.type == "cuda")
     autocast = torch.autocast(
         device.type,
         dtype=torch.float16 if name == "16-mixed" else torch.bfloat16,
         enabled=name != "32-true",
     )
-    generator = torch.Generator(device).manual_seed(epoch_seed(seed, 0))
+    generator = torch.Generator(device).manual_seed(epoch_seed(params.seed, 0))
     rows = SpectrogramImages(
         images, table["path"].tolist(), rr_features=rr_features_for(classifier, table)
     )
     probabilities = np.empty((len(rows), len(AAMI_CLASSES)))
     draw = images.to(device) if isinstance(images, nn.Module) else None
     classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
-    n_done = 0
+    loader = make_loader(rows, params.batch_size, params.num_workers) if len(rows) else ()
+    n_done, n_views = 0, 1 + params.tta_views
     progress = LoggedProgress("Predicting", len(rows), "images")
     with (
         torch.inference_mode(),
         tqdm(total=len(rows), unit="image", desc="Predicting", disable=None) as bar,
     ):
-        for batch, _, *rr in make_loader(rows, batch_size, num_workers) if len(rows) else ():
+        for batch, _, *rr in loader:
             batch = batch.to(device, non_blocking=True)
             plain = (batch if draw is None else draw(batch)).float() / 255
             rr = [each.to(device, non_blocking=True) for each in rr]
             total = torch.zeros(len(batch), len(AAMI_CLASSES), device=device)
-            for view in range(1 + tta_views):
+            for view in range(n_views):
                 seen = plain
-                if view > 0 and augmentation is not None:
-                    seen = augment_images(plain, augmentation, generator)
+                if view > 0:
+                    seen = augment_images(plain, params.augmentation, generator)
                 with autocast:
                     logits = classifier(seen, *rr)
                 total += logits.float().softmax(dim=1)
-            probabilities[n_done : n_done + len(batch)] = (total / (1 + tta_views)).cpu().numpy()
+            probabilities[n_done : n_done + len(batch)] = (total / n_views).cpu().numpy()
             n_done += len(batch)
             bar.update(len(batch))
             if bar.disable:  # no terminal shows it
@@ -151,26 +134,15 @@ def predict_signals(
     fs = float(description["fs"])
     spectrogram = SpectrogramParameters.model_validate(description["spectrogram"])
     typical_beats = plan_typical_beats(beats, signals, fs, spectrogram)
+    params = params.model_copy(update={"num_workers": 0})
     predictions = []
     # One record at a time, so that memory holds the images of one.
     for name, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
         key = str(name)
         typical = {key: typical_beats[key]()} if key in typical_beats else {}
         rows = rows.reset_index(drop=True)
-        images = DrawnImages({key: signals[key]}, typical, fs, spectrogram)
-        predictions.append(
-            predict_table(
-                classifier,
-                rows,
-                images.open(rows),
-                batch_size=params.batch_size,
-                num_workers=0,
-                precision=params.precision,
-                tta_views=params.tta_views,
-                augmentation=params.augmentation,
-                seed=params.seed,
-            )
-        )
+        reader = WindowReader({key: signals[key]}, spectrogram, fs, typical)
+        predictions.append(predict_table(classifier, rows, SignalBank(rows, reader), params))
     return pd.concat(predictions, ignore_index=True)
 
 

@@ -80,7 +80,7 @@ def plan_spectrograms(
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
     from cnns_spectrograms.ecg.records import hash_signal
     from cnns_spectrograms.ecg.windows import WindowReader
-    from cnns_spectrograms.imaging.plan import PIXELS_VERSION, CachePlan
+    from cnns_spectrograms.imaging.plan import CachePlan, describe_drawing
 
     keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]
@@ -99,7 +99,7 @@ def plan_spectrograms(
         execution=execution,
         skipped=dict(zip(names[skipped], records.loc[skipped, "reason"], strict=True)),
         made_of=require_fresh(
-            {**settings(spectrogram=spectrogram), "pixels_version": PIXELS_VERSION},
+            {**settings(spectrogram=spectrogram), **describe_drawing(spectrogram)},
             records=records,
             signals=signals,
             typical_beats=typical_beats,

@@ -1,4 +1,4 @@
-"""Inference: a trained model on recordings of one's own."""
+"""Inference: a trained model on your own recordings."""
 
 from .pipeline import create_pipeline
 

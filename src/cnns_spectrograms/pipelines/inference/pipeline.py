@@ -10,7 +10,7 @@ from .nodes import predict_own
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline that analyses recordings of one's own."""
+    """Return the pipeline that analyses your own recordings."""
     read = ["params:inference", "params:execution", "inference_folder"]
     return Pipeline(
         [make_node(predict_own, read, "inference_summary")],

@@ -150,13 +150,10 @@ def ingest_records(
     signals, beats, records = read_records(
         physionet,
         record_list,
-        fs=ingestion.fs,
-        preferred_lead=ingestion.preferred_lead,
-        other_class=ingestion.other_annotations,
-        skip_bad=ingestion.on_bad_record == "skip",
-        n_jobs=execution.n_jobs,
-        known=_known_records(ingestion),
-        folders={CORRECTED: Path(ingestion.corrections)} if ingestion.corrections else None,
+        ingestion,
+        execution.n_jobs,
+        _known_records(ingestion),
+        {CORRECTED: Path(ingestion.corrections)} if ingestion.corrections else None,
     )
     report = summarise_records(records, beats)
     for line in report["skipped"]:

@@ -51,7 +51,7 @@ def open_images(
         smote_windows=smote_windows,
         spec_cache_aug=spec_cache_aug,
     )
-    return CachedImages(spec_cache.root, made_of)  # the synthetic images stand under the same root
+    return CachedImages(spec_cache.root, made_of)  # the synthetic images are below the same root
 
 
 def draw_images(
@@ -64,6 +64,7 @@ def draw_images(
     """Return what draws images from the signals, for ``training.images: memory``."""
     from collections import ChainMap
 
+    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.training.images import DrawnImages
 
     made_of = require_fresh(
@@ -75,14 +76,15 @@ def draw_images(
     )
     # Signals open a file at each access: a dictionary would hold all of them open.
     every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
-    return DrawnImages(every, typical_beats, int(records["fs"].iloc[0]), spectrogram, made_of)
+    fs = int(records["fs"].iloc[0])
+    return DrawnImages(WindowReader(every, spectrogram, fs, typical_beats), made_of)
 
 
 def _shape_pixels(spectrogram: SpectrogramParameters) -> dict[str, Any]:
-    from cnns_spectrograms.imaging.plan import PIXELS_VERSION
+    from cnns_spectrograms.imaging.plan import describe_drawing
 
     shaped = {**settings(spectrogram=spectrogram), **view_settings(spectrogram)}
-    return {**shaped, "pixels_version": PIXELS_VERSION}
+    return {**shaped, **describe_drawing(spectrogram)}
 
 
 def train(
@@ -112,7 +114,7 @@ def train(
     Raises:
         ValueError: something that is read is stale, ``checkpoints`` holds an unfinished training
             with other parameters, or another run trains there now.
-        LeakError: a patient of the train index stands in val or test.
+        LeakError: a patient of the train index is in val or test.
         TrainingDivergedError: too many batches in a row gave no finite loss.
         TrainingProcessError: one of several processes failed.
     """
@@ -191,7 +193,7 @@ def _claiming(checkpoints: Path) -> Iterator[None]:
 
 
 def _describe_initial_weights(pretrained: bool | Path | None) -> str:
-    if isinstance(pretrained, Path):  # by what is in it: the file may be another tomorrow
+    if isinstance(pretrained, Path):  # by its content: the file may change
         with open(pretrained, "rb") as file:
             return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     return "those of timm" if pretrained else "random"
@@ -211,17 +213,7 @@ def predict(
     shaped = settings(spectrogram=spectrogram)
     made_of = require_fresh(shaped, windows=windows, images=images, model=model)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
-    predictions = predict_table(
-        classifier,
-        scored,
-        images.open(scored),
-        batch_size=training.batch_size,
-        num_workers=training.num_workers,
-        precision=training.precision,
-        tta_views=training.tta_views,
-        augmentation=training.augmentation,
-        seed=training.seed,
-    )
+    predictions = predict_table(classifier, scored, images.open(scored), training)
     return stamp_table(predictions, {**made_of, "tta_views": training.tta_views})
 
 

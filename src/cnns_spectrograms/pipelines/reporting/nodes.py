@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.parameters import (
     SPLITS,
@@ -49,7 +50,9 @@ def check_predictions(
     Otherwise a report would show scores beside weights, records or spectrograms that they do not
     come from.
     """
-    now = settings(split=split, spectrogram=spectrogram)
+    from cnns_spectrograms.imaging.plan import describe_drawing
+
+    now = {**settings(split=split, spectrogram=spectrogram), **describe_drawing(spectrogram)}
     require_fresh(now, windows=windows, model=model, predictions=predictions)
     return predictions
 
@@ -251,14 +254,14 @@ def draw_examples(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
-    from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
 
     test = _select(predictions, "test").merge(
         windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
     )
     fs = int(records["fs"].iloc[0])
-    read_windows = WindowReader(signals)
+    reader = WindowReader(signals, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
     right = test["predicted"] == test["aami_class"]
 
@@ -270,8 +273,8 @@ def draw_examples(
                 f"{_name_window(beat, fs)}\n"
                 f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
             ),
-            signal=read_windows(row)[0],
-            image=_draw_windows(row, signals, typical_beats, fs, spectrogram)[0],
+            signal=reader(row)[0, : int(beat["n_samples"])],
+            image=_draw_windows(row, reader)[0],
             right=bool(beat["aami_class"] == chosen),
         )
 
@@ -284,11 +287,13 @@ def draw_examples(
             if len(rows):
                 drawn = int(rng.integers(len(rows)))
                 examples[aami_class].append(show(rows.iloc[drawn : drawn + 1]))
+    times_s, frequencies_hz = spectrogram_axes(int(test["n_samples"].iloc[0]), fs, spectrogram)
     return plot_examples(
         examples,
         f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
         fs=fs,
-        max_frequency_hz=spectrogram.max_frequency_hz,
+        times_s=times_s,
+        frequencies_hz=frequencies_hz,
         middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
         synthetic=reporting.synthetic_data,
     )
@@ -366,20 +371,13 @@ def draw_class_distribution(
     )
 
 
-def _draw_windows(
-    rows: pd.DataFrame,
-    signals: Mapping[str, np.ndarray],
-    typical_beats: Mapping[str, np.ndarray],
-    fs: int,
-    spectrogram: SpectrogramParameters,
-) -> np.ndarray:
+def _draw_windows(rows: pd.DataFrame, reader: WindowReader) -> np.ndarray:
     """Return the windows' own spectrograms, uint8 (n, H, W); further views have other axes."""
     import torch
 
     from cnns_spectrograms.imaging.signal_bank import SignalBank
 
-    bank = SignalBank(rows, signals, fs, spectrogram, typical_beats)
-    images: np.ndarray = bank(torch.arange(len(rows))).numpy()[:, 0]
+    images: np.ndarray = SignalBank(rows, reader)(torch.arange(len(rows))).numpy()[:, 0]
     return images
 
 
@@ -402,6 +400,7 @@ def draw_contact_sheet(
     fs = int(records["fs"].iloc[0])
     # Signals open a file at each access: a dictionary would hold all of them open.
     every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
+    reader = WindowReader(every, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
 
     def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:
@@ -412,8 +411,7 @@ def draw_contact_sheet(
             "SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs)
             for _, row in chosen.iterrows()
         ]
-        drawn = _draw_windows(chosen, every, typical_beats, fs, spectrogram)
-        return list(zip(drawn, captions, strict=True))
+        return list(zip(_draw_windows(chosen, reader), captions, strict=True))
 
     train = windows[windows["split"] == "train"]
     images: dict[str, list[tuple[np.ndarray, str]]] = {}

@@ -83,7 +83,7 @@ def _create_template(robustness: bool) -> Pipeline:
 
 
 def _create_shared(models: Sequence[str], robustness: bool) -> Pipeline:
-    """Return the nodes that stand once."""
+    """Return the nodes that are not repeated by model."""
     titled = {"split": "params:split", "reporting": "params:reporting"}
 
     def collect(item: str) -> dict[str, str]:
