@@ -22,7 +22,7 @@ from selenium.webdriver.common.by import By
 
 from cnns_spectrograms.presentation import EN
 
-WAIT_S = float(os.environ.get("BROWSER_WAIT_S", "240"))
+WAIT_S = 240.0
 T = TypeVar("T")
 
 

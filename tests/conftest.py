@@ -38,7 +38,13 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(ROOT / ".pytest_cache" / "pyc")
     sys.dont_write_bytecode = False
 
-LONGEST = ("test_demo_run.py", "test_browser.py", "test_worker.py", "test_fitting.py")
+LONGEST = (
+    "test_demo_run.py",
+    "test_review_browser.py",
+    "test_browser.py",
+    "test_worker.py",
+    "test_fitting.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

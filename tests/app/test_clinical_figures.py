@@ -15,15 +15,18 @@ from hypothesis import strategies as st
 from cnns_spectrograms.app.clinical_figures import draw_beat, draw_overview, draw_probabilities
 from cnns_spectrograms.app.figure_parts import UNUSABLE
 from cnns_spectrograms.app.findings import PROBABILITIES
+from cnns_spectrograms.app.group_figures import draw_groups
 from cnns_spectrograms.app.strip_figure import (
     PX_PER_MM,
     View,
     choose_range_mv,
     decimate,
     draw_strip,
+    make_lane,
     span_of_speed,
     strip_height_px,
 )
+from cnns_spectrograms.corrections.shapes import ShapeGroups
 from cnns_spectrograms.imaging.kinds import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator
@@ -261,3 +264,50 @@ def test_amplitudes_are_of_3_to_8_and_a_half_millivolts(middle: float, height: f
     assert (2 * low, 2 * high) == (round(2 * low), round(2 * high))
     if height < 5:  # with nothing cut off
         assert low <= signal.min() <= signal.max() <= high
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_other_leads_stand_below_at_the_same_scale(theme: Theme) -> None:
+    rng = np.random.default_rng(0)
+    signal = rng.normal(0, 0.1, 60 * 360).astype(np.float32)
+    other = (5 + rng.normal(0, 0.1, 30 * 250)).astype(np.float32)  # far from zero, at 250 Hz
+    other[1000:1100] = np.nan
+    beats = _beats(60)
+    view, range_mv = View(10, 12, 1200), (-1.5, 1.5)
+    called = beats["aami_class"].to_numpy(object)
+    lane = make_lane("V<1>", other, 250)
+    ids = np.arange(60) + 1000
+    figure = _checked(draw_strip)(
+        signal, 360, beats, called, view, range_mv, theme, T,
+        ids=ids, selected=np.array([3, 4, 5]), lane="II", lanes=[lane],
+    )  # fmt: skip
+    height_mv = 3 + lane.range_mv[1] - lane.range_mv[0]
+    assert figure.layout.height == strip_height_px((1.5 - height_mv, 1.5))
+    assert list(figure.layout.yaxis.range) == [1.5 - height_mv, 1.5]
+    drawn = next(each for each in figure.data if each.name == "V<1>")
+    values = np.array(drawn.y, dtype=float)
+    assert np.nanmedian(values) == pytest.approx(-1.5 - lane.range_mv[1], abs=0.01)
+    assert np.isnan(values).any()
+    assert np.nanmax(values) < -1.5
+    names = [each.text for each in figure.layout.annotations]
+    assert names == [f"<b>II</b> ◀ {T('lead_analysed')}", "<b>V&lt;1&gt;</b>"]
+    shown = np.concatenate([each.customdata for each in figure.data if each.customdata is not None])
+    assert set(shown) <= set(ids)
+    (highlight,) = figure.layout.shapes
+    assert highlight.x0 < beats["time_s"][3] < beats["time_s"][5] < highlight.x1
+
+
+def test_groups_are_tiles_that_report_their_number() -> None:
+    means = np.cumsum(np.random.default_rng(0).normal(size=(5, 125)), axis=1).astype(np.float32)
+    groups = ShapeGroups(np.zeros(9, np.int32), means, np.zeros((9, 5), np.float32), True)
+    counts = [{"N": 1200, "V": 3, "S": 2, "F": 1}, {"V": 7}, {"S": 3}, {"?": 2}, {}]
+    for width_px, columns in ((1280, 8), (390, 2)):
+        figure = _checked(draw_groups)(groups, counts, 1, width_px, LIGHT, T)
+        assert [set(each.customdata) for each in figure.data] == [{i} for i in range(5)]
+        tops = {round(figure.layout[f"yaxis{i or ''}"].domain[1], 3) for i in (0, 2, 3, 4, 5)}
+        assert len(tops) == -(-5 // columns)
+    titles = [each.text for each in figure.layout.annotations]
+    assert "1,206" in titles[0]
+    assert titles[0].endswith("…")
+    assert T("rest") in titles[4]
+    assert [figure.layout[f"xaxis{i or ''}"].linewidth for i in (0, 2, 3)] == [1, 3, 1]

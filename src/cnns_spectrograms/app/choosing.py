@@ -200,7 +200,7 @@ def _run(
     finally:
         bar.empty()
     resources.open_desk().leave(resources.find_window())
-    for name in ("cursor", "selected", "anchor", "scale", "run_shown", "reading", "work"):
+    for name in ("cursor", "selected", "anchor", "scale", "run_shown", "reading", "work", "lanes"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
     st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1

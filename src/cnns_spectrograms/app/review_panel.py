@@ -17,6 +17,7 @@ from cnns_spectrograms.app.group_figures import draw_group_beats, draw_groups
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.live_plot import show_figure
 from cnns_spectrograms.app.sources import SYNTHETIC
+from cnns_spectrograms.app.strip_figure import Lane
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading
@@ -27,6 +28,9 @@ from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.presentation import GLYPHS, Theme, Translator
+
+SHOWN_LANES = 2
+"""Leads that are shown below the analysed one, unless others are chosen."""
 
 
 def is_page_behind(edits: BeatEdits) -> bool:
@@ -113,9 +117,40 @@ def show_review(correcting: Correcting, reading: Reading, read: Read, t: Transla
         st.markdown(_describe_work(correcting, reading, t), width="content")
         if st.session_state.get("work", QUEUE) != QUEUE:
             st.button(
-                t("to_queue"), key="to_queue", icon=":material/checklist:", on_click=_work_on,
+                t("to_queue"),
+                key="to_queue",
+                icon=":material/checklist:",
+                on_click=_work_on,
                 args=(QUEUE,),
-            )  # fmt: skip
+            )
+        if correcting.study.lanes:
+            _show_leads(correcting.study, t)
+
+
+def _show_leads(study: Study, t: Translator) -> None:
+    key = f"lanes_{st.session_state.get('n_studies', 0)}"
+    with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
+        st.pills(
+            t("leads_help", lead=study.source.lead),
+            range(len(study.lanes)),
+            format_func=lambda place: study.lanes[place].name,
+            selection_mode="multi",
+            default=list(range(len(study.lanes)))[:SHOWN_LANES],
+            key=key,
+            on_change=_keep_lanes,
+            args=(key,),
+        )
+
+
+def _keep_lanes(key: str) -> None:
+    """Keep the leads that are shown, also where their choice is not on the page."""
+    st.session_state["lanes"] = st.session_state[key]
+
+
+def choose_lanes(study: Study) -> list[Lane]:
+    """Return the leads that are shown below the analysed one."""
+    chosen = st.session_state.get("lanes", range(SHOWN_LANES))
+    return [lane for place, lane in enumerate(study.lanes) if place in chosen]
 
 
 def _keep_who() -> None:

@@ -117,10 +117,14 @@ function createEditor(chart) {
     div.style.cursor = editor.mode ? 'crosshair' : '';
     div.classList.toggle('editor-aiming', Boolean(editor.mode));
     say(editor.mode ? editor.given.texts[editor.mode] : '');
+    showMode();
+    redraw();
+  }
+
+  function showMode() {
     for (const name of ['add', 'measure']) {
       buttons[name].setAttribute('aria-pressed', String(editor.mode === name));
     }
-    redraw();
   }
 
   function place() {
@@ -288,7 +292,7 @@ function createEditor(chart) {
     addButton('redo', texts.redo_label, texts.redo, () => turn('redo'));
     addButton('add', texts.add_label, texts.add_help, () => enter('add'));
     addButton('measure', texts.measure_label, texts.measure_help, () => enter('measure'));
-    for (const name of ['add', 'measure']) buttons[name].setAttribute('aria-pressed', 'false');
+    showMode();
   }
 
   editor.take = (given) => {

@@ -18,9 +18,14 @@ from cnns_spectrograms.app.clinical_figures import (
 )
 from cnns_spectrograms.app.correcting import SHORTCUTS, Correcting
 from cnns_spectrograms.app.live_plot import show_figure
-from cnns_spectrograms.app.review_panel import is_page_behind, show_groups, show_review
-from cnns_spectrograms.app.strip_figure import Lane, View, draw_strip
-from cnns_spectrograms.app.study import Study, show_beat
+from cnns_spectrograms.app.review_panel import (
+    choose_lanes,
+    is_page_behind,
+    show_groups,
+    show_review,
+)
+from cnns_spectrograms.app.strip_figure import View, draw_strip
+from cnns_spectrograms.app.study import show_beat
 from cnns_spectrograms.app.viewer import Reading, Viewer, read_now
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.presentation import (
@@ -37,8 +42,6 @@ if TYPE_CHECKING:
 
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s
 _SPANS_S = (60.0, 600.0)
-SHOWN_LANES = 2
-"""Leads that are shown below the analysed one, unless others are chosen."""
 
 
 def _show_position(view: View, duration_s: float, theme: Theme) -> None:
@@ -72,7 +75,7 @@ def show_viewer(
     viewer = Viewer(reading)
     _show_position(viewer.view, study.contents.duration_s, theme)
     _show_legend(reading.present, theme, t)
-    _show_controls(viewer, study, t)
+    _show_controls(viewer, t)
     show_review(correcting, reading, read, t)
     settled = show_figure(
         draw_strip(
@@ -91,7 +94,7 @@ def show_viewer(
             unusable_s=study.analysis.unusable_s,
             ids=reading.ids,
             lane=study.source.lead,
-            lanes=_choose_lanes(study),
+            lanes=choose_lanes(study),
         ),
         "strip",
         t("strip_alt"),
@@ -110,12 +113,6 @@ def show_viewer(
     show_groups(correcting, reading, read, theme, t)
 
 
-def _choose_lanes(study: Study) -> list[Lane]:
-    """Return the leads that are shown below the analysed one."""
-    chosen = st.session_state.get("lanes", study.lanes[:SHOWN_LANES])
-    return [each for each in study.lanes if each in chosen]
-
-
 def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
     entries = " &nbsp; ".join(
         f'<span style="white-space:nowrap"><span style="color:{theme.classes[name]}">'
@@ -125,7 +122,7 @@ def _show_legend(present: Sequence[str], theme: Theme, t: Translator) -> None:
     st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
 
 
-def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
+def _show_controls(viewer: Viewer, t: Translator) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _button(t, "previous_abnormal", "skip_previous", viewer.step_abnormal, False)
         _button(t, "next_abnormal", "skip_next", viewer.step_abnormal, True)
@@ -143,17 +140,6 @@ def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
             on_change=viewer.set_scale,
             label_visibility="collapsed",
         )
-        if study.lanes:
-            with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
-                st.pills(
-                    t("leads_help", lead=study.source.lead),
-                    study.lanes,
-                    format_func=lambda each: each.name,
-                    selection_mode="multi",
-                    default=study.lanes[:SHOWN_LANES],
-                    key=f"lanes_{st.session_state.get('n_studies', 0)}",
-                    on_change=_keep_lanes,
-                )
     if st.session_state.pop("at_end", False):
         st.toast(t("no_further"))
 
@@ -213,12 +199,6 @@ def _name_scale(scale: float | str, t: Translator) -> str:
     if isinstance(scale, str):
         return t("scale_minutes", n=float(scale) / 60)
     return t("scale_speed", speed=scale)
-
-
-def _keep_lanes() -> None:
-    """Keep the leads that are shown, also where their choice is not on the page."""
-    key = f"lanes_{st.session_state.get('n_studies', 0)}"
-    st.session_state["lanes"] = st.session_state[key]
 
 
 def _show_beat_panel(
