@@ -149,6 +149,8 @@ def test_the_strip_has_true_scale_and_follows_the_mouse(page: Browser) -> None:
     inside = [each for each in page.driver.execute_script(beats) if 0.6 < each[1] / each[2] < 0.9]
     beat, x, width, _ = inside[0]
     strip = page.one(".st-key-strip .js-plotly-plot")
+    # Not under the bar at the top of the page.
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", strip)
     top = round(26 + 0.12 * 10 * px_per_mm)  # where the symbols stand
     ActionChains(page.driver).move_to_element_with_offset(
         strip, round(x - width / 2), top - strip.size["height"] // 2

@@ -170,7 +170,6 @@ def test_beats_are_corrected_by_key_undone_and_found_again_after_a_reload(
     chromium: Browser, url: str, records: Path, folder: Path
 ) -> None:
     page = chromium
-    page.driver.get(f"{url}/?lang=en")
     page.driver.delete_all_cookies()
     open_record(page, url, records / "100", who=None)
     press(page, "v")
@@ -550,8 +549,8 @@ def repeat_for_a_day(record: Path, target: Path) -> None:
 def test_a_day_is_corrected(chromium: Browser, url: str, records: Path, folder: Path) -> None:
     page = chromium
     repeat_for_a_day(records / "101", folder / "day")
-    page.driver.get(f"{url}/?lang=en")
     page.driver.delete_all_cookies()
+    page.driver.get(f"{url}/?lang=en")
     page.one(".st-key-analyse button")
     upload(page, folder / "day.hea", folder / "day.dat")
     page.wait(lambda: "day · 24:00:00" in page.text(), "what was uploaded")

@@ -14,6 +14,7 @@ from cnns_spectrograms.ecg.detection import (
     choose_beats,
     detect_by_block,
     detect_r_peaks,
+    place_peak,
 )
 from cnns_spectrograms.evaluation.ec57 import (
     compare_annotations,
@@ -287,3 +288,20 @@ def test_an_artefact_costs_three_beats_at_most(physionet, kind):
             pairs = match_beats(clean, kept, 0.15 * fs)
             wrong = inside.sum() + (pairs < 0).any(axis=1).sum()
             assert wrong <= 3, (name, first, at)
+
+
+@pytest.mark.parametrize("offset_s", [-0.08, 0.0, 0.08])
+def test_a_click_near_a_beat_finds_its_peak(ecg, offset_s):
+    signal, _ = ecg
+    found = detect_r_peaks(signal, 360)
+    apart = np.flatnonzero((np.diff(found) > 0.4 * 360)[1:] & (np.diff(found) > 0.4 * 360)[:-1]) + 1
+    placed = [place_peak(signal, 360, round(found[i] + 360 * offset_s), 0.1) for i in apart]
+    assert len(apart) > 20
+    assert (np.abs(np.array(placed) - found[apart]) <= 1).mean() > 0.95
+
+
+def test_a_peak_is_placed_within_reach_also_at_the_ends():
+    signal = np.zeros(1000)
+    signal[::100] = 1
+    for at in (0, 3, 996, 999):
+        assert abs(place_peak(signal, 360, at, 0.1) - at) <= 36
