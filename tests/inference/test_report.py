@@ -203,6 +203,16 @@ def test_numbers_are_written_as_the_language_writes_them(analysis, recording, la
     assert ("0,5 s</text>" in page) == (language == "es")
 
 
+def test_what_was_assumed_of_a_file_is_on_the_page(analysis, recording):
+    assert "Assumed" not in render_report(analysis, recording)
+    assumed = ["column 'x' is taken for microvolts (range 2e+03)"]
+    of = {**analysis.summary["recording"], "assumed": assumed}
+    page = render_report(
+        replace(analysis, summary={**analysis.summary, "recording": of}), recording
+    )
+    assert "<td>column &#39;x&#39; is taken for microvolts (range 2e+03)</td>" in page
+
+
 def test_a_recording_without_signal_quality_has_a_report(analysis, recording):
     """At less than 50 Hz, with the peaks given, no quality is measured."""
     quality = {**analysis.summary["signal_quality"], "usable_share": None}

@@ -80,6 +80,11 @@ def test_csv(tmp_path, signal, name, caplog):
     np.testing.assert_allclose(found.read("V1"), signal[:, 1], atol=2e-4)
     np.testing.assert_array_equal(found.read(0, 10, 20), found.read(0)[10:20])
     assert "MLII, V1" in caplog.text
+    states_unit = "(uV)" in header or "mV" in header
+    unit = "microvolts" if scale == 1000 else "millivolts"
+    assert [each.split(" (")[0] for each in found.assumed] == (
+        [] if states_unit else [f"column {name!r} is taken for {unit}" for name in ("MLII", "V1")]
+    )
 
 
 def test_csv_without_a_header_needs_its_rate(tmp_path, signal):

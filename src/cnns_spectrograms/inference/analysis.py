@@ -247,6 +247,7 @@ def _describe(recording: Recording, lead: str, model: BeatModel) -> dict[str, An
             "lead": lead,
             "leads": list(recording.lead_names),
             "duration_s": round(recording.duration_s, 3),
+            "assumed": list(recording.assumed),
         },
         "model": {
             **model.identify(),

@@ -70,7 +70,10 @@ def _open(path: Path, fs: float | None, wanted: Sequence[str] | None) -> Recordi
     shifts = np.append(0, np.cumsum(times.n_missing))
     n_samples = len(numbers) + int(shifts[-1])
     check_shape(path.name, times.fs, n_samples, len(columns))
-    factors = [_find_factor(path.name, each, numbers[:, i]) for i, each in enumerate(columns)]
+    scales = [_find_scale(each, numbers[:, i]) for i, each in enumerate(columns)]
+    assumed = tuple(why for _, why in scales if why)
+    for each in assumed:
+        logger.info("%s: %s", path.name, each)
     leads = name_leads([column.name for column in columns])
     logger.info(
         "%s: read as %d samples at %g Hz (%.1f s) of %s; decimal mark %r, delimiter %r",
@@ -84,8 +87,9 @@ def _open(path: Path, fs: float | None, wanted: Sequence[str] | None) -> Recordi
         lead_names=leads,
         n_samples=n_samples,
         reference=None,
-        read_lead=partial(_read, numbers, factors, bounds, shifts),
+        read_lead=partial(_read, numbers, [factor for factor, _ in scales], bounds, shifts),
         path=path,
+        assumed=assumed,
     )
 
 
@@ -162,14 +166,13 @@ def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
         return np.memmap(file, np.float32, "r", shape=(n_rows, len(columns)))
 
 
-def _find_factor(name: str, column: Column, numbers: NDArray[np.float32]) -> float:
-    """Return how many millivolts one unit of a column is."""
+def _find_scale(column: Column, numbers: NDArray[np.float32]) -> tuple[float, str]:
+    """Return how many millivolts one unit of a column is, and why if the column names no unit."""
     stated = mv_per_unit(column.unit)
     if stated is not None:
-        return stated
+        return stated, ""
     some = np.asarray(numbers[:: max(1, len(numbers) // 100_000)])
     some = some[np.isfinite(some)]
     spread = float(np.subtract(*np.percentile(some, [99.5, 0.5]))) if some.size else 0.0
     factor, unit = (1e-3, "microvolts") if spread > _MOST_MV else (1.0, "millivolts")
-    logger.info("%s: column %r is taken for %s (range %.4g)", name, column.name, unit, spread)
-    return factor
+    return factor, f"column {column.name!r} is taken for {unit} (range {spread:.4g})"

@@ -39,6 +39,7 @@ class Recording:
         read_lead: what reads; `read` checks its arguments.
         path: where it was opened; None for one made in memory.
         left_out: signals of the file that are no leads -> why.
+        assumed: what the file does not state and was concluded from its numbers, a sentence each.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Recording:
     read_lead: ReadLead = field(repr=False)
     path: Path | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
