@@ -98,6 +98,15 @@ for target in range(5):
         break
 else:
     raise SystemExit("Grad-CAM shows nothing for any class")
+
+from streamlit.testing.v1 import AppTest
+
+page = "from cnns_spectrograms.app import technical\\n"
+page += "from cnns_spectrograms.presentation import Translator\\n"
+page += "technical.show(Translator('en'))\\n"
+app = AppTest.from_string(page, default_timeout=120).run()
+assert not app.exception, app.exception
+assert any("[train]" in each.value for each in app.info)
 """
     done = run_without(absent, code)
     assert done.returncode == 0, done.stderr
@@ -124,6 +133,17 @@ def test_what_is_absent_is_named(record: Path, tmp_path: Path, model: str, told:
     assert "pip install 'cnns_spectrograms[train]'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_app_names_the_extra_that_is_absent() -> None:
+    code = (
+        "from cnns_spectrograms.command_line import main\n"
+        f"sys.exit(main(['app', '--data', {str(ROOT)!r}]))"
+    )
+    done = run_without(["streamlit"], code)
+    assert done.returncode == 1
+    assert "pip install 'cnns_spectrograms[app]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_parameters_and_commands_load_no_framework() -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["analyse"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # MLflow and Ray would report over the network how they are used.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

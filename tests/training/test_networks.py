@@ -22,6 +22,7 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.training.networks import (
     build_network,
+    check_image_size,
     check_network,
     load_classifier,
     read_description,
@@ -128,6 +129,17 @@ def test_unknown_names_are_errors_with_near_names(name: str, said: str) -> None:
 def test_known_names_pass() -> None:
     check_network(make_params("resnet50"))
     check_network(make_params("resnet50.a1_in1k"))
+
+
+@pytest.mark.parametrize("rr_intervals", [False, True])
+def test_a_network_of_one_image_size_refuses_others(rr_intervals: bool) -> None:
+    params = ModelParameters(timm_name="test_vit3", rr_intervals=rr_intervals)
+    check_image_size(params, 160)
+    with pytest.raises(
+        ValueError, match=r"test_vit3 does not take images of 96 x 96 .*160.*image_"
+    ):
+        check_image_size(params, 96)
+    check_image_size(make_params(SMALL), 96)
 
 
 # --- a weights file ------------------------------------------------------------------------

@@ -150,5 +150,9 @@ def _run(options: argparse.Namespace) -> int:
         model=options.model and options.model.resolve(),
         corrections=options.corrections and options.corrections.resolve(),
     )
-    launch(settings, options.address, options.port)
+    try:
+        launch(settings, options.address, options.port)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0

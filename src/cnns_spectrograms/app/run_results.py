@@ -166,12 +166,13 @@ def _count_beats(path: Path) -> pd.DataFrame | None:
 
 
 def find_project(data: Path) -> Path:
-    """Return the folder of the project that a data folder belongs to."""
-    from kedro.utils import find_kedro_project
-
+    """Return the folder of the project that a data folder belongs to, by Kedro's own rule."""
     data = data.resolve()
-    project: Path | None = find_kedro_project(data)
-    return data.parent if project is None else project
+    for folder in (data, *data.parents):
+        file = folder / "pyproject.toml"
+        if file.is_file() and "[tool.kedro]" in file.read_text("utf-8", errors="replace"):
+            return folder
+    return data.parent
 
 
 def find_tracking_of(project: Path) -> Tracking:

@@ -272,7 +272,11 @@ def _list_tracked(data: str) -> tuple[pd.DataFrame, str]:
 
 def _show_tracked(t: Translator) -> None:
     st.header(t("tracked_title"), anchor=False)
-    runs, uri = _list_tracked(str(read_settings().data))
+    try:
+        runs, uri = _list_tracked(str(read_settings().data))
+    except ModuleNotFoundError:  # the app runs without Kedro and MLflow
+        st.info(t("tracked_needs_extra"))
+        return
     if runs.empty:
         st.info(t("no_tracked", uri=escape_markdown(uri)))
         return

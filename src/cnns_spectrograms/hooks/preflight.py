@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
+from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters, TrainingParameters
 from cnns_spectrograms.pipelines.namespaces import find_training
 from cnns_spectrograms.preflight import check_runtime_names, check_together
 
@@ -68,7 +68,7 @@ class PreflightHooks:
             if not (only_missing and all(map(catalog.exists, node.outputs)))
         ]
         for node in training_nodes:
-            _check_networks(node, catalog, training)
+            _check_networks(node, catalog, training, parameters.get("spectrogram"))
         if training_nodes:
             _check_drawing(parameters)
 
@@ -90,15 +90,22 @@ def _check_given(
         )
 
 
-def _check_networks(node: Node, catalog: DataCatalog, training: TrainingParameters) -> None:
+def _check_networks(
+    node: Node,
+    catalog: DataCatalog,
+    training: TrainingParameters,
+    spectrogram: SpectrogramParameters | None,
+) -> None:
     """Check that the network of a training node can be built, and its weights are available."""
-    from cnns_spectrograms.training.networks import check_network
+    from cnns_spectrograms.training.networks import check_image_size, check_network
 
     for name in node.inputs:
         model = catalog.load(name) if name.startswith("params:models.") else None
         if isinstance(model, ModelParameters):
             try:
                 check_network(model.inherit(training))
+                if spectrogram:
+                    check_image_size(model, spectrogram.image_size)
             except ValueError as error:
                 raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
 

@@ -252,7 +252,8 @@ class BeatModel:
         self._run("probabilities", self.prepare(windows, rr_s), probabilities)
         for other in self.others:
             probabilities += other.predict(windows, rr_s)
-        return probabilities / (1 + len(self.others))
+        probabilities /= 1 + len(self.others)
+        return probabilities
 
     def prepare(
         self, windows: NDArray[np.floating], rr_s: ArrayLike | None

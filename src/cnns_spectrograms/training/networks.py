@@ -140,6 +140,23 @@ def check_network(params: ModelParameters) -> None:
         _check_weights_file(params.pretrained)
 
 
+def check_image_size(params: ModelParameters, size: int) -> None:
+    """Check that a network takes images of `size` x `size` pixels: some take only their own.
+
+    Raises:
+        ValueError: it does not; as `check_name`.
+    """
+    network = build_network(params.model_copy(update={"pretrained": False})).eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, size, size), torch.zeros(1, N_RR_FEATURES))
+    except (AssertionError, RuntimeError, ValueError) as error:  # of timm and PyTorch
+        raise ValueError(
+            f"{params.timm_name} does not take images of {size} x {size} pixels ({error}); give a "
+            f"size that it takes, as in --params=image_size=224, or another network"
+        ) from error
+
+
 def check_name(timm_name: str) -> None:
     """Check that timm has this network, and these weights where the name has a tag.
 

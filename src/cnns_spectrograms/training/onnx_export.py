@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -186,7 +186,7 @@ def _fix_padding(classifier: BeatClassifier, spectrogram: SpectrogramParameters)
 
     A graph would compute them for every batch, and ONNX Runtime not join them to the convolution.
     """
-    sizes: dict[nn.Module, Any] = {}
+    sizes: dict[Conv2dSame, Any] = {}
     convolutions = [each for each in classifier.modules() if isinstance(each, Conv2dSame)]
     handles = [
         each.register_forward_pre_hook(
@@ -208,7 +208,7 @@ def _fix_padding(classifier: BeatClassifier, spectrogram: SpectrogramParameters)
         (top, left), (bottom, right) = ([n // 2 for n in needed], [-(-n // 2) for n in needed])
         pad = nn.ZeroPad2d((left, right, top, bottom))
         each.register_forward_pre_hook(lambda _module, inputs, pad=pad: (pad(inputs[0]),))
-        each.__class__ = nn.Conv2d
+        each.__class__ = nn.Conv2d  # type: ignore[assignment]  # of a copy
 
 
 def choose_stage(classifier: BeatClassifier, image_size: int) -> str | None:
