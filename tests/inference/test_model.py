@@ -177,6 +177,8 @@ def test_the_shipped_model_is_the_best_on_val():
     scores = [read_description(path)["best_val_macro_f1"] for path in find_shipped_models()]
     assert scores == sorted(scores, reverse=True)
     assert BeatModel.load().description["best_val_macro_f1"] == scores[0]
+    shipped = find_shipped_models()
+    assert {path for path in shipped[0].parent.iterdir() if path.suffix == ".onnx"} == {*shipped}
 
 
 def test_shipped_models_are_small_and_say_what_they_are(shipped):
