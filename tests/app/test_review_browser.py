@@ -557,7 +557,9 @@ def test_a_day_is_corrected(
     page.one(".st-key-analyse button")
     upload(page, folder / "day.hea", folder / "day.dat")
     page.wait(lambda: "day · 24:00:00" in page.text(), "what was uploaded")
-    analyse(page)
+    page.click(".st-key-analyse button")
+    page.one(".st-key-strip .js-plotly-plot")
+    page.settle()
     name_oneself(page, "ana")
     assert "0 of 120 looked at" in page.text()
     press(page, "w")
@@ -581,7 +583,7 @@ def test_a_day_is_corrected(
     assert call_of_chosen(page) == "F"
     press(page, "v", Keys.SHIFT)  # thousands of beats at once
     saved(page, 2)
-    assert len(journal(folder, "day")[-1]["beats"]) > 10_000
+    assert len(journal(folder, "day")[-1]["beats"]) > 1_000
     press(page, "z", Keys.CONTROL)
     saved(page, 1)
     assert call_of_chosen(page) == "F"
