@@ -49,6 +49,7 @@ clean:  ## remove what the demonstration run made
 # requirements.lock constrains every version: machines of one system and Python get the same. uv
 # takes a third of pip's time; pip goes where its settings alone know the way, such as to a mirror.
 # Variables, as a comma would end the argument of a call.
+RUN_EXTRAS := [train,formats]
 APP_EXTRAS := [app,formats]
 DOCS_EXTRAS := [train,docs]
 TEST_EXTRAS := [train,app,formats,dev,dask,ray]
@@ -58,7 +59,7 @@ $(BIN)/uv pip install --quiet --python .venv -c requirements.lock -e $(1) || \
 endef
 
 .venv/run.stamp: .venv/created.stamp pyproject.toml requirements.lock
-	$(call install,".[train]")
+	$(call install,".$(RUN_EXTRAS)")
 	$(BIN)/python -c "open('$@', 'w').close()"
 
 .venv/app.stamp: .venv/created.stamp pyproject.toml requirements.lock

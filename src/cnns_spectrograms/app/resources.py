@@ -29,7 +29,7 @@ def load_model() -> BeatModel:
     """Return the model that the app was started with.
 
     Raises:
-        ValueError: there is no model, or none of this project.
+        ValueError: the file is missing, or this project did not write it.
     """
     from cnns_spectrograms.inference.model import BeatModel
 

@@ -71,7 +71,7 @@ def count_by_patient(
     """Reduce the predictions of one split to counts by patient.
 
     Raises:
-        ValueError: there is no row, more than one split, or a class that is none of `classes`.
+        ValueError: there is no row, more than one split, or a class that is not in `classes`.
     """
     truth = read_classes(predictions, "aami_class", classes)
     predicted = read_classes(predictions, "predicted", classes)

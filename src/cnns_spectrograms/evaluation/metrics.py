@@ -40,7 +40,7 @@ def read_classes(
     """Return the position in `classes` of every value of a column, (n_beats,).
 
     Raises:
-        ValueError: there is no row, or a value is none of `classes`.
+        ValueError: there is no row, or a value that is not in `classes`.
     """
     if predictions.empty:
         raise ValueError("predictions hold no row; expected one per beat")

@@ -1,4 +1,4 @@
-"""Time-frequency transforms of a window. A new one is a class here and a line in `KINDS`.
+"""Time-frequency transforms of a window. To add one, write a class here and a line in `KINDS`.
 
 Shapes: N stretches of signal, S samples, B frequencies, F times, P pixels along a side of an image.
 PyTorch is imported where it computes, so that parameters can be checked without it.

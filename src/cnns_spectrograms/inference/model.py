@@ -64,7 +64,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """Return the description in an ONNX file of this project.
 
     Raises:
-        ValueError: there is no such file, or it is none of this project.
+        ValueError: the file is missing, or this project did not write it.
     """
     return _describe(start_session(_read(path), optimised=False), path)
 
@@ -277,13 +277,11 @@ class BeatModel:
 
     def _run(self, output: str, inputs: dict[str, NDArray[np.float32]], into: NDArray[Any]) -> None:
         """Compute one output of the graph, a batch at a time, each on a thread of its own."""
-        options = onnxruntime.RunOptions()
-        options.only_execute_path_to_fetches = True
 
         def run(first: int) -> None:
             rows = slice(first, first + _BATCH_SIZE)
             batch = {name: values[rows] for name, values in inputs.items()}
-            (into[rows],) = self.session.run([output], batch, options)
+            (into[rows],) = self.session.run([output], batch)
 
         starts = range(0, len(into), _BATCH_SIZE)
         n_threads = min(count_threads(), len(starts))
