@@ -38,7 +38,8 @@ def name_record(db: str, record: str) -> str:
 def add_record(folder: Path, session: Session, recording: Recording, db: str, patient: str) -> str:
     """Write a corrected recording into a database, in place of an earlier version of itself.
 
-    Signals and annotations are there before RECORDS names them.
+    Signals and annotations are there before RECORDS names them. Signals are stored in steps of 1 uV
+    and limited to 32.767 mV either way, beyond which only artefacts lie.
 
     Args:
         folder: of the database; is made where it is not.
