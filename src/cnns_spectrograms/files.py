@@ -1,16 +1,33 @@
-"""Files that appear under their names only when they are whole."""
+"""Files that appear under their names only when they are whole; and what model files hold."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 DESCRIPTION, CARD = "cnns_spectrograms", "model_card"
 """Keys of a model file's metadata: what is known of it, JSON; and its card, Markdown."""
 MODEL_SUFFIXES = (".onnx", ".safetensors")
 """Of the files that hold a model: to predict with, and as its training left it."""
+
+
+def parse_description(metadata: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    """Return what is known of a model, from the metadata of its file.
+
+    Raises:
+        ValueError: this project did not write the file.
+    """
+    if metadata is None or DESCRIPTION not in metadata:
+        raise ValueError(
+            f"{path} holds no description of a beat classifier; expected a model that this project "
+            f"saved (bare weights go to models.<name>.pretrained)"
+        )
+    description: dict[str, Any] = json.loads(metadata[DESCRIPTION])
+    return description
 
 
 @contextmanager

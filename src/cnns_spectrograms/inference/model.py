@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-from cnns_spectrograms.files import CARD, DESCRIPTION, MODEL_SUFFIXES
+from cnns_spectrograms.files import CARD, MODEL_SUFFIXES, parse_description
 from cnns_spectrograms.parameters import SpectrogramParameters
 
 # By macro F1 on val; a test compares. Opening all to ask takes a sixth of a second at every start.
@@ -324,14 +323,7 @@ def _read(path: Path) -> bytes:
 
 
 def _describe(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    told = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-    if told is None:
-        raise ValueError(
-            f"{path} holds no description of a beat classifier; expected a model that this project "
-            f"saved"
-        )
-    description: dict[str, Any] = json.loads(told)
-    return description
+    return parse_description(session.get_modelmeta().custom_metadata_map, path)
 
 
 def _export(path: Path) -> bytes:
