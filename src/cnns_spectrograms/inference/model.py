@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +22,10 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.files import (
     CARD,
-    DESCRIPTION,
     MODEL_SUFFIXES,
     find_model,
     find_shipped_models,
+    parse_description,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
 
@@ -322,14 +321,7 @@ def _read(path: Path) -> bytes:
 
 
 def _describe(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    told = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-    if told is None:
-        raise ValueError(
-            f"{path} holds no description of a beat classifier; expected a model that this project "
-            f"saved"
-        )
-    description: dict[str, Any] = json.loads(told)
-    return description
+    return parse_description(session.get_modelmeta().custom_metadata_map, path)
 
 
 def _export(path: Path) -> bytes:
