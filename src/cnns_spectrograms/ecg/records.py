@@ -17,7 +17,7 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     choose_lead,
@@ -26,7 +26,6 @@ from cnns_spectrograms.recordings.leads import (
 )
 from cnns_spectrograms.recordings.wfdb_annotations import move_to_rate, read_annotation_file
 from cnns_spectrograms.recordings.wfdb_header import (
-    as_record_error,
     check_signal_files,
     read_header,
     read_samples,
@@ -283,28 +282,28 @@ def read_record(
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
             flat or has invalid samples, or an annotation is unknown or outside the recording.
     """
-    name = f"{db}/{record_id}"
     path = Path(folder) / record_id
-    header = _read_whole_header(name, path)
-    with as_record_error(name, path, "dat"):
+    with naming(f"{db}/{record_id}"):
+        header = _read_whole_header(path)
         source = read_samples(path, header, range(header.n_sig))
-        _check_sample_checksums(name, header, source)
+        _check_sample_checksums(header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
-        given = known[name].lead if known and name in known else None
+        key = f"{db}/{record_id}"
+        given = known[key].lead if known and key in known else None
         if given not in (None, *leads):
             raise RecordError(
-                f"{name}: found the leads {', '.join(leads)}; expected {given!r} as in "
+                f"found the leads {', '.join(leads)}; expected {given!r} as in "
                 f"ingestion.databases.{db}.{record_id}.lead; correct it there"
             )
         i_lead = choose_lead(leads, given or preferred_lead)
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
+        lead_mv = _read_lead(header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
-    samples, symbols, _, ann_fs = read_annotation_file(
-        name, path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
-    )
+        samples, symbols, _, ann_fs = read_annotation_file(
+            path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
+        )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
     kept = np.array([each is not None for each in classes], dtype=bool)
@@ -328,48 +327,47 @@ def read_record(
     )
 
 
-def _read_whole_header(name: str, path: Path) -> Any:
+def _read_whole_header(path: Path) -> Any:
     """Return a header of one segment whose signal files are there and whole."""
     import wfdb
 
-    with as_record_error(name, path, "hea"):
-        header = read_header(name, path)
-        if not isinstance(header, wfdb.Record):
-            raise RecordError(
-                f"{name}: found a record of {header.n_seg} segments; expected one segment; "
-                "convert it to a single-segment record (WFDB's xform does) or remove it"
-            )
-        check_signal_files(name, path, header)
-        if "61" in header.fmt:
-            raise RecordError(
-                f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
-                f"another format; write the record again, such as in format 16"
-            )
+    header = read_header(path)
+    if not isinstance(header, wfdb.Record):
+        raise RecordError(
+            f"found a record of {header.n_seg} segments; expected one segment; convert it to a "
+            f"single-segment record (WFDB's xform does) or remove it"
+        )
+    check_signal_files(path, header)
+    if "61" in header.fmt:
+        raise RecordError(
+            "found samples in format 61, whose integers wfdb does not read; expected another "
+            "format; write the record again, such as in format 16"
+        )
     return header
 
 
-def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
+def _check_sample_checksums(header: Any, source: Any) -> None:
     """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
     for i, samples in enumerate(source.e_d_signal):
         expected = header.checksum[i]
         found = int(np.sum(samples, dtype=np.int64).astype(np.int16))
         if expected is not None and (found - expected) % 65536:
             raise RecordError(
-                f"{name}: found sample checksum {found} in signal {i + 1} ({source.sig_name[i]}); "
-                f"expected {expected} as in the header; the signal file is corrupt: copy or "
-                f"download it again"
+                f"found sample checksum {found} in signal {i + 1} ({source.sig_name[i]}); expected "
+                f"{expected} as in the header; the signal file is corrupt: copy or download it "
+                f"again"
             )
 
 
 def _read_lead(
-    name: str, header: Any, source: Any, i_lead: int, lead: str, source_fs: float
+    header: Any, source: Any, i_lead: int, lead: str, source_fs: float
 ) -> NDArray[np.float64]:
     """Return a lead in mV, if it has no skew and is whole."""
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     duration_s = signal.size / source_fs
     if duration_s < MIN_DURATION_S:
         raise RecordError(
-            f"{name}: found {signal.size} samples ({duration_s:.3g} s); expected at least "
+            f"found {signal.size} samples ({duration_s:.3g} s); expected at least "
             f"{MIN_DURATION_S:g} s; remove the record from the list"
         )
     unit = header.units[i_lead]
@@ -387,5 +385,5 @@ def _read_lead(
     else:
         return signal if mv == 1 else signal * mv
     raise RecordError(
-        f"{name}: found {fault}; choose another lead, mend the record, or remove it from the list"
+        f"found {fault}; choose another lead, mend the record, or remove it from the list"
     )
