@@ -67,6 +67,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add(
         "--columns",
+        type=lambda text: [name.strip() for name in text.split(",")],
         help="columns of CSV files that are leads: names, or numbers from 1; by commas",
     )
     add(
@@ -108,26 +109,17 @@ def _predict(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.inference.batch import predict_recordings
+    from cnns_spectrograms.parameters import InferenceParameters
     from cnns_spectrograms.tracking.model_store import resolve_model
 
-    columns = None
-    if options.columns is not None:
-        columns = tuple(name.strip() for name in options.columns.split(","))
+    given = {name: getattr(options, name) for name in InferenceParameters.model_fields}
+    given["recordings"] = [str(path) for path in options.recordings]
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            chosen = PredictOptions(
-                model=resolve_model(options.model, Path(scratch)),
-                accurate=options.accurate,
-                lead=options.lead,
-                fs=options.fs,
-                columns=columns,
-                peaks=options.peaks,
-                sliding=options.sliding,
-                report=options.report,
-                count_unusable=options.count_unusable,
-            )
-            table = predict_recordings(options.recordings, options.output, chosen, options.jobs)
+            inference = InferenceParameters.model_validate(given)
+            model = resolve_model(inference.model, Path(scratch))
+            table = predict_recordings(inference, options.output, model, options.jobs)
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
