@@ -209,7 +209,7 @@ def test_times_that_make_no_sense(tmp_path, samples, caplog, onsets):
     )
     assert "c.edf: taken to be continuous" in caplog.text
     write_by_hand(tmp_path / "n.edf", signals[:1], kind="EDF+D")
-    with pytest.raises(RecordError, match="no annotations that state where"):
+    with pytest.raises(RecordError, match="no annotations that state them"):
         open_recording(tmp_path / "n.edf")
 
 
