@@ -29,7 +29,7 @@ from cnns_spectrograms.evaluation.ec57 import (
     read_annotations,
 )
 from cnns_spectrograms.inference.signals import prepare_signal
-from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import open_recording
 
 FS = 360.0  # of the shipped model, Hz
@@ -56,7 +56,7 @@ def list_records(split: str) -> list[str]:
 def read_record(physionet: Path, name: str) -> tuple[Signal, Annotations]:
     """Return the lead of training without its baseline, and the beats, both at `FS`."""
     recording = open_recording(physionet / name)
-    lead = choose_recording_lead(recording.lead_names, None, "MLII")
+    lead = choose_lead(recording.lead_names, "MLII")
     signal = prepare_signal(recording, lead, FS).signal
     return np.array(signal, dtype=np.float64), read_annotations(physionet / name, "atr", fs=FS)
 

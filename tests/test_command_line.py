@@ -56,7 +56,7 @@ def test_predict_an_archive(folder, tmp_path, capsys):
     assert (again / "100.cnn").read_bytes() == (out / "100.cnn").read_bytes()
     printed = capsys.readouterr()
     assert f"{tmp_path}/a.zip/100.hea" in printed.out
-    assert f"error: {tmp_path}/broken.zip: found a corrupt ZIP archive" in printed.err
+    assert f"error: {tmp_path}/broken.zip: the ZIP archive: cannot be read" in printed.err
 
 
 def test_spaces_between_columns(folder, tmp_path, capsys):

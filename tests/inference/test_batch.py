@@ -80,8 +80,8 @@ def test_archives_and_broken_ones(folder, tmp_path, views_model):
         str(tmp_path / "none.zip"): "No such file",
         str(good / "101.hea"): "",
         str(zips / "cut.zip" / "102.hea"): "truncated",
-        str(zips / "no.ZIP"): "corrupt ZIP archive",
-        str(zips / "two.zip"): "corrupt ZIP archive",
+        str(zips / "no.ZIP"): "ZIP archive: cannot be read",
+        str(zips / "two.zip"): "ZIP archive: cannot be read",
     }
     assert table["recording"].tolist() == list(expected)
     for error, words in zip(table["error"], expected.values(), strict=True):

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_recording_lead
 from cnns_spectrograms.recordings.opening import (
     find_recordings,
     is_there,
@@ -206,7 +205,7 @@ def test_a_signal_that_is_no_lead_is_told_by_name(record):
     found = open_recording(record)
     assert found.lead_names == ("V1",)
     with pytest.raises(ValueError, match=r"signal mlii cannot be used: its unit is 'mmHg'.*0: V1"):
-        choose_recording_lead(found.lead_names, "mlii", None, found.left_out)
+        found.find_lead("mlii")
 
 
 def test_segments_may_differ_in_a_signal_that_is_not_read(tmp_path, signal):

@@ -86,7 +86,7 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
     Raises:
         RecordError: the upload holds no recording, or is not safe to unpack.
     """
-    from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
+    from cnns_spectrograms.recordings.archives import unpack_recording
 
     by_name: dict[str, IO[bytes]] = {}
     for each in files:
@@ -97,8 +97,7 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
         each.seek(0)
         by_name[each.name] = each
     with tempfile.TemporaryDirectory(prefix="ecg-upload-") as folder:
-        limits = UnpackLimits(max_bytes=MAX_BYTES, max_files=MAX_FILES)
         try:
-            yield unpack_recording(by_name, Path(folder), limits)
+            yield unpack_recording(by_name, Path(folder), MAX_BYTES, MAX_FILES)
         except RecordError as error:  # names a file as its owner does, not where it lay here
             raise RecordError(str(error).replace(f"{folder}{os.sep}", "")) from error

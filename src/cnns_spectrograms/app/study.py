@@ -129,7 +129,7 @@ class Study:
 
 def describe(recording: Recording, preferred_lead: str | None) -> Contents:
     """Return what is known of a recording, and the lead that suits a model best."""
-    from cnns_spectrograms.recordings.leads import choose_recording_lead
+    from cnns_spectrograms.recordings.leads import choose_lead
 
     reference = read_reference(recording)
     return Contents(
@@ -138,7 +138,7 @@ def describe(recording: Recording, preferred_lead: str | None) -> Contents:
         lead_names=tuple(recording.lead_names),
         n_samples=recording.n_samples,
         n_reference=0 if reference is None else len(reference),
-        suggested_lead=choose_recording_lead(recording.lead_names, None, preferred_lead),
+        suggested_lead=choose_lead(recording.lead_names, preferred_lead),
     )
 
 

@@ -29,7 +29,7 @@ from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_
 from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -114,7 +114,7 @@ def analyse(
     Args:
         recording: the recording.
         model: the network and its preprocessing.
-        lead: name or index; None takes that of training, see `choose_recording_lead`.
+        lead: name or index; None takes that of training, see `choose_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: called with the stage and the share of it that is done.
@@ -131,9 +131,10 @@ def analyse(
     report = progress or (lambda stage, share: None)
     detects = peaks is None and not sliding
     _check_enough(recording, model, detects)
-    index = choose_recording_lead(
-        recording.lead_names, lead, model.preferred_lead, recording.left_out
-    )
+    if lead is None:
+        index = choose_lead(recording.lead_names, model.preferred_lead)
+    else:
+        index = recording.find_lead(lead)
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
     prepared = prepare_signal(recording, index, model.fs, partial(report, "read"))

@@ -82,11 +82,7 @@ def choose_columns(
 
 
 def _find_wanted(table: Table, wanted: Sequence[str]) -> list[Column]:
-    """Return the columns of some names, headers or numbers, from 1.
-
-    Raises:
-        RecordError: there is no such column, or it is in no voltage.
-    """
+    """Return the columns of some names, headers or numbers, from 1."""
     known: dict[str, Column] = {}
     for key in (lambda c: str(c.index + 1), lambda c: c.header, lambda c: c.name):
         known |= {key(column): column for column in reversed(table.columns)}  # the first remains

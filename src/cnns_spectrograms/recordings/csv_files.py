@@ -108,10 +108,7 @@ def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
 
 
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
-    """Return the numbers in some columns, `(n_rows, n_columns)`, mapped from a temporary file.
-
-    The file is removed when nothing reads it any more.
-    """
+    """Return numbers, `(n_rows, n_columns)`, mapped from a file that goes when nothing reads it."""
     n_rows = 0
     options = {"dtype": np.float64, "chunksize": csv_times.CHUNK_ROWS}
     with tempfile.TemporaryFile() as file:

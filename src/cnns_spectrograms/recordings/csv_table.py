@@ -186,11 +186,7 @@ def read_table(path: Path) -> Table:
 
 
 def _read_head(path: Path) -> tuple[list[str], str]:
-    """Return the first whole lines, and their encoding.
-
-    Raises:
-        RecordError: the file is no text, or has a line so long that it would fill the memory.
-    """
+    """Return the first whole lines, and their encoding; no line may fill the memory."""
     with open(path, "rb") as file:
         head = file.read(_PROBE_BYTES)
     encoding = _find_encoding(head)
@@ -254,11 +250,7 @@ def _trim(row: Sequence[str]) -> list[str]:
 
 
 def _find_first_row(rows: Rows) -> int:
-    """Return the first row that is like the last ones: numbers, times and texts in places.
-
-    Raises:
-        RecordError: the last ones hold no numbers.
-    """
+    """Return the first row that is like the last ones: numbers, times and texts in places."""
     filled = [i for i, row in enumerate(rows) if any(row)]
     tail = [rows[i] for i in filled[len(filled) // 2 :]]
     kinds = [_kind_of(cells) for cells in zip_longest(*tail, fillvalue="")]
@@ -329,9 +321,6 @@ def _find_header(
 
     The header is the last line that is no comment, or the one before where the last holds units.
     Of comments, as NumPy writes headers, it is the last one with as many cells as the rows.
-
-    Raises:
-        RecordError: it has another number of cells than the rows.
     """
     used, width = widths
 

@@ -67,19 +67,12 @@ class Times:
 
 @dataclass(frozen=True)
 class _Form:
-    """How times are written.
+    """How times are written."""
 
-    Attributes:
-        kind: `numbers`, `clock`, or a format of dates.
-        written_s: last decimal place, s.
-        rounded_s: last decimal place that is not always zero, s.
-        seconds_per: unit of numbers, s; None where nothing names it.
-    """
-
-    kind: str
-    written_s: float
-    rounded_s: float
-    seconds_per: float | None = 1.0
+    kind: str  # `numbers`, `clock`, or a format of dates
+    written_s: float  # last decimal place
+    rounded_s: float  # last decimal place that is not always zero
+    seconds_per: float | None = 1.0  # unit of numbers; None where nothing names it
 
 
 def measure_times(table: Table, column: Column) -> Times:
@@ -239,11 +232,7 @@ def _read_changes(
 
 
 def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
-    """Return times, s; NaN where a row has none.
-
-    Raises:
-        ValueError: a cell is no time of this form.
-    """
+    """Return times, s; NaN where a row has none."""
     if form.kind == "numbers":
         if not pd.api.types.is_numeric_dtype(cells):  # quotes
             cells = pd.to_numeric(clean_cells(cells))

@@ -185,37 +185,40 @@ def _make_signal(
     Where its sensitivity is S, the correction of that C and its baseline B, a sample n is
     n * S * C + B (PS3.3, section C.10.9.1.4).
     """
-    gain = float(channel.get("ChannelSensitivity") or 0)
-    correction = float(_or_default(channel.get("ChannelSensitivityCorrectionFactor"), 1))
-    offset = float(_or_default(channel.get("ChannelBaseline"), 0))
+    n_samples = samples.shape[0]
+    gain, correction, offset = (
+        _read_number(channel, f"Channel{keyword}", default)
+        for keyword, default in (
+            ("Sensitivity", 0.0),
+            ("SensitivityCorrectionFactor", 1.0),
+            ("Baseline", 0.0),
+        )
+    )
     # In samples, else in s; one of the two is there.
-    skew = _or_default(channel.get("ChannelSampleSkew"), None)
-    if skew is None:
-        skew = float(_or_default(channel.get("ChannelTimeSkew"), 0)) * fs
-    skew = float(skew)
+    skew = _read_number(channel, "ChannelTimeSkew", 0.0) * fs
+    skew = _read_number(channel, "ChannelSampleSkew", skew)
     fault = ""
     if not gain * correction or not np.isfinite([gain * correction, offset]).all():
         fault = (
             f"its sensitivity is {gain:g}, its correction {correction:g}, its baseline {offset:g}"
         )
-    elif not abs(skew) < samples.shape[0]:
-        fault = f"its skew is {skew:g} samples, of {samples.shape[0]}"
-    unit = _name_unit(channel)
+    elif not abs(skew) < n_samples:
+        fault = f"its skew is {skew:g} samples, of {n_samples}"
+    read = partial(samples.read, place, gain * correction, offset=offset, missing=missing)
     return Signal(
         label=_name_lead(channel),
-        unit=unit,
+        unit=_name_unit(channel),
         fs=fs,
-        n_samples=samples.shape[0],
-        read=partial(
-            samples.read, place, gain * correction, offset, 0 if fault else round(skew), missing
-        ),
+        n_samples=n_samples,
+        read=read if fault else partial(read, skew=round(skew)),
         fault=fault,
     )
 
 
-def _or_default(value: Any, default: Any) -> Any:
-    """Return a value; the default for one that is absent or empty."""
-    return default if value is None or value == "" else value
+def _read_number(channel: Dataset, keyword: str, default: float) -> float:
+    """Return a number of a channel; the default where it is absent or empty."""
+    value = channel.get(keyword)
+    return default if value is None or value == "" else float(value)
 
 
 def _name_unit(channel: Dataset) -> str:

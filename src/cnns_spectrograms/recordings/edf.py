@@ -170,11 +170,7 @@ def _parse_number(what: str, text: str) -> float:
 
 
 def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]:
-    """Return gain and offset of a signal: its unit is (sample + offset) * gain.
-
-    Raises:
-        ValueError: the header gives none, or no samples.
-    """
+    """Return gain and offset of a signal: its unit is (sample + offset) * gain."""
     if not per_record:
         raise ValueError("the header states that it has no samples")
     low, high, physical_low, physical_high = (
@@ -199,31 +195,27 @@ def _find_gaps(
     annotations, `notes`. The lead has `per_record` samples in a data record.
     """
     none = np.empty(0, np.int64), np.empty(0, np.int64)
-    if notes is None:
-        if layout.is_interrupted:
-            raise RecordError(
-                "states that it is interrupted (EDF+D), and has no annotations that state where; "
-                "expected a continuous file; convert it, part by part"
-            )
+    if notes is None and not layout.is_interrupted:
         return none
     try:
+        if notes is None:
+            raise ValueError("found no annotations that state them")
         onsets = np.array([float(bytes(each).split(b"\x14", 1)[0]) for each in layout.read(notes)])
         starts = np.rint((onsets - onsets[0]) * (per_record / layout.duration_s))
-        if not np.isfinite(starts).all() or (np.diff(starts) < per_record - 1).any():
-            raise ValueError("data records that begin before the one before them ends")
-        if starts[-1] > np.iinfo(np.int32).max:
-            raise ValueError(f"a data record {onsets[-1] - onsets[0]:g} s after the first")
+        steps = np.diff(starts, append=np.inf)
+        if not (steps >= per_record - 1).all() or starts[-1] > np.iinfo(np.int32).max:
+            raise ValueError("found data records that overlap, or lie years apart")
     except ValueError as error:
         if layout.is_interrupted:
             raise RecordError(
                 f"its times of data records (EDF+D) cannot be used: {error}; expected them in time "
-                f"order; convert it to a continuous file, or {_AGAIN}"
+                f"order; convert it, part by part, to continuous files, or {_AGAIN}"
             ) from None
         logger.warning("%s: taken to be continuous: %s", layout.path.name, error)
         return none
     if np.abs(starts - np.arange(layout.n_records) * per_record).max() <= 1:  # of rounding
         return none
-    gaps = (np.diff(starts) - per_record).astype(np.int64)
+    gaps = (steps[:-1] - per_record).astype(np.int64)
     logger.warning(
         "%s: interrupted %d time(s), for %g s together, which are without samples",
         layout.path.name,

@@ -71,7 +71,7 @@ def open_ishne(path: Path) -> Recording:
             unit="nV",
             fs=fs,
             n_samples=n_samples,
-            read=partial(samples.read, i, steps[i], 0.0, 0, None),
+            read=partial(samples.read, i, steps[i]),
             fault="" if steps[i] > 0 else f"its resolution is {steps[i]} nV, expected more than 0",
         )
         for i in range(n_leads)
@@ -84,23 +84,18 @@ def _read_header(path: Path) -> np.void:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(_HEADER.itemsize)
-        if not head.startswith(_MAGIC):
+        if not head.startswith(_MAGIC) or len(head) < _HEADER.itemsize:
             raise RecordError(
-                f"found {head[: len(_MAGIC)]!r} at its head; expected {_MAGIC!r}, an "
-                f"ISHNE Holter file; convert it to that, EDF or CSV, or correct its ending"
-            )
-        if len(head) < _HEADER.itemsize:
-            raise RecordError(
-                f"found {len(head)} bytes; expected a header of {_HEADER.itemsize}; "
-                f"the file is truncated: {_AGAIN}"
+                f"found {head[: len(_MAGIC)]!r} at the head of {len(head)} bytes; expected "
+                f"{_MAGIC!r}, an ISHNE Holter file, and a header of {_HEADER.itemsize}; convert it "
+                f"to that, EDF or CSV, correct its ending, or {_AGAIN}"
             )
         header = np.frombuffer(head, _HEADER)[0]
         samples_at, stated = int(header["samples_at"]), int(header["checksum"])
         if not _HEADER.itemsize <= samples_at <= min(size, _MAX_HEADER_BYTES):
             raise RecordError(
-                f"its samples begin at byte {samples_at} of {size}; expected "
-                f"{_HEADER.itemsize} or more, below {_MAX_HEADER_BYTES}; the header is corrupt: "
-                f"{_AGAIN}"
+                f"its samples begin at byte {samples_at} of {size}; expected {_HEADER.itemsize} or "
+                f"more, below {_MAX_HEADER_BYTES}; the header is corrupt: {_AGAIN}"
             )
         checked = head[_CHECKED_FROM:] + file.read(samples_at - _HEADER.itemsize)
     found = binascii.crc_hqx(checked, 0xFFFF)  # CRC-CCITT, as the specification has it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 KNOWN_VOLTAGES = "V, mV, uV or nV"
 """What `mv_per_unit` knows, for errors."""
@@ -74,63 +74,6 @@ def _plain_lead(name: str) -> str:
     plain = re.sub(r"^(?:ecg|ekg|lead)+(?=.)", "", plain)
     limb = re.fullmatch(r"(?:ml|d)(i{1,3}|[123])", plain)  # modified; as some languages write it
     return "i" * int(limb[1]) if limb and limb[1].isdecimal() else limb[1] if limb else plain
-
-
-def find_lead(
-    lead_names: Sequence[str], lead: int | str, left_out: Mapping[str, str] | None = None
-) -> int:
-    """Return the index of a lead given by name (case does not matter) or index.
-
-    Args:
-        lead_names: of the recording.
-        lead: which.
-        left_out: signals of the recording that are no leads -> why, for the error.
-
-    Raises:
-        ValueError: there is no such lead.
-    """
-    index = _find_name(lead_names, lead) if isinstance(lead, str) else lead
-    if 0 <= index < len(lead_names):
-        return index
-    why = {name.lower(): reason for name, reason in (left_out or {}).items()}
-    reason = why.get(str(lead).lower())
-    found = f"signal {lead} cannot be used: {reason}" if reason else f"there is no lead {lead}"
-    raise ValueError(
-        f"{found}; the recording has "
-        f"{', '.join(f'{i}: {name}' for i, name in enumerate(lead_names))}: give one of these"
-    )
-
-
-def _find_name(lead_names: Sequence[str], lead: str) -> int:
-    """Return the index of the lead of a name, else the number that it is, else -1."""
-    if lead in lead_names:
-        return lead_names.index(lead)
-    lower = [name.lower() for name in lead_names]
-    if lower.count(lead.lower()) == 1:
-        return lower.index(lead.lower())
-    return int(lead) if lead.isdecimal() and len(lead) < 6 else -1
-
-
-def choose_recording_lead(
-    lead_names: Sequence[str],
-    lead: int | str | None,
-    preferred: str | None,
-    left_out: Mapping[str, str] | None = None,
-) -> int:
-    """Return the index of the lead to analyse: the one asked for, else that of training.
-
-    Args:
-        lead_names: of the recording.
-        lead: a name or an index, as the user asks for it.
-        preferred: the lead that the model was trained on, see `choose_lead`.
-        left_out: see `find_lead`.
-
-    Raises:
-        ValueError: there is no such lead.
-    """
-    if lead is not None:
-        return find_lead(lead_names, lead, left_out)
-    return choose_lead(lead_names, preferred)
 
 
 def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:

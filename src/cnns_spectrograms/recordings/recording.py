@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings.errors import RecordError, naming
-from cnns_spectrograms.recordings.leads import find_lead
 
 MAX_LEADS = 256
 """Most leads that a recording may have: body surface maps have some two hundred."""
@@ -57,6 +56,33 @@ class Recording:
         """Length, s."""
         return self.n_samples / self.fs
 
+    def find_lead(self, lead: int | str) -> int:
+        """Return the index of a lead given by name (case does not matter) or index.
+
+        Raises:
+            ValueError: there is no such lead.
+        """
+        index = self._find_name(lead) if isinstance(lead, str) else lead
+        if 0 <= index < len(self.lead_names):
+            return index
+        why = {name.lower(): reason for name, reason in self.left_out.items()}
+        reason = why.get(str(lead).lower())
+        found = f"signal {lead} cannot be used: {reason}" if reason else f"there is no lead {lead}"
+        raise ValueError(
+            f"{found}; the recording has "
+            f"{', '.join(f'{i}: {name}' for i, name in enumerate(self.lead_names))}: give one of "
+            f"these"
+        )
+
+    def _find_name(self, lead: str) -> int:
+        """Return the index of the lead of a name, else the number that it is, else -1."""
+        if lead in self.lead_names:
+            return self.lead_names.index(lead)
+        lower = [name.lower() for name in self.lead_names]
+        if lower.count(lead.lower()) == 1:
+            return lower.index(lead.lower())
+        return int(lead) if lead.isdecimal() and len(lead) < 6 else -1
+
     def read(self, lead: int | str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return a stretch of one lead.
 
@@ -78,7 +104,7 @@ class Recording:
                 f"recording {self.name} has samples 0 to {self.n_samples}; asked for {start} to "
                 f"{stop}"
             )
-        index = find_lead(self.lead_names, lead, self.left_out)
+        index = self.find_lead(lead)
         if start == stop:
             return np.empty(0, np.float32)
         with naming(f"recording {self.name}"):

@@ -194,22 +194,23 @@ class StoredSamples:
         self,
         channel: int,
         gain: float,
-        offset: float,
-        skew: int,
-        missing: int | None,
         start: int,
         stop: int,
+        *,
+        offset: float = 0.0,
+        skew: int = 0,
+        missing: int | None = None,
     ) -> NDArray[np.float64]:
         """Return a stretch of a channel, `(stop - start,)`, in the unit of its gain.
 
         Args:
             channel: its place.
             gain: unit per step of the stored integers.
+            start: first sample.
+            stop: sample after the last.
             offset: what a stored 0 stands for, in that unit.
             skew: by how many samples the channel begins after the others, which is undone.
             missing: the integer that stands where there is no sample; None for none.
-            start: first sample.
-            stop: sample after the last.
         """
         signal = np.full(stop - start, np.nan)
         first, last = max(start - skew, 0), min(stop - skew, self.shape[0])

@@ -110,10 +110,10 @@ def _read_header_lines(file: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def list_named_files(file: Path) -> tuple[list[str], bool]:
-    """Return what the lines of a WFDB header name, and whether these are segments."""
+def list_named_files(file: Path) -> tuple[list[str], list[str]]:
+    """Return the signal files that a WFDB header names, and the segments; one of the two is."""
     first, *named = [line.split()[0] for line in _read_header_lines(file)] or [""]
-    return named, "/" in first
+    return ([], named) if "/" in first else (named, [])
 
 
 def list_files(folder: Path, record_id: str, annotator: str) -> list[str]:
@@ -122,8 +122,7 @@ def list_files(folder: Path, record_id: str, annotator: str) -> list[str]:
     signals = [f"{record_id}.dat"]
     if header.is_file():
         # Segments, and files that are not beside the header, are refused when it is read.
-        named, has_segments = list_named_files(header)
-        named = [] if has_segments else named
+        named, _ = list_named_files(header)
         signals = [name for name in dict.fromkeys(named) if _FIELDS[0][1].fullmatch(name)]
     return [header.name, *signals, f"{record_id}.{annotator}"]
 
