@@ -69,11 +69,10 @@ def read_patients(folder: Path | str) -> dict[str, str]:
     """Return the patient, as database/patient, of each record that PATIENTS names.
 
     Raises:
-        ValueError: the file is missing, or a line is not a record and a patient.
+        FileNotFoundError: the file is missing.
+        ValueError: a line is not a record and a patient.
     """
     path = Path(folder) / PATIENTS_FILE
-    if not path.is_file():
-        raise ValueError(f"no file {path}; expected a line record,database/patient per record")
     patients: dict[str, str] = {}
     for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
         match = re.fullmatch(r"([^/\s,]+),([^/\s,]+/[^/\s,]+)", line.strip())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters, RecordParameters
+from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
 from cnns_spectrograms.provenance import StampedSignals, hash_table, settings, stamp_table
 
 logger = logging.getLogger(__name__)
@@ -87,21 +87,6 @@ def _list_corrected(folder: Path) -> list[dict[str, str]]:
     return [{"db": CORRECTED, "record_id": each, "fault": ""} for each in record_ids]
 
 
-def _known_records(ingestion: IngestionParameters) -> dict[str, RecordParameters]:
-    """Return what is known of records, also of corrected ones."""
-    from cnns_spectrograms.ecg.databases import read_patients
-    from cnns_spectrograms.ecg.splits import CORRECTED
-
-    known = ingestion.known_records()
-    if ingestion.corrections is None:
-        return known
-    patients = read_patients(ingestion.corrections)
-    return known | {
-        f"{CORRECTED}/{each}": RecordParameters(patient=patient, lead=None)
-        for each, patient in patients.items()
-    }
-
-
 def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
     """Check that PhysioNet answers, if `check_databases` will have to download.
 
@@ -140,16 +125,8 @@ def ingest_records(
 ) -> tuple[StampedSignals, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Read every record: return `signals`, `beats`, `records` and the report."""
     from cnns_spectrograms.ecg.records import read_records, summarise_records
-    from cnns_spectrograms.ecg.splits import CORRECTED
 
-    signals, beats, records = read_records(
-        physionet,
-        record_list,
-        ingestion,
-        execution.n_jobs,
-        _known_records(ingestion),
-        {CORRECTED: Path(ingestion.corrections)} if ingestion.corrections else None,
-    )
+    signals, beats, records = read_records(physionet, record_list, ingestion, execution.n_jobs)
     report = summarise_records(records, beats)
     for line in report["skipped"]:
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])
