@@ -13,7 +13,7 @@ import pytest
 from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
 from cnns_spectrograms.ecg.simulation import simulate_database
-from cnns_spectrograms.inference.model import find_shipped_models
+from cnns_spectrograms.files import find_shipped_models
 from cnns_spectrograms.recordings.opening import open_recording
 from inference.models import save_model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.files import MODEL_SUFFIXES
+from cnns_spectrograms.files import MODEL_SUFFIXES, find_model
 
 _VARIABLE = "CNNS_SPECTROGRAMS_APP"
 
@@ -100,7 +100,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
     )
     add = parser.add_argument
-    add("--model", type=Path, help="file of a model; default: the model that is shipped")
+    add(
+        "--model",
+        type=find_model,
+        help="file of a model, or name of a shipped one; default: efficientnetv2_b0",
+    )
     add(
         "--physionet",
         type=Path,

@@ -84,7 +84,7 @@ def analyse(
         peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
-        model: file of a model, see `BeatModel.load`; None takes that which comes with the package.
+        model: file or name of a model, see `BeatModel.load`; None takes the default.
         accurate: classify with the mean of the shipped models, which takes longer.
         name: of a signal that is given as an array; files are written under it.
         count_unusable: count the beats of stretches of unusable signal too in the summary.
