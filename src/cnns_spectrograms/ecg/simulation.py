@@ -391,12 +391,10 @@ def _write_record(folder: Path, db: str, record: SimulatedRecord, seed: int) -> 
             start, stop = sample - 0.35 * record.fs, sample + 0.35 * record.fs
             events += [(max(0, int(start)), "~", 3, ""), (int(stop), "~", 0, "")]
     events = sorted((e for e in events if e[0] < len(digital)), key=lambda e: e[0])
+    samples, symbols, subtypes, notes = zip(*events, strict=True)
     wfdb.wrann(
-        record.record_id,
-        "atr",
-        sample=np.array([e[0] for e in events]),
-        symbol=[e[1] for e in events],
-        subtype=np.array([e[2] for e in events]),
-        aux_note=[e[3] for e in events],
+        *(record.record_id, "atr", np.array(samples), list(symbols)),
+        subtype=np.array(subtypes),
+        aux_note=list(notes),
         write_dir=str(folder),
     )

@@ -68,16 +68,11 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
 
 def _list_corrected(folder: Path) -> list[dict[str, str]]:
     """Return the rows of the record list for corrected recordings."""
-    from cnns_spectrograms.ecg.databases import (
-        find_annotator,
-        find_missing_files,
-        list_records,
-        read_patients,
-    )
+    from cnns_spectrograms.ecg.databases import find_missing_files, list_records, read_patients
     from cnns_spectrograms.ecg.splits import CORRECTED
 
     record_ids = list_records(folder)
-    missing = find_missing_files(folder, record_ids, find_annotator(folder))
+    missing = find_missing_files(folder, record_ids)
     nobodys = sorted(set(record_ids) - set(read_patients(folder)))
     if missing or nobodys:
         raise FileNotFoundError(
