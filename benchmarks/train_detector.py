@@ -69,8 +69,8 @@ def make_example(signal: Signal, beats: Beats, left_out: list[tuple[float, float
         beats: samples.
         left_out: stretches, samples, whose candidates are in no example.
     """
-    candidates = find_candidates(signal, FS)
-    at = candidates.at * (FS / CANDIDATE_FS)
+    at, features = find_candidates(signal, FS)
+    at = at * (FS / CANDIDATE_FS)
     is_beat = np.zeros(len(at), dtype=bool)
     if len(at) > 1 and len(beats):
         after = np.clip(np.searchsorted(at, beats), 1, len(at) - 1)
@@ -79,7 +79,7 @@ def make_example(signal: Signal, beats: Beats, left_out: list[tuple[float, float
     kept = np.ones(len(at), dtype=bool)
     for first, stop in left_out:
         kept &= ~((at >= first) & (at <= stop))
-    return candidates.features[kept], is_beat[kept]
+    return features[kept], is_beat[kept]
 
 
 def slow_down(signal: Signal, beats: Beats, rng: np.random.Generator) -> tuple[Signal, Beats]:
@@ -265,10 +265,10 @@ def main() -> None:
 def score(physionet: Path, name: str, trees: Trees) -> dict[str, object]:
     """Compare the candidates that trees choose in a record with its beats."""
     signal, reference = read_record(physionet, name)
-    candidates = find_candidates(signal, FS)
-    probability = trees.predict(candidates.features)
-    chosen = choose_beats(candidates.at, probability, len(signal) / FS)
-    at = np.rint(candidates.at[chosen] * (FS / CANDIDATE_FS)).astype(np.int64)
+    at, features = find_candidates(signal, FS)
+    probability = trees.predict(features)
+    chosen = choose_beats(at, probability, len(signal) / FS)
+    at = np.rint(at[chosen] * (FS / CANDIDATE_FS)).astype(np.int64)
     found = Annotations(at, np.full(len(at), "N"))
     matrix = compare_annotations(reference, found, fs=FS, learning_period_s=0)
     fn, fp = int(matrix[:5, 5].sum()), int(matrix[5, :5].sum())

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
-from cnns_spectrograms.ecg.databases import find_annotator
+from cnns_spectrograms.ecg.databases import find_annotator, read_patients
 from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.ecg.splits import CORRECTED
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
@@ -84,8 +85,6 @@ def read_records(
     record_list: pd.DataFrame,
     ingestion: IngestionParameters,
     n_jobs: int,
-    known: Mapping[str, RecordParameters] | None = None,
-    folders: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -95,8 +94,6 @@ def read_records(
         ingestion: how a record is read, and whether one that cannot be used is left out, with its
             reason in `records`.
         n_jobs: joblib workers, -1 for every core.
-        known: what is known of records by ``db/record_id``; None: what `ingestion` gives.
-        folders: of databases that lie elsewhere.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -109,8 +106,11 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
-    known = ingestion.known_records() if known is None else known
-    folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
+    known, folder_of = ingestion.known_records(), {db: physionet / db for db, _, _ in listed}
+    if ingestion.corrections is not None:
+        folder_of[CORRECTED] = Path(ingestion.corrections)
+        for record_id, patient in read_patients(ingestion.corrections).items():
+            known[f"{CORRECTED}/{record_id}"] = RecordParameters(patient=patient, lead=None)
     tasks = (
         delayed(_read_or_explain)(
             *(folder_of[db], db, record_id, fault),
@@ -124,10 +124,10 @@ def read_records(
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
-    # disable=None: no bar where the output is not a terminal.
-    bar = tqdm(total=len(listed), desc="Reading", unit="record", disable=None)
-    with bar, Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
-        for (db, record_id, _), result in zip(listed, parallel(tasks), strict=True):
+    with Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+        # disable=None: no bar where the output is not a terminal.
+        results = tqdm(parallel(tasks), "Reading", len(listed), unit="record", disable=None)
+        for (db, record_id, _), result in zip(listed, results, strict=True):
             if isinstance(result, Record):
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
@@ -139,7 +139,6 @@ def read_records(
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
                 ) from result
-            bar.update()
     if not signals:
         raise RecordError(
             f"none of {len(rows)} records can be used; the first: {rows[0]['reason']}"
