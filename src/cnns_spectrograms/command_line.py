@@ -67,6 +67,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add(
         "--columns",
+        type=lambda names: tuple(name.strip() for name in names.split(",")),
         help="columns of CSV files that are leads: names, or numbers from 1; by commas",
     )
     add(
@@ -92,12 +93,10 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _predict(options: argparse.Namespace) -> int:
     import tempfile
+    from dataclasses import fields
 
     from cnns_spectrograms.recordings.opening import is_there
 
-    if options.jobs == 0:
-        print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
-        return 2
     if options.output.exists() and not options.output.is_dir():
         print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
         return 2
@@ -111,23 +110,13 @@ def _predict(options: argparse.Namespace) -> int:
     from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
     from cnns_spectrograms.tracking.model_store import resolve_model
 
-    columns = None
-    if options.columns is not None:
-        columns = tuple(name.strip() for name in options.columns.split(","))
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            chosen = PredictOptions(
-                model=resolve_model(options.model, Path(scratch)),
-                accurate=options.accurate,
-                lead=options.lead,
-                fs=options.fs,
-                columns=columns,
-                peaks=options.peaks,
-                sliding=options.sliding,
-                report=options.report,
-                count_unusable=options.count_unusable,
+            how = {each.name: getattr(options, each.name) for each in fields(PredictOptions)}
+            how["model"] = resolve_model(options.model, Path(scratch))
+            table = predict_recordings(
+                options.recordings, options.output, PredictOptions(**how), options.jobs
             )
-            table = predict_recordings(options.recordings, options.output, chosen, options.jobs)
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

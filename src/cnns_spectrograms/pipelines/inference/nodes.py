@@ -28,17 +28,8 @@ def predict_own(
             "--params=inference.recordings=/path/to/record"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        options = PredictOptions(
-            model=resolve_model(inference.model, Path(scratch)),
-            accurate=inference.accurate,
-            lead=inference.lead,
-            fs=inference.fs,
-            columns=tuple(inference.columns) if inference.columns else None,
-            peaks=inference.peaks,
-            sliding=inference.sliding,
-            report=inference.report,
-            count_unusable=inference.count_unusable,
-        )
+        how = inference.model_dump(exclude={"recordings", "model"})
+        options = PredictOptions(model=resolve_model(inference.model, Path(scratch)), **how)
         table = predict_recordings(
             [Path(each) for each in inference.recordings],
             folder,
