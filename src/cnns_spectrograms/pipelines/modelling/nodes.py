@@ -25,7 +25,7 @@ from cnns_spectrograms.parameters import (
 from cnns_spectrograms.provenance import require_fresh, settings, stamp_table, view_settings
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
     from cnns_spectrograms.imaging.read import SpectrogramCache
     from cnns_spectrograms.training.fitting import TrainingTask
     from cnns_spectrograms.training.images import Images

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnns_spectrograms.parameters import SplitParameters, TrainingParameters
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = Any
 
