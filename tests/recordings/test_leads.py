@@ -39,11 +39,6 @@ def test_choose_lead(leads, preferred, expected):
     assert choose_lead(leads, preferred) == expected
 
 
-def test_a_lead_is_chosen_from_some():
-    with pytest.raises(ValueError, match="no lead"):
-        choose_lead([], "MLII")
-
-
 @pytest.mark.parametrize(
     ("names", "lead", "expected"),
     [

@@ -149,8 +149,6 @@ def read_table(path: Path) -> Table:
             rows.
     """
     lines, encoding = _read_head(path)
-    if not any(line.strip() for line in lines):
-        raise RecordError("found no row; expected one row per sample")
     delimiter = _guess_delimiter(lines)
     rows = _split(lines, delimiter)
     begin = _find_first_row(rows)

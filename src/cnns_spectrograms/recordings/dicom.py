@@ -66,11 +66,6 @@ def open_dicom(path: Path) -> Recording:
         RecordError: pydicom is not installed; or the file is absent, truncated, damaged, or holds
             no waveform in a voltage.
     """
-    if not is_dicom(path):
-        raise RecordError(
-            f"found no {_PREFIX.decode()} at byte {_PREFIX_AT}; expected a DICOM "
-            f"file; correct its ending, or {_AGAIN}"
-        )
     try:
         import pydicom  # noqa: F401
     except ModuleNotFoundError:

@@ -42,12 +42,8 @@ def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
     It is the preferred lead; else that lead under another name, as `II` or `ECG II` for `MLII`;
     else the first that is called ECG or EKG, which in a sleep recording is not the first of all;
     else the first.
-
-    Raises:
-        ValueError: there is no lead at all.
     """
-    if not leads:
-        raise ValueError("no lead to choose from; expected at least one signal name")
+    assert leads
     if preferred in leads:
         return leads.index(preferred)
     same = [i for i, name in enumerate(leads) if preferred and is_same_lead(name, preferred)]
