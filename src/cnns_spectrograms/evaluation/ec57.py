@@ -137,6 +137,7 @@ def read_annotations(path: Path | str, extension: str, *, fs: float) -> Annotati
         RecordError: the file or the header beside it is damaged, neither states the rate, or they
             are of two recordings.
     """
+    from cnns_spectrograms.recordings.errors import naming
     from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
     from cnns_spectrograms.recordings.wfdb_header import read_header
 
@@ -148,12 +149,13 @@ def read_annotations(path: Path | str, extension: str, *, fs: float) -> Annotati
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
     fs_hz, n_samples = np.nan, np.inf  # a file that states its rate needs no header
-    if path.with_name(f"{path.name}.hea").is_file():
-        header = read_header(path.name, path)
-        fs_hz, n_samples = float(header.fs), header.sig_len
-    samples, symbols, subtypes, source_fs = read_annotation_file(
-        path.name, path, extension, fs=fs_hz, n_samples=n_samples
-    )
+    with naming(path.name):
+        if path.with_name(f"{path.name}.hea").is_file():
+            header = read_header(path)
+            fs_hz, n_samples = float(header.fs), header.sig_len
+        samples, symbols, subtypes, source_fs = read_annotation_file(
+            path, extension, fs=fs_hz, n_samples=n_samples
+        )
     return annotations_from_symbols(np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import name_leads
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
 from cnns_spectrograms.recordings.recording import Recording, check_shape
@@ -139,7 +139,8 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
     if fs is None:
         raise ValueError("a signal needs its sampling rate: give fs, in Hz")
     n_samples, n_leads = signal.shape
-    check_shape(name, fs, n_samples, n_leads)
+    with naming(name):
+        check_shape(fs, n_samples, n_leads)
     stored = np.array(signal, dtype=np.float32)
     stored[~np.isfinite(stored)] = np.nan
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +22,10 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.files import (
     CARD,
-    DESCRIPTION,
     MODEL_SUFFIXES,
     find_model,
     find_shipped_models,
+    parse_description,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
 
@@ -300,13 +299,7 @@ def _start(
             f"{path} is no ONNX file: {str(error).strip()[:300]}; expected a model that this "
             f"project saved ({', '.join(MODEL_SUFFIXES)})"
         ) from error
-    told = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-    if told is None:
-        raise ValueError(
-            f"{path} holds no description of a beat classifier; expected a model that this project "
-            f"saved"
-        )
-    return session, json.loads(told)
+    return session, parse_description(session.get_modelmeta().custom_metadata_map, path)
 
 
 def _export(path: Path) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -42,7 +42,9 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
         record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")
     else:
         raise RecordError(f"found no annotation file {peaks}; correct its path")
-    return select_beats(read_annotations(record, extension, recording.fs, recording.n_samples))
+    with naming(record.name):
+        annotations = read_annotations(record, extension, recording.fs, recording.n_samples)
+    return select_beats(annotations)
 
 
 def _read_samples(path: Path) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from .nodes import entitle
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
     Figure = Classifier = Any
 
