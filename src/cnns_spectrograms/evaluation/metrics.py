@@ -227,9 +227,11 @@ def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.Data
         that is absent from the truth). Ties in macro F1 go by accuracy, then by name.
 
     Raises:
-        ValueError: two were scored on a different split or number of beats of a class: their macro
-            F1 would not be comparable.
+        ValueError: there is no model, or two were scored on a different split or number of beats of
+            a class: their macro F1 would not be comparable.
     """
+    if not metrics_by_model:
+        raise ValueError("there is no model to compare; name one in the parameter `models`")
     truths = {
         model: {
             "split": metrics["split"],
