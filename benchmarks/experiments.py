@@ -167,13 +167,13 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     images = DrawnImages(WindowReader({**signals, **smote_signals}, spectrogram, fs, typical))
     described = {key: each.model_dump(mode="json") for key, each in params.items()}
     task = (network, train_index, val, images, params["training"], work_dir, described)
-    result = fit_classifier(TrainingTask(*task))
+    fit_classifier(TrainingTask(*task))
     held = thin(windows[windows["split"] == "test"])
     exact = params["training"].model_copy(
         update={"batch_size": 256, "num_workers": 0, "precision": "32-true"}
     )
     bank = SignalBank(held, WindowReader(signals, spectrogram, fs, typical))
-    predictions = predict_table(result.classifier, held, bank, exact)
+    predictions = predict_table(network, held, bank, exact)
     clear_checkpoints(work_dir)
     return predictions
 

@@ -46,7 +46,8 @@ def rewrite_links(text: str) -> str:
 
 def describe_models() -> str:
     """Return the cards of the models that come with the package, the default first."""
-    from cnns_spectrograms.inference.model import BeatModel, find_shipped_models
+    from cnns_spectrograms.files import find_shipped_models
+    from cnns_spectrograms.inference.model import BeatModel
 
     parts = [
         "# Model cards\n\nThe models that come with the package. `predict` and the app use the "

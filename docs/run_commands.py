@@ -2,9 +2,10 @@
 
 python docs/run_commands.py --physionet FOLDER [--long] [PAGE ...]
 
-It works in a fresh clone. The names that the pages leave to the reader are filled in: a folder with
-mitdb and svdb, and ten minutes of a real record as ``rec.edf``. A server runs until it answers.
-What takes more than some minutes is left out and listed, unless `--long` is given.
+It works in a fresh clone: the one of the first tutorial, or its own if another page is first.
+The names that the pages leave to the reader are filled in: a folder with mitdb and svdb, and ten
+minutes of a real record as ``rec.edf``. A server runs until it answers. What takes more than some
+minutes is left out and listed, unless `--long` is given.
 """
 
 from __future__ import annotations
@@ -155,6 +156,10 @@ def run_all(pages: list[str], physionet: Path, log: Path, long: bool) -> Iterato
     """Run the steps of pages; yield each with what went wrong, or "left out"."""
     with tempfile.TemporaryDirectory() as scratch:
         runner = Runner(Path(scratch), log, physionet)
+        if pages[0] != PAGES[0]:  # which makes the clone that the others start from
+            runner.folder = runner.folder / "clone"
+            subprocess.run(["git", "clone", "--quiet", ROOT, runner.folder], check=True)
+            write_edf(physionet / "mitdb" / "119", runner.folder / "rec.edf")
         for page in pages:
             for step in read_steps(page):
                 if step.is_long and not long:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,29 +33,26 @@ def find_chromium() -> tuple[str, str] | None:
     return (browser, driver) if browser and driver else None
 
 
-@contextmanager
-def served(options: list[str], log: Path) -> Iterator[str]:
+def served(options: list[str], log: Path) -> AbstractContextManager[str]:
     """Run `cnns-spectrograms app` with these options, and give its address."""
+    return serving(["cnns_spectrograms.command_line", "app", *options], log, "/_stcore/health")
+
+
+@contextmanager
+def serving(module: list[str], log: Path, answers: str = "/") -> Iterator[str]:
+    """Run a module that takes ``--port``, with its arguments; give its address once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "cnns_spectrograms.command_line",
-        "app",
-        "--port",
-        str(port),
-        *options,
-    ]
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", *module, "--port", url.rpartition(":")[2]]
     with open(log, "w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
             until = time.monotonic() + WAIT_S
-            while not _answers(f"http://127.0.0.1:{port}/_stcore/health"):
+            while not _answers(url + answers):
                 if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"the app did not start:\n{log.read_text()}")
+                    raise RuntimeError(f"{module} did not start:\n{log.read_text()}")
                 time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
+            yield url
         except BaseException:
             print(log.read_text())
             raise

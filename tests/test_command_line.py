@@ -13,7 +13,7 @@ import pytest
 from cnns_spectrograms.app import launch
 from cnns_spectrograms.command_line import main
 from cnns_spectrograms.ecg.simulation import simulate_database
-from cnns_spectrograms.inference.model import find_shipped_models
+from cnns_spectrograms.files import find_shipped_models
 from cnns_spectrograms.recordings.opening import open_recording
 from inference.models import save_model
 
@@ -76,7 +76,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
     [
         (["--model", "nowhere.onnx"], "there is no model nowhere"),
         (["--lead", "V9"], "error: {record}: there is no lead V9; the recording has 0: MLII, "),
-        (["--peaks", "xyz"], "no annotation file"),
+        (["--peaks", "xyz"], "100.xyz: found no file"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
         (["--columns", "a,b"], "fs and columns are those of CSV files"),
         (["--jobs", "0"], "--jobs is 0"),

@@ -473,7 +473,8 @@ class InferenceParameters(Parameters):
         description="WFDB records, files of other formats, ZIP archives or folders of these"
     )
     model: str | None = Field(
-        None, description="file of a model, MLflow URI or run; null: the shipped model"
+        None,
+        description="file of a model, name of a shipped one, MLflow URI or run; null: the default",
     )
     accurate: bool = Field(False, description="the mean of the shipped models")
     lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (

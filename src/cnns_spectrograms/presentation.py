@@ -129,7 +129,7 @@ def format_clock(seconds: float, decimals: int = 0) -> str:
 
 
 def render_page(template: Path, t: Translator, **context: Any) -> str:
-    """Return an HTML page that needs no other file.
+    """Return an HTML page that needs no other file, or a page of Markdown.
 
     Args:
         template: of Jinja2. It has `t` and the filters count, score, percent, interval (of a
@@ -147,7 +147,7 @@ def render_page(template: Path, t: Translator, **context: Any) -> str:
 
     environment = Environment(
         loader=FileSystemLoader(template.parent),
-        autoescape=True,
+        autoescape=".html" in template.suffixes,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

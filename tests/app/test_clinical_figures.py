@@ -262,6 +262,7 @@ def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
     assert (low, high) == (-1.5, 1.5)
 
 
+@settings(deadline=None)
 @given(st.floats(-20, 20), st.floats(0, 30))
 def test_amplitudes_are_of_3_to_8_and_a_half_millivolts(middle: float, height: float) -> None:
     signal = np.array([middle - height / 2, middle + height / 2] * 500, np.float32)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from kedro.io import DatasetError, Version
 
-from cnns_spectrograms.datasets.classifier import ClassifierDataset
+from cnns_spectrograms.datasets.models import ClassifierDataset
 from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.training.networks import build_network
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kedro.io import Version
 
-from cnns_spectrograms.datasets.onnx_model import OnnxModelDataset
+from cnns_spectrograms.datasets.models import OnnxModelDataset
 from inference.models import save_model
 
 

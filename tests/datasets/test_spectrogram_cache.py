@@ -94,11 +94,6 @@ def test_two_catalog_entries_share_a_folder(tmp_path: Path) -> None:
     assert len(catalog.load("real")) == 5
 
 
-def test_only_a_plan_can_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"saved from a CachePlan, not .*dict"):
-        SpectrogramCacheDataset(filepath=tmp_path).save({})  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("n_rows", [0, 5, 40])
 def test_preview_is_a_png_of_evenly_spread_images(tmp_path: Path, n_rows: int) -> None:
     dataset = SpectrogramCacheDataset(filepath=tmp_path)

@@ -175,13 +175,7 @@ def test_nothing_is_null_and_rows_are_numbered(schema):
     ("schema", "column", "value", "message"),
     [
         (RecordsSchema, "record_id", "101", "listed twice"),
-        (RecordsSchema, "lead", "", "'ok' record lacks"),
-        (RecordsSchema, "source_fs", np.nan, "'ok' record lacks"),
-        (RecordsSchema, "n_samples", 0, "'ok' record lacks"),
-        (RecordsSchema, "signal_sha256", "", "'ok' record lacks"),
         (RecordsSchema, "signal_sha256", "xyz", "str_matches"),
-        (RecordsSchema, "reason", "why", "gives a reason"),
-        (RecordsSchema, "status", "skipped", "gives a reason"),
         (RecordsSchema, "status", "bad", "isin"),
         (RecordsSchema, "fs", 0, "greater_than"),
         (BeatsSchema, "aami_class", "S", "class is not that of its symbol"),

@@ -12,7 +12,12 @@ from kedro_datasets.text import TextDataset
 
 from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.hooks.preflight import PreflightHooks
-from cnns_spectrograms.parameters import IngestionParameters, ModelParameters
+from cnns_spectrograms.parameters import (
+    IngestionParameters,
+    ModelParameters,
+    SpectrogramParameters,
+    TrainingParameters,
+)
 from kedro_project import ROOT
 
 START = {
@@ -31,12 +36,14 @@ class TestPreflight:
 
     def make(self, name: str = "train") -> tuple[Pipeline, DataCatalog]:
         """Return a pipeline that reads the parameters of a model that does not exist."""
-        node = Node(lambda model: model, "params:models.mine", "made", name=name)
-        parameters = ModelParameters(timm_name="resnet5O", pretrained=False)
-        catalog = DataCatalog({"params:models.mine": MemoryDataset(parameters)})
-        return Pipeline(
-            [node], namespace="modelling.mine", parameters="params:models.mine"
-        ), catalog
+        parameters = {
+            "params:models.mine": ModelParameters(timm_name="resnet5O", pretrained=False),
+            "params:training": TrainingParameters(),
+            "params:spectrogram": SpectrogramParameters(),
+        }
+        node = Node(lambda *given: given, list(parameters), "made", name=name)
+        catalog = DataCatalog({key: MemoryDataset(each) for key, each in parameters.items()})
+        return Pipeline([node], namespace="modelling.mine", parameters=set(parameters)), catalog
 
     def test_it_names_the_model_that_cannot_be_built(self) -> None:
         with pytest.raises(ValueError, match=r"'models\.mine'.*resnet50"):

@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -408,15 +409,15 @@ def test_failed_write_leaves_the_old_file_and_no_other(
 
 
 def test_worker_of_an_earlier_build_cannot_write(tmp_path: Path) -> None:
-    files = build_module.BuildFiles(tmp_path, "manifest")
-    earlier = files.start_build(1)
-    files.write_file("train/fake/1.png", b"first", earlier)
-    files.start_build(1)
+    earlier, later = (build_module.BuildFiles(tmp_path, "manifest") for _ in range(2))
+    earlier.start_build(1)
+    earlier.write_file("train/fake/1.png", b"first")
+    later.start_build(1)
     with pytest.raises(RuntimeError, match="another build has begun"):
-        files.write_file("train/fake/1.png", b"stale", earlier)
-    files.end_build()
+        earlier.write_file("train/fake/1.png", b"stale")
+    later.end_build(pa.table({}))
     with pytest.raises(RuntimeError, match="another build has begun"):
-        files.write_file("train/fake/1.png", b"stale", earlier)
+        earlier.write_file("train/fake/1.png", b"stale")
     assert (tmp_path / "train/fake/1.png").read_bytes() == b"first"
 
 
@@ -704,13 +705,7 @@ def test_bad_windows_name_their_record(
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("path", "train/../../x.png", r"'train/\.\./\.\./x\.png' is not of the form"),
-        ("path", "/etc/x.png", "not of the form"),
-        ("path", "train/fake/.hidden.png", "not of the form"),
-        ("path", "train/fake/x.jpg", "not of the form"),
-        ("path", "train/fake/x.png", "11 rows repeat a path"),
         ("n_samples", range(900, 912), "windows of one cache have one length"),
-        ("record_id", "999", "no signal digest for 1 records: 'fake/999'"),
         ("record_id", "../1", "'fake/../1' cannot name a file"),
     ],
 )
@@ -720,9 +715,7 @@ def test_plan_refuses_bad_rows(column: str, value: Any, words: str) -> None:
         make_plan(1, rows=rows)
 
 
-def test_plan_and_name_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r"lacks \['start'\]"):
-        make_plan(1, rows=make_plan(1).rows.drop(columns="start"))
+def test_the_name_is_checked(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"name of a cache is '\.\./x'; expected manifest or manifest_aug"
     ):

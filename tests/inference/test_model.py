@@ -13,14 +13,9 @@ import torch
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features, measure_rr_intervals
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
-from cnns_spectrograms.files import MODEL_SUFFIXES
+from cnns_spectrograms.files import MODEL_SUFFIXES, find_shipped_models
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
-from cnns_spectrograms.inference.model import (
-    BeatModel,
-    count_threads,
-    find_shipped_models,
-    read_description,
-)
+from cnns_spectrograms.inference.model import BeatModel, count_threads, read_description
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.training.networks import load_classifier, save_classifier
 from inference.models import N_SAMPLES, rewrite_description, save_model

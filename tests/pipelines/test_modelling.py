@@ -46,8 +46,8 @@ from cnns_spectrograms.pipelines.feature_engineering.nodes import (
 )
 from cnns_spectrograms.pipelines.ingestion.nodes import ingest_records
 from cnns_spectrograms.pipelines.modelling.nodes import (
-    ActiveRunLogger,
     draw_images,
+    log_epoch,
     open_images,
     predict,
     train,
@@ -322,13 +322,12 @@ class TestTablesOfDifferentRuns:
 
 
 def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
-    logger = ActiveRunLogger()
-    logger.log_metrics({"val_macro_f1": 0.1}, step=0)  # no run: nothing happens
+    log_epoch({"val_macro_f1": 0.1}, 0)  # no run: nothing happens
     make_store(tmp_path / "mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     with mlflow.start_run() as run:
         for step, value in enumerate((0.2, 0.4)):
-            logger.log_metrics({"val_macro_f1": value}, step=step)
+            log_epoch({"val_macro_f1": value}, step)
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_macro_f1")
     assert [(point.step, point.value) for point in points] == [(0, 0.2), (1, 0.4)]
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 
+from cnns_spectrograms.files import find_shipped_models
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.tracking.model_store import log_model, make_example, resolve_model
 from inference.models import save_model
@@ -46,6 +47,16 @@ def test_model_by_run_by_uri_and_by_path(store, tmp_path):
         found = resolve_model(words, tmp_path / str(i))
         assert BeatModel.load(found).sha256 == digest
     assert resolve_model(None, tmp_path) is None
+
+
+def test_shipped_models_have_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in find_shipped_models():
+        assert resolve_model(path.stem, tmp_path) == path
+        assert BeatModel.load(path.stem).path == path
+    own = Path("mobilenetv3_large")  # a user's file of that name comes first
+    own.touch()
+    assert resolve_model("mobilenetv3_large", tmp_path) == own
 
 
 @pytest.mark.parametrize(

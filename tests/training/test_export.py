@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,10 @@ from cnns_spectrograms.parameters import (
     WindowParameters,
 )
 from cnns_spectrograms.training.balancing import make_train_index
-from cnns_spectrograms.training.export import halve_weights, write_model_card
 from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
+from cnns_spectrograms.training.onnx_export import halve_weights, write_model_card
 from cnns_spectrograms.training.prediction import predict_table
 
 MODEL = ModelParameters(timm_name="test_efficientnet", pretrained=False)
@@ -50,8 +51,7 @@ SCORES = {
     }
     for split, f1 in (("val", 0.75), ("test", 0.625))
 }
-
-
+METRICS = {**SCORES, "protocol": "base", "synthetic_data": False, "windows": "beat"}
 AT_POINT = {
     "macro_f1_val": 0.555,
     "macro_f1": 0.444,
@@ -82,10 +82,10 @@ def test_half_the_precision_gives_the_same_answers(physionet: Path, tmp_path: Pa
         val_stride=8,
     )
     network = build_network(MODEL)
-    result = fit_classifier(
+    history = fit_classifier(
         TrainingTask(network, train, val, images, params, tmp_path / "work", {})
     )
-    losses = result.history["train_loss"]
+    losses = history["train_loss"]
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
 
     save_classifier(network, tmp_path / "full.safetensors", {})
@@ -128,16 +128,13 @@ def test_a_weight_beyond_half_precision_is_refused() -> None:
 
 def test_the_card_says_what_it_is() -> None:
     small = halve_weights(build_network(MODEL))
-    card = write_model_card(
-        small,
-        DESCRIPTION,
-        SCORES,
-        AT_POINT,
-        "base",
-        ["mitdb", "svdb"],
-        False,
-        datetime.date(2025, 3, 9),
-    )
+
+    def write(**changes: Any) -> str:
+        date = datetime.date(2025, 3, 9)
+        metrics = {**METRICS, **changes}
+        return write_model_card(small, DESCRIPTION, metrics, AT_POINT, ["mitdb", "svdb"], date)
+
+    card = write()
     for said in (
         "not for clinical use",
         "mitdb, svdb, protocol `base`",
@@ -153,21 +150,8 @@ def test_the_card_says_what_it_is() -> None:
     ):
         assert said in card, said
     assert "simulated" not in card
-    synthetic = write_model_card(
-        small, DESCRIPTION, SCORES, AT_POINT, "demo", ["mitdb"], True, datetime.date(2025, 3, 9)
-    )
-    assert "simulated recordings" in synthetic
-    sliding = write_model_card(
-        small,
-        DESCRIPTION,
-        SCORES,
-        AT_POINT,
-        "base",
-        ["mitdb"],
-        False,
-        datetime.date(2025, 3, 9),
-        sliding=True,
-    )
+    assert "simulated recordings" in write(synthetic_data=True)
+    sliding = write(windows="sliding")
     for one, other in (
         ("one prediction per beat.", "one prediction per window that slides over the recording."),
         ("2.5 s at 360 Hz around each beat", "2.5 s at 360 Hz of a sliding window"),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,14 +28,14 @@ from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters, fingerprint
 from cnns_spectrograms.training import callbacks, fitting
-from cnns_spectrograms.training.callbacks import HISTORY_COLUMNS, EmaWeights, Forecast
+from cnns_spectrograms.training.callbacks import EmaWeights, EpochKeeper, Forecast
 from cnns_spectrograms.training.checkpoints import (
     AtomicCheckpointIO,
     clear_checkpoints,
     read_checkpoint_fingerprint,
 )
 from cnns_spectrograms.training.data import EpochSampler
-from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
+from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.module import TrainingDivergedError
 from cnns_spectrograms.training.prediction import predict_table
 
@@ -108,13 +108,13 @@ class NeverBetter(ToyNetwork):
 
 
 class Log:
-    """A metrics logger that keeps what it gets."""
+    """Keeps what it gets."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int | None, dict[str, float]]] = []
+        self.rows: list[tuple[int, dict[str, float]]] = []
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.rows.append((step, metrics))
+    def __call__(self, metrics: dict[str, float], epoch: int) -> None:
+        self.rows.append((epoch, metrics))
 
 
 class LogThatInterrupts(Log):
@@ -124,10 +124,21 @@ class LogThatInterrupts(Log):
         super().__init__()
         self.epoch, self.error = epoch, error
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        super().log_metrics(metrics, step)
-        if step == self.epoch:
+    def __call__(self, metrics: dict[str, float], epoch: int) -> None:
+        super().__call__(metrics, epoch)
+        if epoch == self.epoch:
             raise self.error
+
+
+class Fitted(NamedTuple):
+    """A history, and the network with the best epoch's weights."""
+
+    history: pd.DataFrame
+    network: nn.Module
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self.history["val_macro_f1"].idxmax())
 
 
 def make_params(**changes: Any) -> TrainingParameters:
@@ -167,9 +178,9 @@ def fit(
     read: Any = None,
     network: nn.Module | None = None,
     description: Any = None,
-    loggers: Any = (),
+    log: Any = None,
     **changes: Any,
-) -> FitResult:
+) -> Fitted:
     task = TrainingTask(
         ToyNetwork() if network is None else network,
         *make_tables(),
@@ -178,18 +189,17 @@ def fit(
         work_dir,
         {"data": "a"} if description is None else description,
     )
-    return fit_classifier(task, loggers)
+    return Fitted(fit_classifier(task, log), task.network)
 
 
 def weights_of(network: nn.Module) -> Tensor:
     return torch.cat([each.double().flatten() for each in network.state_dict().values()])
 
 
-def assert_same(first: FitResult, second: FitResult) -> None:
+def assert_same(first: Fitted, second: Fitted) -> None:
     pd.testing.assert_frame_equal(first.history[SCORES], second.history[SCORES], check_exact=True)
-    assert torch.equal(weights_of(first.classifier), weights_of(second.classifier))
+    assert torch.equal(weights_of(first.network), weights_of(second.network))
     assert first.best_epoch == second.best_epoch
-    assert first.best_val_macro_f1 == second.best_val_macro_f1
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -202,7 +212,7 @@ def one_thread() -> Any:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fit(tmp_path_factory.mktemp("whole"))
 
 
@@ -212,19 +222,18 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> FitResult:
 def test_it_learns_and_returns_the_best_epoch(tmp_path: Path) -> None:
     result = fit(tmp_path, samples_per_epoch=200, learning_rate=0.02)
     history = result.history
-    assert list(history.columns) == list(HISTORY_COLUMNS)
+    assert list(history.columns) == [*SCORES, "bad_batches", "seconds"]
     assert history["epoch"].tolist() == list(range(EPOCHS))
     assert history["bad_batches"].tolist() == [0] * EPOCHS
     assert (history["seconds"] > 0).all()
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
-    assert result.best_val_macro_f1 == history["val_macro_f1"].max() > 0.9
-    assert result.best_epoch == history["val_macro_f1"].idxmax()
-    assert not result.classifier.training
+    assert history["val_macro_f1"].max() > 0.9
+    assert not result.network.training
 
     _, val = make_tables()
-    scores = predict_table(result.classifier, val, Images(), make_params(batch_size=16))
+    scores = predict_table(result.network, val, Images(), make_params(batch_size=16))
     f1 = f1_score(scores["aami_class"], scores["predicted"], average="macro")
-    assert f1 == pytest.approx(result.best_val_macro_f1)
+    assert f1 == pytest.approx(history["val_macro_f1"].max())
 
 
 def test_the_best_epoch_need_not_be_the_last(tmp_path: Path) -> None:
@@ -243,8 +252,7 @@ def test_the_best_epoch_need_not_be_the_last(tmp_path: Path) -> None:
 
     network = LaterWorse()
     result = fit(tmp_path, network=network)
-    f1 = result.history["val_macro_f1"]
-    assert result.best_epoch == f1.idxmax() == 1
+    assert result.best_epoch == 1
     best = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
     last = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     key = "body.5.weight"
@@ -252,13 +260,13 @@ def test_the_best_epoch_need_not_be_the_last(tmp_path: Path) -> None:
     assert not torch.equal(network.state_dict()[key], last[f"network.{key}"])
 
 
-def test_the_same_seed_gives_the_same_numbers(tmp_path: Path, uninterrupted: FitResult) -> None:
+def test_the_same_seed_gives_the_same_numbers(tmp_path: Path, uninterrupted: Fitted) -> None:
     assert_same(fit(tmp_path / "again"), uninterrupted)
     other = fit(tmp_path / "other", seed=1)
     assert (other.history["train_loss"] != uninterrupted.history["train_loss"]).all()
 
 
-def test_averaging_can_be_switched_off(tmp_path: Path, uninterrupted: FitResult) -> None:
+def test_averaging_can_be_switched_off(tmp_path: Path, uninterrupted: Fitted) -> None:
     plain = fit(tmp_path, ema_decay=0)
     # The same steps are taken; other weights are judged.
     assert plain.history["train_loss"].equals(uninterrupted.history["train_loss"])
@@ -311,18 +319,19 @@ def test_epochs_are_judged_by_all_rare_beats_and_some_frequent_ones(tmp_path: Pa
     val.loc[5:, "aami_class"] = val["aami_class"].loc[5:].replace({"S": "N", "V": "N"})
     read = RecordingImages()
     images, params = Opened(val=read), make_params(val_stride=6)
-    result = fit_classifier(TrainingTask(ToyNetwork(), train, val, images, params, tmp_path, {}))
+    network = ToyNetwork()
+    history = fit_classifier(TrainingTask(network, train, val, images, params, tmp_path, {}))
     frequent = val["aami_class"] == "N"
     judged = val[~frequent | val["path"].isin(val.loc[frequent, "path"].iloc[::6])]
     assert read.paths == judged["path"].tolist() * EPOCHS
     images = torch.stack([torch.from_numpy(Images()(path))[None] / 255 for path in judged["path"]])
     with torch.inference_mode():
-        chosen = result.classifier(images).argmax(dim=1).numpy()
+        chosen = network(images).argmax(dim=1).numpy()
     truth = [AAMI_CLASSES.index(name) for name in judged["aami_class"]]
     n_kept = (judged["aami_class"] == "N").sum()
     weights = np.where(judged["aami_class"] == "N", frequent.sum() / n_kept, 1)
     expected = f1_score(truth, chosen, average="macro", sample_weight=weights)
-    assert result.best_val_macro_f1 == pytest.approx(expected)
+    assert history["val_macro_f1"].max() == pytest.approx(expected)
 
 
 def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
@@ -378,8 +387,10 @@ def forecast(
     """Let batches take so many seconds each; return how many were done when the forecast came."""
     clock = Clock()
     monkeypatch.setattr(callbacks, "time", clock)
-    callback = Forecast(max_epochs=10)
-    running: Any = SimpleNamespace(num_training_batches=n_batches, current_epoch=epoch)
+    callback = Forecast()
+    running: Any = SimpleNamespace(
+        num_training_batches=n_batches, current_epoch=epoch, max_epochs=10
+    )
     module: Any = None
     for batch, taken in enumerate(seconds):
         clock.now += taken
@@ -438,17 +449,16 @@ def test_a_gpu_gets_no_forecast(
     made: list[Any] = []
     monkeypatch.setattr(fitting, "Trainer", lambda **given: made.append(given))
     params = TrainingParameters()
-    recorder: Any = None
     for cuda in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
-        fitting._make_trainer(params, tmp_path, recorder, 1)
+        fitting._make_trainer(params, EpochKeeper(tmp_path, None), 1)
     found = [any(isinstance(c, Forecast) for c in given["callbacks"]) for given in made]
     assert found == [True, False]
 
 
 def test_loggers_get_every_row(tmp_path: Path) -> None:
     log = Log()
-    result = fit(tmp_path, loggers=[log], max_epochs=2)
+    result = fit(tmp_path, log=log, max_epochs=2)
     assert [step for step, _ in log.rows] == [0, 1]
     for (_, metrics), (_, row) in zip(log.rows, result.history.iterrows(), strict=True):
         assert metrics == row.drop("epoch").to_dict()
@@ -474,13 +484,13 @@ class CountingImages(Images):
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_numbers_and_resume(tmp_path: Path, uninterrupted: FitResult) -> None:
+def test_workers_give_the_same_numbers_and_resume(tmp_path: Path, uninterrupted: Fitted) -> None:
     # A dictionary as reader: its workers need not import this file.
     train, val = make_tables()
     images = {path: Images()(path) for path in [*train["path"], *val["path"]]}
     read, stop = images.__getitem__, LogThatInterrupts(2, ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, read=read, num_workers=1, loggers=[stop])
+        fit(tmp_path, read=read, num_workers=1, log=stop)
     assert_same(fit(tmp_path, read=read, num_workers=1), uninterrupted)
 
 
@@ -510,7 +520,7 @@ def test_bad_tables_are_errors(tmp_path: Path, change: Any, said: str) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_numbers(
-    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, uninterrupted: Fitted, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Within the third epoch; and while its checkpoint is written.
     kinds = ["read", "save"]
@@ -524,7 +534,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(
         assert kept["epoch"] == 1
         log = Log()
         with caplog.at_level(logging.INFO):
-            result = fit(tmp_path / kind, loggers=[log])
+            result = fit(tmp_path / kind, log=log)
         assert "Resuming after epoch 2" in caplog.text
         assert_same(result, uninterrupted)
         # A logger of the new run gets the old epochs too.
@@ -534,9 +544,9 @@ def test_a_killed_run_resumes_to_the_same_numbers(
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_a_run_that_failed_resumes(tmp_path: Path, uninterrupted: FitResult, epoch: int) -> None:
+def test_a_run_that_failed_resumes(tmp_path: Path, uninterrupted: Fitted, epoch: int) -> None:
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, loggers=[LogThatInterrupts(epoch, ZeroDivisionError)])
+        fit(tmp_path, log=LogThatInterrupts(epoch, ZeroDivisionError))
     assert (tmp_path / "last.ckpt").exists() == (epoch > 0)
     assert_same(fit(tmp_path), uninterrupted)
 
@@ -554,18 +564,18 @@ def test_a_finished_run_trains_no_more(tmp_path: Path, kind: type[ToyNetwork]) -
 def test_a_moved_folder_keeps_its_best_epoch(tmp_path: Path) -> None:
     stop = LogThatInterrupts(2, ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path / "a", network=NeverBetter(), loggers=[stop])
+        fit(tmp_path / "a", network=NeverBetter(), log=stop)
     (tmp_path / "a").rename(tmp_path / "b")
     assert fit(tmp_path / "b", network=NeverBetter()).best_epoch == 0
 
 
 def test_a_checkpoint_of_another_description_is_refused(
-    tmp_path: Path, uninterrupted: FitResult
+    tmp_path: Path, uninterrupted: Fitted
 ) -> None:
     made = {"data": "ab" * 32, "training": {"learning_rate": 0.1, "sizes": [1, 2]}, "old": True}
     now = {"data": "cd" * 32, "training": {"learning_rate": 0.2, "sizes": (1, 2)}, "new": None}
     with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, description=made, loggers=[LogThatInterrupts(2, ZeroDivisionError)])
+        fit(tmp_path, description=made, log=LogThatInterrupts(2, ZeroDivisionError))
     kept = (tmp_path / "last.ckpt").read_bytes()
     with pytest.raises(ValueError, match="unfinished training") as refusal:
         fit(tmp_path, description=now)
@@ -586,7 +596,7 @@ def test_a_checkpoint_of_another_description_is_refused(
 
 
 def test_an_unreadable_checkpoint_starts_anew(
-    tmp_path: Path, uninterrupted: FitResult, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, uninterrupted: Fitted, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "last.ckpt").write_bytes(b"PK broken")
     assert_same(fit(tmp_path), uninterrupted)
@@ -596,7 +606,7 @@ def test_an_unreadable_checkpoint_starts_anew(
 def test_ctrl_c_is_a_keyboard_interrupt(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, loggers=[LogThatInterrupts(1, KeyboardInterrupt)])
+        fit(tmp_path, log=LogThatInterrupts(1, KeyboardInterrupt))
     assert signal.getsignal(signal.SIGINT) is handler
 
 
@@ -747,7 +757,7 @@ def run_as_rank(folder: Path) -> None:
     summary = {
         "history": result.history[SCORES].to_dict("list"),
         "bad_batches": result.history["bad_batches"].tolist(),
-        "weights": weights_of(result.classifier).tolist(),
+        "weights": weights_of(result.network).tolist(),
         "read": read.paths,
     }
     (folder / f"{rank}.json").write_text(json.dumps(summary))

@@ -22,7 +22,6 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.training.networks import (
     build_network,
-    check_image_size,
     check_network,
     load_classifier,
     read_description,
@@ -121,25 +120,23 @@ def test_the_seed_makes_the_weights_and_leaves_the_global_state() -> None:
 )
 def test_unknown_names_are_errors_with_near_names(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        check_network(make_params(name))
-    with pytest.raises(ValueError, match=name):
         build_network(make_params(name))
 
 
 def test_known_names_pass() -> None:
-    check_network(make_params("resnet50"))
-    check_network(make_params("resnet50.a1_in1k"))
+    build_network(make_params(SMALL))
+    build_network(make_params(f"{SMALL}.r160_in1k"))
 
 
 @pytest.mark.parametrize("rr_intervals", [False, True])
 def test_a_network_of_one_image_size_refuses_others(rr_intervals: bool) -> None:
-    params = ModelParameters(timm_name="test_vit3", rr_intervals=rr_intervals)
-    check_image_size(params, 160)
+    params = ModelParameters(timm_name="test_vit3", pretrained=False, rr_intervals=rr_intervals)
+    check_network(params, 160)
     with pytest.raises(
         ValueError, match=r"test_vit3 does not take images of 96 x 96 .*160.*image_"
     ):
-        check_image_size(params, 96)
-    check_image_size(make_params(SMALL), 96)
+        check_network(params, 96)
+    check_network(make_params(SMALL), 96)
 
 
 # --- a weights file ------------------------------------------------------------------------
@@ -147,7 +144,6 @@ def test_a_network_of_one_image_size_refuses_others(rr_intervals: bool) -> None:
 
 def test_imagenet_weights_are_loaded_from_a_file(imagenet_file: Path) -> None:
     name = "tf_efficientnet_lite0"
-    check_network(make_params(name, imagenet_file))
     network = build_network(make_params(name, imagenet_file)).eval()
     stored = load_file(imagenet_file)
     loaded = network.backbone.state_dict()
@@ -194,14 +190,16 @@ def test_faulty_files_are_errors_that_name_the_keys(tmp_path: Path) -> None:
         build_network(make_params(SMALL, path))
 
     load({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")})  # no fault
-    with pytest.raises(ValueError, match=r"1 keys missing \(conv_stem.weight\)"):
+    with pytest.raises(ValueError, match=r"Missing key\(s\) .*conv_stem.weight"):
         load({k: v for k, v in state.items() if k != "conv_stem.weight"})
-    with pytest.raises(ValueError, match=r"1 keys unknown \(extra\)"):
+    with pytest.raises(ValueError, match=r"Unexpected key\(s\) .*extra"):
         load({**state, "extra": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"1 keys of another shape \(conv_stem.weight\)"):
+    with pytest.raises(ValueError, match=r"size mismatch for conv_stem.weight"):
         load({**state, "conv_stem.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match="holds no state dict"):
+    with pytest.raises(ValueError, match="does not fit timm's"):
         load({"epoch": 3})
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(torch.zeros(3))
 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
@@ -219,7 +217,7 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
 def test_unreadable_absent_and_alien_files_are_errors(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"w{suffix}"
     with pytest.raises(ValueError, match=r"does not exist; correct models.<name>.pretrained"):
-        check_network(make_params(SMALL, path))
+        build_network(make_params(SMALL, path))
     path.write_bytes(b"not weights")
     with pytest.raises(ValueError, match="cannot be read"):
         build_network(make_params(SMALL, path))
@@ -280,7 +278,7 @@ def test_weights_come_from_the_hub_and_then_from_the_cache(
 ) -> None:
     source = timm.create_model(SMALL, num_classes=1000)
     hub["model.safetensors"] = save(source.state_dict())
-    check_network(make_params(SMALL, True))
+    check_network(make_params(SMALL, True), 96)
     hub.clear()
     _point_at(monkeypatch, CLOSED)
     network = build_network(make_params(SMALL, True))
@@ -296,7 +294,7 @@ def test_without_a_network_the_error_says_what_to_do(
     )
     _point_at(monkeypatch, CLOSED)
     with pytest.raises(ValueError, match=said):
-        check_network(make_params(SMALL, True))
+        check_network(make_params(SMALL, True), 96)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=said):
         build_network(make_params(SMALL, True))
@@ -304,12 +302,12 @@ def test_without_a_network_the_error_says_what_to_do(
 
 def test_a_hub_without_the_weights_is_an_error(hub: dict[str, bytes]) -> None:
     with pytest.raises(ValueError, match="could not be fetched"):
-        check_network(make_params(SMALL, True))
+        check_network(make_params(SMALL, True), 96)
 
 
 def test_a_network_without_imagenet_weights_is_an_error() -> None:
     with pytest.raises(ValueError, match="timm has no pretrained weights for 'efficientnet_l2'"):
-        check_network(make_params("efficientnet_l2", True))
+        build_network(make_params("efficientnet_l2", True))
 
 
 # --- saved classifiers ---------------------------------------------------------------------
@@ -379,9 +377,6 @@ def test_files_that_are_not_ours_are_errors(tmp_path: Path, imagenet_file: Path)
     def rewrite(changed: dict[str, Any], kept: dict[str, torch.Tensor]) -> None:
         save_file(kept, path, metadata={"cnns_spectrograms": json.dumps(changed)})
 
-    rewrite({**header, "classes": ["A", "B"]}, tensors)
-    with pytest.raises(ValueError, match=r"has the classes \['A', 'B'\]"):
-        load_classifier(path)
     rewrite(header, {k: v for k, v in tensors.items() if "conv_stem" not in k})
     with pytest.raises(ValueError, match="do not fit timm's 'test_efficientnet' as installed"):
         load_classifier(path)

@@ -24,12 +24,12 @@ from cnns_spectrograms.files import CARD, DESCRIPTION
 from cnns_spectrograms.imaging.kinds import KINDS, Stft
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
 from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters
-from cnns_spectrograms.training.export import halve_weights
 from cnns_spectrograms.training.networks import build_network, load_classifier, save_classifier
 from cnns_spectrograms.training.onnx_export import (
     _describe_rhythm,
     check_drawing,
     export_onnx,
+    halve_weights,
     main,
 )
 

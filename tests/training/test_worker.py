@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import re
+import shlex
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from torch import nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.windows import WindowReader
@@ -21,14 +29,11 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
-from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
+from cnns_spectrograms.training import worker
+from cnns_spectrograms.training.fitting import TrainingTask, fit_classifier
 from cnns_spectrograms.training.images import DrawnImages
 from cnns_spectrograms.training.networks import build_network
-from cnns_spectrograms.training.worker import (
-    TrainingProcessError,
-    fit_in_processes,
-    run_job,
-)
+from cnns_spectrograms.training.worker import TrainingProcessError, fit_in_processes, main
 
 # Layer normalisation and no random numbers: what is left to differ is the order of sums.
 MODEL = ModelParameters(timm_name="test_convnext", pretrained=False, dropout=0)
@@ -54,9 +59,9 @@ class Log:
         self.rows: list[dict[str, Any]] = []
         self.epoch, self.act = epoch, act
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.rows.append({"epoch": step, **metrics})
-        if step == self.epoch:
+    def __call__(self, metrics: dict[str, float], epoch: int) -> None:
+        self.rows.append({"epoch": epoch, **metrics})
+        if epoch == self.epoch:
             self.act()
 
 
@@ -91,39 +96,32 @@ def make_data() -> tuple[pd.DataFrame, pd.DataFrame, DrawnImages]:
     return tables[0], tables[1], DrawnImages(WindowReader(signals, spectrogram, 360))
 
 
-def fit_two(work_dir: Path, log: Log) -> FitResult:
+class Fitted(NamedTuple):
+    """A history, and the network with the best epoch's weights."""
+
+    history: pd.DataFrame
+    network: nn.Module
+
+
+def fit_two(work_dir: Path, log: Log, n_hosts: int = 1, endpoint: str | None = None) -> Fitted:
     train, val, images = make_data()
     task = TrainingTask(build_network(MODEL), train, val, images, PARAMS, work_dir, {"data": "a"})
-    return fit_in_processes(task, n_processes=2, loggers=[log])
-
-
-def find_workers(folder: Path) -> list[int]:
-    """Return the processes that torchrun runs on a job below a folder, and itself."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        if any(word.startswith(os.fsencode(folder)) for word in words):
-            found.append((b"torch.distributed.run" in words, int(path.parent.name)))
-    return [pid for _, pid in sorted(found)]
+    return Fitted(fit_in_processes(task, 2 // n_hosts, n_hosts, endpoint, log), task.network)
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[FitResult, Log, Path]:
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Log, Path]:
     folder = tmp_path_factory.mktemp("two")
     log = Log()
     return fit_two(folder, log), log, folder
 
 
-def assert_close(first: FitResult, second: FitResult, rtol: float) -> None:
+def assert_close(first: Fitted, second: Fitted, rtol: float) -> None:
     np.testing.assert_allclose(first.history[SCORES], second.history[SCORES], rtol=rtol)
     assert first.history["bad_batches"].tolist() == second.history["bad_batches"].tolist()
-    assert first.best_epoch == second.best_epoch
-    assert first.best_val_macro_f1 == pytest.approx(second.best_val_macro_f1)
-    tensors = second.classifier.state_dict()
-    for name, tensor in first.classifier.state_dict().items():
+    assert first.history["val_macro_f1"].idxmax() == second.history["val_macro_f1"].idxmax()
+    tensors = second.network.state_dict()
+    for name, tensor in first.network.state_dict().items():
         torch.testing.assert_close(tensor, tensors[name], rtol=100 * rtol, atol=100 * rtol)
 
 
@@ -132,9 +130,9 @@ def test_two_processes_give_the_numbers_of_one(two: Any, tmp_path: Path) -> None
     result, log, folder = two
     train, val, images = make_data()
     task = TrainingTask(build_network(MODEL), train, val, images, PARAMS, tmp_path, {"data": "a"})
-    one = fit_classifier(task)
-    assert_close(result, one, rtol=1e-4)
-    assert one.history["train_loss"].iloc[-1] < one.history["train_loss"].iloc[0]
+    history = fit_classifier(task)
+    assert_close(result, Fitted(history, task.network), rtol=1e-4)
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     # One checkpoint of each kind, and nothing of the job.
     assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
     pd.testing.assert_frame_equal(
@@ -150,20 +148,49 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_without_a_job_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no training job"):
-        run_job(tmp_path)
+def test_a_job_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["worker", str(tmp_path / "job.pickle"), "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no training job" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
+def test_two_hosts_train_one_network(
+    two: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second host here is a process of this one, started as the log says."""
+    endpoint = f"127.0.0.1:{find_free_network_port()}"
+    hosts: list[subprocess.Popen[bytes]] = []
+
+    class StartSecond(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if command := re.search("run there: python (.*)", record.getMessage()):
+                words = [sys.executable, *shlex.split(command[1])]
+                path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+                hosts.append(subprocess.Popen(words, env={**os.environ, **path}))
+
+    handler = StartSecond()
+    logging.getLogger(worker.__name__).addHandler(handler)
+    try:
+        result = fit_two(tmp_path, Log(), 2, endpoint)
+    finally:
+        logging.getLogger(worker.__name__).removeHandler(handler)
+    (second,) = hosts
+    assert second.wait(60) == 0
+    assert_close(result, two[0], rtol=1e-6)
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_the_training_resumes(
     two: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = Log(1, lambda: os.kill(find_workers(tmp_path)[1], signal.SIGKILL))
-    with pytest.raises(TrainingProcessError, match="goes on after the last finished epoch"):
+    log = Log(1, lambda: multiprocessing.active_children()[0].kill())
+    with pytest.raises(TrainingProcessError, match="SIGKILL; the same command goes on after"):
         fit_two(tmp_path, log)
-    assert find_workers(tmp_path) == []
+    assert multiprocessing.active_children() == []
     again = Log()
     with caplog.at_level(logging.INFO):
         result = fit_two(tmp_path, again)
@@ -177,16 +204,56 @@ def test_what_a_process_raises_is_raised_here(tmp_path: Path) -> None:
     torch.save({"description": '{"data": "b"}', "epoch": 0}, tmp_path / "last.ckpt")
     with pytest.raises(ValueError, match="data is b in the checkpoint and a in this") as failure:
         fit_two(tmp_path, Log())
-    assert "in fit_classifier" in str(failure.value.__cause__)  # the traceback of the worker
+    assert "in train_epochs" in failure.value.__notes__[0]  # the traceback of the worker
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
 def test_ctrl_c_ends_the_processes(tmp_path: Path) -> None:
     def interrupt() -> None:
-        assert len(find_workers(tmp_path)) == 3
+        assert len(multiprocessing.active_children()) == 2
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit_two(tmp_path, Log(0, interrupt))
-    assert find_workers(tmp_path) == []
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for the processes as POSIX does")
+def test_the_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, os, signal\n"
+        "from pathlib import Path\n"
+        "from training.test_worker import Log, fit_two\n"
+        "def end():\n"
+        "    print(*(each.pid for each in multiprocessing.active_children()), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        f"    fit_two(Path({str(tmp_path)!r}), Log(0, end))\n"
+    )
+    paths = [*sys.path, str(Path(__file__).parents[1])]
+    parent = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert parent.returncode == -signal.SIGKILL
+    left = [int(pid) for pid in parent.stdout.split()]
+    assert len(left) == 2
+    ends_by = time.monotonic() + 30
+    while left and time.monotonic() < ends_by:
+        time.sleep(0.1)
+        left = [pid for pid in left if is_running(pid)]
+    assert not left
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")  # one that nobody waits for stays as a zombie
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

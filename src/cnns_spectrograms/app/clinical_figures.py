@@ -282,7 +282,7 @@ def draw_groups(
         **layout,
         grid=dict(pattern="independent", **tiles),
         annotations=titles,
-        margin=dict(l=0, r=0, t=_TITLE_PX, b=0),
+        margin=dict(l=1, r=1, t=_TITLE_PX, b=2),
         hovermode="closest",
         hoverdistance=-1,
         clickmode="event",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.files import MODEL_SUFFIXES
+from cnns_spectrograms.files import MODEL_SUFFIXES, find_model
 
 _VARIABLE = "CNNS_SPECTROGRAMS_APP"
 
@@ -95,17 +95,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="start the app: clinical and technical report in the browser",
         description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
     )
-    for name, default, told, otherwise in (
-        ("model", None, "file of a model", "the model that is shipped"),
-        ("physionet", _PHYSIONET, "folder of mitdb and svdb, for samples", "%(default)s"),
-        ("data", _DATA, "data folder of the project, for the technical report", "%(default)s"),
-        (
-            "corrections",
-            None,
-            "folder that corrected beats are kept in",
-            "01_raw/corrections in the data folder",
-        ),
+    parser.add_argument(
+        "--model",
+        type=find_model,
+        help="file of a model, or name of a shipped one; default: efficientnetv2_b0",
+    )
+    for name, default, told in (
+        ("physionet", _PHYSIONET, "folder of mitdb and svdb, for samples"),
+        ("data", _DATA, "data folder of the project, for the technical report"),
+        ("corrections", None, "folder that corrected beats are kept in"),
     ):
+        otherwise = "%(default)s" if default else "01_raw/corrections in the data folder"
         told = f"{told}; default: {otherwise}"
         parser.add_argument(f"--{name}", type=Path, default=default, help=told)
     parser.add_argument(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnns_spectrograms.datasets.folder import FolderDataset
-from cnns_spectrograms.files import replacing
+from cnns_spectrograms.files import RECORD_KEY, replacing
 from cnns_spectrograms.provenance import MADE_BY, read_stamp
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     SignalSource = Mapping[str, NDArray[np.float32] | Callable[[], NDArray[np.float32]]]
 
-_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _INDEX = "_index.json"
 _STAMP = "made_of"  # in the index, beside the lengths; a key of a signal holds a slash
 
@@ -40,10 +39,7 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-
-    @property
-    def _made_by(self) -> str:
-        return MADE_BY.get(self.folder.name, "ingestion")
+        self._command = f"kedro run --pipelines={MADE_BY.get(self.folder.name, 'ingestion')}"
 
     @property
     def made_of(self) -> dict[str, Any]:
@@ -58,20 +54,18 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
     def _index(self) -> dict[str, Any]:
         index = self.folder / _INDEX
         try:
-            found: dict[str, Any] = json.loads(index.read_text())
+            return dict(json.loads(index.read_text()))
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"no complete set of signals in {self.folder}; run "
-                f"`kedro run --pipelines={self._made_by}`"
+                f"no complete set of signals in {self.folder}; run `{self._command}`"
             ) from None
-        return found
 
     def __getitem__(self, key: str) -> NDArray[np.float32]:
         import numpy as np
 
         length = self._lengths[key]
         path = self.folder / f"{key}.npy"
-        advice = f"run `kedro run --pipelines={self._made_by}` again"
+        advice = f"run `{self._command}` again"
         try:
             signal = np.load(path, mmap_mode="r")
         except FileNotFoundError:
@@ -132,7 +126,7 @@ class SignalsDataset(FolderDataset):
         lengths: dict[str, int] = {}
         for key, given in data.items():
             signal = given() if callable(given) else given
-            assert _KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"
+            assert RECORD_KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"
             assert signal.dtype == np.float32, (key, signal.dtype)
             assert signal.ndim == 1, (key, signal.shape)
             assert len(signal), f"signal {key} is empty"
@@ -148,12 +142,11 @@ class SignalsDataset(FolderDataset):
 
     def _delete_others(self, keys: Iterable[str]) -> None:
         keep = {self._filepath / f"{key}.npy" for key in keys}
-        killed = [*self._filepath.glob("*/.*.npy.*.tmp"), *self._filepath.glob(f".{_INDEX}.*.tmp")]
-        for path in [*self._filepath.glob("*/*.npy"), *killed]:
-            if path not in keep:
+        for pattern in ("*/*.npy", "*/.*.tmp", ".*.tmp"):  # the last two: of killed processes
+            for path in set(self._filepath.glob(pattern)) - keep:
                 path.unlink()
-        for folder in {*self._filepath.glob("*/")} - {path.parent for path in keep}:
-            if folder.is_dir() and not any(folder.iterdir()):
+        for folder in self._filepath.glob("*/"):
+            with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
 
     def _exists(self) -> bool:

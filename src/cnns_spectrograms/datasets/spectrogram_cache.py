@@ -52,10 +52,7 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
     def save(self, data: CachePlan) -> None:
         """Draw the images of a plan, or what is still missing of them."""
         from cnns_spectrograms.imaging.build import build_cache
-        from cnns_spectrograms.imaging.plan import CachePlan
 
-        if not isinstance(data, CachePlan):
-            raise ValueError(f"the spectrogram cache is saved from a CachePlan, not {type(data)}")
         build_cache(data, self._filepath, self._name)
 
     def preview(self) -> ImagePreview:

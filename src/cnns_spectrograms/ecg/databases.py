@@ -44,7 +44,7 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
             f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
             "correct the path or download the database"
         )
-    deeper = [record_id for record_id in record_ids if "/" in record_id]
+    deeper = [record_id for record_id in record_ids if re.search(r"[/\\]", record_id)]
     if deeper and not nested:
         raise ValueError(
             f"{index} lists records in subfolders ({', '.join(deeper[:3])}); expected records in "

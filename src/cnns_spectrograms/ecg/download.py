@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.databases import CHECKSUM_FILES, hash_file, parse_checksums
+from cnns_spectrograms.ecg.databases import (
+    CHECKSUM_FILES,
+    hash_file,
+    list_records,
+    parse_checksums,
+)
 from cnns_spectrograms.files import replacing
 
 if TYPE_CHECKING:
@@ -75,14 +80,22 @@ def download_database(
         base_url = f"{_index_url()}/{db}/{version}"
         folder.mkdir(parents=True, exist_ok=True)
         logger.info("downloading %s %s into %s", db, version, folder)
-        _remove_remains(folder)
+        for left in folder.glob(".*.tmp"):
+            # By a killed download: one still alive has written within its timeout.
+            if time.time() - left.stat().st_mtime > _TIMEOUT_S[1]:
+                left.unlink()
         # Parsed before it is kept: what is no list of checksums must not stay in the folder.
         with _open(session, f"{base_url}/{_CHECKSUMS}") as response:
             sums = parse_checksums(response.text, f"{base_url}/{_CHECKSUMS}")
             with replacing(folder / _CHECKSUMS) as part:
                 part.write_bytes(response.content)
         _fetch(session, base_url, folder / "RECORDS", sums)
-        wanted = _select(db, (folder / "RECORDS").read_text("utf-8").split(), record_ids)
+        available = list_records(folder)
+        wanted = available if record_ids is None else list(dict.fromkeys(record_ids))
+        if unknown := [record_id for record_id in wanted if record_id not in available]:
+            raise ValueError(
+                f"{db} has no record {', '.join(unknown)}; expected some of {', '.join(available)}"
+            )
         names = [record_id + suffix for record_id in wanted for suffix in suffixes]
         # disable=None: no bar where the output is not a terminal.
         for name in tqdm(names, desc=f"downloading {db}", unit="file", disable=None):
@@ -121,32 +134,6 @@ def _find_version(session: requests.Session, db: str) -> str:
     if found is None:
         raise DownloadError(f"found no 'Version: 1.0.0' on the page {url}; {_LOGIN_PAGE}")
     return found[1]
-
-
-def _select(db: str, available: list[str], record_ids: Sequence[str] | None) -> list[str]:
-    """Return the records to fetch, in the order asked for."""
-    nested = [record_id for record_id in available if not re.fullmatch(r"[\w-]+", record_id)]
-    if nested:
-        raise ValueError(
-            f"{db} lists the record {nested[0]!r}; expected names without folders; download it by "
-            "other means and name its folder in the parameter `physionet`"
-        )
-    if record_ids is None:
-        return available
-    unknown = [record_id for record_id in record_ids if record_id not in available]
-    if unknown:
-        raise ValueError(
-            f"{db} has no record {', '.join(unknown)}; expected some of {', '.join(available)}; "
-            "correct the list of records"
-        )
-    return list(dict.fromkeys(record_ids))
-
-
-def _remove_remains(folder: Path) -> None:
-    """Remove what a killed download left; one still alive has written within its timeout."""
-    for path in folder.glob(".*.tmp"):
-        if time.time() - path.stat().st_mtime > _TIMEOUT_S[1]:
-            path.unlink()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     choose_lead,
@@ -26,7 +26,6 @@ from cnns_spectrograms.recordings.leads import (
 )
 from cnns_spectrograms.recordings.wfdb_annotations import move_to_rate, read_annotation_file
 from cnns_spectrograms.recordings.wfdb_header import (
-    as_record_error,
     check_signal_files,
     read_header,
     read_samples,
@@ -110,16 +109,18 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
-    fs = ingestion.fs
     known = ingestion.known_records() if known is None else known
-    options = {
-        "fs": fs,
-        "preferred_lead": ingestion.preferred_lead,
-        "other_class": ingestion.other_annotations,
-        "known": known,
-    }
     folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
-    tasks = (delayed(_read_or_explain)(folder_of[each[0]], *each, **options) for each in listed)
+    tasks = (
+        delayed(_read_or_explain)(
+            *(folder_of[db], db, record_id, fault),
+            fs=ingestion.fs,
+            preferred_lead=ingestion.preferred_lead,
+            other_class=ingestion.other_annotations,
+            known=known,
+        )
+        for db, record_id, fault in listed
+    )
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
@@ -132,7 +133,8 @@ def read_records(
                 beats.append(result.beats)
                 rows.append(describe_record(result))
             elif ingestion.on_bad_record == "skip":
-                rows.append(describe_skipped_record(db, record_id, fs, str(result), known))
+                row = describe_skipped_record(db, record_id, ingestion.fs, str(result), known)
+                rows.append(row)
             else:
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
@@ -280,23 +282,28 @@ def read_record(
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
             flat or has invalid samples, or an annotation is unknown or outside the recording.
     """
-    name = f"{db}/{record_id}"
     path = Path(folder) / record_id
-    header = _read_whole_header(name, path)
-    with as_record_error(name, path, "dat"):
+    with naming(f"{db}/{record_id}"):
+        header = _read_whole_header(path)
         source = read_samples(path, header, range(header.n_sig))
-        _check_sample_checksums(name, header, source)
+        _check_sample_checksums(header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
-        given = _find_known_lead(name, leads, known)
-        i_lead = choose_lead(leads, preferred_lead) if given is None else given
+        key = f"{db}/{record_id}"
+        given = known[key].lead if known and key in known else None
+        if given not in (None, *leads):
+            raise RecordError(
+                f"found the leads {', '.join(leads)}; expected {given!r} as in "
+                f"ingestion.databases.{db}.{record_id}.lead; correct it there"
+            )
+        i_lead = choose_lead(leads, given or preferred_lead)
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
+        lead_mv = _read_lead(header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
-    samples, symbols, _, ann_fs = read_annotation_file(
-        name, path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
-    )
+        samples, symbols, _, ann_fs = read_annotation_file(
+            path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
+        )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
     kept = np.array([each is not None for each in classes], dtype=bool)
@@ -320,96 +327,63 @@ def read_record(
     )
 
 
-def _read_whole_header(name: str, path: Path) -> Any:
+def _read_whole_header(path: Path) -> Any:
     """Return a header of one segment whose signal files are there and whole."""
     import wfdb
 
-    with as_record_error(name, path, "hea"):
-        header = read_header(name, path)
-        if not isinstance(header, wfdb.Record):
-            raise RecordError(
-                f"{name}: found a record of {header.n_seg} segments; expected one segment; "
-                "convert it to a single-segment record (WFDB's xform does) or remove it"
-            )
-        check_signal_files(name, path, header)
-        if "61" in header.fmt:
-            raise RecordError(
-                f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
-                f"another format; write the record again, such as in format 16"
-            )
+    header = read_header(path)
+    if not isinstance(header, wfdb.Record):
+        raise RecordError(
+            f"found a record of {header.n_seg} segments; expected one segment; convert it to a "
+            f"single-segment record (WFDB's xform does) or remove it"
+        )
+    check_signal_files(path, header)
+    if "61" in header.fmt:
+        raise RecordError(
+            "found samples in format 61, whose integers wfdb does not read; expected another "
+            "format; write the record again, such as in format 16"
+        )
     return header
 
 
-def _find_known_lead(
-    name: str, leads: Sequence[str], known: Mapping[str, RecordParameters] | None
-) -> int | None:
-    """Return the index of the lead that is given for a record; None where none is."""
-    lead = known[name].lead if known and name in known else None
-    if lead is not None and lead not in leads:
-        db, record_id = name.split("/", 1)
-        raise RecordError(
-            f"{name}: found the leads {', '.join(leads)}; expected {lead!r} as in "
-            f"ingestion.databases.{db}.{record_id}.lead; correct it there"
-        )
-    return None if lead is None else leads.index(lead)
-
-
-def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
+def _check_sample_checksums(header: Any, source: Any) -> None:
     """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
     for i, samples in enumerate(source.e_d_signal):
         expected = header.checksum[i]
-        found = int(np.sum(samples, dtype=np.int64))
+        found = int(np.sum(samples, dtype=np.int64).astype(np.int16))
         if expected is not None and (found - expected) % 65536:
             raise RecordError(
-                f"{name}: found sample checksum {_to_int16(found)} in signal {i + 1} "
-                f"({source.sig_name[i]}); expected {_to_int16(expected)} as in the header; the "
-                "signal file is corrupt: copy or download it again"
+                f"found sample checksum {found} in signal {i + 1} ({source.sig_name[i]}); expected "
+                f"{expected} as in the header; the signal file is corrupt: copy or download it "
+                f"again"
             )
 
 
-def _to_int16(value: int) -> int:
-    return (value + 32768) % 65536 - 32768
-
-
 def _read_lead(
-    name: str, header: Any, source: Any, i_lead: int, lead: str, source_fs: float
+    header: Any, source: Any, i_lead: int, lead: str, source_fs: float
 ) -> NDArray[np.float64]:
     """Return a lead in mV, if it has no skew and is whole."""
-    skew = header.skew[i_lead]
-    if skew:
-        raise RecordError(
-            f"{name}: found a skew of {skew} frames for lead {lead}; expected none, since undoing "
-            f"it leaves the end without samples; choose another lead as the preferred lead, or "
-            f"rewrite the record without skew"
-        )
-    unit = header.units[i_lead]
-    factor = mv_per_unit(unit)
-    if factor is None:
-        raise RecordError(
-            f"{name}: found unit {unit!r} for lead {lead}; expected a voltage "
-            f"({KNOWN_VOLTAGES}); choose an ECG lead as the preferred lead"
-        )
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
-    signal = signal if factor == 1 else signal * factor
-    _check_signal(name, lead, signal, source_fs)
-    return signal
-
-
-def _check_signal(name: str, lead: str, signal: NDArray[np.float64], source_fs: float) -> None:
     duration_s = signal.size / source_fs
     if duration_s < MIN_DURATION_S:
         raise RecordError(
-            f"{name}: found {signal.size} samples ({duration_s:.3g} s); expected at least "
+            f"found {signal.size} samples ({duration_s:.3g} s); expected at least "
             f"{MIN_DURATION_S:g} s; remove the record from the list"
         )
-    fault = None
-    if n_invalid := int(np.count_nonzero(~np.isfinite(signal))):
-        first_s = int(np.argmax(~np.isfinite(signal))) / source_fs
-        fault = f"{n_invalid} invalid (NaN) samples in lead {lead}, the first at {first_s:.3f} s"
+    unit = header.units[i_lead]
+    mv = mv_per_unit(unit)
+    invalid = np.flatnonzero(~np.isfinite(signal))
+    if skew := header.skew[i_lead]:  # to undo it would leave the end without samples
+        fault = f"a skew of {skew} frames for lead {lead}; expected none"
+    elif mv is None:
+        fault = f"unit {unit!r} for lead {lead}; expected a voltage ({KNOWN_VOLTAGES})"
+    elif invalid.size:
+        first_s = invalid[0] / source_fs
+        fault = f"{invalid.size} invalid (NaN) samples in lead {lead}, the first at {first_s:.3f} s"
     elif np.ptp(signal) == 0:
-        fault = f"a flat lead {lead} (every sample is {signal[0]:g} mV)"
-    if fault:
-        raise RecordError(
-            f"{name}: found {fault}; expected an ECG; choose another lead, cut the record, or "
-            f"remove it from the list"
-        )
+        fault = f"a flat lead {lead} (every sample is {signal[0] * mv:g} mV); expected an ECG"
+    else:
+        return signal if mv == 1 else signal * mv
+    raise RecordError(
+        f"found {fault}; choose another lead, mend the record, or remove it from the list"
+    )

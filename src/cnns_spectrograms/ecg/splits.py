@@ -108,37 +108,42 @@ def check_no_leak(windows: pd.DataFrame) -> None:
     """
     placed = windows[["db", "record_id", "patient_id", "split"]].drop_duplicates()
     placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
-    for owner in ("patient_id", "record"):
-        pairs = placed[[owner, "split"]].drop_duplicates()
-        torn = sorted(pairs.loc[pairs[owner].duplicated(), owner].astype(str).unique())
-        if torn:
-            named = "; ".join(
-                f"{name} in {_describe_places(placed[placed[owner].astype(str) == name])}"
-                for name in torn[:_N_NAMED]
-            )
-            what = "patient" if owner == "patient_id" else "record"
+    for what, owner in (("patient", "patient_id"), ("record", "record")):
+        n_splits = placed.groupby(owner)["split"].nunique()
+        if torn := n_splits.index[n_splits > 1].tolist():
+            torn = [f"{each} in {_describe_places(placed[placed[owner] == each])}" for each in torn]
             raise LeakError(
-                f"{len(torn)} {what}(s) in more than one split: {named}{_and_more(torn)}; put all "
+                f"{len(torn)} {what}(s) in more than one split: {_name_some(torn, '; ')}; put all "
                 f"windows of a {what} in one split, or its other records in unused"
             )
-
-    synthetic = windows["synthetic"].astype(bool)
-    strays = windows[synthetic & (windows["split"] != "train")]
+    strays = windows[windows["synthetic"].astype(bool) & (windows["split"] != "train")]
     if len(strays):
         rows = [f"{row} ({split})" for row, split in zip(strays.row_id, strays.split, strict=True)]
         raise LeakError(
-            f"{len(rows)} synthetic row(s) outside train: {', '.join(rows[:_N_NAMED])}"
-            f"{_and_more(rows)}; synthetic windows may only be in train"
+            f"{len(rows)} synthetic row(s) outside train: {_name_some(rows)}; synthetic windows "
+            f"may only be in train"
         )
-
     for column in ("row_id", "path"):
         repeated = windows.loc[windows[column].duplicated(), column].unique().tolist()
         if repeated:
             raise LeakError(
                 f"{len(repeated)} value(s) of {column} stand in more than one row: "
-                f"{', '.join(repeated[:_N_NAMED])}{_and_more(repeated)}; record names must "
-                "differ between databases, and beat_idx within a record"
+                f"{_name_some(repeated)}; record names must differ between databases, and beat_idx "
+                f"within a record"
             )
+
+
+def _describe_places(placed: pd.DataFrame) -> str:
+    """Return text such as "train (mitdb/201), test (mitdb/202)"."""
+    records = placed.groupby("split")["record"].unique()
+    return ", ".join(
+        f"{split} ({' '.join(sorted(records[split]))})" for split in SPLITS if split in records
+    )
+
+
+def _name_some(items: Sequence[str], separator: str = ", ") -> str:
+    more = f" and {len(items) - _N_NAMED} more" if len(items) > _N_NAMED else ""
+    return separator.join(items[:_N_NAMED]) + more
 
 
 def stratified_record_split(
@@ -176,9 +181,12 @@ def stratified_record_split(
         ValueError: two pins of one patient contradict each other, or there is no way to fill every
             split.
     """
-    pinned = dict(pinned or {})
-    _assert_request(counts, fractions, pinned)
+    pinned = pinned or {}
     names = list(fractions)
+    assert counts.index.is_unique, "a record has several rows"
+    assert {"train"} <= set(names) <= set(SPLITS), fractions
+    assert abs(sum(fractions.values()) - 1) < 1e-9, fractions
+    assert set(pinned) <= set(counts.index), f"pinned holds unknown records: {pinned}"
     wanted = np.array([fractions[name] for name in names])
     train = names.index("train")
 
@@ -228,18 +236,6 @@ def stratified_record_split(
     return result
 
 
-def _assert_request(
-    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
-) -> None:
-    assert counts.index.is_unique, "a record has several rows"
-    assert (counts.to_numpy() >= 0).all(), "counts are negative"
-    assert {"train"} <= set(fractions) <= set(SPLITS), fractions
-    assert all(0 < each < 1 for each in fractions.values()), fractions
-    assert abs(sum(fractions.values()) - 1) < 1e-9, fractions
-    assert set(pinned) <= set(counts.index), f"pinned holds unknown records: {pinned}"
-    assert set(pinned.values()) <= set(fractions), pinned
-
-
 def _pin_patients(
     pinned: Mapping[str, str], patient_of: Mapping[str, str], names: Sequence[str]
 ) -> dict[str, int]:
@@ -248,20 +244,7 @@ def _pin_patients(
     for record, name in pinned.items():
         if split_of.setdefault(patient_of[record], names.index(name)) != names.index(name):
             raise ValueError(
-                f"pinned puts patient {patient_of[record]} in "
-                f"'{names[split_of[patient_of[record]]]}' and in '{name}' (record {record}); a "
-                "patient's records belong to one split"
+                f"pinned puts record {record} in '{name}', and another of patient "
+                f"{patient_of[record]} elsewhere; a patient's records belong to one split"
             )
     return split_of
-
-
-def _describe_places(placed: pd.DataFrame) -> str:
-    """Return text such as "train (mitdb/201), test (mitdb/202)"."""
-    records_in = placed.groupby("split")["record"].unique()
-    order = [split for split in SPLITS if split in records_in.index]
-    order += [split for split in records_in.index if split not in order]
-    return ", ".join(f"{split} ({' '.join(sorted(records_in[split]))})" for split in order)
-
-
-def _and_more(items: Sequence[str]) -> str:
-    return f" and {len(items) - _N_NAMED} more" if len(items) > _N_NAMED else ""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
 from cnns_spectrograms.ecg.rhythm import (
     REFERENCE_S,
     RR_COLUMNS,
@@ -39,12 +39,13 @@ def make_beat_windows(
         is negative, or ``start + n_samples`` past the end, where the window reaches over an
         edge of the record; `cut_windows` reflects the signal there.
     """
-    usable, fs, n_samples = _select_usable(records, params)
+    usable = records[records["status"] == "ok"]
+    fs = float(usable["fs"].iloc[0])
+    n_samples = round(params.window_s * fs)
     of_record = usable.set_index(usable["db"] + "/" + usable["record_id"])
     keys = beats["db"] + "/" + beats["record_id"]
     lengths = keys.map(of_record["n_samples"])
     assert lengths.notna().all(), f"records does not hold {set(keys[lengths.isna()])} as 'ok'"
-    assert (beats["sample"] >= 0).all(), "a beat lies before its record"
     assert (beats["sample"] < lengths).all(), "a beat lies after the end of its record"
     sample = beats["sample"].to_numpy(np.int64)
     is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
@@ -100,24 +101,25 @@ def make_sliding_windows(
         The `windows` table without ``split`` and ``path``, by record, then in time order.
         ``sample`` is the centre ``start + n_samples // 2``; ``beat_idx`` is -1.
     """
-    usable, fs, n_samples = _select_usable(records, params)
-    step = max(1, round(params.step_s * fs))
-    codes = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(beats["aami_class"]))
-    assert (codes >= 0).all(), set(beats["aami_class"])
-    peaks = beats["sample"].to_numpy(np.int64)
-    rows_of = beats.groupby(["db", "record_id"], sort=False).indices
-    made = [np.empty((3, 0), np.int64)]  # of each record: its position, then starts and classes
+    usable = records[records["status"] == "ok"]
+    fs = float(usable["fs"].iloc[0])
+    step, n_samples = max(1, round(params.step_s * fs)), round(params.window_s * fs)
+    beats_of = dict(iter(beats.groupby(["db", "record_id"], sort=False)))
+    found = []  # of each window: the position of its record, its start and its class
     for i, record in enumerate(usable.to_dict("records")):
-        found = rows_of.get((record["db"], record["record_id"]))
-        if found is None:
-            continue
-        rows = np.asarray(found)
-        rows = rows[np.argsort(peaks[rows], kind="stable")]
-        starts = np.arange(0, int(record["n_samples"]) - n_samples + 1, step, dtype=np.int64)
-        label = _label_windows(peaks[rows], codes[rows], starts, n_samples, params.label_rule)
-        made.append(np.stack([np.full(len(starts), i), starts, label])[:, label >= 0])
-    position, start, label = np.concatenate(made, axis=1)
-    of_row = usable.iloc[position]
+        mine = beats_of.get((record["db"], record["record_id"]), beats[:0])
+        mine = mine.sort_values("sample", kind="stable")
+        peaks, classes = mine["sample"].to_numpy(), mine["aami_class"].tolist()
+        starts = np.arange(0, record["n_samples"] - n_samples + 1, step)
+        inside = np.searchsorted(peaks, [starts, starts + n_samples]).T
+        for start, (first, last) in zip(starts.tolist(), inside.tolist(), strict=True):
+            distance = np.abs(peaks[first:last] - (start + n_samples // 2))
+            nearest_first = (first + np.argsort(distance, kind="stable")).tolist()
+            if nearest_first:
+                label = _choose_class([classes[k] for k in nearest_first], params.label_rule)
+                found.append((i, start, label))
+    of_row = usable.iloc[[i for i, _, _ in found]]
+    start = np.array([start for _, start, _ in found], dtype=np.int64)
     return tabulate_windows(
         row_id=[f"{name}_s{at:07d}" for name, at in zip(of_row["record_id"], start, strict=True)],
         db=of_row["db"].tolist(),
@@ -127,9 +129,18 @@ def make_sliding_windows(
         sample=start + n_samples // 2,
         start=start,
         n_samples=n_samples,
-        aami_class=np.array(AAMI_CLASSES, dtype=object)[label].tolist(),
+        aami_class=[label for _, _, label in found],
         rr_s=np.full((len(start), len(RR_COLUMNS)), np.nan),  # of no beat
     )
+
+
+def _choose_class(classes: list[str], rule: str) -> str:
+    """Return the class of a window by those of its beats, the nearest to its centre first."""
+    if rule == "any_abnormal":
+        return next((each for each in classes if each != "N"), "N")
+    if rule == "majority":
+        return max(classes, key=classes.count)  # of several as frequent, the first
+    return classes[0]
 
 
 def reflect(signal: NDArray[np.floating], first: int, stop: int) -> NDArray[np.floating]:
@@ -244,15 +255,12 @@ def plan_typical_beats(
     if not n_samples:
         return {}
 
-    def make(key: str, peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+    def make(key: str, peaks: pd.Series[int]) -> NDArray[np.float32]:
         return make_typical_beats(signals[key], peaks, fs, n_samples)
 
-    samples = beats["sample"].to_numpy(np.int64)
-    is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
-    rows_of = beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False).indices
     return {
-        str(key): partial(make, str(key), samples[rows[is_beat[rows]]])
-        for key, rows in rows_of.items()
+        str(key): partial(make, str(key), rows["sample"][rows["symbol"].isin(BEAT_SYMBOLS)])
+        for key, rows in beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False)
     }
 
 
@@ -372,16 +380,6 @@ class WindowReader:
         return WindowPlan(lengths, signal, centres[:, None] - lengths // 2, typical, taken_off)
 
 
-def _select_usable(
-    records: pd.DataFrame, params: WindowParameters
-) -> tuple[pd.DataFrame, float, int]:
-    """Return the records that were read, their one rate in Hz, and the samples of a window."""
-    usable = records[records["status"] == "ok"]
-    rates = usable["fs"].unique().tolist()
-    assert len(rates) == 1, f"records have the sampling rates {rates} Hz"
-    return usable, float(rates[0]), round(params.window_s * rates[0])
-
-
 def tabulate_windows(
     *, n_samples: int, rr_s: NDArray[np.floating], synthetic: bool = False, **columns: ArrayLike
 ) -> pd.DataFrame:
@@ -402,53 +400,3 @@ def tabulate_windows(
     order = [*_TEXT[:4], "beat_idx", "sample", "start", "n_samples", _TEXT[4], "synthetic"]
     table = pd.DataFrame({name: columns[name] for name in (*order, *RR_COLUMNS)})
     return table.astype(dict.fromkeys(_TEXT, str))
-
-
-def _label_windows(
-    peaks: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    n_samples: int,
-    rule: str,
-) -> NDArray[np.int64]:
-    """Return the class code of each window of one record, -1 for a window without a beat.
-
-    `peaks` are the R peaks in samples, ascending, shape (n_beats,); `codes` their classes.
-    """
-    counts = np.zeros((len(AAMI_CLASSES), len(starts)), dtype=np.int64)
-    # Distance of each class's nearest beat to the centre, then its place in time: one integer
-    # that orders by both.
-    priority = np.full_like(counts, np.iinfo(np.int64).max)
-    for code in np.unique(codes):
-        rows = np.flatnonzero(codes == code)
-        first, last = np.searchsorted(peaks[rows], [starts, starts + n_samples])
-        counts[code] = last - first
-        nearest = rows[_find_nearest(peaks[rows], starts, n_samples)]
-        distance = np.abs(peaks[nearest] - (starts + n_samples // 2))
-        priority[code] = np.where(counts[code] > 0, distance * len(peaks) + nearest, priority[code])
-    allowed = counts > 0
-    if rule == "majority":
-        allowed &= counts == counts.max(axis=0)
-    elif rule == "any_abnormal":
-        normal = AAMI_CLASSES.index("N")
-        allowed[normal] &= allowed.sum(axis=0) == 1
-    chosen = np.where(allowed, priority, np.iinfo(np.int64).max).argmin(axis=0)
-    return np.where(allowed.any(axis=0), chosen, -1)
-
-
-def _find_nearest(
-    peaks: NDArray[np.int64], starts: NDArray[np.int64], n_samples: int
-) -> NDArray[np.int64]:
-    """Return, for each window, the index of the beat in it nearest its centre, or -1.
-
-    Of two beats as near, the earlier. `peaks` ascending, (n_beats,), one at least.
-    """
-    centres = starts + n_samples // 2
-    after = np.searchsorted(peaks, centres)
-    # Beats may share a sample: take the first of those at the last time before the centre.
-    before = np.searchsorted(peaks, peaks[np.maximum(after - 1, 0)])
-    has_before = after > np.searchsorted(peaks, starts)
-    has_after = after < np.searchsorted(peaks, starts + n_samples)
-    distance_after = peaks[np.minimum(after, len(peaks) - 1)] - centres
-    take_before = has_before & (~has_after | (centres - peaks[before] <= distance_after))
-    return np.where(take_before, before, np.where(has_after, after, -1))

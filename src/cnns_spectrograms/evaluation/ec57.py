@@ -155,6 +155,7 @@ def read_annotations(
         RecordError: the file or the header beside it is damaged, neither states the rate, or they
             are of two recordings.
     """
+    from cnns_spectrograms.recordings.errors import naming
     from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
     from cnns_spectrograms.recordings.wfdb_header import read_header
 
@@ -166,12 +167,11 @@ def read_annotations(
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
     frames = {"fs": np.nan, "n_samples": np.inf}  # a file that states its rate needs no header
-    if path.with_name(f"{path.name}.hea").is_file():
-        header = read_header(path.name, path)
-        frames = {"fs": float(header.fs), "n_samples": float(header.sig_len)}
-    samples, symbols, subtypes, source_fs = read_annotation_file(
-        path.name, path, extension, **frames
-    )
+    with naming(path.name):
+        if path.with_name(f"{path.name}.hea").is_file():
+            header = read_header(path)
+            frames = {"fs": float(header.fs), "n_samples": float(header.sig_len)}
+        samples, symbols, subtypes, source_fs = read_annotation_file(path, extension, **frames)
     return annotations_from_symbols(
         np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs, class_of_symbol=class_of_symbol
     )

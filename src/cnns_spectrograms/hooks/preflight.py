@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from cnns_spectrograms.parameters import ModelParameters, SpectrogramParameters, TrainingParameters
 from cnns_spectrograms.pipelines.namespaces import find_training
 from cnns_spectrograms.preflight import check_runtime_names, check_together
 
@@ -61,16 +60,19 @@ class PreflightHooks:
             check_downloads(catalog.load("physionet"), parameters["ingestion"])
         if not only_missing:  # such a run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
-        training = parameters.get("training", TrainingParameters())
         training_nodes = [
             node
             for node in find_training(pipeline)
             if not (only_missing and all(map(catalog.exists, node.outputs)))
         ]
         for node in training_nodes:
-            _check_networks(node, catalog, training, parameters.get("spectrogram"))
+            _check_network(node, catalog, parameters)
         if training_nodes:
-            _check_drawing(parameters)
+            from cnns_spectrograms.training.onnx_export import check_drawing
+
+            fs = parameters["ingestion"].fs
+            n_samples = round(parameters["windows"].window_s * fs)
+            check_drawing(parameters["spectrogram"], fs, n_samples)
 
 
 def _check_given(
@@ -90,34 +92,16 @@ def _check_given(
         )
 
 
-def _check_networks(
-    node: Node,
-    catalog: DataCatalog,
-    training: TrainingParameters,
-    spectrogram: SpectrogramParameters | None,
-) -> None:
+def _check_network(node: Node, catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
     """Check that the network of a training node can be built, and its weights are available."""
-    from cnns_spectrograms.training.networks import check_image_size, check_network
+    from cnns_spectrograms.training.networks import check_network
 
-    for name in node.inputs:
-        model = catalog.load(name) if name.startswith("params:models.") else None
-        if isinstance(model, ModelParameters):
-            try:
-                check_network(model.inherit(training))
-                if spectrogram:
-                    check_image_size(model, spectrogram.image_size)
-            except ValueError as error:
-                raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
-
-
-def _check_drawing(parameters: Mapping[str, Any]) -> None:
-    """Check that what the networks learn to see can be drawn where they predict."""
-    from cnns_spectrograms.training.onnx_export import check_drawing
-
-    ingestion, windows = parameters.get("ingestion"), parameters.get("windows")
-    if ingestion and windows:
-        n_samples = round(windows.window_s * ingestion.fs)
-        check_drawing(parameters["spectrogram"], ingestion.fs, n_samples)
+    (name,) = (name for name in node.inputs if name.startswith("params:models."))
+    model = catalog.load(name).inherit(parameters["training"])
+    try:
+        check_network(model, parameters["spectrogram"].image_size)
+    except ValueError as error:
+        raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
 
 
 def _check_inputs(

@@ -10,11 +10,10 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -33,13 +32,9 @@ from cnns_spectrograms.progress import LoggedProgress
 
 logger = logging.getLogger(__name__)
 
-_MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id", "bytes")
+_MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id")
 _BATCH = 256  # windows held at once by a worker
 _GROUP = 4  # records per worker between two looks at what is done, where results come all at once
-
-
-class _StaleBuildError(RuntimeError):
-    """A later build has begun in the folder that this worker writes to."""
 
 
 def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> SpectrogramCache:
@@ -79,16 +74,33 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> Spectrog
         return cache
     with files.storage.lock(f".{name}.lock", f"the spectrogram cache {cache.manifest}"):
         cache = SpectrogramCache(root, name)  # another build may have finished it meanwhile
-        is_current = _is_current(cache, plan)
-        if is_current and plan.execution.check_files:
-            is_current = not _remove_damaged(cache, files)
-        if not is_current:
-            _build_or_explain(plan, files)
+        if _is_current(cache, plan) and not (plan.execution.check_files and _is_damaged(cache)):
+            return cache
+        try:
+            _build(plan, files)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            done, total = files.read_progress() or (0, len(plan.positions))
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
+                f"records are done and kept. Free some space (at 224 px a window takes about "
+                f"13 KB per channel) and run again: it goes on from there",
+                files.storage.root,
+            ) from error
     return SpectrogramCache(root, name)
 
 
-def _remove_damaged(cache: SpectrogramCache, files: BuildFiles) -> bool:
-    """Delete damaged images, so that their records are drawn again; return whether any is bad."""
+def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
+    try:
+        return cache.fingerprint == plan.fingerprint
+    except (FileNotFoundError, pa.ArrowInvalid):  # ArrowInvalid: emptied by a power failure
+        return False
+
+
+def _is_damaged(cache: SpectrogramCache) -> bool:
+    """Look at all images, and delete damaged ones, so that their records are drawn again."""
     bad = cache.verify()
     if not bad:
         logger.info("Spectrogram cache %s: all %d images are whole", cache.manifest, len(cache))
@@ -101,45 +113,37 @@ def _remove_damaged(cache: SpectrogramCache, files: BuildFiles) -> bool:
         len(cache),
         bad[0],
     )
-    for path in (files.manifest, *bad):
-        files.storage.delete(path)
+    cache.delete(bad)
     return True
 
 
-def _build_or_explain(plan: CachePlan, files: BuildFiles) -> None:
-    try:
-        _build(plan, files)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        done, total = files.read_progress() or (0, len(plan.positions))
-        raise OSError(
-            errno.ENOSPC,
-            f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
-            f"records are done and kept. Free some space (at 224 px a window takes about 13 KB per "
-            f"channel) and run again: it goes on from there",
-            files.storage.root,
-        ) from error
+class _Record(NamedTuple):
+    """The unit of work: one record's rows, and the digest of all that shapes its files."""
 
-
-def _is_current(cache: SpectrogramCache, plan: CachePlan) -> bool:
-    try:
-        return cache.fingerprint == plan.fingerprint
-    except (FileNotFoundError, pa.ArrowInvalid):  # ArrowInvalid: emptied by a power failure
-        return False
+    key: str  # "db/record_id"
+    rows: pd.DataFrame
+    fingerprint: str
 
 
 def _build(plan: CachePlan, files: BuildFiles) -> None:
     """Build under the lock: clear what is stale, draw what is missing, write the manifest."""
     began = time.perf_counter()
-    build_id = _begin(plan, files)
+    files.start_build(len(plan.positions))
+    files.claim(plan.rows["path"].astype(str), plan.positions)
     sizes = np.zeros(len(plan.rows), dtype=np.int64)
-    todo = _find_todo(plan, files, sizes)
-    for key, record_sizes in _draw(plan, files, todo, build_id):
+    todo: list[_Record] = []
+    for key, positions in plan.positions.items():
+        rows = plan.rows.iloc[positions].reset_index(drop=True)
+        record = _Record(key, rows, plan.record_fingerprint(key, rows))
+        kept = files.read_shard(record)
+        if kept is None:
+            todo.append(record)
+        else:
+            sizes[positions] = kept
+    todo.sort(key=lambda record: -len(record.rows))  # so that workers end together
+    for key, record_sizes in _draw(plan, files, todo):
         sizes[plan.positions[key]] = record_sizes
-    files.require_current(build_id)
-    _write_manifest(plan, files, sizes)
-    files.end_build()
+    files.end_build(_tabulate(plan, sizes))
     seconds = time.perf_counter() - began
     n_windows = sum(len(record.rows) for record in todo)
     logger.info(
@@ -158,46 +162,8 @@ def _build(plan: CachePlan, files: BuildFiles) -> None:
         logger.warning("Spectrogram cache: record %s has no images: %s", key, reason)
 
 
-def _begin(plan: CachePlan, files: BuildFiles) -> str:
-    """Claim the plan's paths, delete what is no longer in it, and return the new build's id."""
-    paths = plan.rows["path"].astype(str)
-    # From here on nothing but a new manifest makes the cache complete. A new build id stops workers
-    # that a killed build may have left behind.
-    files.storage.delete(files.manifest)
-    build_id = files.start_build(len(plan.positions))
-    for path in sorted(set(files.read_claims()) - set(paths)):
-        files.storage.delete(path)
-    files.write_claims(paths)
-    files.delete_other_shards(set(plan.positions))
-    return build_id
-
-
-@dataclass(frozen=True)
-class _Record:
-    """The unit of work: one record's rows, and the digest of all that shapes its files."""
-
-    key: str  # "db/record_id"
-    rows: pd.DataFrame
-    fingerprint: str
-
-
-def _find_todo(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]) -> list[_Record]:
-    """Return the records to draw, longest first; enter the file sizes of the others."""
-    todo: list[_Record] = []
-    for key, positions in plan.positions.items():
-        rows = plan.rows.iloc[positions].reset_index(drop=True)
-        record = _Record(key, rows, plan.record_fingerprint(key, rows))
-        kept = files.read_shard(record)
-        if kept is None:
-            files.delete_shard(key)
-            todo.append(record)
-        else:
-            sizes[positions] = kept
-    return sorted(todo, key=lambda record: -len(record.rows))  # so that workers end together
-
-
 def _draw(
-    plan: CachePlan, files: BuildFiles, todo: list[_Record], build_id: str
+    plan: CachePlan, files: BuildFiles, todo: list[_Record]
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Draw records on the workers of a plan; yield the key and the file sizes of each."""
     work = partial(
@@ -206,21 +172,19 @@ def _draw(
         fs=plan.fs,
         parameters=plan.parameters,
         files=files,
-        build_id=build_id,
         owner=os.getpid(),
     )
     execution = plan.execution
     n_records, n_windows = len(plan.positions), sum(len(record.rows) for record in todo)
-    n_reused = n_records - len(todo)
     progress = LoggedProgress("Spectrograms", n_windows, "windows")
     with (
         joblib_backend(execution.backend, execution.address, execution.n_jobs),
         tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
     ):
-        n_drawn = 0
-        for n_done, (key, sizes) in enumerate(_run(work, todo, execution.n_jobs), start=1):
-            n_drawn += len(sizes)
-            bar.set_postfix_str(f"{n_reused + n_done}/{n_records} records", refresh=False)
+        n_drawn, n_done = 0, n_records - len(todo)
+        for key, sizes in _run(work, todo, execution.n_jobs):
+            n_drawn, n_done = n_drawn + len(sizes), n_done + 1
+            bar.set_postfix_str(f"{n_done}/{n_records} records", refresh=False)
             bar.update(len(sizes))
             if bar.disable:  # no terminal shows it
                 progress.update(n_drawn)
@@ -241,8 +205,7 @@ def _run(
 
 
 def _gives_results_as_they_come() -> bool:
-    backend, _ = joblib.parallel.get_active_backend()
-    return bool(backend.supports_return_generator)
+    return bool(joblib.parallel.get_active_backend()[0].supports_return_generator)
 
 
 def _write_record(
@@ -251,7 +214,6 @@ def _write_record(
     fs: int,
     parameters: SpectrogramParameters,
     files: BuildFiles,
-    build_id: str,
     owner: int,
 ) -> tuple[str, NDArray[np.int64]]:
     """Draw and write one record's images, then its shard; return its key and file sizes."""
@@ -275,17 +237,15 @@ def _write_record(
         # core's cache.
         pngs = [encode_png(image) for image in images]
         for path, png in zip(rows["path"].tolist(), pngs, strict=True):
-            files.write_file(path, png, build_id)
+            files.write_file(path, png)
         sizes += map(len, pngs)
-    files.write_shard(record, sizes, build_id)
+    files.write_shard(record, sizes)
     return record.key, np.asarray(sizes, dtype=np.int64)
 
 
-def _write_manifest(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]) -> None:
-    columns = {
-        name: pa.array(plan.rows[name].astype(str).to_numpy(dtype=object), type=pa.string())
-        for name in _MANIFEST_COLUMNS[:-1]
-    }
+def _tabulate(plan: CachePlan, sizes: NDArray[np.int64]) -> pa.Table:
+    """Return the manifest."""
+    columns = {name: _as_text(plan.rows[name].astype(str)) for name in _MANIFEST_COLUMNS}
     metadata = {
         "fingerprint": plan.fingerprint,
         "made_of": json.dumps(plan.made_of),
@@ -293,8 +253,11 @@ def _write_manifest(plan: CachePlan, files: BuildFiles, sizes: NDArray[np.int64]
         "n_rows": str(len(sizes)),
         "bytes": str(int(sizes.sum())),
     }
-    table = pa.table({**columns, "bytes": sizes}).replace_schema_metadata(metadata)
-    files.write_parquet(table, files.manifest)
+    return pa.table({**columns, "bytes": sizes}).replace_schema_metadata(metadata)
+
+
+def _as_text(values: pd.Series[str]) -> pa.Array:
+    return pa.array(values.to_numpy(dtype=object), type=pa.string())
 
 
 @lru_cache(maxsize=1)
@@ -314,80 +277,76 @@ def _end_with(owner: int) -> None:
 class BuildFiles(CacheFiles):
     """The files of one cache while it is built; sent to workers."""
 
-    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        super().__init__(root, name)
-        self._seen: tuple[str, Any] | None = None
+    _id = ""  # of the build
+    _seen: Any = None  # stamp of the build's mark when it was last this build's
 
-    def start_build(self, n_records: int) -> str:
-        """Mark the folder as being built, by this build alone; return the build's id."""
-        build_id = f"{uuid.uuid4().hex} {n_records}"
+    def start_build(self, n_records: int) -> None:
+        """Mark the folder as being built, by this build alone."""
+        # From here on nothing but a new manifest makes the cache complete. A new id stops workers
+        # that a killed build may have left behind.
+        self.storage.delete(self.manifest)
         self.storage.clear_temporary()
-        self.storage.write(self._build, build_id.encode())
-        return build_id
+        self._id = f"{uuid.uuid4().hex} {n_records}"
+        self.storage.write(self._build, self._id.encode())
 
-    def end_build(self) -> None:
-        """Remove the mark."""
+    def claim(self, paths: pd.Series[str], keys: Iterable[str]) -> None:
+        """Take these paths for the cache's, and delete all others, and the shards of no key."""
+        for path in sorted(set(self.read_claims()) - set(paths)):
+            self.storage.delete(path)
+        self._write_table(self._claims, pa.table({"path": _as_text(paths)}))
+        for shard in set(self.storage.find(self._shards)) - {self._shard(key) for key in keys}:
+            self.storage.delete(shard)
+
+    def end_build(self, manifest: pa.Table) -> None:
+        """Write the manifest, and remove the mark."""
+        self._require_current()
+        self._write_table(self.manifest, manifest)
         self.storage.delete(self._build)
         self.storage.clear_temporary()
 
-    def write_file(self, path: str, content: bytes, build_id: str) -> None:
+    def write_file(self, path: str, content: bytes) -> None:
         """Write a file below the root in one step, if the build is still the current one."""
-        self.require_current(build_id)
-        self.storage.write(path, content)
-
-    def require_current(self, build_id: str) -> None:
-        """Stop a build that another one has taken over from."""
         # To read the build's mark for every image would be slow.
         stamp = self.storage.stamp(self._build)
-        if self._seen != (build_id, stamp):
-            try:
-                current = self.storage.read(self._build).decode()
-            except FileNotFoundError:
-                current = ""
-            if current != build_id:
-                raise _StaleBuildError(
-                    f"another build has begun in {self.storage.root}; this one stops"
-                )
-            self._seen = (build_id, stamp)
+        if self._seen is None or self._seen != stamp:
+            self._require_current()
+            self._seen = stamp
+        self.storage.write(path, content)
 
-    def write_parquet(self, table: pa.Table, path: str) -> None:
-        """Write a table in one step."""
+    def _require_current(self) -> None:
+        """Stop a build that another one has taken over from."""
+        try:
+            current = self.storage.read(self._build).decode()
+        except FileNotFoundError:
+            current = ""
+        if current != self._id:
+            raise RuntimeError(f"another build has begun in {self.storage.root}; this one stops")
+
+    def _write_table(self, path: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         self.storage.write(path, buffer.getvalue())
 
-    def write_shard(self, record: _Record, sizes: list[int], build_id: str) -> None:
-        """Mark a record as finished."""
+    def write_shard(self, record: _Record, sizes: list[int]) -> None:
+        """Mark a record as finished, if the build is the current one."""
+        self._require_current()
         text = json.dumps({"fingerprint": record.fingerprint, "bytes": sizes})
-        self._seen = None  # a record counts as finished only if its build is the current one
-        self.write_file(self._shard(record.key), text.encode(), build_id)
+        self.storage.write(self._shard(record.key), text.encode())
 
     def read_shard(self, record: _Record) -> list[int] | None:
-        """Return the file sizes of a finished, unchanged record whose files are all there."""
+        """Return the file sizes of a finished, unchanged record whose files are all there.
+
+        The shard of another one is deleted.
+        """
         try:
             shard = json.loads(self.storage.read(self._shard(record.key)))
         except (FileNotFoundError, ValueError):  # ValueError: emptied by a power failure
-            return None
-        if shard["fingerprint"] != record.fingerprint:
-            return None
-        sizes: list[int] = shard["bytes"]
-        return sizes if self.storage.sizes(record.rows["path"].tolist()) == sizes else None
-
-    def delete_shard(self, key: str) -> None:
-        """Take a record for unfinished."""
-        self.storage.delete(self._shard(key))
-
-    def delete_other_shards(self, keys: set[str]) -> None:
-        """Delete the shards of all records but these."""
-        keep = {self._shard(key) for key in keys}
-        for shard in self.storage.find(self._shards):
-            if shard not in keep:
-                self.storage.delete(shard)
-
-    def write_claims(self, paths: pd.Series) -> None:
-        """Claim these paths for the cache."""
-        table = pa.table({"path": pa.array(paths.to_numpy(dtype=object), type=pa.string())})
-        self.write_parquet(table, self._claims)
+            shard = {"fingerprint": None, "bytes": []}
+        paths, sizes = record.rows["path"].tolist(), shard["bytes"]
+        if shard["fingerprint"] == record.fingerprint and self.storage.sizes(paths) == sizes:
+            return list(sizes)
+        self.storage.delete(self._shard(record.key))
+        return None
 
     def _shard(self, key: str) -> str:
         return f"{self._shards}/{key}.json"

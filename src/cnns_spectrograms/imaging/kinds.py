@@ -6,8 +6,6 @@ PyTorch is imported where it computes, so that parameters can be checked without
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 from typing import TYPE_CHECKING, Protocol
 
@@ -105,16 +103,6 @@ class Stft:
 KINDS: dict[str, type[Kind]] = {
     "stft": Stft,
 }
-
-
-def hash_kinds(params: SpectrogramParameters) -> dict[str, str]:
-    """Return kind -> hex digest of its class, of all kinds that draw but ``stft``.
-
-    The digest stands for the pixels, which change with the class; a test holds those of ``stft``.
-    """
-    used = {view.kind for view in (params, *params.extra_views)} - {"stft"}
-    sources = {kind: inspect.getsource(KINDS[kind]) for kind in sorted(used)}
-    return {kind: hashlib.sha256(text.encode()).hexdigest() for kind, text in sources.items()}
 
 
 def make_kind(params: TransformParameters, fs: float, n_samples: int) -> Kind:

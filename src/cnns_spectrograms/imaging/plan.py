@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,22 +13,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.imaging.kinds import hash_kinds
+from cnns_spectrograms.files import RECORD_KEY
+from cnns_spectrograms.imaging.kinds import KINDS
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
 
 PIXELS_VERSION = 2
 """Raised when compute_spectrograms or encode_png give other bytes: caches are then rebuilt."""
 
-_COLUMNS = ("row_id", "split", "db", "record_id", "path", "start", "n_samples")
-# Relative, no hidden or parent folders: a path cannot leave the root or meet our own files.
-_PNG_PATH = r"(?:[^/.\\][^/\\]*/)*[^/.\\][^/\\]*\.png"
-_RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
-
 
 def describe_drawing(parameters: SpectrogramParameters) -> dict[str, Any]:
     """Return what shapes pixels beside the parameters, as groups of a stamp (`provenance`)."""
-    kinds = hash_kinds(parameters)
-    return {"pixels_version": PIXELS_VERSION, **({"kinds": kinds} if kinds else {})}
+    used = {view.kind for view in (parameters, *parameters.extra_views)} - {"stft"}
+    stamp: dict[str, Any] = {"pixels_version": PIXELS_VERSION}
+    if used:  # a test holds the pixels of `stft`; those of another kind change with its class
+        sources = {kind: inspect.getsource(KINDS[kind]).encode() for kind in sorted(used)}
+        stamp["kinds"] = {kind: hashlib.sha256(text).hexdigest() for kind, text in sources.items()}
+    return stamp
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,7 @@ class CachePlan:
     """What a cache is to hold, and how to get at the signal.
 
     Args:
-        rows: the windows table; needs row_id, split, db, record_id, path (split/db/row_id.png,
-            each once), start and n_samples (the same for all rows).
+        rows: the windows table (`ecg.schemas.WindowsSchema`), of windows of one length.
         read_windows: given some hundred rows of one record, returns their windows, mV, float32
             (n, n_samples), in order. Runs in worker processes: picklable by cloudpickle, and
             small (it is sent to a worker with every record).
@@ -62,24 +61,10 @@ class CachePlan:
     made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        missing = set(_COLUMNS) - set(self.rows.columns)
-        assert not missing, f"the windows table of a cache lacks {sorted(missing)}"
         assert self.rows["n_samples"].nunique() <= 1, "windows of one cache have one length"
-        paths = self.rows["path"].astype(str)
-        bad_paths = paths[~paths.str.fullmatch(_PNG_PATH)].tolist()
-        assert not bad_paths, f"{bad_paths[0]!r} is not of the form split/db/row_id.png"
-        repeated = paths[paths.duplicated()].tolist()
-        assert not repeated, f"{len(repeated)} rows repeat a path: {repeated[0]!r}"
         for key in self.positions:
-            if not _RECORD_KEY.fullmatch(key):
+            if not RECORD_KEY.fullmatch(key):
                 raise ValueError(f"db/record_id {key!r} cannot name a file; rename the record")
-        unknown = sorted(set(self.positions) - set(self.digests))
-        assert not unknown, f"no signal digest for {len(unknown)} records: {unknown[0]!r}"
-
-    @property
-    def n_samples(self) -> int:
-        """Length of every window, samples (0 for a plan without rows)."""
-        return int(self.rows["n_samples"].iloc[0]) if len(self.rows) else 0
 
     @cached_property
     def pixel_fingerprint(self) -> str:
@@ -87,7 +72,7 @@ class CachePlan:
         settings = {
             **self.parameters.model_dump(mode="json"),
             "fs": int(self.fs),
-            "n_samples": self.n_samples,
+            "n_samples": int(self.rows["n_samples"].iloc[0]) if len(self.rows) else 0,
             **describe_drawing(self.parameters),
         }
         return fingerprint(settings)
@@ -103,12 +88,8 @@ class CachePlan:
     def positions(self) -> dict[str, NDArray[np.intp]]:
         """Map "db/record_id" to its row positions, records in order of first appearance."""
         keys = self.rows["db"].astype(str) + "/" + self.rows["record_id"].astype(str)
-        codes, names = pd.factorize(keys.to_numpy(dtype=object))
-        order = np.argsort(codes, kind="stable")
-        ends = np.cumsum(np.bincount(codes, minlength=len(names)))
-        if not len(keys):
-            return {}
-        return dict(zip(names.tolist(), np.split(order, ends[:-1]), strict=True))
+        found = self.rows.groupby(keys, sort=False).indices
+        return {key: np.asarray(found[key]) for key in keys.unique()}
 
     def record_fingerprint(self, key: str, rows: pd.DataFrame) -> str:
         """Return the digest of everything that shapes the files of one record."""

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -60,19 +60,17 @@ class CacheFiles:
         self._build = f".{name}/build"
         self._claims = f".{name}/claims.parquet"
 
-    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """Return a Parquet file, or some columns of it."""
+    def read_table(self, path: str) -> pa.Table:
+        """Return a Parquet file."""
         with self.storage.open(path) as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file)
 
     def read_claims(self) -> list[str]:
         """Return every path that this cache may have written."""
         try:
-            table = self.read_table(self._claims)
+            return list(self.read_table(self._claims)["path"].to_pylist())
         except (FileNotFoundError, pa.ArrowInvalid):  # absent, or emptied by a power failure
             return []
-        claimed: list[str] = table["path"].to_pylist()
-        return claimed
 
     def read_progress(self) -> tuple[int, int] | None:
         """Return the numbers of finished and of all records of an unfinished build, if any."""
@@ -80,12 +78,7 @@ class CacheFiles:
             n_records = int(self.storage.read(self._build).split()[1])
         except (FileNotFoundError, IndexError, ValueError):  # absent, or emptied by a power failure
             return None
-        return len(self.find_finished()), n_records
-
-    def find_finished(self) -> set[str]:
-        """Return the "db/record_id" of the records that have a shard."""
-        found = self.storage.find(self._shards)
-        return {path.removeprefix(f"{self._shards}/").removesuffix(".json") for path in found}
+        return len(self.storage.find(self._shards)), n_records
 
 
 class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
@@ -134,8 +127,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     @property
     def made_of(self) -> dict[str, Any]:
         """Its stamp, see `provenance`; empty where none was saved."""
-        made_of: dict[str, Any] = json.loads(self._metadata.get("made_of", "{}"))
-        return made_of
+        return dict(json.loads(self._metadata.get("made_of", "{}")))
 
     @property
     def parameters(self) -> SpectrogramParameters:
@@ -151,11 +143,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     @cached_property
     def paths(self) -> list[str]:
         """The paths of all images, in the plan's order."""
-        self.require_complete()
-        paths: list[str] = self._files.read_table(self._files.manifest, ["path"])[
-            "path"
-        ].to_pylist()
-        return paths
+        return list(self.rows["path"])
 
     def read(self, path: str) -> NDArray[np.uint8]:
         """Read an image of this cache or of the other one below the same root.
@@ -168,20 +156,23 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         """
         try:
             return decode_png(self._storage.read(path))
-        except FileNotFoundError as error:
-            SpectrogramCache(self.root, name_of_cache(path)).require_complete()
-            advice = _advise_repair(path)
+        except (FileNotFoundError, ValueError) as error:
+            name = name_of_cache(path)
+            advice = (
+                f"run `{_name_command(name)} --params=execution.check_files=true`, which looks at "
+                f"every image and draws what is missing or damaged"
+            )
+            if isinstance(error, ValueError):
+                raise OSError(
+                    f"image {path} in {self.root} is damaged ({error}); {advice}"
+                ) from error
+            SpectrogramCache(self.root, name).require_complete()
             raise FileNotFoundError(f"image {path} is gone from {self.root}; {advice}") from error
-        except ValueError as error:
-            advice = _advise_repair(path)
-            raise OSError(f"image {path} in {self.root} is damaged ({error}); {advice}") from error
 
     def pin(self) -> PinnedReader:
         """Return a reader that stops once one of the two caches is rebuilt."""
         caches = [SpectrogramCache(self.root, name) for name in _MADE_BY]
-        return PinnedReader(
-            self, tuple((each.name, each.fingerprint) for each in caches if each.complete)
-        )
+        return PinnedReader(self, {each.name: each.fingerprint for each in caches if each.complete})
 
     def verify(self) -> list[str]:
         """Look at every file, and return the paths of those that are missing or damaged.
@@ -191,24 +182,22 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         """
         size, n_channels = self.parameters.image_size, self.parameters.n_channels
         shape = (size, size) if n_channels == 1 else (size, size, n_channels)
-        rows = self.rows
-        bad = []
-        paths = rows["path"].tolist()
-        found = zip(paths, rows["bytes"], self._storage.sizes(paths), strict=True)
-        for path, n_bytes, size_found in tqdm(
-            found, total=len(rows), desc="Verifying", unit="image", disable=None
-        ):
-            if size_found != n_bytes:
-                bad.append(path)
-                continue
+
+        def is_whole(path: str) -> bool:
             try:
-                image = self.read(path)
+                return self.read(path).shape == shape
             except OSError:
-                bad.append(path)
-                continue
-            if image.shape != shape or image.dtype != np.uint8:
-                bad.append(path)
-        return bad
+                return False
+
+        sizes = self._storage.sizes(self.paths)
+        files = zip(self.paths, sizes, self.rows["bytes"], strict=True)
+        shown = tqdm(files, "Verifying", len(sizes), unit="image", disable=None)
+        return [path for path, found, size in shown if found != size or not is_whole(path)]
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete images, and the manifest: the cache is then unfinished."""
+        for path in (self._files.manifest, *paths):
+            self._storage.delete(path)
 
     def __getitem__(self, path: str) -> Callable[[], NDArray[np.uint8]]:
         if path not in self._path_set:
@@ -250,13 +239,6 @@ def _name_command(name: str) -> str:
     return f"kedro run --pipelines={_MADE_BY[name]}"
 
 
-def _advise_repair(path: str) -> str:
-    return (
-        f"run `{_name_command(name_of_cache(path))} --params=execution.check_files=true`, which "
-        f"looks at every image and draws what is missing or damaged"
-    )
-
-
 @dataclass
 class PinnedReader:
     """Reads images as long as no cache in their root is rebuilt; picklable, for workers.
@@ -265,11 +247,11 @@ class PinnedReader:
 
     Args:
         cache: reads the images.
-        fingerprints: name and fingerprint of every finished cache in the root.
+        fingerprints: of every finished cache in the root, by name.
     """
 
     cache: SpectrogramCache
-    fingerprints: tuple[tuple[str, str], ...]
+    fingerprints: dict[str, str]
     _looked_at: float = field(default=-math.inf, repr=False)
 
     def __call__(self, path: str) -> NDArray[np.uint8]:
@@ -279,24 +261,20 @@ class PinnedReader:
             RuntimeError: a cache has been rebuilt, or is being built.
         """
         now = time.monotonic()
-        if now - self._looked_at > _LOOK_S:
-            self._require_unchanged()
+        if abs(now - self._looked_at) > _LOOK_S:  # another machine has another clock
+            for name, expected in self.fingerprints.items():
+                self._require_unchanged(SpectrogramCache(self.cache.root, name), expected)
             self._looked_at = now
         return self.cache.read(path)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_looked_at": -math.inf}  # another machine has another clock
-
-    def _require_unchanged(self) -> None:
-        for name, expected in self.fingerprints:
-            cache = SpectrogramCache(self.cache.root, name)
-            try:
-                found = cache.fingerprint
-            except FileNotFoundError:
-                found = "none: a build has begun and not ended"
-            if found != expected:
-                raise RuntimeError(
-                    f"the spectrogram cache {cache.manifest} was rebuilt while it was read: its "
-                    f"fingerprint was {expected}, now it is {found}. Run the same command again "
-                    f"when the build has ended, or give one of the two another data folder"
-                )
+    def _require_unchanged(self, cache: SpectrogramCache, expected: str) -> None:
+        try:
+            found = cache.fingerprint
+        except FileNotFoundError:
+            found = "none: a build has begun and not ended"
+        if found != expected:
+            raise RuntimeError(
+                f"the spectrogram cache {cache.manifest} was rebuilt while it was read: its "
+                f"fingerprint was {expected}, now it is {found}. Run the same command again "
+                f"when the build has ended, or give one of the two another data folder"
+            )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.windows import WindowReader, reflect
@@ -36,22 +35,20 @@ class SignalBank(nn.Module):
     def __init__(self, rows: pd.DataFrame, reader: WindowReader) -> None:
         super().__init__()
         self.fs, self.spectrogram = reader.fs, reader.spectrogram
-        parts = self.spectrogram.view_lengths(self.fs, int(rows["n_samples"].iloc[0]))
-        self._lengths = [n for _, n in parts]
-        self._differs = [of == "difference" for of, _ in parts]
-        margin = max(self._lengths)
-        samples: list[NDArray[np.float32]] = []
-        offsets = np.empty((len(rows), len(parts)), dtype=np.int64)
-        taken_off = np.empty_like(offsets)  # where what is subtracted begins; -1: nothing is
-        end = 0
-        # Signals one after another; copies, as a map would hold its file open.
+        self._parts = self.spectrogram.view_lengths(self.fs, int(rows["n_samples"].iloc[0]))
+        margin = end = max(n for _, n in self._parts)
+        # First zeros, to subtract where nothing is; then signals one after another, which are
+        # copies, as a map would hold its file open.
+        samples = [np.zeros(end, dtype=np.float32)]
+        offsets = np.empty((len(rows), len(self._parts)), dtype=np.int64)
+        taken_off = np.empty_like(offsets)  # where what is subtracted begins
         for mine in rows.groupby(["db", "record_id"], sort=False).indices.values():
             plan = reader.plan(rows.iloc[mine])
             padded = reflect(plan.signal, -margin, len(plan.signal) + margin)
             samples += [padded, np.array(plan.typical)]
             offsets[mine] = end + margin + plan.starts
             end += len(padded)
-            taken_off[mine] = np.where(plan.taken_off < 0, -1, end + plan.taken_off)
+            taken_off[mine] = np.where(plan.taken_off < 0, 0, end + plan.taken_off)
             end += len(plan.typical)
         # Not persistent: no checkpoint is to carry the signals.
         self.register_buffer(
@@ -72,14 +69,11 @@ class SignalBank(nn.Module):
         index = index.to(self._offsets.device)
         offsets, taken_off = self._offsets[index], self._taken_off[index]
         stretches = []
-        for part, n in enumerate(self._lengths):
+        for part, (of, n) in enumerate(self._parts):
             beginning_at = self._samples.unfold(0, n, 1)  # a view
-            stretch = beginning_at[offsets[:, part]]
-            if self._differs[part]:
-                first = taken_off[:, part]
-                typical = beginning_at[first.clamp_min(0)]
-                stretch = torch.where(first[:, None] < 0, stretch, stretch - typical)
-            stretches.append(stretch)
+            stretches.append(beginning_at[offsets[:, part]])
+            if of == "difference":
+                stretches[-1] -= beginning_at[taken_off[:, part]]
         return torch.cat(stretches, dim=1)
 
     def forward(self, index: Tensor) -> Tensor:

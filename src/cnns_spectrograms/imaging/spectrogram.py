@@ -11,7 +11,7 @@ A change that gives other pixels raises PIXELS_VERSION in ``plan``, so that cach
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,9 +65,9 @@ def compute_spectrograms(
         same window gives the same pixels in any batch.
 
     Raises:
-        ValueError: windows of another shape or dtype, or not finite; or as `kinds.make_kind`.
+        ValueError: windows that are not finite; or as `kinds.make_kind`.
     """
-    windows_NS = _check_windows(windows)
+    windows_NS = _as_tensor(windows)
     device = windows_NS.device
     if device.type == "mps":  # has no float64
         windows_NS = windows_NS.cpu()
@@ -79,10 +79,9 @@ def compute_spectrograms(
     with torch.no_grad():
         for start in range(0, len(windows_NS), _BLOCK):
             block_NS = windows_NS[start : start + _BLOCK].double()
-            for channel, view in enumerate(views):
-                grey_NBF = _make_grey(block_NS, view, params)
-                out_NHW = images_NHWC[start : start + _BLOCK, ..., channel]
-                _resize_into(out_NHW, grey_NBF)
+            for channel, (samples, kind) in enumerate(views):
+                grey_NBF = _make_grey(block_NS[:, samples], kind, params)
+                _resize_into(images_NHWC[start : start + _BLOCK, ..., channel], grey_NBF)
     images = images_NHWC[..., 0] if len(views) == 1 else images_NHWC
     return images.to(device)
 
@@ -101,38 +100,30 @@ def draw_images(windows_NS: torch.Tensor, fs: float, params: SpectrogramParamete
     windows_NS = windows_NS.double()
     channels = []
     # While a graph is traced, sizes are tensors.
-    for view in _make_views(int(windows_NS.shape[1]), fs, params):
-        grey_NBF = _make_grey(windows_NS, view, params)
+    for samples, kind in _make_views(int(windows_NS.shape[1]), fs, params):
+        grey_NBF = _make_grey(windows_NS[:, samples], kind, params)
         rows_HB, columns_FW = _make_resizing(grey_NBF, params.image_size)
         channels.append((rows_HB @ (grey_NBF @ columns_FW)).to(torch.uint8))
     return torch.stack(channels, dim=1)
 
 
-class _View(NamedTuple):
-    """How one channel is drawn: from which samples of the window, with which transform."""
-
-    samples: slice
-    kind: Kind
-
-
-def _make_views(width: int, fs: float, params: SpectrogramParameters) -> list[_View]:
+def _make_views(width: int, fs: float, params: SpectrogramParameters) -> list[tuple[slice, Kind]]:
+    """Return the samples of a window that each channel shows, and with which transform."""
     lengths = [n for _, n in params.view_lengths(fs, 0)]
     lengths[0] = width - sum(lengths)
     views, start = [], 0
     for n, each in zip(lengths, (params, *params.extra_views), strict=True):
-        views.append(_View(slice(start, start + n), make_kind(each, fs, n)))
+        views.append((slice(start, start + n), make_kind(each, fs, n)))
         start += n
     return views
 
 
-def _make_grey(
-    windows_NS: torch.Tensor, view: _View, params: SpectrogramParameters
-) -> torch.Tensor:
-    """Return a view's spectrograms of float64 windows, (N, B, F), lowest frequency first.
+def _make_grey(windows_NS: torch.Tensor, kind: Kind, params: SpectrogramParameters) -> torch.Tensor:
+    """Return the spectrograms of float64 stretches, (N, B, F), lowest frequency first.
 
     Values are grey levels, offset so that truncation rounds them.
     """
-    log_NBF = view.kind.compute(windows_NS[:, view.samples]).clamp_min(FLOOR_MV).log()
+    log_NBF = kind.compute(windows_NS).clamp_min(FLOOR_MV).log()
     log_NK = log_NBF.flatten(1)
     low_N = _percentile(log_NK, params.low_percentile)[:, None, None]
     high_N = _percentile(log_NK, params.high_percentile)[:, None, None]
@@ -184,22 +175,19 @@ def _percentile(values_NK: torch.Tensor, percent: float) -> torch.Tensor:
     return low + (high - low) * (position - below)
 
 
-def _check_windows(windows: torch.Tensor | NDArray[np.floating[Any]]) -> torch.Tensor:
-    """Return the windows as a float tensor (N, S), or say what is wrong with them."""
-    if str(windows.dtype).removeprefix("torch.") not in ("float32", "float64"):
-        raise ValueError(f"windows are {windows.dtype}; give float32 or float64, in mV")
+def _as_tensor(windows: torch.Tensor | NDArray[np.floating[Any]]) -> torch.Tensor:
+    """Return the windows as a float tensor (N, S) without NaN."""
     if isinstance(windows, np.ndarray):
         # A copy only where torch could not share the memory: read-only, or strides below zero.
         if not windows.flags.writeable or any(step < 0 for step in windows.strides):
             windows = windows.copy()
         windows = torch.from_numpy(windows)
-    if windows.ndim != 2:
-        raise ValueError(f"windows have shape {tuple(windows.shape)}; expected (n, n_samples)")
+    assert windows.ndim == 2, tuple(windows.shape)
+    assert windows.is_floating_point(), windows.dtype
     finite_N = torch.isfinite(windows).all(dim=1)
     if not bool(finite_N.all()):
-        bad = torch.nonzero(~finite_N).flatten().tolist()
         raise ValueError(
-            f"{len(bad)} of {len(windows)} windows hold NaN or infinity (first: row {bad[0]}); "
-            f"fill or drop the gaps before imaging"
+            f"{int((~finite_N).sum())} of {len(windows)} windows hold NaN or infinity (first: row "
+            f"{int(finite_N.int().argmin())}); fill or drop the gaps before imaging"
         )
     return windows

@@ -18,8 +18,6 @@ from typing_extensions import override
 
 logger = logging.getLogger(__name__)
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # as of Windows
-
 
 def open_storage(root: str | os.PathLike[str], temporary: str) -> Storage:
     """Return the storage of a folder, or of a URL such as ``s3://bucket/folder``.
@@ -39,9 +37,6 @@ class Storage:
     A file appears under its name only when it is whole, because stores put a whole object or none.
     Nothing can be locked: of two builds at once, the later takes over and the earlier stops with an
     error (see ``build.build_cache``).
-
-    Args:
-        root: the URL.
     """
 
     def __init__(self, root: str) -> None:
@@ -81,22 +76,17 @@ class Storage:
     def write(self, path: str, content: bytes) -> None:
         """Write a file in one step, replacing what is there."""
         filesystem, url = self._filesystem, self._url(path)
-        try:
-            filesystem.pipe_file(url, content)
-        except Exception:  # where folders are real they must be made first; FTP's is no OSError
-            self._make_folder(url.rsplit("/", 1)[0])
-            filesystem.pipe_file(url, content)
-
-    def _make_folder(self, url: str) -> None:
-        """Make a folder and its parents, which another worker may be making at the same time."""
-        filesystem = self._filesystem
-        for _ in PurePosixPath(url).parts:  # each failure at least one level further down
+        # Where folders are real they must be made first, and another worker may be making them too:
+        # each failure is at least one level further down. FTP's is no OSError.
+        for _ in PurePosixPath(url).parts:
             try:
-                filesystem.makedirs(url, exist_ok=True)
+                filesystem.pipe_file(url, content)
                 return
             except Exception:
+                with contextlib.suppress(Exception):
+                    filesystem.makedirs(url.rsplit("/", 1)[0], exist_ok=True)
                 filesystem.invalidate_cache()
-        filesystem.makedirs(url, exist_ok=True)
+        filesystem.pipe_file(url, content)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file of this name."""
@@ -104,16 +94,14 @@ class Storage:
 
     def sizes(self, paths: Sequence[str]) -> list[int]:
         """Return the sizes of files, bytes; -1 for one that is not there."""
-        by_folder: dict[str, dict[str, int]] = {}
-        for folder in {str(PurePosixPath(path).parent) for path in paths}:
-            listed = [each for each in self._list(folder) if each.get("type") != "directory"]
-            by_folder[folder] = {
-                each["name"].rsplit("/", 1)[-1]: int(each.get("size") or 0) for each in listed
-            }
-        return [
-            by_folder[str(PurePosixPath(path).parent)].get(PurePosixPath(path).name, -1)
-            for path in paths
-        ]
+        found: dict[str, int] = {}
+        for folder in {os.path.dirname(path) for path in paths}:
+            with contextlib.suppress(FileNotFoundError):
+                for each in self._filesystem.ls(self._url(folder), detail=True, refresh=True):
+                    if each.get("type") != "directory":
+                        name = os.path.basename(each["name"])
+                        found[f"{folder}/{name}"] = int(each.get("size") or 0)
+        return [found.get(path, -1) for path in paths]
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -129,15 +117,6 @@ class Storage:
             return []
         return sorted(str(path)[len(base) + 1 :] for path in found)
 
-    def _list(self, folder: str) -> list[dict[str, Any]]:
-        try:
-            listed: list[dict[str, Any]] = self._filesystem.ls(
-                self._url(folder), detail=True, refresh=True
-            )
-        except FileNotFoundError:
-            return []
-        return listed
-
     def stamp(self, path: str) -> Any:
         """Return what changes once a file has changed, here with a delay of up to a second."""
         return int(time.monotonic())
@@ -151,12 +130,7 @@ class Storage:
 
 
 class LocalStorage(Storage):
-    """Files on a disk: written beside, then moved into place; locked by filelock.
-
-    Args:
-        root: the folder.
-        temporary: folder below it for files being written.
-    """
+    """Files of a folder: written in `temporary` below it, then moved into place; can be locked."""
 
     def __init__(self, root: str, temporary: str) -> None:
         super().__init__(str(Path(root).absolute()))
@@ -169,34 +143,31 @@ class LocalStorage(Storage):
 
     @override
     def read(self, path: str) -> bytes:
-        with open(f"{self.root}/{path}", "rb") as file:
-            return file.read()
+        return Path(self.root, path).read_bytes()
 
     @override
     def write(self, path: str, content: bytes) -> None:
-        target = f"{self.root}/{path}"
-        # A folder for every writer: the system locks a folder while a file of it is made or moved.
-        folder = f"{self._temporary}/{_name_writer()}"
-        beside = f"{folder}/file"
+        # A folder for every writer (thread, process, forked or not, and machine): the system locks
+        # a folder while a file of it is made or moved.
+        writer = f"{_IMPORT_ID}-{os.getpid()}-{threading.get_ident()}"
+        beside, target = Path(self._temporary, writer, "file"), Path(self.root, path)
         try:
             try:
-                _write_bytes(beside, content)
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                _write_bytes(beside, content)
-            try:
+                beside.write_bytes(content)
                 os.replace(beside, target)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+            except FileNotFoundError:  # a folder is missing
+                for each in (beside, target):
+                    each.parent.mkdir(parents=True, exist_ok=True)
+                beside.write_bytes(content)
                 os.replace(beside, target)
         except OSError:
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                beside.unlink()
             raise
 
     @override
     def sizes(self, paths: Sequence[str]) -> list[int]:
-        return [_local_size(f"{self.root}/{path}") for path in paths]
+        return [_measure(f"{self.root}/{path}") for path in paths]
 
     @override
     def stamp(self, path: str) -> Any:
@@ -231,23 +202,7 @@ class LocalStorage(Storage):
 _IMPORT_ID = uuid.uuid4().hex
 
 
-def _name_writer() -> str:
-    """Return a name that no other thread, process (forked or not) or machine has meanwhile."""
-    return f"{_IMPORT_ID}-{os.getpid()}-{threading.get_ident()}"
-
-
-def _write_bytes(path: str, content: bytes) -> None:
-    """Write a file with system calls alone, at two thirds of a file object's cost."""
-    file = os.open(path, _CREATE, 0o666)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file, view) :]
-    finally:
-        os.close(file)
-
-
-def _local_size(path: str) -> int:
+def _measure(path: str) -> int:
     try:
         return os.stat(path).st_size
     except (FileNotFoundError, NotADirectoryError):

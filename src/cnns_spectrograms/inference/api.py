@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import name_leads
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
 from cnns_spectrograms.recordings.recording import Recording, check_shape
@@ -84,7 +84,7 @@ def analyse(
         peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
-        model: file of a model, see `BeatModel.load`; None takes that which comes with the package.
+        model: file or name of a model, see `BeatModel.load`; None takes the default.
         accurate: classify with the mean of the shipped models, which takes longer.
         name: of a signal that is given as an array; files are written under it.
         count_unusable: count the beats of stretches of unusable signal too in the summary.
@@ -131,7 +131,8 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
     if fs is None:
         raise ValueError("a signal needs its sampling rate: give fs, in Hz")
     n_samples, n_leads = signal.shape
-    check_shape(name, fs, n_samples, n_leads)
+    with naming(name):
+        check_shape(fs, n_samples, n_leads)
     stored = np.array(signal, dtype=np.float32)
     stored[~np.isfinite(stored)] = np.nan
 

@@ -19,7 +19,7 @@ from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.inference.api import analyse, load_model
 from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
 from cnns_spectrograms.recordings.archives import unpack_recording
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.opening import (
     CSV_SUFFIXES,
     FILE_SUFFIXES,
@@ -340,7 +340,9 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
         record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")
     else:
         raise RecordError(f"found no annotation file {peaks}; correct its path")
-    return select_beats(read_annotations(record, extension, recording.fs, recording.n_samples))
+    with naming(record.name):
+        annotations = read_annotations(record, extension, recording.fs, recording.n_samples)
+    return select_beats(annotations)
 
 
 def _read_samples(path: Path) -> NDArray[np.int64]:

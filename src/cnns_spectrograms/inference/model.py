@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-from cnns_spectrograms.files import CARD, DESCRIPTION, MODEL_SUFFIXES
+from cnns_spectrograms.files import (
+    CARD,
+    MODEL_SUFFIXES,
+    find_model,
+    find_shipped_models,
+    parse_description,
+)
 from cnns_spectrograms.parameters import SpectrogramParameters
 
-# By macro F1 on val; a test compares. Opening all to ask takes a sixth of a second at every start.
-_SHIPPED = ("efficientnetv2_b0", "mobilenetv3_large")
 _BATCH_SIZE = 16  # windows whose activations stay near the CPU's cache
 
 
@@ -69,12 +71,6 @@ def read_description(path: Path) -> dict[str, Any]:
     return _describe(start_session(_read(path), optimised=False), path)
 
 
-def find_shipped_models() -> list[Path]:
-    """Return the models that come with the package, that with the best macro F1 on val first."""
-    folder = Path(str(files("cnns_spectrograms") / "weights"))
-    return [folder / f"{name}.onnx" for name in _SHIPPED]
-
-
 def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
     """Return probabilities (n, 5) under the names prob_N to prob_Q."""
     return pd.DataFrame(probabilities, columns=[f"prob_{name}" for name in AAMI_CLASSES])
@@ -106,12 +102,13 @@ class BeatModel:
 
         Args:
             path: an ONNX file that `kedro run` wrote, or a training's safetensors file, which needs
-                PyTorch; None takes the model that came with the package.
+                PyTorch; or the name of a model that comes with the package. None takes the first
+                of these.
 
         Raises:
             ValueError: no such file, or not one of this project; or PyTorch is needed and absent.
         """
-        path = find_shipped_models()[0] if path is None else Path(path)
+        path = find_model(path)
         stored = _read(path)
         content = _export(path) if path.suffix == ".safetensors" else stored
         try:
@@ -324,14 +321,7 @@ def _read(path: Path) -> bytes:
 
 
 def _describe(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    told = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
-    if told is None:
-        raise ValueError(
-            f"{path} holds no description of a beat classifier; expected a model that this project "
-            f"saved"
-        )
-    description: dict[str, Any] = json.loads(told)
-    return description
+    return parse_description(session.get_modelmeta().custom_metadata_map, path)
 
 
 def _export(path: Path) -> bytes:

@@ -1,15 +1,9 @@
-"""Leads: their units, their names, and which signals of a file are leads."""
+"""Leads: their units, and their names."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from cnns_spectrograms.recordings.errors import RecordError
-
-logger = logging.getLogger(__name__)
 
 KNOWN_VOLTAGES = "V, mV, uV or nV"
 """What `mv_per_unit` knows, for errors."""
@@ -148,81 +142,3 @@ def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:
             text = f"{text} ({i})"
         named.append(text)
     return tuple(named)
-
-
-@dataclass(frozen=True)
-class SelectedLeads:
-    """The signals of a file that are the leads of a recording.
-
-    Attributes:
-        signals: their places in the file.
-        names: one a lead, all different.
-        mv_per_unit: what one unit of each is in mV.
-        fs: sampling rate of all of them, Hz.
-        left_out: name of each other signal -> why it is no lead.
-    """
-
-    signals: tuple[int, ...]
-    names: tuple[str, ...]
-    mv_per_unit: tuple[float, ...]
-    fs: float
-    left_out: dict[str, str]
-
-
-def select_leads(
-    name: str,
-    labels: Sequence[str | None],
-    units: Sequence[str | None],
-    rates: Sequence[float],
-    faults: Mapping[int, str],
-) -> SelectedLeads:
-    """Return which signals are leads: sound voltages of one rate.
-
-    The rate is that of the signals whose name is an ECG's, where there are any, else that of most
-    signals. Voltages that are left out are logged.
-
-    Args:
-        name: of the recording.
-        labels: name of each signal.
-        units: unit of each signal.
-        rates: sampling rate of each signal, Hz.
-        faults: signal -> why it cannot be read. Only a lead that is asked for must be sound.
-
-    Raises:
-        RecordError: no signal is a voltage, or none of these is sound.
-    """
-    names = name_leads(labels)
-    factors = {i: mv for i, unit in enumerate(units) if (mv := mv_per_unit(unit or "")) is not None}
-    if not factors:
-        raise RecordError(
-            f"{name}: found signals in {sorted({unit or '' for unit in units})}; expected a "
-            f"voltage ({KNOWN_VOLTAGES}) in one at least"
-        )
-    left_out = {
-        names[i]: f"its unit is {unit!r}, which is no voltage"
-        for i, unit in enumerate(units)
-        if i not in factors
-    }
-    unsound = {names[i]: faults[i] for i in factors if i in faults}
-    faulty = "; ".join(f"{lead}: {fault}" for lead, fault in list(unsound.items())[:10])
-    sound = [i for i in factors if i not in faults]
-    if not sound:
-        raise RecordError(f"{name}: found no sound signal ({faulty}); correct the header")
-    if unsound:
-        logger.warning("%s: signals that cannot be read are left out: %s", name, faulty)
-    called = [i for i in sound if is_called_ecg(names[i])]
-    counted = [rates[i] for i in called or sound]
-    fs = max(counted, key=lambda rate: (counted.count(rate), rate))
-    slow = [i for i in sound if rates[i] != fs]
-    if slow:
-        logger.info(
-            "%s: read at %g Hz; signals of another rate are left out: %s",
-            name,
-            fs,
-            ", ".join(f"{names[i]} ({rates[i]:g} Hz)" for i in slow[:10]),
-        )
-    left_out |= unsound | {names[i]: f"its rate is {rates[i]:g} Hz, not {fs:g} Hz" for i in slow}
-    kept = [i for i in sound if rates[i] == fs]
-    return SelectedLeads(
-        tuple(kept), tuple(names[i] for i in kept), tuple(factors[i] for i in kept), fs, left_out
-    )

@@ -10,7 +10,7 @@ from cnns_spectrograms.recordings import aecg, dicom, ishne
 from cnns_spectrograms.recordings.csv_files import open_csv
 from cnns_spectrograms.recordings.csv_table import read_table
 from cnns_spectrograms.recordings.edf import open_edf
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.wfdb import open_wfdb
 from cnns_spectrograms.recordings.wfdb_header import list_named_files
@@ -56,20 +56,22 @@ def open_recording(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in CSV_SUFFIXES:
-        return open_csv(path, fs, columns)
+        with naming(path.name, "one row per sample and one column per lead"):
+            return open_csv(path, fs, columns)
     if fs is not None or columns is not None:
         raise ValueError(
             f"fs and columns are only for CSV files ({', '.join(CSV_SUFFIXES)}); {path.name} "
             f"states its own; leave them out"
         )
-    if suffix in _OPENERS:
-        return _OPENERS[suffix](path)
     if suffix in WFDB_SUFFIXES:
         path = path.with_name(name_recording(path))
-    if path.with_name(f"{path.name}.hea").is_file():
-        return open_wfdb(path)
-    if path.is_file() and dicom.is_dicom(path):
-        return dicom.open_dicom(path)
+    with naming(path.name):
+        if suffix in _OPENERS:
+            return _OPENERS[suffix](path)
+        if path.with_name(f"{path.name}.hea").is_file():
+            return open_wfdb(path)
+        if path.is_file() and dicom.is_dicom(path):
+            return dicom.open_dicom(path)
     found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
     raise RecordError(
         f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-from cnns_spectrograms.files import MODEL_SUFFIXES
+from cnns_spectrograms.files import MODEL_SUFFIXES, find_model, find_shipped_models
 from cnns_spectrograms.tracking.store import sqlite_uri
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def resolve_model(model: str | None, folder: Path) -> Path | None:
     """Return the file of a model that a user names; None for None.
 
     Args:
-        model: a path; an MLflow model or artifact URI (``models:/``, ``runs:/``), or the id of a
-            run that trained a network.
+        model: a path; the name of a shipped model; an MLflow model or artifact URI
+            (``models:/``, ``runs:/``), or the id of a run that trained a network.
         folder: a file that is fetched from MLflow goes there.
 
     Raises:
@@ -41,13 +41,14 @@ def resolve_model(model: str | None, folder: Path) -> Path | None:
         return None
     if model.startswith(_SCHEMES) or _RUN_ID.fullmatch(model):
         return _fetch(model, folder)
-    path = Path(model)
+    path = find_model(model)
     if path.is_dir():
         return _find_one(path, str(path))
     if not path.is_file():
         raise ValueError(
-            f"there is no model {model}; expected a file ({', '.join(MODEL_SUFFIXES)}), an MLflow "
-            f"URI ({', '.join(_SCHEMES)}...), or the id of a run"
+            f"there is no model {model}; expected a file ({', '.join(MODEL_SUFFIXES)}), the name "
+            f"of a shipped one ({', '.join(each.stem for each in find_shipped_models())}), an "
+            f"MLflow URI ({', '.join(_SCHEMES)}...), or the id of a run"
         )
     return path
 

@@ -1,59 +1,37 @@
-"""What watches a training: averaged weights, the history, progress, and Lightning kept quiet."""
+"""What watches a training: averaged weights, epochs and progress, and Lightning kept quiet."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
-import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from typing_extensions import override
 
 from cnns_spectrograms.progress import LoggedProgress
+from cnns_spectrograms.training.checkpoints import BEST, LAST
 from cnns_spectrograms.training.module import BeatClassifierModule
 
 logger = logging.getLogger(__name__)
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "val_loss",
-    "val_macro_f1",
-    "val_accuracy",
-    "learning_rate",
-    "bad_batches",
-    "seconds",
-)
+MONITOR = "val_macro_f1"
+"""Metric by which the best epoch is chosen."""
 
-
-class MetricsLogger(Protocol):
-    """What takes the metrics of an epoch, as Lightning's loggers do."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Take the metrics of an epoch; `step` is the epoch."""
-
-
-class StopIfStopped(Callback):
-    """Ends a resumed run at once that had stopped early, but was killed before it returned."""
-
-    def __init__(self, early_stopping: EarlyStopping) -> None:
-        self.early_stopping = early_stopping
-
-    @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.early_stopping.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
-            trainer.should_stop = True
+LogMetrics = Callable[[dict[str, float], int], None]
+"""Takes the metrics of an epoch, and the epoch."""
 
 
 class EmaWeights(WeightAveraging):
@@ -96,29 +74,48 @@ class EmaWeights(WeightAveraging):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
-class HistoryRecorder(Callback):
-    """Collects one row per epoch, keeps the rows in the checkpoints, and gives them to loggers."""
+class EpochKeeper(Checkpoint):
+    """Keeps and tells one row per epoch, and saves the best epoch and the last one.
 
-    def __init__(self, loggers: tuple[MetricsLogger, ...], max_epochs: int) -> None:
-        self.loggers = loggers
-        self.max_epochs = max_epochs
+    Lightning calls it after all other callbacks. Its own ModelCheckpoint knows files by their
+    absolute path, so it forgets the best score in a folder that was moved, or copied to another
+    machine. It also skips epochs in which no step was taken.
+    """
+
+    def __init__(self, folder: Path, log: LogMetrics | None) -> None:
+        self.folder = folder
+        self._log_metrics = log
         self.rows: list[dict[str, float]] = []
         self._began = 0.0
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["history"] = self.rows
 
     @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.rows = list(checkpoint["history"])
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for row in self.rows:
             self._send(row)
+        stopping = trainer.early_stopping_callback
+        if stopping and stopping.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
+            trainer.should_stop = True  # it had stopped, but was killed before it returned
         assert isinstance(pl_module, BeatClassifierModule)
-        self._announce(trainer, pl_module)
+        rank_zero_only(logger.info)(
+            "Training on %s with precision %s: at most %d epochs of %d batches of %d draws",
+            pl_module.device,
+            trainer.precision,
+            trainer.max_epochs,
+            pl_module.steps_per_epoch,
+            pl_module.params.batch_size,
+        )
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,40 +127,25 @@ class HistoryRecorder(Callback):
         row = pl_module.make_history_row(time.perf_counter() - self._began)
         self.rows.append(row)
         self._send(row)
-        self._report(row)
-
-    @rank_zero_only
-    def _announce(self, trainer: Trainer, module: BeatClassifierModule) -> None:
-        logger.info(
-            "Training on %s with precision %s: at most %d epochs of %d batches of %d draws",
-            module.device,
-            trainer.precision,
-            self.max_epochs,
-            module.steps_per_epoch,
-            module.params.batch_size,
-        )
-
-    @rank_zero_only
-    def _send(self, row: dict[str, float]) -> None:
-        metrics = {key: float(value) for key, value in row.items() if key != "epoch"}
-        for each in self.loggers:
-            each.log_metrics(metrics, step=int(row["epoch"]))
-
-    @rank_zero_only
-    def _report(self, row: dict[str, float]) -> None:
-        logger.info(
+        rank_zero_only(logger.info)(
             "Epoch %d of at most %d: train loss %.4f, val loss %.4f, val macro F1 %.4f, "
             "val accuracy %.4f, %.0f s",
             row["epoch"] + 1,
-            self.max_epochs,
+            trainer.max_epochs,
             *(row[key] for key in ("train_loss", "val_loss", "val_macro_f1", "val_accuracy")),
             row["seconds"],
         )
+        scores = [-math.inf if math.isnan(row[MONITOR]) else row[MONITOR] for row in self.rows]
+        if scores.index(max(scores)) == len(scores) - 1:
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
-    def make_history(self) -> pd.DataFrame:
-        """Return the `history` table."""
-        table = pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
-        return table.astype({"epoch": "int64", "bad_batches": "int64"})
+    @rank_zero_only
+    def _send(self, row: dict[str, float]) -> None:
+        if self._log_metrics is not None:
+            self._log_metrics(
+                {k: float(v) for k, v in row.items() if k != "epoch"}, int(row["epoch"])
+            )
 
 
 class ProgressReporter(Callback):
@@ -192,10 +174,8 @@ class Forecast(Callback):
     LONGEST_S = 60.0  # of measuring
     SHORT_S, LONG_S = 600.0, 3600.0  # of trainings: below, nothing is logged; above, a warning
 
-    def __init__(self, max_epochs: int) -> None:
-        self.max_epochs = max_epochs
-        self._began: float | None = None
-        self._done = False
+    _began: float | None = None
+    _done = False
 
     @override
     @rank_zero_only
@@ -214,7 +194,7 @@ class Forecast(Callback):
         if batch_idx + 1 < n_batches and n_measured < self.MEASURED and seconds < self.LONGEST_S:
             return
         self._done = True
-        n_epochs = self.max_epochs - trainer.current_epoch
+        n_epochs = int(trainer.max_epochs or 1) - trainer.current_epoch
         self._log(n_epochs, seconds / n_measured * n_batches * n_epochs)
 
     def _log(self, n_epochs: int, seconds: float) -> None:

@@ -10,14 +10,11 @@ import json
 import logging
 import os
 import pickle
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 from typing_extensions import override
 
@@ -27,13 +24,10 @@ from cnns_spectrograms.provenance import list_differences
 
 logger = logging.getLogger(__name__)
 
-MONITOR = "val_macro_f1"
-"""Metric by which the best epoch is chosen; checkpoints hold it under this name."""
-
 BEST, LAST = "best.ckpt", "last.ckpt"
 
-JOB_FOLDER = "job"
-"""Below a folder of checkpoints: what `training.worker` shares with its processes."""
+JOB = "job.pickle"
+"""Beside them, what `training.worker` gives its processes."""
 
 
 def read_checkpoint_fingerprint(work_dir: Path) -> str | None:
@@ -46,7 +40,7 @@ def clear_checkpoints(work_dir: Path) -> None:
     """Delete what `fit_classifier` keeps, and the folder if nothing else is in it."""
     work_dir = Path(work_dir)
     delete_checkpoints(work_dir)
-    shutil.rmtree(work_dir / JOB_FOLDER, ignore_errors=True)
+    (work_dir / JOB).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # absent, or holds the files of others
         work_dir.rmdir()
 
@@ -109,38 +103,3 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
-
-
-class CheckpointSaver(Checkpoint):
-    """Saves the best epoch and the last one, when all other callbacks have seen the epoch's end.
-
-    Lightning's ModelCheckpoint knows files by their absolute path, so it forgets the best score in
-    a folder that was moved, or copied to another machine. It also skips epochs in which no step was
-    taken.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.best: float | None = None
-
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    @override
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
-
-    @override
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint[MONITOR] = float(trainer.callback_metrics[MONITOR])
-
-    @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = float(trainer.callback_metrics[MONITOR])
-        if self.best is None or score > self.best or (self.best != self.best and score == score):
-            self.best = score
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)

@@ -6,10 +6,11 @@ uninterrupted one gives.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,21 +29,19 @@ from torch.utils.data import DataLoader
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.parameters import TrainingParameters
 from cnns_spectrograms.training.callbacks import (
+    MONITOR,
     EmaWeights,
+    EpochKeeper,
     Forecast,
-    HistoryRecorder,
-    MetricsLogger,
+    LogMetrics,
     ProgressReporter,
-    StopIfStopped,
     pass_keyboard_interrupts,
     quiet_lightning,
 )
 from cnns_spectrograms.training.checkpoints import (
     BEST,
     LAST,
-    MONITOR,
     AtomicCheckpointIO,
-    CheckpointSaver,
     delete_checkpoints,
     find_start,
     read_checkpoint,
@@ -61,6 +60,8 @@ from cnns_spectrograms.training.images import Images
 from cnns_spectrograms.training.module import BeatClassifierModule, TrainingDivergedError
 
 logger = logging.getLogger(__name__)
+
+_JOINING = datetime.timedelta(hours=1)  # hosts are started by hand, one after another
 
 
 @dataclass(frozen=True)
@@ -89,26 +90,8 @@ class TrainingTask:
     description: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """The result of a training.
-
-    Attributes:
-        classifier: the network given, with the best epoch's weights, on the CPU, in evaluation
-            mode.
-        history: the `history` table, one row per epoch.
-        best_epoch: epoch, from 0, with the best macro F1 on val (the first of equals).
-        best_val_macro_f1: that F1.
-    """
-
-    classifier: nn.Module
-    history: pd.DataFrame
-    best_epoch: int
-    best_val_macro_f1: float
-
-
-def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) -> FitResult:
-    """Train a network on the train index, and keep the epoch with the best macro F1 on val.
+def fit_classifier(task: TrainingTask, log: LogMetrics | None = None) -> pd.DataFrame:
+    """Train a network on the train index; give it the weights of the epoch best on val.
 
     The random numbers of an epoch (draws, dropout, augmentation) depend on the seed and the epoch
     alone. The state is saved in ``work_dir`` after every epoch. If that folder holds a checkpoint
@@ -123,13 +106,21 @@ def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) ->
 
     Args:
         task: what is trained.
-        loggers: get each history row, ``step`` being the epoch; after a resume, all rows again.
-            Lightning does not get them, as it would close their run.
+        log: gets each row of the history; after a resume, all rows again.
+
+    Returns:
+        The history, one row per epoch. The network is on the CPU, in evaluation mode.
 
     Raises:
         ValueError: ``work_dir`` holds the checkpoint of another description.
         TrainingDivergedError: too many batches in a row, or every epoch, gave no finite loss.
     """
+    train_epochs(task, log)
+    return take_best(task.network, task.work_dir)
+
+
+def train_epochs(task: TrainingTask, log: LogMetrics | None) -> None:
+    """Train as `fit_classifier` does, and leave the epochs in the checkpoints."""
     _assert_usable("train_index", task.train_index, "path", "sampling_weight", "class_weight")
     _assert_usable("val", task.val, "path")
     work_dir = Path(task.work_dir).resolve()
@@ -149,9 +140,8 @@ def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) ->
         description=task.description,
         val_weights=torch.from_numpy(val_weights),
     )
-    recorder = HistoryRecorder(tuple(loggers), task.params.max_epochs)
     with quiet_lightning():
-        trainer = _make_trainer(task.params, work_dir, recorder, world_size)
+        trainer = _make_trainer(task.params, EpochKeeper(work_dir, log), world_size)
         data = _SpectrogramData((train_loader, val_loader), images)
         resume = work_dir / LAST if start_epoch else None
         try:
@@ -161,45 +151,43 @@ def fit_classifier(task: TrainingTask, loggers: Iterable[MetricsLogger] = ()) ->
             kept = work_dir / LAST
             where = f"the last good epoch is in {kept}" if kept.is_file() else "no epoch is saved"
             raise TrainingDivergedError(f"{error}; {where}") from error
-    return _take_best(task.network, recorder, read_checkpoint(work_dir / BEST))
 
 
-def _take_best(
-    network: nn.Module, recorder: HistoryRecorder, best: Mapping[str, Any] | None
-) -> FitResult:
-    """Load the best epoch's weights from its checkpoint."""
-    if not recorder.rows or best is None or not np.isfinite(best[MONITOR]):
+def take_best(network: nn.Module, work_dir: Path) -> pd.DataFrame:
+    """Give a network the best epoch's weights from its checkpoint; return the history.
+
+    Raises:
+        TrainingDivergedError: no epoch gave a finite loss.
+    """
+    best, last = read_checkpoint(work_dir / BEST), read_checkpoint(work_dir / LAST)
+    assert best is not None, work_dir
+    assert last is not None, work_dir
+    history = pd.DataFrame(last["history"])
+    scores = history[MONITOR]
+    if scores.isna().all():
         raise TrainingDivergedError(
-            f"no epoch of {len(recorder.rows)} gave a finite loss on val; lower learning_rate, or "
-            f"set precision to 32-true"
+            f"no epoch of {len(scores)} gave a finite loss on val; lower learning_rate, or set "
+            f"precision to 32-true"
         )
-    best_epoch = int(best["epoch"])
-    if not np.isfinite(recorder.rows[-1][MONITOR]):
+    if np.isnan(scores.iloc[-1]):
         logger.warning(
             "Epoch %d gave no finite loss on val, and training ended there; epoch %d is kept. "
             "Lower learning_rate, or set precision to 32-true",
-            len(recorder.rows),
-            best_epoch + 1,
+            len(scores),
+            scores.argmax() + 1,
         )
     prefix = "network."
     network.cpu().load_state_dict(
         {k.removeprefix(prefix): v for k, v in best["state_dict"].items() if k.startswith(prefix)}
     )
-    score = recorder.rows[best_epoch][MONITOR]
-    return FitResult(network.eval(), recorder.make_history(), best_epoch, score)
+    network.eval()
+    return history
 
 
-def _make_trainer(
-    params: TrainingParameters, work_dir: Path, recorder: HistoryRecorder, world_size: int
-) -> Trainer:
-    early_stopping = EarlyStopping(
-        MONITOR, mode="max", patience=params.early_stopping_patience, check_finite=True
-    )
+def _make_trainer(params: TrainingParameters, keeper: EpochKeeper, world_size: int) -> Trainer:
     callbacks: list[Callback] = [
-        recorder,
-        early_stopping,
-        StopIfStopped(early_stopping),
-        CheckpointSaver(work_dir),
+        EarlyStopping(MONITOR, mode="max", patience=params.early_stopping_patience),
+        keeper,
     ]
     if params.ema_decay > 0:
         callbacks.append(EmaWeights(params.ema_decay))
@@ -207,7 +195,7 @@ def _make_trainer(
     callbacks.append(TQDMProgressBar() if show_bar else ProgressReporter())
     cuda = torch.cuda.is_available()
     if not cuda:
-        callbacks.append(Forecast(params.max_epochs))
+        callbacks.append(Forecast())
     plugins: list[Any] = [AtomicCheckpointIO()]
     if world_size == 1:
         plugins.append(LightningEnvironment())  # one process, in a SLURM job too
@@ -218,7 +206,9 @@ def _make_trainer(
         num_nodes=world_size // n_local,
         # Ranks may have different numbers of validation batches. A broadcast of the buffers before
         # every forward pass would let them wait for each other, so the module does it once.
-        strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False, timeout=_JOINING)
+        if world_size > 1
+        else "auto",
         precision=resolve_precision(params.precision, cuda),
         max_epochs=params.max_epochs,
         gradient_clip_val=params.gradient_clip_norm,
@@ -229,7 +219,7 @@ def _make_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        default_root_dir=work_dir,
+        default_root_dir=keeper.folder,
     )
 
 

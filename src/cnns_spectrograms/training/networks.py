@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import json
 import pickle
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import N_RR_FEATURES
-from cnns_spectrograms.files import DESCRIPTION, replacing
+from cnns_spectrograms.files import DESCRIPTION, parse_description, replacing
 from cnns_spectrograms.parameters import ModelParameters
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -110,10 +111,11 @@ def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
         seed: of the weights that are not loaded; the global random state is left alone.
 
     Raises:
-        ValueError: as `check_network`; or the weights file does not fit the network.
+        ValueError: timm knows no such network, it has no ImageNet weights, these can be neither
+            found in the local cache nor fetched, or the weights file is absent or does not fit.
     """
     assert params.pretrained is not None, "see ModelParameters.inherit"
-    check_name(params.timm_name)
+    _check_name(params.timm_name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if params.pretrained is True:
@@ -126,56 +128,34 @@ def build_network(params: ModelParameters, seed: int = 0) -> BeatClassifier:
         return BeatClassifier(backbone, params, config["mean"], config["std"])
 
 
-def check_network(params: ModelParameters) -> None:
-    """Check that a network can be made; with ``pretrained: true`` fetch its weights.
+def check_network(params: ModelParameters, image_size: int) -> None:
+    """Check that a network can be made, and takes images of a size: some take only their own.
+
+    With ``pretrained: true`` its weights are fetched.
 
     Raises:
-        ValueError: timm knows no such network, it has no ImageNet weights, these can be neither
-            found in the local cache nor fetched, or the weights file is absent.
+        ValueError: it cannot or does not; see `build_network`.
     """
-    check_name(params.timm_name)
-    if params.pretrained is True:
-        _create_pretrained(params)
-    elif isinstance(params.pretrained, Path):
-        _check_weights_file(params.pretrained)
-
-
-def check_image_size(params: ModelParameters, size: int) -> None:
-    """Check that a network takes images of `size` x `size` pixels: some take only their own.
-
-    Raises:
-        ValueError: it does not; as `check_name`.
-    """
-    network = build_network(params.model_copy(update={"pretrained": False})).eval()
+    network = build_network(params).eval()
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, 3, size, size), torch.zeros(1, N_RR_FEATURES))
+            network(torch.zeros(1, 3, image_size, image_size), torch.zeros(1, N_RR_FEATURES))
     except (AssertionError, RuntimeError, ValueError) as error:  # of timm and PyTorch
         raise ValueError(
-            f"{params.timm_name} does not take images of {size} x {size} pixels ({error}); give a "
-            f"size that it takes, as in --params=image_size=224, or another network"
+            f"{params.timm_name} does not take images of {image_size} x {image_size} pixels "
+            f"({error}); give a size that it takes, as in --params=image_size=224, or another "
+            f"network"
         ) from error
 
 
-def check_name(timm_name: str) -> None:
-    """Check that timm has this network, and these weights where the name has a tag.
-
-    Raises:
-        ValueError: it has not; the text gives the nearest names.
-    """
-    name, _, tag = timm_name.partition(".")
-    if not timm.is_model(name):
-        known = timm.list_models()
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
-        raise ValueError(f"timm has no network '{timm_name}' ({len(known)} known); {hint}")
-    tagged = (each.partition(".") for each in timm.list_pretrained(f"{name}*"))
-    tags = [each_tag for each_name, _, each_tag in tagged if each_name == name]
-    if tag and tag not in tags:
-        raise ValueError(
-            f"timm has no weights '{timm_name}'; expected one of {tags} after '{name}.', "
-            f"or the name without a tag"
-        )
+def _check_name(timm_name: str) -> None:
+    name = timm_name.partition(".")[0]
+    tagged = timm.list_pretrained(f"{name}.*")
+    if timm.is_model(name) and timm_name in (name, *tagged):
+        return
+    near = tagged or difflib.get_close_matches(name, timm.list_models())
+    hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+    raise ValueError(f"timm has no network or weights '{timm_name}'; {hint}")
 
 
 def _create(params: ModelParameters, pretrained: bool = False) -> nn.Module:
@@ -205,11 +185,10 @@ def _create_pretrained(params: ModelParameters) -> nn.Module:
     except Exception as error:
         raise ValueError(
             f"the pretrained weights of '{name}' are not in the local cache and could not be "
-            f"fetched ({type(error).__name__}: {_first_line(error)}). Without a network, give "
-            f"`pretrained: false` (random weights) or the path of a local weights file "
-            f"({', '.join(WEIGHT_SUFFIXES)}) as models.<name>.pretrained, or "
-            f"training.pretrained=false for all models; or run once where there is a network, and "
-            f"copy its cache"
+            f"fetched ({_describe_error(error)}). Without a network, give `pretrained: false` "
+            f"(random weights) or the path of a local weights file ({', '.join(WEIGHT_SUFFIXES)}) "
+            f"as models.<name>.pretrained, or training.pretrained=false for all models; or run "
+            f"once where there is a network, and copy its cache"
         ) from error
 
 
@@ -218,39 +197,29 @@ def _probe_hub(hub_id: str, filename: str | None) -> None:
 
     The hub's client itself would try for most of a minute, with a line on the screen each time.
     """
-    import huggingface_hub
+    import huggingface_hub as hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    repository, _, revision = hub_id.partition("@")
+    repository, _, tag = hub_id.partition("@")
     names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
-    for each in names:
-        cached = huggingface_hub.try_to_load_from_cache(repository, each, revision=revision or None)
-        if isinstance(cached, str):
-            return
-    url = huggingface_hub.hf_hub_url(repository, names[0], revision=revision or None)
+    cached = (hub.try_to_load_from_cache(repository, each, revision=tag or None) for each in names)
+    if any(isinstance(path, str) for path in cached):
+        return
+    url = hub.hf_hub_url(repository, names[0], revision=tag or None)
     try:
-        huggingface_hub.get_hf_file_metadata(url, timeout=_PROBE_TIMEOUT_S)
+        hub.get_hf_file_metadata(url, timeout=_PROBE_TIMEOUT_S)
     except LocalEntryNotFoundError:
         raise
     except EntryNotFoundError:
         pass  # the hub answered; timm then asks for the other file name
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
-
-
-def _check_weights_file(path: Path) -> None:
-    if not path.is_file():
-        raise ValueError(
-            f"the weights file {path} does not exist; correct models.<name>.pretrained, or give "
-            f"`true` (weights from the hub) or `false` (random weights)"
-        )
+def _describe_error(error: BaseException) -> str:
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 300, placeholder=' ...')}"
 
 
 def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
     """Load a state dict in timm's names; a head of another size, or none, leaves ours as it is."""
-    _check_weights_file(path)
     found, wanted = _read_state_dict(path), backbone.state_dict()
     head = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = (head,) if isinstance(head, str) else tuple(head)
@@ -259,24 +228,15 @@ def _load_weights_file(backbone: nn.Module, path: Path, timm_name: str) -> None:
             found.pop(key, None)
         elif key not in found or found[key].shape != wanted[key].shape:
             found[key] = wanted[key]
-    both = wanted.keys() & found.keys()
-    faults = {
-        # Old files do not count batches, which shapes no output.
-        "missing": {k for k in wanted.keys() - both if not k.endswith("num_batches_tracked")},
-        "unknown": found.keys() - both,
-        "of another shape": {k for k in both if found[k].shape != wanted[k].shape},
-    }
-    if any(faults.values()):
-        named = "; ".join(
-            f"{len(keys)} keys {fault} ({', '.join(sorted(keys)[:5])}{', ...' * (len(keys) > 5)})"
-            for fault, keys in faults.items()
-            if keys
-        )
+    # Old files do not count batches, which shapes no output.
+    counts = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")}
+    try:
+        backbone.load_state_dict({**counts, **found})
+    except RuntimeError as error:
         raise ValueError(
-            f"the weights file {path} does not fit timm's '{timm_name}': {named}. Give the weights "
-            f"of that network, under timm's names"
-        )
-    backbone.load_state_dict({**wanted, **found})
+            f"the weights file {path} does not fit timm's '{timm_name}' "
+            f"({_describe_error(error)}); give the weights of that network, under timm's names"
+        ) from error
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -284,17 +244,19 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from timm.models import load_state_dict
 
-    try:
-        state = load_state_dict(str(path), use_ema=True, weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    if not path.is_file():
         raise ValueError(
-            f"the weights file {path} cannot be read ({type(error).__name__}: "
-            f"{_first_line(error)}); expected a safetensors file, or a PyTorch file that holds "
-            f"tensors alone"
+            f"the weights file {path} does not exist; correct models.<name>.pretrained, or give "
+            f"`true` (weights from the hub) or `false` (random weights)"
+        )
+    faults = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
+    try:
+        return dict(load_state_dict(str(path), use_ema=True, weights_only=True))
+    except (*faults, AttributeError) as error:  # the last of a file that holds no names
+        raise ValueError(
+            f"the weights file {path} cannot be read ({_describe_error(error)}); expected a "
+            f"safetensors file, or a PyTorch file that holds tensors alone, by name"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"the weights file {path} holds no state dict (names and tensors)")
-    return dict(state)
 
 
 def save_classifier(classifier: BeatClassifier, path: Path, metadata: dict[str, Any]) -> None:
@@ -341,33 +303,23 @@ def read_description(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         raise ValueError(f"there is no classifier at {path}; train one, or correct the path")
-    header = None
+    metadata = None
     with contextlib.suppress(SafetensorError), safe_open(path, framework="pt") as file:
-        header = (file.metadata() or {}).get(DESCRIPTION)
-    if header is None:
-        raise ValueError(
-            f"{path} holds no description of a beat classifier; expected a file that this "
-            f"project saved (bare weights go to models.<name>.pretrained)"
-        )
-    description: dict[str, Any] = json.loads(header)
-    return description
+        metadata = file.metadata()
+    return parse_description(metadata, path)
 
 
 def load_classifier(path: Path) -> tuple[BeatClassifier, dict[str, Any]]:
     """Return a saved network in evaluation mode, on the CPU, and its description.
 
     Raises:
-        ValueError: no such file, not a file of `save_classifier`, other classes than ours, or
-            a network that the installed timm does not have in this form.
+        ValueError: no such file, not a file of `save_classifier`, or a network that the installed
+            timm does not have in this form.
     """
     from safetensors.torch import load_file
 
     description = read_description(path)
-    if description["classes"] != list(AAMI_CLASSES):
-        raise ValueError(
-            f"the classifier {path} has the classes {description['classes']}; "
-            f"expected {list(AAMI_CLASSES)}"
-        )
+    assert description["classes"] == list(AAMI_CLASSES), description["classes"]
     params = ModelParameters.model_validate(description["model"])
     classifier = build_network(params.model_copy(update={"pretrained": False}))
     classifier.params = params

@@ -1,4 +1,4 @@
-"""A trained model as one ONNX graph: from windows of signal to class probabilities.
+"""What a network is passed on as: one ONNX graph, from windows of signal to probabilities; a card.
 
 Shapes: N windows, S samples of a window in all, R = 4 RR intervals, C channels.
 """
@@ -6,17 +6,18 @@ Shapes: N windows, S samples of a window in all, R = 4 RR intervals, C channels.
 from __future__ import annotations
 
 import copy
+import datetime
 import io
 import json
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame, Conv2dSameExport
 from torch import Tensor, nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -30,7 +31,7 @@ from cnns_spectrograms.ecg.rhythm import (
 from cnns_spectrograms.files import CARD, DESCRIPTION, replacing
 from cnns_spectrograms.imaging.spectrogram import draw_images
 from cnns_spectrograms.parameters import SpectrogramParameters
-from cnns_spectrograms.training.export import halve_weights
+from cnns_spectrograms.presentation import EN, render_page
 from cnns_spectrograms.training.networks import BeatClassifier, describe_classifier, load_classifier
 
 if TYPE_CHECKING:
@@ -41,6 +42,63 @@ _OPSET = 18
 _MAP = "stage_map"
 _UNEQUAL_PIXELS = 1e-3  # share; rounding moves one in 10,000 by a grey level
 _LEAST_COLUMNS = 4  # of a stage's map: below that it shows no time within a beat
+
+
+def halve_weights(classifier: BeatClassifier) -> BeatClassifier:
+    """Return a copy whose parameters are float16, for `export_onnx`.
+
+    Buffers, such as the statistics of batch normalisation, stay as they are: they are few, and
+    a variance may pass what float16 holds.
+
+    Raises:
+        ValueError: a weight is not finite in half precision (its largest number is 65504).
+    """
+    small = copy.deepcopy(classifier).cpu()
+    for name, parameter in small.named_parameters():
+        half = parameter.detach().half()
+        if not bool(torch.isfinite(half).all()):
+            raise ValueError(
+                f"the weights {name} reach {float(parameter.detach().abs().max()):.3g}, which "
+                f"float16 does not hold (at most 65504); keep the full model"
+            )
+        parameter.data = half
+    return small
+
+
+def write_model_card(
+    classifier: BeatClassifier,
+    description: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    at_point: Mapping[str, Any] | None,
+    databases: Sequence[str],
+    date: datetime.date,
+) -> str:
+    """Return the card of a network in half precision, Markdown.
+
+    Args:
+        classifier: as `halve_weights` gives it.
+        description: that of its training.
+        metrics: of the most probable class: "val" and "test" -> macro_f1, accuracy, and per_class:
+            class -> precision, recall, f1 (None where undefined) and support; and protocol,
+            synthetic_data, and windows, "beat" or "sliding".
+        at_point: macro_f1_val, and macro_f1, accuracy and f1 (class -> value) on test, at the
+            operating point that travels with the weights; None: the metrics are of means over
+            augmented views, and none travels.
+        databases: names of the databases.
+        date: of the card.
+    """
+    context = {
+        "initial_weights": "not known",
+        **description,
+        "network": classifier.params.timm_name,
+        "n_parameters": sum(each.numel() for each in classifier.parameters()),
+        "rr_intervals": classifier.params.rr_intervals,
+        "size": description["spectrogram"]["image_size"],
+        "sliding": metrics["windows"] == "sliding",
+    }
+    given = {"metrics": metrics, "at_point": at_point, "databases": databases, "date": date}
+    template = Path(__file__).with_name("model_card.md.j2")
+    return render_page(template, EN, **context, **given) + "\n"
 
 
 def export_onnx(
@@ -186,29 +244,13 @@ def _fix_padding(classifier: BeatClassifier, spectrogram: SpectrogramParameters)
 
     A graph would compute them for every batch, and ONNX Runtime not join them to the convolution.
     """
-    sizes: dict[Conv2dSame, Any] = {}
-    convolutions = [each for each in classifier.modules() if isinstance(each, Conv2dSame)]
-    handles = [
-        each.register_forward_pre_hook(
-            lambda module, inputs: sizes.update({module: inputs[0].shape[2:]})
-        )
-        for each in convolutions
-    ]
+    for each in classifier.modules():  # of a copy
+        if isinstance(each, Conv2dSame):
+            each.__class__ = Conv2dSameExport  # type: ignore[assignment]
+            each.pad = None  # type: ignore[assignment]  # the first image settles it
     image = torch.zeros(1, spectrogram.n_channels, *[spectrogram.image_size] * 2)
     with torch.inference_mode():
         classifier(image, torch.zeros(1, N_RR_FEATURES))
-    for handle in handles:
-        handle.remove()
-    for each, size in sizes.items():
-        stride, dilation, kernel = each.stride, each.dilation, each.kernel_size
-        needed = [
-            max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
-            for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
-        ]
-        (top, left), (bottom, right) = ([n // 2 for n in needed], [-(-n // 2) for n in needed])
-        pad = nn.ZeroPad2d((left, right, top, bottom))
-        each.register_forward_pre_hook(lambda _module, inputs, pad=pad: (pad(inputs[0]),))
-        each.__class__ = nn.Conv2d  # type: ignore[assignment]  # of a copy
 
 
 def choose_stage(classifier: BeatClassifier, image_size: int) -> str | None:

@@ -1,49 +1,41 @@
-"""Training in several processes, on one host or more: the job on disk, its start, its worker.
+"""Training in several processes that share each batch, on one host or more.
 
-torchrun runs this module once per process; a job is what `fit_in_processes` wrote::
+Each host starts its own. The first one writes the job, and names what to run on each other::
 
-    python -m torch.distributed.run ... -m cnns_spectrograms.training.worker JOB_DIR
+    python -m cnns_spectrograms.training.worker JOB NUMBER_OF_HOST
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
+import multiprocessing
 import os
 import pickle
-import shlex
-import shutil
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import traceback
 from dataclasses import replace
+from logging.handlers import QueueHandler
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import pandas as pd
 import torch
-from torch.distributed.elastic.multiprocessing.errors import record
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.training.callbacks import MetricsLogger
-from cnns_spectrograms.training.checkpoints import JOB_FOLDER
-from cnns_spectrograms.training.fitting import FitResult, TrainingTask, fit_classifier
-from cnns_spectrograms.training.module import TrainingDivergedError
+from cnns_spectrograms.training.callbacks import LogMetrics
+from cnns_spectrograms.training.checkpoints import JOB
+from cnns_spectrograms.training.fitting import TrainingTask, take_best, train_epochs
 
 logger = logging.getLogger(__name__)
 
 PORT = 29400
-"""Port at which the hosts of a training meet, unless the user gives another; torchrun's default."""
+"""Port at which the hosts of a training meet, unless the user gives another."""
 
-_JOB, _RESULT = "job.pickle", "result.pickle"
-_EVENTS, _ERROR, _LOG = "events.jsonl", "error.json", "worker.log"
 _POLL_S = 0.2
-_END_S = 60.0  # torchrun gives its processes 30 s
-_STOP_OPTION = "--stop-with-stdin"
 
 
 class TrainingProcessError(RuntimeError):
@@ -55,8 +47,8 @@ def fit_in_processes(
     n_processes: int,
     n_hosts: int = 1,
     endpoint: str | None = None,
-    loggers: Iterable[MetricsLogger] = (),
-) -> FitResult:
+    log: LogMetrics | None = None,
+) -> pd.DataFrame:
     """Train as `fit_classifier` does, in several processes that share each batch.
 
     The batch of all processes together has ``params.batch_size`` rows, and its loss and gradients
@@ -64,8 +56,7 @@ def fit_in_processes(
     therefore gives the numbers of one process up to rounding. Dropout and augmentation draw other
     numbers, and batch normalisation takes its statistics over the rows of each process.
 
-    torchrun runs as a subprocess. The log records and metrics of the first process appear here
-    while it trains; all output of the processes is in ``work_dir``/job/worker.log. With several
+    The log records and metrics of the first process appear here while it trains. With several
     hosts, the command that each other host must run is logged; these hosts need the same
     ``work_dir`` and cache under the same paths.
 
@@ -74,205 +65,133 @@ def fit_in_processes(
         n_processes: on each host; one per GPU where there are any.
         n_hosts: hosts, this one among them.
         endpoint: "host:port" at which the others reach this host; None: its name, and `PORT`.
-        loggers: as in `fit_classifier`.
+        log: as in `fit_classifier`.
 
     Raises:
         ValueError: as `fit_classifier`; or there are fewer GPUs than processes.
         TrainingDivergedError: as `fit_classifier`.
         TrainingProcessError: a process failed otherwise, or was killed. The same call resumes.
     """
-    assert task.params.batch_size % (n_processes * n_hosts) == 0, (task.params, n_processes)
+    world_size = n_processes * n_hosts
+    assert task.params.batch_size % world_size == 0, (task.params, n_processes)
     n_gpus = torch.cuda.device_count()
     if n_gpus and n_processes > n_gpus:
         raise ValueError(
             f"training_processes is {n_processes}, and this host has {n_gpus} GPUs; expected at "
             f"most one process per GPU"
         )
-    job = Path(task.work_dir).resolve() / JOB_FOLDER
-    shutil.rmtree(job, ignore_errors=True)  # of an earlier training
-    job.mkdir(parents=True)
-    with replacing(job / _JOB) as partial:
-        partial.write_bytes(pickle.dumps(replace(task, work_dir=job.parent)))
-    command = _make_command(job, n_processes, n_hosts, endpoint)
-    if n_hosts > 1:
-        logger.warning(
-            "Training waits for %d more hosts; run on each of them: %s",
-            n_hosts - 1,
-            shlex.join(["python", *command[1:]]),
-        )
-    with _started([*command, _STOP_OPTION], job, n_processes) as process:
-        for event in _follow(job / _EVENTS, process):
-            _replay(event, tuple(loggers))
-    if process.returncode:
-        _raise_failure(job)
-    result: FitResult = pickle.loads((job / _RESULT).read_bytes())
-    task.network.load_state_dict(result.classifier.state_dict())
-    shutil.rmtree(job)
-    return replace(result, classifier=task.network.eval())
-
-
-def _make_command(job: Path, n_processes: int, n_hosts: int, endpoint: str | None) -> list[str]:
-    """Return the command of one host; it is the same on every host."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n_processes}"]
     if n_hosts == 1:
-        torchrun += ["--standalone"]
-    else:
-        torchrun += [
-            f"--nnodes={n_hosts}",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={endpoint or f'{socket.gethostname()}:{PORT}'}",
-            # Hosts are started by hand, one after another.
-            "--rdzv-conf=join_timeout=3600",
-        ]
-    return [*torchrun, "-m", __spec__.name, str(job)]
-
-
-@contextmanager
-def _started(command: list[str], job: Path, n_processes: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run torchrun; the end of this block or of this process ends all its processes."""
-    package_root = str(Path(__file__).parents[2])
-    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    n_threads = max(1, (os.cpu_count() or 1) // n_processes)
-    environment = {
-        "OMP_NUM_THREADS": str(n_threads),
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "TORCHELASTIC_ERROR_FILE": str(job / _ERROR),
+        endpoint = f"127.0.0.1:{find_free_network_port()}"
+    address, _, port = (endpoint or f"{socket.gethostname()}:{PORT}").partition(":")
+    environment = {  # as torchrun sets it, which Lightning knows
+        "TORCHELASTIC_RUN_ID": "none",
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(n_processes),
     }
-    with (job / _LOG).open("ab") as log:
-        # In a session of its own: Ctrl-C reaches this process alone, which then closes the pipe.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
+    job = Path(task.work_dir).resolve() / JOB
+    job.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(job) as partial:
+        partial.write_bytes(pickle.dumps((replace(task, work_dir=job.parent), environment)))
+    for host in range(1, n_hosts):
+        logger.warning(
+            "Training waits for host %d of %d; run there: python -m %s '%s' %d",
+            *(host + 1, n_hosts, __spec__.name, job, host),
         )
     try:
-        yield process
+        run_host(job, 0, n_processes, log)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()  # workers that still run end at this
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        job.unlink(missing_ok=True)
+    return take_best(task.network, job.parent)
 
 
-def _follow(path: Path, process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the events that the first worker writes, until torchrun has ended."""
-    offset = 0
-    while True:
-        ended = process.poll() is not None
-        if path.exists():
-            with path.open("rb") as file:
-                file.seek(offset)
-                for line in file:
-                    if not line.endswith(b"\n"):  # still being written
-                        break
-                    offset += len(line)
-                    yield json.loads(line)
-        if ended:
-            return
-        time.sleep(_POLL_S)
+def run_host(job: Path, host: int, n_processes: int, log: LogMetrics | None = None) -> None:
+    """Run one host's processes to their end; the end of this block or process ends them all.
 
-
-def _replay(event: Mapping[str, Any], loggers: tuple[MetricsLogger, ...]) -> None:
-    if "metrics" in event:
-        for each in loggers:
-            each.log_metrics(event["metrics"], step=event["step"])
-    else:
-        logging.getLogger(event["name"]).log(event["level"], "%s", event["message"])
-
-
-def _raise_failure(job: Path) -> NoReturn:
-    """Raise the error of the first process that failed, with its traceback as the cause."""
-    log = job / _LOG
-    try:
-        message = json.loads((job / _ERROR).read_text())["message"]
-        trace = message["extraInfo"]["py_callstack"]
-        kind, _, text = str(message["message"]).partition(": ")
-    except (OSError, ValueError, KeyError, TypeError):  # killed before it could write an error
-        kind, text = "", "a process was killed, or ended without an error message"
-        trace = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
-    known = {each.__name__: each for each in (ValueError, TrainingDivergedError)}
-    cause = TrainingProcessError(f"in a training process ({log}):\n{trace}")
-    if kind in known:
-        raise known[kind](text) from cause
-    raise TrainingProcessError(
-        f"training in several processes failed: {f'{kind}: ' if kind else ''}{text}. Their output "
-        f"is in {log}; the same command goes on after the last finished epoch"
-    ) from cause
-
-
-class _EventWriter(logging.Handler):
-    """Sends log records and metrics to the process that asked for the training."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(logging.INFO)
-        self.path = path
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._write(name=record.name, level=record.levelno, message=record.getMessage())
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self._write(metrics=metrics, step=step)
-
-    def _write(self, **event: Any) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(event) + "\n")
-
-
-def run_job(job: Path) -> None:
-    """Do this process's share of a job; the first of all processes saves the result.
+    Args:
+        job: file of `fit_in_processes`.
+        host: number of this host, from 0.
+        n_processes: of this host.
+        log: as in `fit_classifier`.
 
     Raises:
-        ValueError: the folder holds no job; or as `fit_classifier`.
-        TrainingDivergedError: as `fit_classifier`.
+        ValueError: as `fit_classifier`.
+        TrainingProcessError: a process failed otherwise, or was killed.
     """
-    job = Path(job).resolve()
-    if not (job / _JOB).is_file():
-        raise ValueError(
-            f"{job} holds no training job; give the folder that `kedro run` named, on a disk that "
-            f"all hosts share"
-        )
-    task: TrainingTask = pickle.loads((job / _JOB).read_bytes())
-    first = int(os.environ.get("RANK", "0")) == 0
-    events = _EventWriter(job / _EVENTS)
-    if first:
-        package = logging.getLogger(__spec__.name.partition(".")[0])
-        package.addHandler(events)
+    told: multiprocessing.Queue[Any] = multiprocessing.get_context("spawn").Queue()
+    context = spawn(_train_share, (job, host, told), n_processes, join=False)
+    assert context is not None
+    try:
+        while not context.join(_POLL_S):
+            _replay(told, log)
+        _replay(told, log)
+    except ProcessException as failure:
+        _replay(told, log)
+        last_line = str(failure).strip().splitlines()[-1]
+        raise TrainingProcessError(
+            f"training in several processes failed: {last_line}; the same command goes on after "
+            f"the last finished epoch"
+        ) from failure
+    finally:
+        for process in context.processes:
+            process.kill()  # checkpoints are replaced whole, so there is nothing to tidy up
+            process.join()
+
+
+def _replay(told: multiprocessing.Queue[Any], log: LogMetrics | None) -> None:
+    """Log what processes logged, and raise what they raised."""
+    while not told.empty():
+        each = told.get()
+        if isinstance(each, ValueError):
+            raise each
+        if isinstance(each, logging.LogRecord):
+            its_logger = logging.getLogger(each.name)
+            if its_logger.isEnabledFor(each.levelno):
+                its_logger.handle(each)
+        elif log is not None:
+            log(*each)
+
+
+def _train_share(local_rank: int, job: Path, host: int, told: multiprocessing.Queue[Any]) -> None:
+    """Do one process's share of a job."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    task, environment = pickle.loads(job.read_bytes())
+    n_local = int(environment["LOCAL_WORLD_SIZE"])
+    places = {"RANK": host * n_local + local_rank, "LOCAL_RANK": local_rank, "GROUP_RANK": host}
+    os.environ.update(environment, **{name: str(place) for name, place in places.items()})
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_local))
+    if local_rank == 0:
+        package = logging.getLogger(__name__.partition(".")[0])
+        package.addHandler(QueueHandler(told))
         package.setLevel(logging.INFO)
-    result = fit_classifier(task, [events])
-    if first:
-        (job / _RESULT).write_bytes(pickle.dumps(result))
+    try:
+        train_epochs(task, lambda metrics, epoch: told.put((metrics, epoch)))
+    except ValueError as error:
+        error.add_note(f"in a training process:\n{traceback.format_exc()}")
+        told.put(error)
+        raise
 
 
-def _stop_with_stdin() -> None:
-    """End this process as soon as its standard input is closed, as no process waits for it."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os._exit(1)  # checkpoints are replaced whole, so there is nothing to tidy up
-
-    threading.Thread(target=wait, daemon=True).start()
+def _end_with_parent() -> None:
+    """End this process once its parent has ended, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
-@record  # passes an error on to torchrun, which writes it for its parent
 def main() -> None:
-    """Run the job whose folder the command line names."""
+    """Run the processes of another host than the first."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("job", type=Path, help="folder of the job")
-    parser.add_argument(
-        _STOP_OPTION, action="store_true", help="end when the standard input is closed"
-    )
+    parser.add_argument("job", type=Path, help="file that `kedro run` named, on a shared disk")
+    parser.add_argument("host", type=int, help="number of this host that `kedro run` named")
     options = parser.parse_args()
-    if options.stop_with_stdin:
-        _stop_with_stdin()
-    run_job(options.job)
+    if not options.job.is_file():
+        parser.error(f"there is no training job {options.job}; give the file `kedro run` named")
+    _, environment = pickle.loads(options.job.read_bytes())
+    run_host(options.job.resolve(), options.host, int(environment["LOCAL_WORLD_SIZE"]))
 
 
 if __name__ == "__main__":

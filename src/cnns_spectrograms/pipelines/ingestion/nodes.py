@@ -36,35 +36,30 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         wanted = None if records is None else list(records)
         folder = physionet / db
         missing = find_missing_files(folder, wanted)
-        shown = _shorten(missing)
         if missing and ingestion.download:
-            logger.info("%s lacks %s: downloading", folder, shown)
+            logger.info("%s lacks %s: downloading", folder, _shorten(missing))
             with _naming_missing(folder, missing):
                 download_database(db, folder, wanted)
             missing = []
-        lost = {name: name.rsplit(".", 1)[0] for name in missing}
-        if wanted is not None:
-            record_ids = wanted
-        else:  # of a database that is missing, nothing is known
-            record_ids = [] if "RECORDS" in missing else list_records(folder)
-        everything = not set(record_ids) - set(lost.values())
-        if missing and (everything or ingestion.on_bad_record == "raise"):
+        lost = {name.rsplit(".", 1)[0]: f"{name} is missing" for name in missing}
+        if wanted is None:  # of a database that is missing, nothing is known
+            wanted = [] if "RECORDS" in missing else list_records(folder)
+        if missing and (ingestion.on_bad_record == "raise" or set(wanted) <= set(lost)):
             raise FileNotFoundError(
-                f"database '{db}': {folder} lacks {shown}; point the parameter 'physionet' to the "
-                f"folder that holds '{db}', set ingestion.download to true, or"
-                f" (for single records) ingestion.on_bad_record to skip"
+                f"database '{db}': {folder} lacks {_shorten(missing)}; point the parameter "
+                f"'physionet' to the folder that holds '{db}', set ingestion.download to true, or "
+                f"(for single records) ingestion.on_bad_record to skip"
             )
-        faults = verify_checksums(folder, record_ids)
-        if faults and ingestion.on_bad_record == "raise":
+        damaged = verify_checksums(folder, wanted)
+        if damaged and ingestion.on_bad_record == "raise":
             raise RecordError(
-                f"database '{db}', {len(faults)} records: {'; '.join(faults.values())}; or set "
+                f"database '{db}', {len(damaged)} records: {'; '.join(damaged.values())}; or set "
                 f"ingestion.on_bad_record to skip"
             )
-        for name, record_id in lost.items():
-            faults[record_id] = f"{name} is missing"
+        faults = damaged | lost
         rows += [
             {"db": db, "record_id": record_id, "fault": faults.get(record_id, "")}
-            for record_id in record_ids
+            for record_id in wanted
         ]
     if ingestion.corrections is not None:
         rows += _list_corrected(Path(ingestion.corrections))

@@ -26,9 +26,9 @@ from cnns_spectrograms.parameters import (
 from cnns_spectrograms.provenance import require_fresh, settings, stamp_table, view_settings
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
     from cnns_spectrograms.imaging.read import SpectrogramCache
-    from cnns_spectrograms.training.fitting import FitResult, TrainingTask
+    from cnns_spectrograms.training.fitting import TrainingTask
     from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
@@ -142,7 +142,8 @@ def train(
     classifier = build_network(model, seed=training.seed)
     task = TrainingTask(classifier, train_index, val, images, training, checkpoints, described)
     with _claiming(checkpoints):
-        result = _fit(task, execution)
+        history = _fit(task, execution)
+    best = int(history["val_macro_f1"].argmax())
     weights = hashlib.sha256(serialise_classifier(classifier, {})).hexdigest()
     metadata: dict[str, Any] = {
         **{key: described[key] for key in ("initial_weights", "training", "spectrogram")},
@@ -154,22 +155,21 @@ def train(
         "highpass_hz": float(records["highpass_hz"].iloc[0]),
         "synthetic_data": reporting.synthetic_data,
         "n_processes": execution.training_processes * execution.training_hosts,
-        "best_epoch": result.best_epoch,
-        "best_val_macro_f1": result.best_val_macro_f1,
+        "best_epoch": best,
+        "best_val_macro_f1": float(history["val_macro_f1"].iloc[best]),
     }
-    return (classifier, metadata), result.history
+    return (classifier, metadata), history
 
 
-def _fit(task: TrainingTask, execution: ExecutionParameters) -> FitResult:
+def _fit(task: TrainingTask, execution: ExecutionParameters) -> pd.DataFrame:
     """Train in this process, or in the several that the execution asks for."""
     from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
     n_processes, n_hosts = execution.training_processes, execution.training_hosts
-    loggers = [ActiveRunLogger()]
     if n_processes * n_hosts == 1:
-        return fit_classifier(task, loggers)
-    return fit_in_processes(task, n_processes, n_hosts, execution.training_endpoint, loggers)
+        return fit_classifier(task, log_epoch)
+    return fit_in_processes(task, n_processes, n_hosts, execution.training_endpoint, log_epoch)
 
 
 @contextlib.contextmanager
@@ -217,12 +217,9 @@ def predict(
     return stamp_table(predictions, {**made_of, "tta_views": training.tta_views})
 
 
-class ActiveRunLogger:
-    """Sends the metrics of each epoch to the active MLflow run, where there is one."""
+def log_epoch(metrics: dict[str, float], epoch: int) -> None:
+    """Send the metrics of an epoch to the active MLflow run, where there is one."""
+    import mlflow
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Log metrics of an epoch; ``step`` is the epoch."""
-        import mlflow
-
-        if mlflow.active_run() is not None:
-            mlflow.log_metrics(metrics, step=step)
+    if mlflow.active_run() is not None:
+        mlflow.log_metrics(metrics, step=epoch)

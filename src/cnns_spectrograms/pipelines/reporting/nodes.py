@@ -25,7 +25,7 @@ from cnns_spectrograms.provenance import require_fresh, settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
     from cnns_spectrograms.evaluation.curves import ExampleBeat
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
     Classifier = Figure = ExampleBeat = Any

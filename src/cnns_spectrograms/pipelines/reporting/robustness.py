@@ -14,7 +14,7 @@ from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, T
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
     Figure = Classifier = Any
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnns_spectrograms.parameters import SplitParameters, TrainingParameters
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.datasets.classifier import Classifier
+    from cnns_spectrograms.datasets.models import Classifier
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = Any
 
@@ -33,8 +33,7 @@ def ship(
     """
     import datetime
 
-    from cnns_spectrograms.training.export import halve_weights, write_model_card
-    from cnns_spectrograms.training.onnx_export import export_onnx
+    from cnns_spectrograms.training.onnx_export import export_onnx, halve_weights, write_model_card
 
     classifier, description = model
     description = {**description, "synthetic_data": metrics["synthetic_data"]}
@@ -45,15 +44,7 @@ def ship(
         description = {**description, "operating_point": point}
         at_point = calibration["operating_points"][_POINT]
     small = halve_weights(classifier)
-    card = write_model_card(
-        small,
-        description,
-        metrics,
-        at_point,
-        protocol=metrics["protocol"],
-        databases=[name for name, splits in split.records.items() if splits.get("train")],
-        synthetic_data=metrics["synthetic_data"],
-        date=datetime.datetime.now(datetime.UTC).date(),
-        sliding=metrics["windows"] == "sliding",
-    )
+    databases = [name for name, splits in split.records.items() if splits.get("train")]
+    today = datetime.datetime.now(datetime.UTC).date()
+    card = write_model_card(small, description, metrics, at_point, databases, today)
     return export_onnx(small, description, card), card
