@@ -388,12 +388,7 @@ def _classify(
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     """Return the probabilities of each class, (n, 5), of the windows around `centres`."""
-    key = "own/recording"
-    typical_beats = {} if typical is None else {key: typical}
-    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
-    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
-        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
-    )
+    read, rows = plan_windows(signal, model, typical, centres)
     probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
     intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()
     for first in range(0, len(centres), _BLOCK_BEATS):
@@ -402,3 +397,26 @@ def _classify(
         probabilities[block] = model.predict(windows, intervals[block])
         progress(min(1.0, (first + len(windows)) / len(centres)))
     return probabilities
+
+
+def plan_windows(
+    signal: NDArray[np.float32],
+    model: BeatModel,
+    typical: NDArray[np.float32] | None,
+    centres: NDArray[np.int64],
+) -> tuple[WindowReader, pd.DataFrame]:
+    """Return what reads windows of a signal as the model sees it, and the rows that it takes.
+
+    Args:
+        signal: mV, see `Analysis.signal`.
+        model: sees them.
+        typical: see `Analysis.typical_beats`.
+        centres: of the windows, one a row, samples of the signal.
+    """
+    key = "own/recording"
+    typical_beats = {} if typical is None else {key: typical}
+    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
+    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
+        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
+    )
+    return read, rows
