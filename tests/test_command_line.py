@@ -79,7 +79,6 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
         (["--peaks", "xyz"], "100.xyz: found no file"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
         (["--columns", "a,b"], "fs and columns are those of CSV files"),
-        (["--jobs", "0"], "--jobs is 0"),
         (["--output", "{record}.hea"], "--output {record}.hea is a file"),
     ],
 )

@@ -33,7 +33,7 @@ from cnns_spectrograms.parameters import (
         (SpectrogramParameters, {"low_percentile": 99, "high_percentile": 1}, "low_percentile"),
         (BalancingParameters, {"class_weight_beta": 1.1}, "class_weight_beta"),
         (WindowParameters, {"label_rule": "median"}, "label_rule"),
-        (ExecutionParameters, {"n_jobs": 0}, "n_jobs"),
+        (ExecutionParameters, {"address": "tcp://a:1"}, "address"),
         (
             SubsetParameters,
             {"databases": ["mitdb"], "classes": ["N", "V", "N"]},
@@ -95,7 +95,7 @@ def make_split(**splits):
 
 
 def test_record_in_two_splits_is_refused():
-    with pytest.raises(ValidationError, match=r"mitdb/100 is listed in 'train' and in 'test'"):
+    with pytest.raises(ValidationError, match=r"mitdb lists \['100'\] more than once"):
         make_split(train=["100"], val=["101"], test=[100])
 
 

@@ -14,7 +14,7 @@ from cnns_spectrograms.parameters import (
     ViewParameters,
     WindowParameters,
 )
-from cnns_spectrograms.preflight import check_runtime_names, check_together
+from cnns_spectrograms.preflight import check_together
 
 VIEW = {"of": "beat", "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
 
@@ -128,12 +128,3 @@ def test_all_contradictions_are_told_at_once():
             ingestion=IngestionParameters(databases={"mitdb": ["100", "103"]}),
             spectrogram=SpectrogramParameters(max_frequency_hz=200),
         )
-
-
-def test_a_misspelt_section_is_refused_with_its_neighbour():
-    known = {"training", "models", "physionet"}
-    check_runtime_names(["training", "physionet"], known)
-    with pytest.raises(ValueError, match=r"\['trainng'\], .* did you mean training\?"):
-        check_runtime_names(["trainng"], known)
-    with pytest.raises(ValueError, match="known are models, physionet, training"):
-        check_runtime_names(["zzz"], known)

@@ -20,9 +20,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    SerializerFunctionWrapHandler,
     Tag,
-    model_serializer,
     model_validator,
 )
 
@@ -83,9 +81,7 @@ class ExecutionParameters(Parameters):
     )
 
     @model_validator(mode="after")
-    def _check_n_jobs(self) -> ExecutionParameters:
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs is 0; give a number of workers, or -1 for every core")
+    def _check_address(self) -> ExecutionParameters:
         if self.address is not None and self.backend == "loky":
             raise ValueError(
                 f"address is {self.address!r}, but backend is loky, which knows no cluster; set "
@@ -167,15 +163,11 @@ class IngestionParameters(Parameters):
     corrections: str | None = Field(
         None,
         min_length=1,
+        # Data from before there were corrections keep their fingerprints.
+        exclude_if=lambda folder: folder is None,
         description="folder of recordings corrected in the app, which join as the database "
         "'corrected'; null: none",
     )
-
-    @model_serializer(mode="wrap")
-    def _leave_out_no_corrections(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that data from before there were corrections keep their fingerprints.
-        values: dict[str, Any] = serialise(self)
-        return {k: v for k, v in values.items() if (k, v) != ("corrections", None)}
 
     def known_records(self) -> dict[str, RecordParameters]:
         """Return what is known of records, by `db/record_id`."""
@@ -207,22 +199,23 @@ class SplitParameters(Parameters):
     @model_validator(mode="after")
     def _check_records_once(self) -> SplitParameters:
         for db, splits in self.records.items():
-            seen: dict[str, str] = {}
-            for split, record_ids in splits.items():
-                for record_id in record_ids:
-                    if record_id in seen:
-                        raise ValueError(
-                            f"record {db}/{record_id} is listed in '{seen[record_id]}' and in "
-                            f"'{split}'; a record belongs to one split, remove it from the other"
-                        )
-                    seen[record_id] = split
+            every = [record_id for record_ids in splits.values() for record_id in record_ids]
+            if repeated := sorted({each for each in every if every.count(each) > 1}):
+                raise ValueError(
+                    f"{db} lists {repeated} more than once; a record belongs to one split"
+                )
         return self
 
 
 class TransformParameters(Parameters):
     """How a stretch of signal is drawn over time and frequency."""
 
-    kind: str = Field("stft", description="one of `imaging.kinds.KINDS`")
+    kind: str = Field(
+        "stft",
+        # Caches and weights from before there were kinds keep their fingerprints.
+        exclude_if=lambda kind: kind == "stft",
+        description="one of `imaging.kinds.KINDS`",
+    )
     nperseg: int = Field(ge=8, description="STFT segment, samples")
     noverlap: int = Field(ge=0, description="overlap of segments, samples")
     max_frequency_hz: float = Field(gt=0)
@@ -232,12 +225,6 @@ class TransformParameters(Parameters):
         if self.noverlap >= self.nperseg:
             raise ValueError(f"noverlap ({self.noverlap}) must be below nperseg ({self.nperseg})")
         return self
-
-    @model_serializer(mode="wrap")
-    def _leave_out_stft(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that caches and weights from before there were kinds keep their fingerprints.
-        values: dict[str, Any] = serialise(self)
-        return {k: v for k, v in values.items() if (k, v) != ("kind", "stft")}
 
 
 class ViewParameters(TransformParameters):
@@ -477,12 +464,10 @@ class InferenceParameters(Parameters):
         description="file of a model, name of a shipped one, MLflow URI or run; null: the default",
     )
     accurate: bool = Field(False, description="the mean of the shipped models")
-    lead: Annotated[str | None, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)] = (
-        Field(None, description="name or index; null: that of training")
-    )
+    lead: RecordId | None = Field(None, description="name or index; null: that of training")
     fs: float | None = Field(None, gt=0, description="sampling rate of CSV files, Hz")
-    columns: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
-        None, description="columns of CSV files that are leads; null guesses"
+    columns: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(
+        None, min_length=1, description="columns of CSV files that are leads; null guesses"
     )
     peaks: str | None = Field(
         None, description="annotations of the beats: extension or file; null detects"

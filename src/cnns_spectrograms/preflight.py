@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.imaging.kinds import make_kind
 from cnns_spectrograms.parameters import (
     SPLITS,
-    ExecutionParameters,
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     SplitParameters,
-    TrainingParameters,
     WindowParameters,
 )
 
@@ -42,14 +39,19 @@ def _find_contradictions(parameters: Mapping[str, Any]) -> Iterator[str]:
     if ingestion and split:
         yield from _find_unshared_records(ingestion, split)
     if split:
-        yield from _find_empty_splits(split)
-        yield from _find_split_patients(split, ingestion)
+        yield from _find_bad_splits(split, ingestion)
     if ingestion and spectrogram:
         yield from _find_impossible_views(spectrogram, windows, ingestion.fs)
     if windows and windows.mode == "sliding":
         yield from _find_views_of_beats(parameters)
     if training and execution:
-        yield from _find_uneven_shares(training, execution)
+        n_processes = execution.training_processes * execution.training_hosts
+        if training.batch_size % n_processes:
+            yield (
+                f"training.batch_size is {training.batch_size}, which {n_processes} processes "
+                f"(execution.training_processes times training_hosts) cannot share evenly; give a "
+                f"multiple"
+            )
 
 
 def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameters) -> Iterator[str]:
@@ -73,16 +75,13 @@ def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameter
         yield f"ingestion.databases reads '{db}', which split.records does not list"
 
 
-def _find_empty_splits(split: SplitParameters) -> Iterator[str]:
+def _find_bad_splits(
+    split: SplitParameters, ingestion: IngestionParameters | None
+) -> Iterator[str]:
+    """Yield a fault for each split without a record, and each patient with records in two."""
     for name in SPLITS:
         if not any(splits.get(name) for splits in split.records.values()):
             yield f"split.records lists no record in '{name}'; train, val and test need one each"
-
-
-def _find_split_patients(
-    split: SplitParameters, ingestion: IngestionParameters | None
-) -> Iterator[str]:
-    """Yield a fault for each patient whose records the lists put into two splits."""
     known = ingestion.known_records() if ingestion else {}
     places: dict[str, dict[str, str]] = {}
     for db, splits in split.records.items():
@@ -129,28 +128,3 @@ def _find_views_of_beats(parameters: Mapping[str, Any]) -> Iterator[str]:
                 f"sliding windows have no beat of their own; leave it out, or set windows.mode to "
                 f"beat"
             )
-
-
-def _find_uneven_shares(
-    training: TrainingParameters, execution: ExecutionParameters
-) -> Iterator[str]:
-    n_processes = execution.training_processes * execution.training_hosts
-    if training.batch_size % n_processes:
-        yield (
-            f"training.batch_size is {training.batch_size}, which {n_processes} processes "
-            f"(execution.training_processes times training_hosts) cannot share evenly; give a "
-            f"multiple"
-        )
-
-
-def check_runtime_names(names: Iterable[str], known: Iterable[str]) -> None:
-    """Check the first names of `--params`, which Kedro would merge even if nothing reads them.
-
-    Raises:
-        ValueError: a name is not known; the message gives similar names.
-    """
-    known = sorted(known)
-    if unknown := sorted(set(names) - set(known)):
-        near = sorted({match for name in unknown for match in get_close_matches(name, known)})
-        hint = "did you mean " + " or ".join(near) if near else "known are " + ", ".join(known)
-        raise ValueError(f"--params sets {unknown}, which no pipeline reads; {hint}?")

@@ -15,6 +15,7 @@ from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, make_rr_features, measure_r
 from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
 from cnns_spectrograms.files import MODEL_SUFFIXES, find_shipped_models
 from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
+from cnns_spectrograms.inference.api import load_model
 from cnns_spectrograms.inference.model import BeatModel, count_threads, read_description
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.training.networks import load_classifier
@@ -196,7 +197,7 @@ def test_shipped_models_on_real_windows(shipped, physionet):
 
 
 def test_the_mean_of_the_shipped_models(shipped, recording):
-    mean = BeatModel.load_mean()
+    mean = load_model(None, accurate=True)
     windows, intervals = cut(shipped, recording.read(0), recording.reference["sample"][:5])
     rr_s = intervals[list(RR_COLUMNS)]
     each = [BeatModel.load(path).predict(windows, rr_s) for path in find_shipped_models()]

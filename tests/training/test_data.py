@@ -65,8 +65,6 @@ def test_a_large_table_is_small_for_workers() -> None:
 def test_faulty_input_is_an_error() -> None:
     with pytest.raises(AssertionError, match=r"\(1, 2\)"):
         SpectrogramImages(read_number, ["1", "2"], [0])
-    with pytest.raises(AssertionError, match=r"image a/b has shape \(2, 2, 4\) and dtype uint8"):
-        SpectrogramImages(lambda _: np.zeros((2, 2, 4), np.uint8), ["a/b"])[0]
     with pytest.raises(AssertionError, match="dtype float32"):
         SpectrogramImages(lambda _: np.zeros((2, 2), np.float32), ["a/b"])[0]
 
@@ -140,21 +138,17 @@ def test_more_rows_than_multinomial_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "n_samples", "rank", "said"),
+    ("weights", "said"),
     [
-        ([1.0, -1.0], 5, 0, "negative or NaN"),
-        ([1.0, math.nan], 5, 0, "negative or NaN"),
-        ([0.0, 0.0], 5, 0, "no sampling weight is above 0"),
-        ([], 5, 0, "no sampling weight is above 0"),
-        ([1.0], 0, 0, "0"),
-        ([1.0], 5, 1, "rank is 1 of world_size 1"),
+        ([1.0, -1.0], "negative or NaN"),
+        ([1.0, math.nan], "negative or NaN"),
+        ([0.0, 0.0], "no sampling weight is above 0"),
+        ([], "no sampling weight is above 0"),
     ],
 )
-def test_bad_arguments_are_errors(
-    weights: list[float], n_samples: int, rank: int, said: str
-) -> None:
+def test_bad_weights_are_errors(weights: list[float], said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        EpochSampler(weights, n_samples, 0, rank)
+        EpochSampler(weights, 5, seed=0)
 
 
 # --- seeds ---------------------------------------------------------------------------------

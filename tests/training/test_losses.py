@@ -107,19 +107,7 @@ def test_the_weights_stay_out_of_the_state_dict() -> None:
     assert not ClassBalancedFocalLoss(torch.ones(5), 2, 0).state_dict()
 
 
-@pytest.mark.parametrize(
-    ("weights", "gamma", "smoothing", "said"),
-    [
-        ([1.0, 0.0], 2, 0, "class_weights"),
-        ([1.0, math.nan], 2, 0, "class_weights"),
-        ([[1.0]], 2, 0, "class_weights"),
-        ([1.0, 1.0], -1, 0, "gamma is -1"),
-        ([1.0, 1.0], math.inf, 0, "gamma is inf"),
-        ([1.0, 1.0], 2, 1, "label_smoothing is 1"),
-    ],
-)
-def test_bad_parameters_are_errors(
-    weights: list[float], gamma: float, smoothing: float, said: str
-) -> None:
-    with pytest.raises(AssertionError, match=said):
-        ClassBalancedFocalLoss(torch.tensor(weights), gamma, smoothing)
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [1.0, math.nan]])
+def test_bad_weights_are_errors(weights: list[float]) -> None:
+    with pytest.raises(AssertionError, match="class_weights"):
+        ClassBalancedFocalLoss(torch.tensor(weights), 2, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
 from cnns_spectrograms.pipelines.namespaces import find_training
-from cnns_spectrograms.preflight import check_runtime_names, check_together
+from cnns_spectrograms.preflight import check_together
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
@@ -80,10 +81,13 @@ def _check_given(
 ) -> None:
     """Refuse names in `--params` that no pipeline reads; warn of those that this run ignores."""
     read = {name for each in pipelines.values() for name in each.inputs()}
-    known = {
+    known = _RESOLVED_PARAMS | {
         name.removeprefix("params:").split(".")[0] for name in read if name.startswith("params:")
     }
-    check_runtime_names(given, known | _RESOLVED_PARAMS)
+    if unknown := sorted(set(given) - known):
+        near = sorted({each for name in unknown for each in get_close_matches(name, known)})
+        hint = f"did you mean {' or '.join(near)}" if near else f"known are {sorted(known)}"
+        raise ValueError(f"--params sets {unknown}, which no pipeline reads; {hint}?")
     if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
         logger.warning(
             "--params sets %s, which none of the pipelines of this run reads: what was made "

@@ -142,8 +142,8 @@ def analyse(
     if detects:
         _doubt_lead(recording, name, prepared.kurtosis, chosen=lead is not None)
     gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
-    detection, quality = _detect(recording, prepared, model.fs, gaps_s, partial(report, "detect"))
-    samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detection)
+    detected, quality = _detect(recording, prepared, model.fs, gaps_s, partial(report, "detect"))
+    samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detected)
     if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
@@ -189,23 +189,31 @@ def _place_beats(
     prepared: PreparedSignal,
     fs: float,
     given: NDArray[np.int64] | None,
-    detection: Detection,
+    detected: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Return the beats at the recording's rate, at the model's, and whether each follows a gap."""
     if given is not None:
         at_model = np.rint(given * (fs / recording.fs)).astype(np.int64)
         at_model = np.minimum(at_model, len(prepared.signal) - 1)
         return given, at_model, _follow_gap(given, prepared.gaps)
-    samples = np.rint(detection.peaks * (recording.fs / fs)).astype(np.int64)
+    samples = np.rint(detected * (recording.fs / fs)).astype(np.int64)
     samples = np.minimum(samples, recording.n_samples - 1)
     inside = np.zeros(len(samples), dtype=bool)
     for first, stop in np.searchsorted(samples, np.reshape(prepared.gaps, (-1, 2))):
         inside[first:stop] = True
-    samples, at_model = samples[~inside], detection.peaks[~inside]
-    false_pause = find_false_pauses(prepared.signal, fs, at_model)
+    samples, at_model = samples[~inside], detected[~inside]
     after_gap = _follow_gap(samples, prepared.gaps)
-    after_gap |= _follow_silence(samples, false_pause & ~after_gap, recording)
-    return samples, at_model, after_gap
+    # Nor is a heart heard in a pause with an electrode's noise, or in one that is too long.
+    silent = find_false_pauses(prepared.signal, fs, at_model) & ~after_gap
+    intervals = np.diff(samples, prepend=samples[:1])
+    silent |= intervals >= FLAT_S * recording.fs
+    if silent.any():
+        logger.warning(
+            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
+            "of an electrode that is off; no interval and no run goes across them",
+            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
+        )
+    return samples, at_model, after_gap | silent
 
 
 def _tabulate(
@@ -348,20 +356,18 @@ def _detect(
     fs: float,
     gaps_s: Sequence[tuple[float, float]],
     progress: Callable[[float], None],
-) -> tuple[Detection, NDArray[np.float64] | None]:
-    """Return the beats, samples at the model's rate, and the quality of each stretch.
-
-    No beat and no quality (None) where the recording is too short, or of too low a rate.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Return the beats, samples at the model's rate, and the quality of each stretch, or None."""
     if recording.fs < MIN_DETECTION_FS_HZ or recording.duration_s <= SHORTEST_S:
-        return Detection.join([]), None
+        return np.empty(0, np.int64), None
     signal, found = prepared.signal, []
     for block in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
         found.append(block)
         progress(float(block.peaks[-1] + 1) / len(signal) if block.peaks.size else 0.0)
     progress(1.0)
     detection = Detection.join(found)
-    return detection, measure_quality(detection, fs, len(signal) / fs, prepared.kurtosis, gaps_s)
+    quality = measure_quality(detection, fs, len(signal) / fs, prepared.kurtosis, gaps_s)
+    return detection.peaks, quality
 
 
 def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -373,21 +379,6 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     return after
 
 
-def _follow_silence(
-    samples: NDArray[np.int64], false_pause: NDArray[np.bool_], recording: Recording
-) -> NDArray[np.bool_]:
-    """Return whether no heart is heard before each beat: too long, or not as in a pause; warn."""
-    intervals = np.diff(samples, prepend=samples[:1])
-    silent = false_pause | (intervals >= FLAT_S * recording.fs)
-    if silent.any():
-        logger.warning(
-            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
-            "of an electrode that is off; no interval and no run goes across them",
-            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
-        )
-    return silent
-
-
 def _classify(
     signal: NDArray[np.float32],
     model: BeatModel,
@@ -397,12 +388,7 @@ def _classify(
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     """Return the probabilities of each class, (n, 5), of the windows around `centres`."""
-    key = "own/recording"
-    typical_beats = {} if typical is None else {key: typical}
-    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
-    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
-        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
-    )
+    read, rows = plan_windows(signal, model, typical, centres)
     probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
     intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()
     for first in range(0, len(centres), _BLOCK_BEATS):
@@ -411,3 +397,26 @@ def _classify(
         probabilities[block] = model.predict(windows, intervals[block])
         progress(min(1.0, (first + len(windows)) / len(centres)))
     return probabilities
+
+
+def plan_windows(
+    signal: NDArray[np.float32],
+    model: BeatModel,
+    typical: NDArray[np.float32] | None,
+    centres: NDArray[np.int64],
+) -> tuple[WindowReader, pd.DataFrame]:
+    """Return what reads windows of a signal as the model sees it, and the rows that it takes.
+
+    Args:
+        signal: mV, see `Analysis.signal`.
+        model: sees them.
+        typical: see `Analysis.typical_beats`.
+        centres: of the windows, one a row, samples of the signal.
+    """
+    key = "own/recording"
+    typical_beats = {} if typical is None else {key: typical}
+    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
+    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
+        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
+    )
+    return read, rows

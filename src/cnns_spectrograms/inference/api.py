@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from cnns_spectrograms.files import find_shipped_models
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import name_leads
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
@@ -167,4 +169,7 @@ def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
             f"the accurate way is the mean of the shipped models, and {path} is given; leave out "
             f"one of the two"
         )
-    return BeatModel.load_mean()
+    first, *others = (BeatModel.load(each) for each in find_shipped_models())
+    windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
+    assert len(windows) == 1, "the shipped models take windows of one kind"
+    return dataclasses.replace(first, others=tuple(others))

@@ -114,10 +114,7 @@ def _unpack(archive: Path, folder: Path) -> list[Source]:
 
 
 def _check(sources: Sequence[Source], folder: Path, inference: InferenceParameters) -> None:
-    """Refuse options that would not be heeded, and results that would replace what is read.
-
-    Of a result that is not written this time, too: it would be removed.
-    """
+    """Refuse options that would not be heeded, and results that would replace what is read."""
     peaks = inference.peaks
     if peaks is not None and names_a_file(peaks) and len(sources) > 1:
         raise ValueError(
@@ -140,7 +137,7 @@ def _check(sources: Sequence[Source], folder: Path, inference: InferenceParamete
     known = {_identify(each) for each in read if each.exists()}
     for path in recordings:
         for extension in EXTENSIONS:
-            target = folder / f"{name_recording(path)}.{extension}"
+            target = folder / f"{name_recording(path)}.{extension}"  # written, or else removed
             if target.exists() and _identify(target) in known:
                 raise ValueError(
                     f"the result {target} would replace a file that is read, or remove it; choose "
@@ -217,11 +214,8 @@ def _predict(
     model: Path | None,
     in_worker: bool = False,
 ) -> dict[str, Any]:
-    """Analyse and write one recording; return its row of the table.
-
-    A worker has one thread, since recordings are what is shared out.
-    """
-    if in_worker:
+    """Analyse and write one recording; return its row of the table."""
+    if in_worker:  # recordings are what is shared out, so each has one thread
         os.environ["OMP_NUM_THREADS"] = "1"  # see `model.count_threads`
     row: dict[str, Any] = {
         "recording": source.told,

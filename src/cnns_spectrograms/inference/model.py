@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -24,7 +23,6 @@ from cnns_spectrograms.files import (
     CARD,
     MODEL_SUFFIXES,
     find_model,
-    find_shipped_models,
     parse_description,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
@@ -108,18 +106,6 @@ class BeatModel:
         session, description = _start(content, path)
         _check_description(description, path)
         return cls(session, description, path, hashlib.sha256(stored).hexdigest(), content)
-
-    @classmethod
-    def load_mean(cls) -> BeatModel:
-        """Return the shipped models as one that averages their probabilities.
-
-        Raises:
-            ValueError: there is none.
-        """
-        first, *others = (cls.load(path) for path in find_shipped_models())
-        windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
-        assert len(windows) == 1, "the shipped models take windows of one kind"
-        return dataclasses.replace(first, others=tuple(others))
 
     def identify(self) -> dict[str, Any]:
         """Return what names the file, JSON values."""

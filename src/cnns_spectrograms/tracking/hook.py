@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from cnns_spectrograms.parameters import flatten
 from cnns_spectrograms.pipelines.namespaces import find_training, is_training, model_of
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
-    from mlflow import MlflowClient
-
-
-class MLflowParameters(BaseModel):
-    """Contents of `mlflow.yml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tracking_uri: str
-    experiment: str
 
 
 class MLflowHooks:
@@ -46,17 +36,16 @@ class MLflowHooks:
     """
 
     def __init__(self) -> None:
-        self._client: MlflowClient | None = None
-        self._parent_id: str | None = None
-        self._children: dict[str, str] = {}
-        self._logged: dict[str, set[str]] = {}
+        self._runs: dict[str | None, str] = {}  # ids by model; None: the parent
+        self._logged: set[tuple[str, str]] = set()  # run and parameter
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Read `mlflow.yml`."""
-        self._parameters = MLflowParameters.model_validate(context.config_loader["mlflow"])
+        settings = context.config_loader["mlflow"]
+        self._experiment: str = settings["experiment"]
         self._project_path = context.project_path
-        self._tracking = find_tracking(self._parameters.tracking_uri, self._project_path)
+        self._tracking = find_tracking(settings["tracking_uri"], self._project_path)
         self._env = context.env or "local"
 
     @hook_impl
@@ -74,26 +63,24 @@ class MLflowHooks:
         }
         if not find_training(pipeline):
             self._shared.pop("params:training", None)
-        self._client, self._parent_id = None, None
-        self._children, self._logged = {}, {}
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Make the run that the node belongs to the active one, and log what the node reads."""
-        if self._parent_id is None:  # opened here, so that a run without a node leaves no trace
+        if not self._runs:  # opened here, so that a run without a node leaves no trace
             self._open_parent()
-        assert self._parent_id is not None
         model = model_of(node)
-        run_id = self._parent_id if model is None else self._enter_child(model)
+        if model is not None:
+            self._enter_child(model)
         for name, value in inputs.items():
             if name == "params:training" and not is_training(node):
                 continue  # the network that is read may have been trained with others
-            self._log_params(run_id, name, value)
+            self._log_params(self._runs[model], name, value)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Make the parent run the active one again."""
-        if self._parent_id is not None and model_of(node) is not None:
+        if self._runs and model_of(node) is not None:
             import mlflow
 
             mlflow.end_run()
@@ -103,12 +90,12 @@ class MLflowHooks:
         """Log a saved dataset whose metadata asks for it."""
         dataset: Any = self._catalog.get(dataset_name)
         kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
-        if kind is None or self._client is None or self._parent_id is None:
+        if kind is None or not self._runs:
             return
         import mlflow
 
         model = model_of(node)
-        run_id = self._parent_id if model is None else self._children[model]
+        run_id = self._runs[model]
         if kind == "metrics":
             for name, value in flatten(data):
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -120,7 +107,7 @@ class MLflowHooks:
 
             self._enter_child(model)
             try:
-                log_model(path, model, f"{self._parameters.experiment}_{model}")
+                log_model(path, model, f"{self._experiment}_{model}")
             finally:
                 mlflow.end_run()
 
@@ -132,9 +119,9 @@ class MLflowHooks:
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
         """Close every run as FAILED, with the error as a tag."""
-        if self._client is not None and self._parent_id is not None:
+        if self._runs:
             message = f"{type(error).__name__}: {error}"
-            self._client.set_tag(self._parent_id, "error", message[:5000])
+            self._client.set_tag(self._runs[None], "error", message[:5000])
         self._close("FAILED")
 
     def _open_parent(self) -> None:
@@ -150,9 +137,7 @@ class MLflowHooks:
         # An interrupt reaches none of Kedro's hooks, and MLflow itself would call the run finished.
         atexit.register(self._close, "KILLED")
 
-        self._client, self._experiment_id = open_experiment(
-            self._tracking, self._parameters.experiment
-        )
+        self._client, self._experiment_id = open_experiment(self._tracking, self._experiment)
         names = self._run_params.get("pipeline_names") or ["__default__"]
         parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
         run = mlflow.start_run(
@@ -168,65 +153,59 @@ class MLflowHooks:
                 **_describe_git(self._project_path),
             },
         )
-        self._parent_id = run.info.run_id
+        self._runs[None] = run.info.run_id
         for name, value in self._shared.items():
             self._log_params(run.info.run_id, name, value)
 
-    def _enter_child(self, model: str) -> str:
-        """Make the child run of a model the active one, and return its id."""
+    def _enter_child(self, model: str) -> None:
+        """Make the child run of a model the active one."""
         import mlflow
 
-        if model in self._children:
-            mlflow.start_run(run_id=self._children[model], nested=True)
-        else:
-            run = mlflow.start_run(
-                experiment_id=self._experiment_id,
-                run_name=model,
-                nested=True,
-                tags={"model": model, "kedro.env": self._env},
-            )
-            self._children[model] = run.info.run_id
-            # A child is compared with those of other runs, so it holds every parameter itself.
-            for name, value in self._shared.items():
-                if name != "params:training":
-                    self._log_params(run.info.run_id, name, value)
-        return self._children[model]
+        if model in self._runs:
+            mlflow.start_run(run_id=self._runs[model], nested=True)
+            return
+        run = mlflow.start_run(
+            experiment_id=self._experiment_id,
+            run_name=model,
+            nested=True,
+            tags={"model": model, "kedro.env": self._env},
+        )
+        self._runs[model] = run.info.run_id
+        # A child is compared with those of other runs, so it holds every parameter itself.
+        for name, value in self._shared.items():
+            if name != "params:training":
+                self._log_params(run.info.run_id, name, value)
 
     def _log_params(self, run_id: str, name: str, value: Any) -> None:
         """Log the flat parameters or the fingerprint of a node's input, each key once a run."""
-        assert self._client is not None
         key = name.removeprefix("params:")
         if key.startswith("models."):
             key = "model"
+        found: dict[str, Any] = {}
         if isinstance(value, BaseModel):
-            pairs = list(flatten({key: value.model_dump(mode="json")}))
+            found = {key: value.model_dump(mode="json")}
         elif name.startswith("params:"):
-            pairs = [(key, value)]
+            found = {key: value}
         elif name.endswith(".model") and isinstance(value, tuple):
-            description = value[1]
-            made_with = {part: description.get(part, {}) for part in ("model", "training")}
-            pairs = list(flatten(made_with))
+            found = {part: value[1].get(part, {}) for part in ("model", "training")}
         elif isinstance(getattr(value, "fingerprint", None), str):
-            pairs = [(f"{key}.fingerprint", value.fingerprint)]
-        else:
-            return
-        logged = self._logged.setdefault(run_id, set())
-        for pair_key, pair_value in pairs:
-            if pair_key not in logged:
+            found = {f"{key}.fingerprint": value.fingerprint}
+        for pair_key, pair_value in flatten(found):
+            if (run_id, pair_key) not in self._logged:
                 self._client.log_param(run_id, pair_key, str(pair_value)[:6000])
-                logged.add(pair_key)
+                self._logged.add((run_id, pair_key))
 
     def _close(self, status: str) -> None:
         """End the parent run and its children, if they are open."""
-        if self._client is None or self._parent_id is None:
+        if not self._runs:
             return
         import mlflow
 
         while mlflow.active_run() is not None:
             mlflow.end_run(status)
-        for run_id in (*self._children.values(), self._parent_id):
+        for run_id in reversed(self._runs.values()):
             self._client.set_terminated(run_id, status)
-        self._parent_id = None
+        self._runs = {}
 
 
 def _describe_git(project_path: Path) -> dict[str, str]:

@@ -81,24 +81,20 @@ def open_experiment(tracking: Tracking, name: str) -> tuple[MlflowClient, str]:
     mlflow.set_tracking_uri(tracking.uri)
     if tracking.set_by != _VARIABLE:
         _configured = tracking.uri
-    store = tracking.store
-    if store is None:
-        return _open_experiment(name, None)
-    from filelock import FileLock
+    store, artifacts = tracking.store, None
+    with contextlib.ExitStack() as stack:
+        if store is not None:
+            from filelock import FileLock
 
-    with FileLock(f"{store}.lock"):
-        follow_artifacts(store, name, store.parent / _ARTIFACTS)
-        return _open_experiment(name, (store.parent / _ARTIFACTS).as_uri())
-
-
-def _open_experiment(name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return client, str(client.create_experiment(name, artifacts))
-    return client, str(experiment.experiment_id)
+            stack.enter_context(FileLock(f"{store}.lock"))
+            follow_artifacts(store, name, store.parent / _ARTIFACTS)
+            artifacts = (store.parent / _ARTIFACTS).as_uri()
+        client = mlflow.MlflowClient()
+        experiment = client.get_experiment_by_name(name)
+        number = (
+            experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
+        )
+        return client, str(number)
 
 
 def sqlite_uri(store: Path) -> str:

@@ -45,8 +45,6 @@ def smote_windows(
         m = round((factor - 1) * n). Empty with a logged warning where n is 0 or 1.
     """
     assert x.ndim == 2, x.shape
-    assert factor >= 1, factor
-    assert k_neighbors >= 1, k_neighbors
     assert np.isfinite(x).all(), "windows hold NaN or infinite samples"
     n, n_samples = x.shape
     n_synthetic = round((factor - 1) * n)
@@ -138,10 +136,8 @@ def class_weights(counts: pd.Series[int], beta: float) -> pd.Series[float]:
         counts: rows per class, from the train split.
         beta: 0 to 1.
     """
-    assert 0 <= beta <= 1, beta
     n = counts.to_numpy(float)
     present = n > 0
-    assert present.any(), "no class has a row"
     weights = np.zeros(len(n))
     if beta == 1:
         weights[present] = 1 / n[present]
@@ -162,7 +158,6 @@ def sampling_weights(aami_class: Iterable[str], minority_boost: float) -> NDArra
     Returns:
         float64 (n,).
     """
-    assert minority_boost >= 1, minority_boost
     labels = np.asarray(list(aami_class), dtype=object)
     majority = count_classes(labels).idxmax()
     return np.where(labels == majority, 1.0, float(minority_boost))

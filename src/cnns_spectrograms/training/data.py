@@ -83,10 +83,7 @@ class SpectrogramImages(Dataset[tuple[Tensor, ...]]):
         assert self.read is not None
         path = self.paths[index].decode()
         image = self.read(path)
-        found = f"the image {path} has shape {image.shape} and dtype {image.dtype}"
-        assert image.ndim in (2, 3), found
-        assert image.shape[2:] in ((), (3,)), found
-        assert image.dtype == np.uint8, found
+        assert image.dtype == np.uint8, f"the image {path} has dtype {image.dtype}"
         if not image.flags.writeable:  # torch would warn, and a tensor must not write to a cache
             image = image.copy()
         tensor = torch.from_numpy(image)
@@ -119,8 +116,6 @@ class EpochSampler(Sampler[int]):
         values = np.asarray(weights, dtype=np.float64)
         assert (values >= 0).all(), "a sampling weight is negative or NaN"
         assert 0 < values.sum() < math.inf, "no sampling weight is above 0"
-        assert samples_per_epoch >= 1, samples_per_epoch
-        assert 0 <= rank < world_size, f"rank is {rank} of world_size {world_size}"
         self._cumulative = np.cumsum(values)
         self._n_draws = math.ceil(samples_per_epoch / world_size) * world_size
         self.seed, self.rank, self.world_size = seed, rank, world_size

@@ -121,8 +121,6 @@ def fit_classifier(task: TrainingTask, log: LogMetrics | None = None) -> pd.Data
 
 def train_epochs(task: TrainingTask, log: LogMetrics | None) -> None:
     """Train as `fit_classifier` does, and leave the epochs in the checkpoints."""
-    _assert_usable("train_index", task.train_index, "path", "sampling_weight", "class_weight")
-    _assert_usable("val", task.val, "path")
     work_dir = Path(task.work_dir).resolve()
     rank, world_size = _find_rank()
     assert task.params.batch_size % world_size == 0, (task.params.batch_size, world_size)
@@ -130,8 +128,11 @@ def train_epochs(task: TrainingTask, log: LogMetrics | None) -> None:
     if start_epoch == 0 and rank == 0:
         delete_checkpoints(work_dir)
     images = task.images.open(task.train_index), task.images.open(task.val)
-    train_loader = _load_train(task, images[0], start_epoch, rank, world_size)
-    val_loader, val_weights = _load_val(task, images[1], rank, world_size)
+    sampler = _make_sampler(task, start_epoch, rank, world_size)
+    judged, val_weights = choose_judged(_labels_of(task.val), task.params.val_stride)
+    mine = judged[rank::world_size].tolist()
+    train_loader = _load(task, task.train_index, images[0], sampler, world_size)
+    val_loader = _load(task, task.val, images[1], mine, world_size)
     module = BeatClassifierModule(
         task.network.train(),
         _class_weights_of(task.train_index),
@@ -230,61 +231,46 @@ def _find_rank() -> tuple[int, int]:
     return 0, 1
 
 
-def _assert_usable(name: str, table: pd.DataFrame, *columns: str) -> None:
-    missing = {*columns, "aami_class"} - set(table.columns)
-    assert not missing, f"{name} lacks the columns {sorted(missing)}"
-    assert len(table), f"{name} has no row"
-    unknown = set(table["aami_class"].astype(str)) - set(AAMI_CLASSES)
-    assert not unknown, f"{name} holds the classes {sorted(unknown)}"
-
-
-def _load_train(
-    task: TrainingTask, images: ImageSource, start_epoch: int, rank: int, world_size: int
-) -> DataLoader[tuple[Tensor, ...]]:
-    """Return the loader of this rank's share of each epoch's draws."""
-    params, rows = task.params, task.train_index
-    n_draws = params.samples_per_epoch or len(rows)
-    if n_draws > params.batch_size:  # whole batches alone: one of one row has no variance
-        n_draws -= n_draws % params.batch_size
-    weights = rows["sampling_weight"].to_numpy()
-    sampler = EpochSampler(weights, n_draws, seed=params.seed, rank=rank, world_size=world_size)
+def _make_sampler(task: TrainingTask, start_epoch: int, rank: int, world_size: int) -> EpochSampler:
+    """Return what gives this rank's share of each epoch's draws."""
+    n_draws, batch_size = task.params.samples_per_epoch, task.params.batch_size
+    n_draws = n_draws or len(task.train_index)
+    if n_draws > batch_size:  # whole batches alone: one of one row has no variance
+        n_draws -= n_draws % batch_size
+    weights = task.train_index["sampling_weight"].to_numpy()
+    sampler = EpochSampler(weights, n_draws, task.params.seed, rank, world_size)
     # Lightning starts the first epoch's workers before it calls set_epoch.
     sampler.set_epoch(start_epoch)
-    dataset = _make_dataset(task.network, rows, images)
-    batch_size = params.batch_size // world_size
-    return make_loader(dataset, batch_size, params.num_workers, sampler=sampler)
+    return sampler
 
 
-def _load_val(
-    task: TrainingTask, images: ImageSource, rank: int, world_size: int
-) -> tuple[DataLoader[tuple[Tensor, ...]], NDArray[np.float32]]:
-    """Return the loader of this rank's share of val, and what a row of each class stands for."""
-    judged, weights = choose_judged(_labels_of(task.val), task.params.val_stride)
-    dataset = _make_dataset(task.network, task.val, images)
-    mine = judged[rank::world_size].tolist()
+def _load(
+    task: TrainingTask,
+    table: pd.DataFrame,
+    images: ImageSource,
+    order: EpochSampler | list[int],
+    world_size: int,
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Return the loader of this rank's rows of a table."""
+    rr_features = rr_features_for(task.network, table)
+    paths = table["path"].tolist()
+    dataset = SpectrogramImages(images, paths, _labels_of(table), rr_features)
     batch_size = task.params.batch_size // world_size
-    return make_loader(dataset, batch_size, task.params.num_workers, sampler=mine), weights
-
-
-def _make_dataset(
-    network: nn.Module, table: pd.DataFrame, images: ImageSource
-) -> SpectrogramImages:
-    rr_features = rr_features_for(network, table)
-    return SpectrogramImages(images, table["path"].tolist(), _labels_of(table), rr_features)
+    return make_loader(dataset, batch_size, task.params.num_workers, sampler=order)
 
 
 def _labels_of(table: pd.DataFrame) -> NDArray[np.int64]:
-    classes = pd.Index(table["aami_class"].astype(str))
-    return pd.Index(AAMI_CLASSES).get_indexer(classes).astype(np.int64)
+    labels = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(table["aami_class"].astype(str)))
+    assert len(labels), "the table has no row"
+    assert (labels >= 0).all(), "the table holds classes that are not AAMI's"
+    return labels.astype(np.int64)
 
 
 def _class_weights_of(train_index: pd.DataFrame) -> Tensor:
     """Return the loss weights in AAMI order; a class that train lacks gets 1 (val may have it)."""
-    weights = train_index.groupby(train_index["aami_class"].astype(str))["class_weight"]
-    uneven = weights.nunique(dropna=False) != 1
-    assert not uneven.any(), f"classes with several class_weight: {list(uneven[uneven].index)}"
-    first = weights.first().reindex(list(AAMI_CLASSES), fill_value=1.0)
-    return torch.tensor(first.to_numpy(dtype=np.float32))
+    weights = train_index.groupby(train_index["aami_class"].astype(str))["class_weight"].first()
+    every = weights.reindex(list(AAMI_CLASSES), fill_value=1.0)
+    return torch.tensor(every.to_numpy(dtype=np.float32))
 
 
 class _SpectrogramData(LightningDataModule):

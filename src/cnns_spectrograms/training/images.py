@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -12,13 +12,6 @@ from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.imaging.read import SpectrogramCache
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.training.data import ImageSource
-
-
-class Images(Protocol):
-    """The images of tables."""
-
-    def open(self, rows: pd.DataFrame) -> ImageSource:
-        """Return what gives the images of a table's rows."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +46,6 @@ class DrawnImages:
     def open(self, rows: pd.DataFrame) -> ImageSource:
         """Return what gives the images of a table's rows."""
         return SignalBank(rows, self.reader)
+
+
+Images = CachedImages | DrawnImages

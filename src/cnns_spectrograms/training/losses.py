@@ -39,11 +39,7 @@ class ClassBalancedFocalLoss(nn.Module):
     def __init__(self, class_weights: Tensor, gamma: float, label_smoothing: float) -> None:
         super().__init__()
         weights = torch.as_tensor(class_weights, dtype=torch.float32).clone()
-        assert weights.ndim == 1, f"class_weights is {weights.tolist()}"
-        usable = (weights > 0) & (weights < math.inf)
-        assert usable.all(), f"class_weights is {weights.tolist()}"
-        assert 0 <= gamma < math.inf, f"gamma is {gamma}"
-        assert 0 <= label_smoothing < 1, f"label_smoothing is {label_smoothing}"
+        assert ((weights > 0) & (weights < math.inf)).all(), f"class_weights is {weights.tolist()}"
         self.gamma = gamma
         self.label_smoothing = label_smoothing
         # Not persistent: the weights belong to the run, not to the trained network.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +140,7 @@ def train(
     val = windows[windows["split"] == "val"].reset_index(drop=True)
     classifier = build_network(model, seed=training.seed)
     task = TrainingTask(classifier, train_index, val, images, training, checkpoints, described)
-    with _claiming(checkpoints):
-        history = _fit(task, execution)
+    history = _fit(task, execution)
     best = int(history["val_macro_f1"].argmax())
     weights = hashlib.sha256(serialise_classifier(classifier, {})).hexdigest()
     metadata: dict[str, Any] = {
@@ -163,33 +161,25 @@ def train(
 
 def _fit(task: TrainingTask, execution: ExecutionParameters) -> pd.DataFrame:
     """Train in this process, or in the several that the execution asks for."""
+    from filelock import FileLock, Timeout
+
     from cnns_spectrograms.training.fitting import fit_classifier
     from cnns_spectrograms.training.worker import fit_in_processes
 
     n_processes, n_hosts = execution.training_processes, execution.training_hosts
-    if n_processes * n_hosts == 1:
-        return fit_classifier(task, log_epoch)
-    return fit_in_processes(task, n_processes, n_hosts, execution.training_endpoint, log_epoch)
-
-
-@contextlib.contextmanager
-def _claiming(checkpoints: Path) -> Iterator[None]:
-    """Keep other runs from training in a folder, where each would read what the other wrote."""
-    from filelock import FileLock, Timeout
-
-    checkpoints.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{checkpoints}.lock")
+    task.work_dir.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        # Two runs in one folder would each read what the other wrote.
+        with FileLock(f"{task.work_dir}.lock", timeout=0):
+            if n_processes * n_hosts == 1:
+                return fit_classifier(task, log_epoch)
+            endpoint = execution.training_endpoint
+            return fit_in_processes(task, n_processes, n_hosts, endpoint, log_epoch)
     except Timeout:
         raise ValueError(
-            f"another run trains this model now, with its checkpoints in {checkpoints}; start this "
-            f"one when that has ended"
+            f"another run trains this model now, with its checkpoints in {task.work_dir}; start "
+            f"this one when that has ended"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _describe_initial_weights(pretrained: bool | Path | None) -> str:
