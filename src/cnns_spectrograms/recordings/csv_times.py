@@ -20,7 +20,7 @@ from cnns_spectrograms.recordings.csv_table import (
     clean_cells,
     split_words,
 )
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ
 
 logger = logging.getLogger(__name__)
@@ -86,32 +86,32 @@ def measure_times(table: Table, column: Column) -> Times:
         RecordError: the times have an unknown unit or form, do not rise, are too coarse, or give a
             rate or a length that no ECG has.
     """
-    name = f"the times in column {column.header!r}"
     found: list[Times] = []
     errors: list[RecordError] = []
-    for form in _find_forms(table, column):
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                found.append(_measure(table, column, name, form))
-        except RecordError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
+    with naming(f"column {column.header!r}"):
+        for form in _find_forms(table, column):
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    found.append(_measure(table, column, form))
+            except RecordError as error:
+                errors.append(error)
+        if not found:
+            raise errors[0]
     times = min(found, key=lambda each: int(each.n_missing.sum()))
-    logger.info("%s: %s give %g Hz", table.path.name, name, times.fs)
-    if n_missing := times.n_missing.sum():
-        logger.info(
-            "%s: %s leave out %d samples (%.1f s) in %d places",
-            *(table.path.name, name, n_missing, n_missing / times.fs, len(times.gap_rows)),
-        )
+    n_missing = times.n_missing.sum()
+    logger.info(
+        "%s: the times in column %r give %g Hz, and leave out %d samples (%.1f s) in %d places",
+        *(table.path.name, column.header, times.fs),
+        *(n_missing, n_missing / times.fs, len(times.gap_rows)),
+    )
     return times
 
 
-def _measure(table: Table, column: Column, name: str, form: _Form) -> Times:
+def _measure(table: Table, column: Column, form: _Form) -> Times:
     meter: _Meter | None = None
     changes = np.empty((0, 2))
     n_rows = 0
-    for piece, n_new in _read_changes(table, column, name, form):
+    for piece, n_new in _read_changes(table, column, form):
         n_rows += n_new
         changes = np.concatenate([changes, piece])
         if meter is None and len(changes) > _LEAST_CHANGES:
@@ -119,17 +119,17 @@ def _measure(table: Table, column: Column, name: str, form: _Form) -> Times:
         if meter is not None:
             changes = meter.take(changes, is_last=False)
     if len(changes) < 3:
-        raise RecordError(f"{name} do not rise at {n_rows:,} rows, or twice at most; {_ASK}")
+        raise RecordError(f"the times do not rise at {n_rows:,} rows, or twice at most; {_ASK}")
     meter = meter or _Meter(changes, form)
     meter.take(changes, is_last=True)
-    return _conclude(name, form, meter, n_rows)
+    return _conclude(form, meter, n_rows)
 
 
 def _find_forms(table: Table, column: Column) -> list[_Form]:
     """Return the forms that the first times may have: one, or two of dates."""
     cells = table.probe[column.index].dropna()
     if not len(cells):
-        raise RecordError(f"found no time in column {column.header!r}; {_ASK}")
+        raise RecordError(f"found no time; {_ASK}")
     places = find_places(cells)
     # By most of the cells, so that one that is none is named when it is read.
     if pd.to_numeric(cells, errors="coerce").notna().mean() > 0.5:
@@ -142,8 +142,8 @@ def _find_forms(table: Table, column: Column) -> list[_Form]:
     formats = _guess_formats(list(texts.unique()), f"{column.unit} {column.header}".lower())
     if not formats:
         raise RecordError(
-            f"found no time in column {column.header!r} ({cells.iloc[0][:50]!r}); expected "
-            f"numbers, h:mm:ss.mmm, or dates as 2024-01-31 10:11:12.004; rewrite them, or {_ASK}"
+            f"found no time ({cells.iloc[0][:50]!r}); expected numbers, h:mm:ss.mmm, or dates as "
+            f"2024-01-31 10:11:12.004; rewrite them, or {_ASK}"
         )
     return [_Form(each, *places) for each in formats]
 
@@ -155,8 +155,8 @@ def _find_seconds_per(column: Column) -> float | None:
         return SECONDS_PER[known[-1]] if known else None
     if len(set(known)) != 1 or re.search(r"\d", column.unit):  # `min:sec`, `1/360 s`
         raise RecordError(
-            f"found times in {column.unit!r}, in column {column.header!r}; expected ns, "
-            f"us, ms, s, min or h; correct the header, or {_ASK}"
+            f"found times in {column.unit!r}; expected ns, us, ms, s, min or h; correct the "
+            f"header, or {_ASK}"
         )
     return SECONDS_PER[known[0]]
 
@@ -192,7 +192,7 @@ def _spell_alike(cells: pd.Series) -> pd.Series:
 
 
 def _read_changes(
-    table: Table, column: Column, name: str, form: _Form
+    table: Table, column: Column, form: _Form
 ) -> Iterator[tuple[NDArray[np.float64], int]]:
     """Yield the rows where the time changes, by pieces, and the number of rows of each piece.
 
@@ -207,9 +207,8 @@ def _read_changes(
                 times = _parse(chunk[column.index], form)
             except ValueError as error:
                 raise RecordError(
-                    f"found no time in column {column.header!r} "
-                    f"({' '.join(str(error).split())[:100]}); expected numbers, h:mm:ss or dates "
-                    f"as 2024-01-31; correct it, or {_ASK}"
+                    f"found no time ({' '.join(str(error).split())[:100]}); expected numbers, "
+                    f"h:mm:ss or dates as 2024-01-31; correct it, or {_ASK}"
                 ) from error
             known = np.flatnonzero(np.isfinite(times))
             now = times[known]
@@ -222,7 +221,7 @@ def _read_changes(
             if (steps < 0).any():
                 at = int(np.argmax(steps < 0))
                 raise RecordError(
-                    f"{name} do not rise: row {n_rows + known[at] + 1:,} below the header has "
+                    f"the times do not rise: row {n_rows + known[at] + 1:,} below the header has "
                     f"{now[at]:.10g} s after {before[at]:.10g} s; correct it, or {_ASK}"
                 )
             changed = steps != 0
@@ -335,28 +334,28 @@ class _Meter:
         return np.asarray((steps > self.longest_s) & is_long & (lasting > 0.5 * largest))
 
 
-def _conclude(name: str, form: _Form, meter: _Meter, n_rows: int) -> Times:
+def _conclude(form: _Form, meter: _Meter, n_rows: int) -> Times:
     """Return rate and gaps, if an ECG may have them and the times are fine and regular enough."""
     fs = meter.n_rows / meter.duration_s if meter.duration_s else meter.fs
     highest = MAX_UNNAMED_RATE_HZ if form.seconds_per is None else MAX_FS_HZ
     if not MIN_RATE_HZ <= fs <= highest:
         guessed = ", taken for seconds as nothing names their unit," * (form.seconds_per is None)
         raise RecordError(
-            f"{name}{guessed} give a sampling rate of {fs:.4g} Hz; expected {MIN_RATE_HZ:g} to "
+            f"the times{guessed} give a sampling rate of {fs:.4g} Hz; expected {MIN_RATE_HZ:g} to "
             f"{highest:,.0f}; name their unit in the header, as in 'time (ms)', or {_ASK}"
         )
     if meter.jitter_s > meter.typical_s:
         raise RecordError(
-            f"{name} rise irregularly, in steps of {meter.typical_s:.4g} ± {meter.jitter_s:.4g} s; "
-            f"expected samples at one rate, with gaps or without; {_ASK}"
+            f"the times rise irregularly, in steps of {meter.typical_s:.4g} ± "
+            f"{meter.jitter_s:.4g} s; expected samples at one rate, with gaps or without; {_ASK}"
         )
     gaps = np.concatenate(meter.gaps)
     spread = (meter.rounding_s + meter.jitter_s) * np.sqrt(len(gaps) + 1)
     if not spread <= _MOST_UNCERTAIN * meter.duration_s:
         raise RecordError(
-            f"{name} give the rate too roughly, as {fs:.3g} Hz, at {n_rows:,} rows with steps of "
-            f"{meter.resolution_s:g} s; expected it within {_MOST_UNCERTAIN:.1%}; write them with "
-            f"more decimals, or {_ASK}"
+            f"the times give the rate too roughly, as {fs:.3g} Hz, at {n_rows:,} rows with steps "
+            f"of {meter.resolution_s:g} s; expected it within {_MOST_UNCERTAIN:.1%}; write them "
+            f"with more decimals, or {_ASK}"
         )
     # No recorder's clock is truer than ten in a million.
     if abs(fs - round(fs)) <= fs * (spread / meter.duration_s + 1e-5):
@@ -365,7 +364,7 @@ def _conclude(name: str, form: _Form, meter: _Meter, n_rows: int) -> Times:
     if n_rows + missing.sum() > fs * MAX_DURATION_S:
         worst = int(missing.argmax())
         raise RecordError(
-            f"{name} last {(n_rows + missing.sum()) / fs / _DAY_S:,.1f} days, "
+            f"the times last {(n_rows + missing.sum()) / fs / _DAY_S:,.1f} days, "
             f"{missing[worst] / fs / _DAY_S:,.1f} of them missing before row "
             f"{int(gaps[worst, 0]) + 1:,} below the header; expected at most "
             f"{MAX_DURATION_S / _DAY_S:g}; correct the clock there, or cut the recording"
