@@ -160,7 +160,7 @@ def test_microvolts(record, signal):
         (f"r1 2 100 {10**12}", "days"),
         (f"r1 2 100 {10**30}", "days"),
         ("r1 2 100 -5", "samples"),
-        ("r1 5000 100 1500", "signal lines"),
+        ("r1 5000 100 1500", "leads"),
         ("r1 0 100 1500", "number of signals"),
         ("r1 -1 100 1500", "number of signals"),
         ("r1 x 100 1500", "at the head"),

@@ -12,8 +12,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cnns_spectrograms.files import replacing
-
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -41,7 +39,7 @@ class Journal:
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
-        self.lines: list[dict[str, Any]] = []
+        self._file = -1
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(f"{path}.lock", timeout=0)
         try:
@@ -51,40 +49,33 @@ class Journal:
                 f"{path} is open in another window or program; close it there first"
             ) from None
         try:
-            self._file = self._open({"format": FORMAT, **header})
+            self._open({"format": FORMAT, **header})
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
-    def _open(self, header: Mapping[str, Any]) -> int:
-        content = self.path.read_bytes() if self.path.is_file() else b""
-        lines, whole = _parse(self.path, content)
-        if not lines:
-            if content:
-                logger.warning("%s: its header is torn; it is begun again", self.path)
-            with replacing(self.path) as partial, open(partial, "wb") as fresh:
-                fresh.write(_line(header))
-                fresh.flush()
-                os.fsync(fresh.fileno())
-            _sync_folder(self.path.parent)
-            return os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        if lines[0] != header:
-            differing = sorted(k for k in {*lines[0], *header} if lines[0].get(k) != header.get(k))
+    def _open(self, header: dict[str, Any]) -> None:
+        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        content = self.path.read_bytes()
+        self.lines, whole = _parse(self.path, content)
+        found = self.lines[0] if self.lines else header
+        if differing := sorted(k for k in {*found, *header} if found.get(k) != header.get(k)):
             raise ValueError(
                 f"{self.path} holds corrections of another recording or of other beats: found "
                 f"another {', '.join(differing)}; move the file away"
             )
-        self.lines = lines[1:]
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         if whole < len(content):
             logger.warning(
                 "%s: dropped a torn last line of %d bytes", self.path, len(content) - whole
             )
-            os.ftruncate(file, whole)
-        elif not content.endswith(b"\n"):  # all of the line but its end
-            os.write(file, b"\n")
-        os.fsync(file)
-        return file
+            os.ftruncate(self._file, whole)
+        elif content and not content.endswith(b"\n"):  # all of the line but its end
+            os.write(self._file, b"\n")
+        if not self.lines:
+            self.append(header)
+            _sync_folder(self.path.parent)
+        os.fsync(self._file)
+        del self.lines[0]
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write a line, and return once it is on the disk.
@@ -109,7 +100,7 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-            self._lock.release()
+        self._lock.release()
 
 
 def read_header(path: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.recording import Recording, check_shape
+from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.signals import Signal, make_recording
 from cnns_spectrograms.recordings.wfdb_annotations import read_annotations
 from cnns_spectrograms.recordings.wfdb_header import check_signal_files, read_header, read_samples
@@ -51,7 +51,6 @@ def open_wfdb(path: Path) -> Recording:
     import wfdb
 
     header = read_header(path)
-    check_shape(float(header.fs), header.sig_len or 2, header.n_sig)
     if isinstance(header, wfdb.MultiRecord):
         layout, segments = _list_segments(path, header)
     else:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import spell_micro
+from cnns_spectrograms.recordings.recording import check_shape
 
 MAX_HEADER_BYTES = 1 << 20
 
@@ -87,6 +88,7 @@ def read_header(path: Path) -> Any:
         # What wfdb would do with letters that it does not know.
         plain = [line.encode("ascii", "ignore").decode() for line in lines]
         fields = _header._parse_record_line(" ".join(plain[0].split()[:4]))
+        check_shape(float(fields["fs"]), fields["sig_len"] or 2, fields["n_sig"])
         if has_segments:
             header = wfdb.MultiRecord()
             fields |= _header._read_segment_lines(plain[1:])
