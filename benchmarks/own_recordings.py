@@ -25,8 +25,9 @@ from cnns_spectrograms.evaluation.ec57 import (
     tabulate_ec57,
 )
 from cnns_spectrograms.inference.api import load_model
-from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+from cnns_spectrograms.inference.batch import predict_recordings
 from cnns_spectrograms.inference.outputs import ANNOTATOR
+from cnns_spectrograms.parameters import InferenceParameters
 from cnns_spectrograms.tracking.model_store import resolve_model
 
 # de Chazal 2004 (doi:10.1109/TBME.2004.827359), without the paced 102, 104, 107 and 217.
@@ -44,12 +45,13 @@ COLUMNS = [
 ]
 
 
-def compare(physionet: Path, options: PredictOptions, start_s: float) -> tuple:
+def compare(physionet: Path, model: Path | None, start_s: float, **options) -> tuple:
     """Predict all records; return the EC57 table and the summed matrix."""
     paths = [physionet / "mitdb" / f"{record}.hea" for record in RECORDS]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        table = predict_recordings(paths, folder, options)
+        inference = InferenceParameters(recordings=list(map(str, paths)), report=False, **options)
+        table = predict_recordings(inference, folder, model)
         if (table["error"] != "").any():
             sys.exit(table.loc[table["error"] != "", "error"].to_string())
         matrices = {}
@@ -79,8 +81,8 @@ def main() -> None:
         result["averaged_with"] = [other.name for other in loaded.others]
         for label, peaks in (("reference beats (--peaks atr)", "atr"), ("detected beats", None)):
             begin = time.perf_counter()
-            chosen = PredictOptions(model=model, accurate=options.accurate, peaks=peaks)
-            table, matrix = compare(options.physionet, chosen, start_s)
+            chosen = {"accurate": options.accurate, "peaks": peaks}
+            table, matrix = compare(options.physionet, model, start_s, **chosen)
             seconds = time.perf_counter() - begin
             shown = table.set_index("record")[COLUMNS]
             print(f"\n{label}: {len(RECORDS)} records in {seconds:.0f} s\n")

@@ -29,7 +29,7 @@ from cnns_spectrograms.evaluation.ec57 import (
     read_annotations,
 )
 from cnns_spectrograms.inference.signals import prepare_signal
-from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import open_recording
 
 FS = 360.0  # of the shipped model, Hz
@@ -56,7 +56,7 @@ def list_records(split: str) -> list[str]:
 def read_record(physionet: Path, name: str) -> tuple[Signal, Annotations]:
     """Return the lead of training without its baseline, and the beats, both at `FS`."""
     recording = open_recording(physionet / name)
-    lead = choose_recording_lead(recording.lead_names, None, "MLII")
+    lead = choose_lead(recording.lead_names, "MLII")
     signal = prepare_signal(recording, lead, FS).signal
     return np.array(signal, dtype=np.float64), read_annotations(physionet / name, "atr", fs=FS)
 
@@ -69,8 +69,8 @@ def make_example(signal: Signal, beats: Beats, left_out: list[tuple[float, float
         beats: samples.
         left_out: stretches, samples, whose candidates are in no example.
     """
-    candidates = find_candidates(signal, FS)
-    at = candidates.at * (FS / CANDIDATE_FS)
+    at, features = find_candidates(signal, FS)
+    at = at * (FS / CANDIDATE_FS)
     is_beat = np.zeros(len(at), dtype=bool)
     if len(at) > 1 and len(beats):
         after = np.clip(np.searchsorted(at, beats), 1, len(at) - 1)
@@ -79,7 +79,7 @@ def make_example(signal: Signal, beats: Beats, left_out: list[tuple[float, float
     kept = np.ones(len(at), dtype=bool)
     for first, stop in left_out:
         kept &= ~((at >= first) & (at <= stop))
-    return candidates.features[kept], is_beat[kept]
+    return features[kept], is_beat[kept]
 
 
 def slow_down(signal: Signal, beats: Beats, rng: np.random.Generator) -> tuple[Signal, Beats]:
@@ -265,10 +265,10 @@ def main() -> None:
 def score(physionet: Path, name: str, trees: Trees) -> dict[str, object]:
     """Compare the candidates that trees choose in a record with its beats."""
     signal, reference = read_record(physionet, name)
-    candidates = find_candidates(signal, FS)
-    probability = trees.predict(candidates.features)
-    chosen = choose_beats(candidates.at, probability, len(signal) / FS)
-    at = np.rint(candidates.at[chosen] * (FS / CANDIDATE_FS)).astype(np.int64)
+    at, features = find_candidates(signal, FS)
+    probability = trees.predict(features)
+    chosen = choose_beats(at, probability, len(signal) / FS)
+    at = np.rint(at[chosen] * (FS / CANDIDATE_FS)).astype(np.int64)
     found = Annotations(at, np.full(len(at), "N"))
     matrix = compare_annotations(reference, found, fs=FS, learning_period_s=0)
     fn, fp = int(matrix[:5, 5].sum()), int(matrix[5, :5].sum())

@@ -62,15 +62,11 @@ def describe_models() -> str:
 
 def describe_literature() -> str:
     """Return the published results beside which ours can be read."""
-    from cnns_spectrograms.evaluation.literature import PUBLISHED_RESULTS
+    from cnns_spectrograms.evaluation.literature import read_literature
 
     head = ["source", "protocol", "macro F1", "accuracy", *"NSVFQ", "note"]
-    rows = [
-        [each.source, each.protocol, each.macro_f1, each.accuracy]
-        + [each.f1_of(name) for name in "NSVFQ"]
-        + [each.note]
-        for each in PUBLISHED_RESULTS
-    ]
+    published = read_literature().rename(columns={"macro_f1": "macro F1"})
+    rows = published[head].astype(object).where(published.notna(), None).to_numpy().tolist()
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join(
         f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in lines

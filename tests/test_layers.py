@@ -93,7 +93,7 @@ from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.recordings.opening import open_recording
 model = BeatModel.load()
 study = make_study(open_recording(Path({str(record)!r})), model, 0)
-seen = show_beat(study, model, 5)
+seen = show_beat(study, 5)
 for target in range(5):
     if explain(model, seen.views, target, seen.rr_s).max() == 1:
         break

@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 import cnns_spectrograms.app
+from cnns_spectrograms.app.buttons import BUTTONS
+from cnns_spectrograms.app.correcting import EDITOR_TEXTS
 from cnns_spectrograms.app.run_results import ENVIRONMENTS
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.presentation import (
@@ -52,11 +54,7 @@ COMPOSED = {
     "report_unusable_": ("counted", "left_out"),
     "status_": ("FINISHED", "FAILED", "RUNNING", "KILLED", "SCHEDULED"),
 }
-BUTTONS = {
-    "previous_abnormal", "next_abnormal", "next_disagreement", "back", "forward", "zoom_in",
-    "zoom_out", "previous_beat", "next_beat", "extend_back", "extend_forward", "previous_look",
-    "next_look", "add_refused", "who_first", "read_only",
-}  # fmt: skip
+TABLES = {*BUTTONS, *EDITOR_TEXTS, "add_refused"}
 # The same word in both languages.
 SAME = {
     "class_N", "report_per_minute", "report_software", "scale_minutes", "scale_speed", "no",
@@ -67,7 +65,7 @@ SAME = {
 def _asked_for() -> set[str]:
     """Return the keys that the sources ask a translator for."""
     keys = {beginning + end for beginning, ends in COMPOSED.items() for end in ends}
-    keys |= BUTTONS | {f"{name}_label" for name in BUTTONS if f"{name}_label" in TEXTS}
+    keys |= TABLES | {f"{name}_label" for name in TABLES if f"{name}_label" in TEXTS}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "t":

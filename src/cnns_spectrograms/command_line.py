@@ -67,7 +67,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add(
         "--columns",
-        type=lambda names: tuple(name.strip() for name in names.split(",")),
+        type=lambda text: [name.strip() for name in text.split(",")],
         help="columns of CSV files that are leads: names, or numbers from 1; by commas",
     )
     add(
@@ -93,10 +93,12 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _predict(options: argparse.Namespace) -> int:
     import tempfile
-    from dataclasses import fields
 
     from cnns_spectrograms.recordings.opening import is_there
 
+    if options.jobs == 0:
+        print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
+        return 2
     if options.output.exists() and not options.output.is_dir():
         print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
         return 2
@@ -107,16 +109,17 @@ def _predict(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.inference.batch import predict_recordings
+    from cnns_spectrograms.parameters import InferenceParameters
     from cnns_spectrograms.tracking.model_store import resolve_model
 
+    given = {name: getattr(options, name) for name in InferenceParameters.model_fields}
+    given["recordings"] = [str(path) for path in options.recordings]
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            how = {each.name: getattr(options, each.name) for each in fields(PredictOptions)}
-            how["model"] = resolve_model(options.model, Path(scratch))
-            table = predict_recordings(
-                options.recordings, options.output, PredictOptions(**how), options.jobs
-            )
+            inference = InferenceParameters.model_validate(given)
+            model = resolve_model(inference.model, Path(scratch))
+            table = predict_recordings(inference, options.output, model, options.jobs)
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

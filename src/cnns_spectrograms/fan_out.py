@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -28,20 +29,15 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
     """
     import joblib
 
-    if backend == "loky":
-        # Long recordings make a worker grow by 300 MB; loky then ends it and starts another.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        with _fresh_workers():
-            yield
-        return
-    n_workers = joblib.cpu_count() if n_jobs < 0 else n_jobs
-    if backend == "dask":
-        with _dask_client(address, n_workers), joblib.parallel_config("dask"):
-            yield
-    else:
-        assert backend == "ray", backend
-        with _ray(address, n_workers), joblib.parallel_config("ray"):
-            yield
+    module = {"dask": "distributed"}.get(backend, backend)
+    if backend != "loky" and find_spec(module) is None:
+        raise ValueError(
+            f"execution.backend is {backend}, which is not installed; run `pip install -c "
+            f"requirements.lock -e '.[{backend}]'`, or set the backend to loky"
+        )
+    workers = {"loky": _fresh_workers, "dask": _dask, "ray": _ray}[backend]
+    with workers(address, joblib.cpu_count() if n_jobs < 0 else n_jobs):
+        yield
 
 
 @contextlib.contextmanager
@@ -61,15 +57,16 @@ def one_torch_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fresh_workers() -> Iterator[None]:
+def _fresh_workers(*_: Any) -> Iterator[None]:
     """Let work begin and end without the idle workers that joblib keeps for its next call.
 
     Where psutil is installed, loky takes a worker that grows by 300 MB after its first task for a
     leak, and replaces it in the midst of the work: torch alone grows one that has read records
-    before. And idle workers hold their memory through hours of training.
+    before, and so do long recordings. And idle workers hold their memory through hours of training.
     """
     from joblib.externals.loky import get_reusable_executor
 
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
     get_reusable_executor().shutdown(wait=True)
     try:
         yield
@@ -78,42 +75,40 @@ def _fresh_workers() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _dask_client(address: str | None, n_workers: int) -> Iterator[Any]:
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise _missing("dask") from error
-    if address is None:
-        cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-        )
-        with cluster, Client(cluster) as client:
-            yield client
-        return
-    try:
-        client = Client(address, timeout="15s")
-    except OSError as error:
-        raise OSError(
-            f"no Dask scheduler answers at execution.address {address} ({error}); start one with "
-            f"`dask scheduler`, and workers with `dask worker {address} --nthreads 1`"
-        ) from error
-    with client:
-        logger.info("Dask cluster %s: %d workers", address, len(client.scheduler_info()["workers"]))
-        yield client
+def _dask(address: str | None, n_workers: int) -> Iterator[None]:
+    import joblib
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            here = {"host": "127.0.0.1", "dashboard_address": None}
+            cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, **here)
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            try:
+                client = stack.enter_context(Client(address, timeout="15s"))
+            except OSError as error:
+                raise OSError(
+                    f"no Dask scheduler answers at execution.address {address} ({error}); start "
+                    f"one with `dask scheduler`, and workers with `dask worker {address} "
+                    f"--nthreads 1`"
+                ) from error
+        n_workers = len(client.scheduler_info()["workers"])
+        logger.info("Dask cluster %s: %d workers", client.scheduler.address, n_workers)
+        stack.enter_context(joblib.parallel_config("dask"))
+        yield
 
 
 @contextlib.contextmanager
 def _ray(address: str | None, n_workers: int) -> Iterator[None]:
+    import joblib
+    import ray
+    from ray.util.joblib import register_ray
+
+    here: dict[str, Any] = {"num_cpus": n_workers, "_node_ip_address": "127.0.0.1"}
+    options = {"include_dashboard": False, "log_to_driver": False} | ({} if address else here)
     try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise _missing("ray") from error
-    local: dict[str, Any] = (
-        {"num_cpus": n_workers, "_node_ip_address": "127.0.0.1"} if address is None else {}
-    )
-    try:
-        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, **local)
+        ray.init(address=address or "local", **options)
     except ConnectionError as error:
         raise OSError(
             f"no Ray cluster answers at execution.address {address} ({error}); start one with "
@@ -121,13 +116,7 @@ def _ray(address: str | None, n_workers: int) -> Iterator[None]:
         ) from error
     try:
         register_ray()
-        yield
+        with joblib.parallel_config("ray"):
+            yield
     finally:
         ray.shutdown()
-
-
-def _missing(extra: str) -> ValueError:
-    return ValueError(
-        f"execution.backend is {extra}, which is not installed; run `pip install -c "
-        f"requirements.lock -e '.[{extra}]'`, or set the backend to loky"
-    )

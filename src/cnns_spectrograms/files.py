@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-RECORD_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
-"""A record as "db/record_id", where that names a file: no hidden folder and none above."""
 DESCRIPTION, CARD = "cnns_spectrograms", "model_card"
 """Keys of a model file's metadata: what is known of it, JSON; and its card, Markdown."""
 MODEL_SUFFIXES = (".onnx", ".safetensors")

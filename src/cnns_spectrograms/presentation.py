@@ -139,9 +139,6 @@ def render_page(template: Path, t: Translator, **context: Any) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    def embed(png: bytes) -> str:
-        return "data:image/png;base64," + base64.b64encode(png).decode()
-
     def format_score(value: float | None, decimals: int = 3) -> str:
         return t.number(value, decimals)
 
@@ -161,7 +158,7 @@ def render_page(template: Path, t: Translator, **context: Any) -> str:
         "percent": t.percent,
         "interval": format_interval,
         "clock": format_clock,
-        "png": embed,
+        "png": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
     }
     return environment.get_template(template.name).render(t=t, **context)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,21 +12,20 @@ import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from cnns_spectrograms.app.clinical_figures import draw_beat, draw_overview, draw_probabilities
+from app.readings import make_reading, make_study
+from cnns_spectrograms.app.clinical_figures import (
+    draw_beat,
+    draw_groups,
+    draw_overview,
+    draw_probabilities,
+)
 from cnns_spectrograms.app.figure_parts import UNUSABLE
 from cnns_spectrograms.app.findings import PROBABILITIES
-from cnns_spectrograms.app.group_figures import draw_groups
-from cnns_spectrograms.app.strip_figure import (
-    PX_PER_MM,
-    View,
-    choose_range_mv,
-    decimate,
-    draw_strip,
-    make_lane,
-    span_of_speed,
-    strip_height_px,
-)
+from cnns_spectrograms.app.strip_figure import decimate, draw_strip
+from cnns_spectrograms.app.study import BeatInput, choose_range_mv, make_lane
+from cnns_spectrograms.app.viewer import PX_PER_MM, Reading, View, span_of_speed
 from cnns_spectrograms.corrections.shapes import ShapeGroups
 from cnns_spectrograms.imaging.kinds import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
@@ -50,6 +50,19 @@ def _beats(n: int, every_s: float = 0.8) -> pd.DataFrame:
             **dict.fromkeys(PROBABILITIES, 0.2),
         }
     )
+
+
+def _reading(
+    beats: pd.DataFrame,
+    called: NDArray[np.object_],
+    signal: NDArray[np.float32] | float,
+    first_id: int = 0,
+    **given: Any,
+) -> Reading:
+    """Return beats as they are called, in a signal or in so many seconds without one."""
+    if not isinstance(signal, np.ndarray):
+        signal = np.zeros(round(signal * 360), np.float32)
+    return make_reading(make_study(beats, signal, **given), called, first_id)
 
 
 @settings(deadline=None, max_examples=50)
@@ -88,14 +101,12 @@ def test_paper_is_25_mm_a_second_and_10_mm_a_millivolt() -> None:
     span = span_of_speed(25, 945)
     assert View(0, span, 945).speed_mm_per_s == pytest.approx(25)
     assert 945 / span == pytest.approx(25 * 96 / 25.4)  # px a second
-    figure = _checked(draw_strip)(
-        np.zeros(36_000, np.float32), 360, _beats(50), np.array(["N"] * 50, dtype=object),
-        View(0, span, 945), (-1.5, 1.5), LIGHT, T,
-    )  # fmt: skip
+    called = np.array(["N"] * 50, dtype=object)
+    reading = _reading(_beats(50), called, 100, range_mv=(-1.5, 1.5))
+    figure = _checked(draw_strip)(reading, View(0, span, 945), LIGHT, T)
     layout = figure.layout
     inner = layout.height - layout.margin.t - layout.margin.b
     assert inner / 3 == pytest.approx(10 * PX_PER_MM, abs=0.5)  # px a millivolt
-    assert layout.height == strip_height_px((-1.5, 1.5))
     np.testing.assert_allclose(np.diff(layout.xaxis.tickvals), 0.2)
     assert [each for each in layout.xaxis.ticktext if each][:3] == ["0:00", "0:01", "0:02"]
     assert layout.xaxis.minor.dtick == 0.04
@@ -109,10 +120,8 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
     beats = _beats(10)
     called = np.array(list("NNVNS?FQNN"), dtype=object)
     reference = beats.assign(aami_class=list("NNVNNNNNNN"))
-    figure = _checked(draw_strip)(
-        np.zeros(3600, np.float32), 360, beats, called, View(0, 10, 1000), (-1, 1), theme, T,
-        reference=reference, selected=np.array([2]),
-    )  # fmt: skip
+    reading = _reading(beats, called, 10, reference=reference)
+    figure = _checked(draw_strip)(reading, View(0, 10, 1000), theme, T, np.array([2]))
     traces = {trace.name: trace for trace in figure.data if trace.name}
     for name in "NSVFQ?":
         expected = beats["time_s"][called == name].tolist()
@@ -128,9 +137,8 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
 def test_an_abnormal_beat_alone_is_drawn_in_its_colour() -> None:
     signal = np.arange(770, dtype=np.float32) / 770
     called = np.array(list("NNVVNNNNNN"), dtype=object)
-    figure = _checked(draw_strip)(
-        signal, 77, _beats(10), called, View(0, 10, 1000), (-1, 1), LIGHT, T
-    )
+    reading = _reading(_beats(10), called, signal, fs=77)
+    figure = _checked(draw_strip)(reading, View(0, 10, 1000), LIGHT, T)
     [trace] = [each for each in figure.data if each.mode == "lines" and each.name is None]
     assert trace.line.color == LIGHT.classes["V"]
     x, y = np.array(trace.x), np.array(trace.y)
@@ -147,15 +155,13 @@ def test_nothing_is_drawn_in_a_gap() -> None:
     beats = _beats(20)
     beats.loc[10, "rr_s"] = np.nan
     called = np.array(["N"] * 20, dtype=object)
-    signal = np.ones(20 * 360, np.float32)
-    strip = _checked(draw_strip)(
-        signal, 360, beats, called, View(0, 20, 1200), (-1, 1), LIGHT, T, gaps_s=[(3, 5), (9, 9.5)]
-    )
+    reading = _reading(beats, called, 20, gaps_s=[(3, 5), (9, 9.5)])
+    strip = _checked(draw_strip)(reading, View(0, 20, 1200), LIGHT, T)
     x, y = (np.asarray(strip.data[0][axis], float) for axis in "xy")
     inside = ((x >= 3) & (x < 5)) | ((x >= 9) & (x < 9.5))
     assert inside.sum() > 50
     np.testing.assert_array_equal(np.isnan(y), inside)
-    overview = _checked(draw_overview)(beats, called, 20.0, LIGHT, T)
+    overview = _checked(draw_overview)(reading, LIGHT, T)
     rates = np.asarray(overview.data[0].y, float)
     assert np.flatnonzero(np.isnan(rates)).tolist() == [0, 10]  # where the line breaks
 
@@ -163,15 +169,13 @@ def test_nothing_is_drawn_in_a_gap() -> None:
 def test_unusable_signal_is_grey() -> None:
     called = np.array(["N"] * 40, dtype=object)
     unusable = [(0, 5), (10, 40), (70, 80)]
-    strip = _checked(draw_strip)(
-        np.ones(80 * 360, np.float32), 360, _beats(40), called, View(20, 10, 1200), (-1, 1), LIGHT,
-        T, unusable_s=unusable, selected=np.array([3]),
-    )  # fmt: skip
+    reading = _reading(_beats(40), called, 80, unusable_s=unusable)
+    strip = _checked(draw_strip)(reading, View(20, 10, 1200), LIGHT, T, np.array([3]))
     # As far as it is drawn, 10 to 40 s; then the window of the chosen beat.
     grey, window = strip.layout.shapes
     assert (grey.x0, grey.x1, grey.fillcolor) == (10, 40, UNUSABLE)
     assert window.fillcolor == LIGHT.highlight
-    overview = _checked(draw_overview)(_beats(40), called, 80.0, LIGHT, T, unusable)
+    overview = _checked(draw_overview)(reading, LIGHT, T)
     assert [(each.x0, each.x1) for each in overview.layout.shapes] == unusable
 
 
@@ -183,8 +187,9 @@ def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
     beats["rr_s"] = rng.uniform(0.5, 1.2, n)
     day = float(beats["time_s"].iloc[-1])
     signal = rng.normal(size=int(day * 100)).astype(np.float32)
-    strip = _checked(draw_strip)(signal, 100, beats, called, View(0, day, 1200), (-1, 1), LIGHT, T)
-    overview = _checked(draw_overview)(beats, called, day, LIGHT, T)
+    reading = _reading(beats, called, signal, fs=100)
+    strip = _checked(draw_strip)(reading, View(0, day, 1200), LIGHT, T)
+    overview = _checked(draw_overview)(reading, LIGHT, T)
     for figure in (strip, overview):
         assert sum(len(trace.x) for trace in figure.data) < 20_000
         assert len(figure.layout.annotations) < 50
@@ -203,7 +208,7 @@ def test_of_many_gaps_the_longest_break_the_line_of_the_overview() -> None:
     beats.loc[after_gap, "rr_s"] = np.nan
     called = np.array(["N"] * n, dtype=object)
     stop_s = float(beats["time_s"].iloc[-1])
-    rate = _checked(draw_overview)(beats, called, stop_s, LIGHT, T).data[0]
+    rate = _checked(draw_overview)(_reading(beats, called, stop_s), LIGHT, T).data[0]
     x, y = np.asarray(rate.x, float), np.asarray(rate.y, float)
     assert len(x) <= 3600
     assert (np.diff(x) > 0).all()
@@ -218,25 +223,26 @@ def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
     beats = _beats(5000)
     called = np.array(["N"] * 5000, dtype=object)
     called[4321] = "V"
-    overview = _checked(draw_overview)(beats, called, 4100.0, LIGHT, T)
+    overview = _checked(draw_overview)(_reading(beats, called, 4100), LIGHT, T)
     lane = next(trace for trace in overview.data if trace.name == "V")
     assert list(lane.x) == [beats["time_s"][4321]]
 
 
 def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
     params = SpectrogramParameters(image_size=64)
-    axes = spectrogram_axes(900, 360, params)
+    model = cast(Any, SimpleNamespace(n_samples=900, fs=360, spectrogram=params))
     image = np.zeros((64, 64), np.uint8)
+    seen = BeatInput(np.zeros(900, np.float32), image, np.zeros(4, np.float32))
     cam = np.zeros((64, 64), np.float32)
     cam[:, 40] = 1
-    figure = _checked(draw_beat)(np.zeros(900, np.float32), 360, image, axes, LIGHT, T, cam=cam)
+    figure = _checked(draw_beat)(seen, model, LIGHT, T, cam)
     traces = {trace.name: trace for trace in figure.data if trace.name}
     peak = traces["ECG"].x[450]  # where the R peak stands in the window
     assert peak == 0
-    expected = axes[0][40] - 1.25
+    expected = spectrogram_axes(900, 360, params)[0][40] - 1.25
     assert traces["spectrogram"].x[40] == traces["gradcam"].x[40] == pytest.approx(expected)
-    ranges = {tuple(figure.layout[name].range) for name in ("xaxis", "xaxis2", "xaxis3")}
-    assert ranges == {(-1.25, 1.25)}
+    assert {trace.xaxis for trace in figure.data} == {None}
+    assert tuple(figure.layout.xaxis.range) == (-1.25, 1.25)
     shade = next(trace for trace in figure.data if trace.type == "heatmap" and not trace.name)
     assert shade.z[0].argmax() == 40
 
@@ -256,6 +262,7 @@ def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
     assert (low, high) == (-1.5, 1.5)
 
 
+@settings(deadline=None)
 @given(st.floats(-20, 20), st.floats(0, 30))
 def test_amplitudes_are_of_3_to_8_and_a_half_millivolts(middle: float, height: float) -> None:
     signal = np.array([middle - height / 2, middle + height / 2] * 500, np.float32)
@@ -273,16 +280,14 @@ def test_other_leads_stand_below_at_the_same_scale(theme: Theme) -> None:
     other = (5 + rng.normal(0, 0.1, 30 * 250)).astype(np.float32)  # far from zero, at 250 Hz
     other[1000:1100] = np.nan
     beats = _beats(60)
-    view, range_mv = View(10, 12, 1200), (-1.5, 1.5)
+    view = View(10, 12, 1200)
     called = beats["aami_class"].to_numpy(object)
-    lane = make_lane("V<1>", other, 250)
-    ids = np.arange(60) + 1000
-    figure = _checked(draw_strip)(
-        signal, 360, beats, called, view, range_mv, theme, T,
-        ids=ids, selected=np.array([3, 4, 5]), lane="II", lanes=[lane],
-    )  # fmt: skip
+    lane = make_lane("V<1>", other)
+    reading = _reading(beats, called, signal, 1000, recording_fs=250, range_mv=(-1.5, 1.5))
+    figure = _checked(draw_strip)(reading, view, theme, T, np.array([3, 4, 5]), [lane])
     height_mv = 3 + lane.range_mv[1] - lane.range_mv[0]
-    assert figure.layout.height == strip_height_px((1.5 - height_mv, 1.5))
+    margins = figure.layout.margin.t + figure.layout.margin.b
+    assert figure.layout.height - margins == round(height_mv * 10 * PX_PER_MM)
     assert list(figure.layout.yaxis.range) == [1.5 - height_mv, 1.5]
     drawn = next(each for each in figure.data if each.name == "V<1>")
     values = np.array(drawn.y, dtype=float)
@@ -292,7 +297,7 @@ def test_other_leads_stand_below_at_the_same_scale(theme: Theme) -> None:
     names = [each.text for each in figure.layout.annotations]
     assert names == [f"<b>II</b> ◀ {T('lead_analysed')}", "<b>V&lt;1&gt;</b>"]
     shown = np.concatenate([each.customdata for each in figure.data if each.customdata is not None])
-    assert set(shown) <= set(ids)
+    assert set(shown) <= set(reading.ids)
     (highlight,) = figure.layout.shapes
     assert highlight.x0 < beats["time_s"][3] < beats["time_s"][5] < highlight.x1
 
@@ -304,10 +309,10 @@ def test_groups_are_tiles_that_report_their_number() -> None:
     for width_px, columns in ((1280, 8), (390, 2)):
         figure = _checked(draw_groups)(groups, counts, 1, width_px, LIGHT, T)
         assert [set(each.customdata) for each in figure.data] == [{i} for i in range(5)]
-        tops = {round(figure.layout[f"yaxis{i or ''}"].domain[1], 3) for i in (0, 2, 3, 4, 5)}
-        assert len(tops) == -(-5 // columns)
+        assert (figure.layout.grid.rows, figure.layout.grid.columns) == (-(-5 // columns), columns)
     titles = [each.text for each in figure.layout.annotations]
     assert "1,206" in titles[0]
     assert titles[0].endswith("…")
     assert T("rest") in titles[4]
-    assert [figure.layout[f"xaxis{i or ''}"].linewidth for i in (0, 2, 3)] == [1, 3, 1]
+    marked = {name: figure.layout[name].linewidth for name in ("xaxis2", "yaxis2")}
+    assert marked == {"xaxis2": 3, "yaxis2": 3}

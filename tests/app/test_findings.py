@@ -43,7 +43,7 @@ def test_a_beat_is_called_from_the_threshold_on() -> None:
 
 
 def test_burden_counts_every_call_and_sums_to_one() -> None:
-    burden = measure_burden(["N", "N", "V", UNSURE]).set_index("call")
+    burden = measure_burden(["N", "N", "V", UNSURE])
     assert burden["beats"].to_dict() == {"N": 2, "S": 0, "V": 1, "F": 0, "Q": 0, UNSURE: 1}
     assert burden["share"].sum() == pytest.approx(1)
     assert measure_burden([])["share"].isna().all()

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from cnns_spectrograms.app.sources import (
-    SYNTHETIC,
+    find_databases,
     holds_csv,
-    list_database_samples,
-    make_synthetic_samples,
     stored,
 )
+from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
 from written_formats import write_lead_ii
@@ -33,9 +33,7 @@ class _Upload(io.BytesIO):
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    samples = make_synthetic_samples(folder)
-    assert [each.name for each in samples] == ["100", "101", "102"]
-    assert {each.group for each in samples} == {SYNTHETIC}
+    simulate_database(folder, "mitdb", 3, 600.0, seed=0)
     return folder
 
 
@@ -91,8 +89,8 @@ def test_every_format_that_is_read_can_be_uploaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
-        ([_Upload("a.zip", b"no archive")], "corrupt ZIP"),
-        ([_Upload("a.exe", b"MZ")], "none of"),
+        ([_Upload("a.zip", b"no archive")], "ZIP archive: cannot be read"),
+        ([_Upload("a.exe", b"MZ")], "no recording"),
         ([_Upload("../../a.csv", b"1,2\n")], "leads outside"),
         ([_Upload("a.dat", b"\0" * 30)], "no recording"),
         ([_Upload("a.csv", b"1\n2\n"), _Upload("a.csv", b"1\n2\n")], "two files"),
@@ -109,7 +107,7 @@ def test_a_bad_upload_is_refused_and_leaves_nothing(
 def test_an_error_does_not_tell_where_an_upload_lay(synthetic: Path, scratch: Path) -> None:
     header = _Upload("100.hea", (synthetic / "100.hea").read_bytes())
     with (
-        pytest.raises(RecordError, match=r"no signal file 100\.dat") as told,
+        pytest.raises(RecordError, match=r"found no file 100\.dat") as told,
         stored([header]) as at,
     ):
         open_recording(at[0])
@@ -131,10 +129,9 @@ def test_an_archive_that_leads_outside_is_refused(scratch: Path) -> None:
 
 
 def test_real_records_are_offered_where_they_are(physionet: Path, tmp_path: Path) -> None:
-    samples = list_database_samples(physionet)
-    assert sum(each.group == "mitdb" for each in samples) == 48
-    assert sum(each.group == "svdb" for each in samples) == 78
-    assert list_database_samples(tmp_path) == list_database_samples(None) == []
+    folders = find_databases(physionet)
+    assert {name: len(list_records(folders[name])) for name in folders} == {"mitdb": 48, "svdb": 78}
+    assert find_databases(tmp_path) == find_databases(None) == {}
 
 
 def test_an_upload_with_a_csv_is_asked_for_its_rate(synthetic: Path) -> None:

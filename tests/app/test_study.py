@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from cnns_spectrograms.app.study import Study, describe, make_study, read_reference, show_beat
+from cnns_spectrograms.app.study import Study, make_study, read_reference, show_beat
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.recordings.opening import open_recording
@@ -34,7 +34,6 @@ def study(folder: Path, model: BeatModel) -> Study:
         open_recording(folder / "100"),
         model,
         0,
-        synthetic=True,
         progress=lambda stage, share: told.append((stage, share)),
     )
     assert [stage for stage, _ in told] == sorted(
@@ -44,12 +43,14 @@ def study(folder: Path, model: BeatModel) -> Study:
     return made
 
 
-def test_contents_are_those_of_the_header(folder: Path) -> None:
-    contents = describe(open_recording(folder / "100"), "V1")
-    assert (contents.name, contents.fs, contents.duration_s) == ("100", 360, 60)
-    assert contents.lead_names[contents.suggested_lead] == "V1"
+def test_what_is_kept_is_the_recording(folder: Path, study: Study) -> None:
+    recording = open_recording(folder / "100")
+    assert (study.leads.name, study.leads.fs, study.leads.duration_s) == ("100", 360, 60)
+    assert study.leads.lead_names == recording.lead_names
+    np.testing.assert_array_equal(study.leads.read("V1", 700), recording.read("V1", 700))
+    assert study.reference is not None
     symbols = wfdb.rdann(str(folder / "100"), "atr").symbol
-    assert contents.n_reference == sum(symbol in "NSAVF/Q" for symbol in symbols) > 50
+    assert len(study.reference) == sum(symbol in "NSAVF/Q" for symbol in symbols) > 50
 
 
 def test_the_reference_is_taken_where_it_is_asked_for(folder: Path, model: BeatModel) -> None:
@@ -57,7 +58,7 @@ def test_the_reference_is_taken_where_it_is_asked_for(folder: Path, model: BeatM
     made = make_study(recording, model, 0, at_reference=True)
     reference = read_reference(recording)
     assert reference is not None
-    assert made.at_reference
+    assert made.analysis.summary["peaks"] == "given"
     np.testing.assert_array_equal(made.beats["sample"], reference["sample"])
 
 
@@ -73,11 +74,11 @@ def test_the_annotations_to_download_are_the_beats(study: Study, tmp_path: Path)
 @pytest.mark.parametrize("beat", [0, 17, -1])
 def test_a_beat_is_shown_as_the_model_saw_it(study: Study, model: BeatModel, beat: int) -> None:
     position = range(len(study.beats))[beat]
-    seen = show_beat(study, model, position)
-    again = model.predict(seen.window[None])[0]
+    seen = show_beat(study, position)
+    again = model.predict(seen.views[None])[0]
     kept = study.beats.iloc[position][[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
     np.testing.assert_allclose(again, kept, atol=1e-5)
-    np.testing.assert_array_equal(seen.image, model.draw(seen.window[None])[0, 0])
+    np.testing.assert_array_equal(seen.image, model.draw(seen.views[None])[0, 0])
 
 
 def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:
@@ -86,7 +87,7 @@ def test_a_gap_is_told(folder: Path, model: BeatModel) -> None:
     signal[9000:10800] = np.nan
     broken = replace(recording, read_lead=lambda lead, start, stop: signal[start:stop])
     made = make_study(broken, model, 0)
-    assert made.gaps_s == [(25.0, 30.0)]
+    assert made.analysis.gaps_s == [(25.0, 30.0)]
     at = int(np.searchsorted(made.beats["time_s"], 30))
     assert np.flatnonzero(made.beats["rr_s"].isna()).tolist() == [0, at]
 
@@ -99,7 +100,7 @@ def test_every_beat_is_shown_as_the_model_saw_it_at_another_rate(
     recording = open_recording(next(tmp_path.glob("*.hea")))
     assert recording.fs == 128
     made = make_study(recording, model, 0)
-    windows = [show_beat(made, model, i).window for i in range(len(made.beats))]
+    windows = [show_beat(made, i).views for i in range(len(made.beats))]
     again = model.predict(np.stack(windows))
     kept = made.beats[[f"prob_{name}" for name in "NSVFQ"]].to_numpy(float)
     assert len(kept) > 20

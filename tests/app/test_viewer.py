@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from app.readings import FS, make_study
 from cnns_spectrograms.app import viewer
 from cnns_spectrograms.app.findings import PROBABILITIES
-from cnns_spectrograms.app.study import Contents, Study
 from cnns_spectrograms.app.viewer import Viewer
-
-FS = 360
 
 
 @pytest.fixture
@@ -49,24 +47,7 @@ def _view(
     if reference is not None:
         samples = [round(time * FS) for time, _ in reference]
         truth = pd.DataFrame({"sample": samples, "aami_class": [name for _, name in reference]})
-    study = Study(
-        contents=Contents("r", FS, ("II",), n, 0, 0),
-        lead=0,
-        signal=np.zeros(n, np.float32),
-        fs=FS,
-        gaps_s=[],
-        analysis=cast(Any, SimpleNamespace(beats=beats)),
-        outputs={},
-        reference=truth,
-        at_reference=False,
-        synthetic=False,
-        db="own",
-        leads=cast(Any, None),
-        lanes=[],
-        source=cast(Any, None),
-        groups=None,
-        queue=np.empty(0, np.int64),
-    )
+    study = make_study(beats, np.zeros(n, np.float32), reference=truth)
     return Viewer(viewer.read(study, 0.5))
 
 

@@ -95,7 +95,7 @@ def test_a_journal_cut_at_any_byte_gives_what_stood_after_its_whole_lines(
 
         def state(session: Session) -> tuple:
             edits = session.edits
-            counts = edits.n_done, edits.n_undone, len(session.events), sorted(session.looked_at)
+            counts = edits.n_done, len(edits.undone), len(session.events), sorted(session.looked_at)
             return beats_of(edits), edits.is_edited.tolist(), counts
 
         with opened(folder) as session:

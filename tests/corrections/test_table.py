@@ -49,9 +49,9 @@ def test_without_edits_it_is_what_was_found(analysis: Analysis) -> None:
 def test_intervals_and_origins_follow_the_edits() -> None:
     found = found_beats([1, 2, 3, 4, 5])
     edits = edits_of(found)
-    do(edits, edits.plan_delete([1]))
+    do(edits, edits.plan_change([1], None))
     do(edits, edits.plan_add(340, "V"))
-    do(edits, edits.plan_relabel([4], "S"))
+    do(edits, edits.plan_change([4], "S"))
     table = correct_beats(found, edits, FS)
     assert table["time_s"].tolist() == [1, 3, 3.4, 4, 5]
     np.testing.assert_allclose(table["rr_s"], [np.nan, 2, 0.4, 0.6, 1])
@@ -71,7 +71,7 @@ def test_no_interval_spans_a_gap(deleted: int | None) -> None:
     do(edits, edits.plan_add(300, "N"))
     do(edits, edits.plan_add(1250, "N"))
     if deleted is not None:
-        do(edits, edits.plan_delete([deleted]))
+        do(edits, edits.plan_change([deleted], None))
     table = correct_beats(found, edits, FS, [(4.0, 12.0)])
     known = table[table["rr_s"].notna()]
     starts = known["time_s"] - known["rr_s"]
@@ -93,8 +93,8 @@ def test_a_recording_of_one_beat(sample: int) -> None:
 def test_a_beat_that_a_person_called_counts_in_unusable_signal(analysis: Analysis) -> None:
     edits = edits_of(analysis.beats)
     unusable = analysis.beats.assign(usable=False)
-    do(edits, edits.plan_relabel([0, 1], "V"))
-    do(edits, edits.plan_relabel([2], "S"))
+    do(edits, edits.plan_change([0, 1], "V"))
+    do(edits, edits.plan_change([2], "S"))
     corrected = correct_analysis(
         analysis_with(analysis, unusable), correct_beats(unusable, edits, analysis.fs)
     )

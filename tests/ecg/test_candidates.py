@@ -19,19 +19,19 @@ def make_beats(at_s, seconds, fs=360, width_s=0.012, noise_mv=0.005):
 @pytest.mark.parametrize("fs", [100, 128, 257.3, 360, 1000])
 def test_candidates_stand_on_the_beats_at_any_rate(fs):
     at_s = np.arange(0.5, 30, 0.7)
-    found = find_candidates(make_beats(at_s, 30, fs), fs)
-    assert found.features.shape == (len(found.at), N_FEATURES)
-    assert found.features.dtype == np.float32
-    assert np.isfinite(found.features).all()
-    nearest = np.abs(found.at[:, None] / CANDIDATE_FS - at_s).min(axis=0)
+    at, features = find_candidates(make_beats(at_s, 30, fs), fs)
+    assert features.shape == (len(at), N_FEATURES)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    nearest = np.abs(at[:, None] / CANDIDATE_FS - at_s).min(axis=0)
     assert nearest.max() < 0.03
 
 
 def test_the_gain_describes_nothing():
     signal = make_beats(np.arange(0.5, 30, 0.8), 30)
     one, other = find_candidates(signal, 360), find_candidates(signal * 37, 360)
-    np.testing.assert_array_equal(one.at, other.at)
-    np.testing.assert_allclose(one.features, other.features, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_allclose(one[1], other[1], rtol=1e-4, atol=1e-4)
 
 
 def test_a_pop_does_not_hide_the_beats_beside_it():
@@ -39,17 +39,17 @@ def test_a_pop_does_not_hide_the_beats_beside_it():
     signal = make_beats(at_s, 30)
     signal[10 * 360 : 10 * 360 + 7] += 100
     found = find_candidates(signal, 360)
-    nearest = np.abs(found.at[:, None] / CANDIDATE_FS - at_s).min(axis=0)
+    nearest = np.abs(found[0][:, None] / CANDIDATE_FS - at_s).min(axis=0)
     assert (nearest > 0.03).sum() <= 1
     clean = find_candidates(make_beats(at_s, 30), 360)
     own = N_FEATURES - 14  # the energy of a candidate over that of a typical beat
-    for each in (found, clean):
-        beats = np.abs(each.at[:, None] / CANDIDATE_FS - at_s).min(axis=1) < 0.03
-        np.testing.assert_allclose(np.median(each.features[beats, own]), 0, atol=0.1)
+    for at, features in (found, clean):
+        beats = np.abs(at[:, None] / CANDIDATE_FS - at_s).min(axis=1) < 0.03
+        np.testing.assert_allclose(np.median(features[beats, own]), 0, atol=0.1)
 
 
 @pytest.mark.parametrize("signal", [np.zeros(4000), np.full(4000, 3.0)], ids=["0", "3 mV"])
 def test_a_flat_signal_has_none(signal):
-    found = find_candidates(signal, 360)
-    assert found.at.size == 0
-    assert found.features.shape == (0, N_FEATURES)
+    at, features = find_candidates(signal, 360)
+    assert at.size == 0
+    assert features.shape == (0, N_FEATURES)

@@ -41,6 +41,18 @@ def test_the_files_of_a_record_are_those_of_its_header(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_the_annotations_of_a_database_are_those_that_it_names(tmp_path: Path):
+    path = write_record(tmp_path)
+    path.with_name("100.atr").rename(path.with_name("100.ecg"))
+    (tmp_path / "ANNOTATORS").write_text("ecg\treference beats\n")
+    assert find_missing_files(tmp_path) == []
+    assert len(read_record(tmp_path, "mitdb", "100").beats) == 2
+    (tmp_path / "SHA256SUMS.txt").write_text(f"{'0' * 64} 100.ecg\n")
+    assert "100.ecg differs" in verify_checksums(tmp_path, ["100"])["100"]
+    path.with_name("100.ecg").unlink()
+    assert find_missing_files(tmp_path) == ["100.ecg"]
+
+
 def test_list_records(tmp_path: Path):
     (tmp_path / "b.hea").touch()
     (tmp_path / "a.hea").touch()

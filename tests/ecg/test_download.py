@@ -189,7 +189,7 @@ def test_version_is_the_one_that_wfdb_reads(server: Server):
 def test_some_records(server: Server, tmp_path: Path):
     download_database("tiny", tmp_path / "tiny", ["101", "101"])
     assert server.fetched == ["SHA256SUMS.txt", "RECORDS", "101.hea", "101.dat", "101.atr"]
-    with pytest.raises(ValueError, match=r"tiny has no record 102; expected some of 100, 101"):
+    with pytest.raises(DownloadError, match=r"does not list 102\.hea; expected.*leave the record"):
         download_database("tiny", tmp_path / "tiny", ["102"])
 
 
@@ -356,8 +356,6 @@ def test_unknown_database(server: Server, tmp_path: Path):
     with pytest.raises(DownloadError, match=r"cannot download absent .*404"):
         download_database("absent", tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
-    with pytest.raises(ValueError, match=r"database is '\.\./mitdb'; expected"):
-        download_database("../mitdb", tmp_path / "absent")
 
 
 def test_without_network_the_error_comes_at_once_and_says_what_to_do(

@@ -260,7 +260,7 @@ class TestStratifiedRecordSplit:
             ({"pinned": {"a": "test"}}, "test"),
             (
                 {"pinned": {"a": "train", "b": "val"}, "patients": {"a": "x", "b": "x"}},
-                "record b in 'val', and another of patient x elsewhere",
+                "patient x in two splits",
             ),
             ({"pinned": {"a": "train", "b": "train", "c": "train"}}, "no record is left for val"),
             ({"counts": pd.DataFrame({"N": [1, 2]}, index=["a", "a"])}, "several rows"),

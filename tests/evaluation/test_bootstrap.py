@@ -86,9 +86,9 @@ class TestScores:
     def test_each_resample_is_the_score_of_the_rows_drawn(self) -> None:
         """The sums over patients against drawing the patients' rows and scoring those."""
         rows = make_predictions(n_patients=5, n_beats=40)
-        counts = bootstrap.count_by_patient(rows)
         drawn = bootstrap._draw(5, 6, 3)
-        scores = bootstrap._score(counts, drawn)
+        scores = bootstrap._resample_confusion(rows, drawn, CLASSES)
+        scores |= bootstrap._resample_rankings(rows, drawn, CLASSES)
         groups = [group for _, group in rows.groupby("patient_id")]
         for b, times in enumerate(drawn):
             resample = pd.concat(
@@ -194,7 +194,7 @@ class TestSmallSamples:
 class TestDifference:
     def test_a_model_against_itself(self) -> None:
         rows = make_predictions()
-        for name, found in bootstrap_difference(rows, rows, n_resamples=100)["differences"].items():
+        for name, found in bootstrap_difference(rows, rows, n_resamples=100).items():
             assert found["estimate"] == found["low"] == found["high"] == 0, name
             assert found["share_above_zero"] == 0.5
 
@@ -202,7 +202,7 @@ class TestDifference:
         better, worse = make_predictions(seed=1), make_predictions(seed=1)
         flipped = worse.index[::10]
         worse.loc[flipped, "predicted"] = "Q"
-        found = bootstrap_difference(better, worse.sample(frac=1, random_state=0))["differences"]
+        found = bootstrap_difference(better, worse.sample(frac=1, random_state=0))
         assert found["accuracy"]["estimate"] > 0
         assert found["accuracy"]["low"] > 0
         assert found["accuracy"]["share_above_zero"] == 1

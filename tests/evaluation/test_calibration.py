@@ -189,8 +189,3 @@ class TestLeaks:
         edited["points"]["class_thresholds"]["offsets"]["S"] += 0.5
         with pytest.raises(ValueError, match="digest"):
             apply_operating_point(test, edited, "class_thresholds")
-
-    def test_an_unknown_point_is_refused(self) -> None:
-        locked = fit_operating_points(make_predictions(100))
-        with pytest.raises(ValueError, match="no operating point 'best'"):
-            apply_operating_point(make_predictions(5), locked, "best")

@@ -76,9 +76,9 @@ def test_the_curve_of_a_rare_class_keeps_its_steps() -> None:
 
 def test_reliability_shows_both_and_the_temperature() -> None:
     measured = measure_calibration(make_predictions())
-    figure = plot_reliability(measured, measured, 1.7, "a model", synthetic=True)
+    figure = plot_reliability(measured, measured, 1.7, "a model")
     draw(figure)
-    assert figure.get_suptitle() == "synthetic data: a model"
+    assert figure.get_suptitle() == "a model"
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights == pytest.approx([b["accuracy"] for b in measured["bins"]])
     assert "temperature 1.70" in figure.axes[1].get_title()

@@ -71,7 +71,7 @@ TIMES_S = np.array([0.25, 0.75, 1.25, 1.75])
 FREQUENCIES_HZ = np.array([50.0, 30.0, 10.0])
 
 
-def draw_contact_sheet(synthetic: bool = False) -> Figure:
+def draw_contact_sheet() -> Figure:
     return plot_contact_sheet(
         {
             "N": [(IMAGE, "mitdb 100 beat 3"), (IMAGE + 1, "svdb 800 beat 7")],
@@ -81,39 +81,22 @@ def draw_contact_sheet(synthetic: bool = False) -> Figure:
         "Spectrograms",
         times_s=TIMES_S,
         frequencies_hz=FREQUENCIES_HZ,
-        synthetic=synthetic,
     )
 
 
 FIGURES = {
-    "confusion_matrix": lambda synthetic: plot_confusion_matrix(
-        METRICS, "protocol base", synthetic=synthetic
-    ),
-    "learning_curves": lambda synthetic: plot_learning_curves(
-        HISTORY, "protocol base", synthetic=synthetic
-    ),
-    "model_comparison": lambda synthetic: plot_model_comparison(
-        compare_models({"a": METRICS}), "protocol base", synthetic=synthetic
-    ),
+    "confusion_matrix": lambda: plot_confusion_matrix(METRICS, "protocol base"),
+    "learning_curves": lambda: plot_learning_curves(HISTORY, "protocol base"),
+    "model_comparison": lambda: plot_model_comparison(compare_models({"a": METRICS}), "base"),
     "contact_sheet": draw_contact_sheet,
-    "class_distribution": lambda synthetic: plot_class_distribution(
-        COUNTS, "protocol base", synthetic=synthetic
-    ),
+    "class_distribution": lambda: plot_class_distribution(COUNTS, "protocol base"),
 }
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_title_says_when_the_data_are_synthetic(name: str) -> None:
-    real, synthetic = (FIGURES[name](flag).get_suptitle() for flag in (False, True))
-
-    assert "synthetic" not in real
-    assert synthetic.replace("\n", " ") == f"synthetic data: {real}"
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_render_and_leave_pyplot_alone(name: str) -> None:
     before = pyplot.get_fignums()
-    figure = FIGURES[name](False)
+    figure = FIGURES[name]()
     file = io.BytesIO()
     figure.savefig(file, format="png")
 
@@ -123,7 +106,7 @@ def test_figures_render_and_leave_pyplot_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_visible_text_lies_inside_the_figure(name: str) -> None:
-    figure = FIGURES[name](False)
+    figure = FIGURES[name]()
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
 

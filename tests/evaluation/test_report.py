@@ -17,8 +17,13 @@ from cnns_spectrograms.evaluation.calibration import (
     fit_operating_points,
     measure_calibration,
 )
-from cnns_spectrograms.evaluation.ec57 import compare_predictions, make_annotations, summarise_ec57
-from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
+from cnns_spectrograms.evaluation.ec57 import (
+    annotate_predictions,
+    compare_annotations,
+    make_annotations,
+    summarise_ec57,
+)
+from cnns_spectrograms.evaluation.literature import DS2_RECORDS, read_literature
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
 from cnns_spectrograms.evaluation.report import render_report
 from cnns_spectrograms.evaluation.scores import pick_headline
@@ -103,7 +108,10 @@ def make_items(predictions: pd.DataFrame) -> dict:
         f"mitdb/{record}": make_annotations(rows["sample"], rows["aami_class"].to_numpy(str))
         for record, rows in test.groupby("record_id")
     }
-    matrices = compare_predictions(test, references, fs=360, learning_period_s=0)
+    matrices = {
+        key: compare_annotations(references[key], found, fs=360, learning_period_s=0)
+        for key, found in annotate_predictions(test, references).items()
+    }
     points = {}
     for name in OPERATING_POINTS:
         scores = evaluate_predictions(apply_operating_point(test, locked, name))
@@ -246,7 +254,7 @@ def test_parts_of_test_say_what_they_are_or_why_they_are_not(items) -> None:
 
 def test_every_published_result_stands_with_its_protocol(items) -> None:
     text = text_of(render({"a": items}))
-    for result in PUBLISHED_RESULTS:
+    for result in read_literature().itertuples():
         assert result.protocol
         assert f"{result.source} {result.protocol}" in text
 

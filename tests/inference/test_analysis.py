@@ -280,7 +280,12 @@ def test_gaps_in_a_real_record_lose_and_make_few_beats(physionet, grey_model, le
 
 @pytest.mark.parametrize(
     ("peaks", "message"),
-    [([5, 3], "descend"), ([-1, 3], "another recording"), ([10**9], "another"), ([0.5], "whole")],
+    [
+        ([5, 3], "sorted by time"),
+        ([-1, 3], "another recording"),
+        ([10**9], "another"),
+        ([0.5], "whole"),
+    ],
 )
 def test_peaks_that_are_none(recording, model, peaks, message):
     with pytest.raises(ValueError, match=message):

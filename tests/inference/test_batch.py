@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,12 +12,9 @@ import wfdb
 
 from cnns_spectrograms.inference import batch
 from cnns_spectrograms.inference.analysis import analyse
-from cnns_spectrograms.inference.batch import (
-    PredictOptions,
-    expand_recordings,
-    predict_recordings,
-    read_peaks,
-)
+from cnns_spectrograms.inference.batch import expand_recordings, predict_recordings
+from cnns_spectrograms.inference.peaks import read_peaks
+from cnns_spectrograms.parameters import InferenceParameters
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.wfdb_annotations import select_beats
@@ -34,10 +30,17 @@ def folder(simulated, tmp_path):
     return copy
 
 
+def predict(paths, out, n_jobs=1, *, model=None, **options):
+    """Analyse recordings, without a page each unless asked for."""
+    recordings = [str(path) for path in paths]
+    inference = InferenceParameters(recordings=recordings, **{"report": False} | options)
+    return predict_recordings(inference, out, model, n_jobs)
+
+
 @pytest.mark.slow
 def test_a_folder_fans_out_and_a_broken_record_is_named(folder, tmp_path, views_model):
-    options = PredictOptions(model=views_model.path)
-    table = predict_recordings([folder], tmp_path / "out", options, n_jobs=2)
+    options = dict(model=views_model.path)
+    table = predict([folder], tmp_path / "out", n_jobs=2, **options)
     assert [p.rsplit("/", 1)[-1] for p in table["recording"]] == ["100.hea", "101.hea", "102.hea"]
     assert table["error"].str.contains("truncated").tolist() == [False, False, True]
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.cnn")) == ["100", "101"]
@@ -62,7 +65,7 @@ def pack(path, files):
 @pytest.mark.slow
 def test_archives_and_broken_ones(folder, tmp_path, views_model):
     """Each is named, also where it lies in a folder, and stops no other."""
-    options = PredictOptions(model=views_model.path, peaks="atr")
+    options = dict(model=views_model.path, peaks="atr")
     good = pack(tmp_path / "good.zip", folder.glob("101.*"))
     zips = tmp_path / "zips"
     zips.mkdir()
@@ -71,14 +74,14 @@ def test_archives_and_broken_ones(folder, tmp_path, views_model):
     pack(zips / "two.zip", []).write_bytes(good.read_bytes()[:-50])
     (zips / "folder.zip").mkdir()
     given = [folder / "100.hea", tmp_path / "none.zip", good, zips]
-    table = predict_recordings(given, tmp_path / "out", options, n_jobs=2)
+    table = predict(given, tmp_path / "out", n_jobs=2, **options)
     expected = {
         str(folder / "100.hea"): "",
         str(tmp_path / "none.zip"): "No such file",
         str(good / "101.hea"): "",
         str(zips / "cut.zip" / "102.hea"): "truncated",
-        str(zips / "no.ZIP"): "corrupt ZIP archive",
-        str(zips / "two.zip"): "corrupt ZIP archive",
+        str(zips / "no.ZIP"): "ZIP archive: cannot be read",
+        str(zips / "two.zip"): "ZIP archive: cannot be read",
     }
     assert table["recording"].tolist() == list(expected)
     for error, words in zip(table["error"], expected.values(), strict=True):
@@ -91,7 +94,7 @@ def test_archives_and_broken_ones(folder, tmp_path, views_model):
     np.testing.assert_array_equal(found.sample, reference)
     # Alone, and what is said names no file that is gone.
     missing = pack(tmp_path / "missing.zip", [folder / "100.hea"])
-    (row,) = predict_recordings([missing], tmp_path / "out", options).to_dict("records")
+    (row,) = predict([missing], tmp_path / "out", **options).to_dict("records")
     assert row["recording"] == str(missing / "100.hea")
     assert f"{missing}/" in row["error"] or "/" not in row["error"]
 
@@ -105,9 +108,7 @@ def test_what_one_archive_and_another_hold(folder, tmp_path):
 
 
 def test_results_in_an_archive_are_no_recordings(folder, tmp_path, views_model):
-    predict_recordings(
-        [folder / "100.hea"], tmp_path / "out", PredictOptions(model=views_model.path)
-    )
+    predict([folder / "100.hea"], tmp_path / "out", model=views_model.path)
     results = list((tmp_path / "out").iterdir())
     both = pack(tmp_path / "a.zip", [*folder.glob("100.*"), *results])
     only = pack(tmp_path / "b.zip", results)
@@ -119,8 +120,8 @@ def test_results_in_an_archive_are_no_recordings(folder, tmp_path, views_model):
 def test_a_header_that_leads_nowhere(folder, tmp_path, views_model):
     (folder / "RECORDS").unlink()
     (folder / "zz.hea").symlink_to("/nowhere/zz.hea")
-    options = PredictOptions(model=views_model.path)
-    table = predict_recordings([folder], tmp_path / "out", options, n_jobs=1)
+    options = dict(model=views_model.path)
+    table = predict([folder], tmp_path / "out", **options)
     assert table["error"].str.contains("no WFDB header").tolist() == [False] * 3 + [True]
     assert {each.stem for each in (tmp_path / "out").iterdir()} == {"100", "101"}
 
@@ -128,14 +129,14 @@ def test_a_header_that_leads_nowhere(folder, tmp_path, views_model):
 def test_results_that_cannot_be_written(folder, tmp_path, views_model):
     out = tmp_path / "out"
     (out / "100.csv").mkdir(parents=True)
-    options = PredictOptions(model=views_model.path)
-    table = predict_recordings([folder / "100.hea", folder / "101"], out, options, n_jobs=1)
+    options = dict(model=views_model.path)
+    table = predict([folder / "100.hea", folder / "101"], out, **options)
     assert table["error"].str.contains("directory").tolist() == [True, False]
 
 
 def test_reference_beats_by_extension(folder, tmp_path, views_model):
-    options = PredictOptions(model=views_model.path, peaks="atr")
-    predict_recordings([folder / "100.hea"], tmp_path / "out", options)
+    options = dict(model=views_model.path, peaks="atr")
+    predict([folder / "100.hea"], tmp_path / "out", **options)
     found = wfdb.rdann(str(tmp_path / "out" / "100"), "cnn")
     expected = select_beats(open_recording(folder / "100").reference)
     np.testing.assert_array_equal(found.sample, expected)
@@ -157,15 +158,15 @@ def test_a_file_of_peaks_is_that_of_one_recording(folder, tmp_path, views_model)
     pd.DataFrame({"sample": [500, 900]}).to_csv(tmp_path / "p.csv")
     out = tmp_path / "out"
     for peaks in (str(folder / "100.atr"), str(tmp_path / "p.csv"), str(tmp_path / "none.csv")):
-        options = PredictOptions(model=views_model.path, peaks=peaks)
+        options = dict(model=views_model.path, peaks=peaks)
         for paths in ([folder], [folder / "100.hea", folder / "101"]):
             with pytest.raises(ValueError, match=r"of one recording, and [23] are given"):
-                predict_recordings(paths, out, options)
+                predict(paths, out, **options)
     assert not out.exists()
-    options = PredictOptions(model=views_model.path, peaks=str(tmp_path / "p.csv"))
-    assert predict_recordings([folder / "100.hea"], out, options)["n_beats"].tolist() == [2]
-    options = PredictOptions(model=views_model.path, peaks=".atr")
-    table = predict_recordings([folder / "100.hea", folder / "101"], out, options, n_jobs=1)
+    options = dict(model=views_model.path, peaks=str(tmp_path / "p.csv"))
+    assert predict([folder / "100.hea"], out, **options)["n_beats"].tolist() == [2]
+    options = dict(model=views_model.path, peaks=".atr")
+    table = predict([folder / "100.hea", folder / "101"], out, **options)
     expected = [
         len(select_beats(open_recording(folder / each).reference)) for each in ("100", "101")
     ]
@@ -194,10 +195,10 @@ def dotted(simulated, tmp_path):
 @pytest.mark.parametrize("ending", ["", ".hea", ".atr"])
 def test_names_with_a_dot(dotted, simulated, tmp_path, views_model, ending):
     folder, copies = dotted
-    options = PredictOptions(model=views_model.path, peaks="atr")
+    options = dict(model=views_model.path, peaks="atr")
     paths = [folder / f"{name}{ending}" for name in copies]
     assert [each.path for each in expand_recordings(paths, tmp_path)] == paths
-    table = predict_recordings(paths, tmp_path / "out", options, n_jobs=1)
+    table = predict(paths, tmp_path / "out", **options)
     assert table["error"].tolist() == ["", ""]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{name}.{end}" for name in copies for end in ("cnn", "csv", "json")}
@@ -214,10 +215,10 @@ def test_of_names_with_a_dot_nothing_read_is_replaced(dotted, tmp_path, views_mo
     folder, _ = dotted
     (folder / "rec.1.atr").rename(folder / "rec.1.cnn")
     for peaks in ("cnn", ".cnn", str(folder / "rec.1.cnn")):
-        options = PredictOptions(model=views_model.path, peaks=peaks)
+        options = dict(model=views_model.path, peaks=peaks)
         with pytest.raises(ValueError, match=r"rec\.1\.cnn would replace"):
-            predict_recordings([folder / "rec.1"], folder, options)
-        table = predict_recordings([folder / "rec.1"], tmp_path / "out", options)
+            predict([folder / "rec.1"], folder, **options)
+        table = predict([folder / "rec.1"], tmp_path / "out", **options)
         assert table["error"].tolist() == [""]
 
 
@@ -226,20 +227,20 @@ def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
     given = tmp_path / "mine.csv"
     pd.DataFrame({"time": time_s, "II": lead_mv}).to_csv(given, index=False)
     before = given.read_bytes()
-    options = PredictOptions(model=views_model.path)
+    options = dict(model=views_model.path)
     (tmp_path / "linked").symlink_to(tmp_path)
     for out in (tmp_path, tmp_path / "linked", folder / ".."):
         with pytest.raises(ValueError, match=r"mine\.csv would replace a file that is read"):
-            predict_recordings([given], out, options)
-    annotated = PredictOptions(model=views_model.path, peaks="cnn")
+            predict([given], out, **options)
+    annotated = dict(model=views_model.path, peaks="cnn")
     shutil.copy(folder / "100.atr", folder / "100.cnn")
     with pytest.raises(ValueError, match=r"100\.cnn would replace"):
-        predict_recordings([folder / "100.hea"], folder, annotated)
+        predict([folder / "100.hea"], folder, **annotated)
     assert given.read_bytes() == before
     assert (folder / "100.cnn").read_bytes() == (folder / "100.atr").read_bytes()
     # Results may replace results.
     for _ in range(2):
-        table = predict_recordings([folder / "100.hea"], folder, options)
+        table = predict([folder / "100.hea"], folder, **options)
         assert table["error"].tolist() == [""]
 
 
@@ -248,34 +249,34 @@ def test_results_beside_their_recordings(folder, tmp_path, views_model):
     (folder / "RECORDS").unlink()
     own = folder / "own.csv"
     pd.DataFrame({"sample": range(3600), "II": np.sin(np.arange(3600) / 40)}).to_csv(own)
-    options = PredictOptions(model=views_model.path)
+    options = dict(model=views_model.path)
     names = ["100.hea", "101.hea", "102.hea", "own.csv"]
     assert [each.path.name for each in expand_recordings([folder], tmp_path)] == names
     own.unlink()
-    tables = [predict_recordings([folder], folder, options, n_jobs=1) for _ in range(2)]
+    tables = [predict([folder], folder, **options) for _ in range(2)]
     assert (folder / "100.csv").is_file()
     assert len(tables[0]) == 3
     pd.testing.assert_frame_equal(*tables)
     # A recording of one's own is one, whatever it is called.
     pd.DataFrame({"time": np.arange(900) / 360, "II": 0.0}).to_csv(folder / "101.csv", index=False)
     with pytest.raises(ValueError, match=r"101\.hea and .*101\.csv would both be written as 101"):
-        predict_recordings([folder], folder, options)
+        predict([folder], folder, **options)
 
 
 def test_no_result_is_removed_that_is_read(folder, tmp_path, views_model):
     """Sliding windows write no NAME.cnn, and would remove the one that tells the beats."""
     out = tmp_path / "out"
-    predict_recordings([folder / "100.hea"], out, PredictOptions(model=views_model.path))
+    predict([folder / "100.hea"], out, model=views_model.path)
     before = (out / "100.cnn").read_bytes()
     given = str(out / "100.cnn")
     for sliding in (False, True):
-        options = PredictOptions(model=views_model.path, peaks=given, sliding=sliding)
+        options = dict(model=views_model.path, peaks=given, sliding=sliding)
         with pytest.raises(ValueError, match=r"100\.cnn would replace .* or remove it"):
-            predict_recordings([folder / "100.hea"], out, options)
+            predict([folder / "100.hea"], out, **options)
     assert (out / "100.cnn").read_bytes() == before
     # Of another recording it is not.
-    options = PredictOptions(model=views_model.path, peaks=given)
-    assert predict_recordings([folder / "101.hea"], out, options)["error"].tolist() == [""]
+    options = dict(model=views_model.path, peaks=given)
+    assert predict([folder / "101.hea"], out, **options)["error"].tolist() == [""]
 
 
 def test_options_of_csv_files(folder, tmp_path, views_model):
@@ -283,13 +284,13 @@ def test_options_of_csv_files(folder, tmp_path, views_model):
     given = tmp_path / "mine.csv"
     lead_mv = open_recording(folder / "101").read(0)[::2]
     pd.DataFrame({"x": 0 * lead_mv, "II": lead_mv}).to_csv(given, index=False)
-    options = PredictOptions(model=views_model.path, fs=180.0, columns=("II",))
-    for each in (PredictOptions(fs=180.0), PredictOptions(columns=("II",)), options):
+    options = dict(model=views_model.path, fs=180.0, columns=["II"])
+    for each in ({"fs": 180.0}, {"columns": ["II"]}, options):
         for path in (folder / "100.hea", folder / "100", folder):
             with pytest.raises(ValueError, match="no recording is one"):
-                predict_recordings([path], tmp_path / "out", each)
+                predict([path], tmp_path / "out", **each)
     assert not (tmp_path / "out").exists()
-    table = predict_recordings([folder / "100.hea", given], tmp_path / "out", options, n_jobs=1)
+    table = predict([folder / "100.hea", given], tmp_path / "out", **options)
     assert table["error"].tolist() == ["", ""]
     assert table["lead"].tolist() == ["MLII", "II"]
     assert table["duration_s"].tolist() == [60, 60]
@@ -302,7 +303,7 @@ def test_an_empty_folder(tmp_path):
 
 def test_a_model_that_is_not_there(folder, tmp_path):
     with pytest.raises(ValueError, match="no model at"):
-        predict_recordings([folder], tmp_path / "out", PredictOptions(model=tmp_path / "x"))
+        predict([folder], tmp_path / "out", model=tmp_path / "x")
     assert not (tmp_path / "out").exists()
 
 
@@ -311,9 +312,7 @@ def test_a_model_of_simulated_recordings_is_told(tmp_path, caplog):
     for synthetic in (False, True):
         caplog.clear()
         path = save_model(tmp_path / f"{synthetic}.onnx", synthetic_data=synthetic)
-        predict_recordings(
-            [tmp_path / "broken.csv"], tmp_path / "out", PredictOptions(model=path), n_jobs=1
-        )
+        predict([tmp_path / "broken.csv"], tmp_path / "out", model=path)
         assert ("was trained on simulated recordings" in caplog.text) == synthetic
 
 
@@ -344,10 +343,14 @@ def test_records_may_lie_in_folders(folder, tmp_path):
 
 def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "load_model", lambda _: pytest.fail("loaded"))
-    table = predict_recordings([tmp_path / "nix.hea"], tmp_path / "out", PredictOptions())
+    table = predict([tmp_path / "nix.hea"], tmp_path / "out")
     assert "nix" in table["error"][0]
-    with pytest.raises(RecordError, match=r"no file .*nix\.csv with R peaks"):
-        predict_recordings([tmp_path / "a"], tmp_path / "out", PredictOptions(peaks="nix.csv"))
+
+
+def test_a_file_of_peaks_that_is_not_there(folder, tmp_path, views_model):
+    options = dict(model=views_model.path, peaks="nix.csv")
+    table = predict([folder / "100.hea"], tmp_path / "out", **options)
+    assert table["error"].tolist() == ["found no file nix.csv with R peaks; correct its path"]
 
 
 def test_columns_without_names_are_not_chosen_from(folder, tmp_path, views_model):
@@ -356,12 +359,12 @@ def test_columns_without_names_are_not_chosen_from(folder, tmp_path, views_model
     pd.DataFrame([np.sin(np.arange(len(lead_mv))), lead_mv]).T.to_csv(
         given, header=False, index=False
     )
-    options = PredictOptions(model=views_model.path, fs=360.0)
-    table = predict_recordings([given], tmp_path / "out", options)
+    options = dict(model=views_model.path, fs=360.0)
+    table = predict([given], tmp_path / "out", **options)
     assert "columns 1, 2 without a name" in table["error"][0]
     assert "--lead 2" in table["error"][0]
-    for chosen in ({"lead": "2"}, {"columns": ("2",)}):
-        table = predict_recordings([given], tmp_path / "out", replace(options, **chosen))
+    for chosen in ({"lead": "2"}, {"columns": ["2"]}):
+        table = predict([given], tmp_path / "out", **(options | chosen))
         assert table[["lead", "error"]].to_numpy().tolist() == [["2", ""]]
 
 

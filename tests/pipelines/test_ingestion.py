@@ -13,7 +13,7 @@ import wfdb
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.evaluation.bootstrap import bootstrap_difference, bootstrap_scores
+from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
@@ -112,7 +112,6 @@ class TestPatients:
             **{f"prob_{name}": 0.2 for name in AAMI_CLASSES},
         )
         assert bootstrap_scores(predictions, n_resamples=9)["n_patients"] == 3
-        assert bootstrap_difference(predictions, predictions, n_resamples=9)["n_patients"] == 3
 
 
 class TestIngestRecords:

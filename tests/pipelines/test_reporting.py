@@ -28,7 +28,6 @@ from cnns_spectrograms.pipelines.reporting.nodes import (
     draw_class_distribution,
     draw_contact_sheet,
     draw_examples,
-    draw_rank_curves,
     evaluate,
     evaluate_calibration,
     find_intervals,
@@ -86,7 +85,7 @@ def make_windows(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def test_metrics_of_each_split_are_those_of_scikit_learn() -> None:
     predictions = make_predictions(0)
-    metrics, text, errors, confusion, curves = evaluate(
+    metrics, text, errors, confusion, _, curves = evaluate(
         predictions, HISTORY, MODEL, SPLIT, REPORTING
     )
     for split in ("val", "test"):
@@ -390,7 +389,7 @@ class TestOperatingPoints:
 
 
 def test_rank_curves_name_what_is_not_defined() -> None:
-    figure = draw_rank_curves(make_predictions(1, "NSV"), MODEL, SPLIT, REPORTING)
+    *_, figure, _ = evaluate(make_predictions(1, "NSV"), HISTORY, MODEL, SPLIT, REPORTING)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "F: not defined" in labels
     assert any(label.startswith("S: AUC 0.") for label in labels)

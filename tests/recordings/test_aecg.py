@@ -192,16 +192,16 @@ def test_leads_that_cannot_be_read_are_left_out(tmp_path, digits):
         ),
         ([aecg_times("x"), aecg_lead("I", "1 2 3")], "found times with the increment 'x' 's'"),
         ([aecg_lead("I", "1 2 3")], "found sequences of samples without their times"),
-        ([aecg_times("0.002")], "found no sequence of samples"),
-        ([], "found no sequence of samples"),
+        ([aecg_times("0.002")], "found no waveform"),
+        ([], "found no waveform"),
         ([aecg_times("0.002"), aecg_lead("I", "")], "found 0 samples at 500 Hz"),
         (
             [aecg_times("0.002"), aecg_lead("I", "1 2.5 3")],
-            "found digits that are no whole numbers",
+            r"cannot be read \(ValueError: invalid literal .* '2\.5'",
         ),
         (
             [aecg_times("0.002"), aecg_lead("I", f"1 {2**31}")],
-            "found digits that are no whole numb",
+            r"cannot be read \(OverflowError",
         ),
         ([aecg_times("0.002"), aecg_lead("I", "1 2", unit="mm")], r"found signals in \['mm'\]"),
         ([aecg_times("0.002"), aecg_lead("I", "1 2", "0")], "found no sound signal"),
@@ -217,7 +217,7 @@ def test_a_file_that_is_cut_short(tmp_path, digits):
     whole = path.read_bytes()
     for kept in (0, 1, 30, 300, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:kept])
-        with pytest.raises(RecordError, match=r"a\.xml: found corrupt XML .*truncated or damaged"):
+        with pytest.raises(RecordError, match=r"a\.xml: cannot be read .*expected a whole file"):
             open_recording(path)
 
 
@@ -245,7 +245,8 @@ def test_entities_are_refused(tmp_path, digits):
         open_recording(path)
 
 
-def test_endless_nesting_is_refused(tmp_path):
-    (tmp_path / "a.xml").write_text("<AnnotatedECG>" + "<a>" * 100_000)
-    with pytest.raises(RecordError, match="found elements nested 65 deep; expected at most 64"):
+def test_deep_nesting_does_no_harm(tmp_path):
+    nested = "<a>" * 100_000 + "</a>" * 100_000
+    (tmp_path / "a.xml").write_text(f"<AnnotatedECG>{nested}</AnnotatedECG>")
+    with pytest.raises(RecordError, match="found no waveform"):
         open_recording(tmp_path / "a.xml")

@@ -123,7 +123,7 @@ def test_csv_rate_from_rounded_times(tmp_path):
         ("a,b\nc,d\n", "no row of numbers"),
         ("time,x\n0,1\n0,2\n0,3\n", "do not rise"),
         ("time,x\n2,1\n1,2\n0,3\n", "do not rise"),
-        ("a,x\n0,1\n1,abc\n2,4\n", "table of numbers"),
+        ("a,x\n0,1\n1,abc\n2,4\n", "one row per sample"),
         ("x" * 3_000_000, "line of more"),
         ("time,x\n0,1\n\0\0\0", "no text"),
         ("sample,index\n0,1\n1,2\n", "no column of a lead"),

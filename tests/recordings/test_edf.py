@@ -8,7 +8,6 @@ import pytest
 import wfdb
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_recording_lead
 from cnns_spectrograms.recordings.opening import find_recordings, open_recording
 
 FS = 360
@@ -126,7 +125,7 @@ def test_a_dead_channel_refuses_nothing_but_itself(tmp_path, samples, caplog, de
     np.testing.assert_allclose(found.read("ECG II"), in_mv(samples), atol=1e-6)
     assert f"X2: the header states that {message}" in caplog.text or message in caplog.text
     with pytest.raises(ValueError, match=f"signal X2 cannot be used: .*{message}.*0: ECG II"):
-        choose_recording_lead(found.lead_names, "X2", "MLII", found.left_out)
+        found.find_lead("X2")
     write_by_hand(tmp_path / "b.edf", signals[:1])
     with pytest.raises(RecordError, match=rf"b\.edf: found no sound signal \(X2: .*{message}"):
         open_recording(tmp_path / "b.edf")
@@ -210,7 +209,7 @@ def test_times_that_make_no_sense(tmp_path, samples, caplog, onsets):
     )
     assert "c.edf: taken to be continuous" in caplog.text
     write_by_hand(tmp_path / "n.edf", signals[:1], kind="EDF+D")
-    with pytest.raises(RecordError, match="no annotations that state where"):
+    with pytest.raises(RecordError, match="no annotations that state them"):
         open_recording(tmp_path / "n.edf")
 
 

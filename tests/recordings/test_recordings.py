@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_recording_lead
 from cnns_spectrograms.recordings.opening import (
     find_recordings,
     is_there,
@@ -161,11 +160,11 @@ def test_microvolts(record, signal):
         (f"r1 2 100 {10**12}", "days"),
         (f"r1 2 100 {10**30}", "days"),
         ("r1 2 100 -5", "samples"),
-        ("r1 5000 100 1500", "leads"),
-        ("r1 0 100 1500", "leads"),
-        ("r1 -1 100 1500", "leads"),
+        ("r1 5000 100 1500", "signal lines"),
+        ("r1 0 100 1500", "number of signals"),
+        ("r1 -1 100 1500", "number of signals"),
         ("r1 x 100 1500", "at the head"),
-        ("", "calls its record"),
+        ("", "at the head"),
         ("r1 3 100 1500", "signal lines"),
         ("r1 2 100 1600", "truncated"),
     ],
@@ -206,7 +205,7 @@ def test_a_signal_that_is_no_lead_is_told_by_name(record):
     found = open_recording(record)
     assert found.lead_names == ("V1",)
     with pytest.raises(ValueError, match=r"signal mlii cannot be used: its unit is 'mmHg'.*0: V1"):
-        choose_recording_lead(found.lead_names, "mlii", None, found.left_out)
+        found.find_lead("mlii")
 
 
 def test_segments_may_differ_in_a_signal_that_is_not_read(tmp_path, signal):
@@ -296,10 +295,10 @@ def test_a_dot_in_a_header_is_told(record):
     header = record.with_name("r1.hea")
     text = header.read_text()
     header.write_text(text.replace("r1 2", "r.1 2"))
-    with pytest.raises(RecordError, match=r"r1\.hea calls its record 'r\.1'; expected letters"):
+    with pytest.raises(RecordError, match=r"r1\.hea: found 'r\.1 2 .*; expected name \(letters"):
         open_recording(record)
     header.write_text(text.replace("r1.dat", "r.1.dat"))
-    with pytest.raises(RecordError, match=r"names the file 'r\.1\.dat'; .*one dot at most"):
+    with pytest.raises(RecordError, match=r"found the file 'r\.1\.dat'; .*one dot at most"):
         open_recording(record)
 
 

@@ -97,9 +97,9 @@ def test_a_format_that_wfdb_would_misread_is_refused(physionet, tmp_path, field)
     path = rewrite_units(physionet, tmp_path, b"200")
     header = path.with_name("100.hea")
     header.write_bytes(header.read_bytes().replace(b" 212 ", b" %s " % field, 1))
-    with pytest.raises(RecordError, match=r"found the format .*100\.hea; expected"):
+    with pytest.raises(RecordError, match=r"100\.hea: found the format .*; expected"):
         open_recording(path)
-    with pytest.raises(RecordError, match=r"found the format .*100\.hea; expected"):
+    with pytest.raises(RecordError, match=r"100\.hea: found the format .*; expected"):
         read_record(tmp_path, "mitdb", "100")
 
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from cnns_spectrograms.app import resources, sources
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
-from cnns_spectrograms.app.study import Contents, describe, make_study
+from cnns_spectrograms.app.study import make_study, read_reference
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.corrections.database import OWN
+from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_lead
+from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
+from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
-    from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +54,8 @@ def choose_recording(model: BeatModel, t: Translator) -> None:
 
 
 def _choose_sample(model: BeatModel, t: Translator) -> None:
-    samples = resources.list_samples()
-    groups = list(dict.fromkeys(each.group for each in samples))
+    databases = resources.find_databases()
+    groups = list(databases)
     left, right = st.columns(2)
     # A select box keeps the words of its choice for as long as its key: one a language.
     chosen = st.session_state.get("group")
@@ -62,17 +67,11 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
         key=f"group_{t.language}",
     )
     st.session_state["group"] = group
-    here = {each.name: each for each in samples if each.group == group}
-    name = right.selectbox(t("record"), list(here), key=f"record_{group}")
-    if name is None:
-        return
-    sample = here[name]
+    name = right.selectbox(t("record"), list_records(databases[group]), key=f"record_{group}")
     with _explained(t):
-        recording = _open(sample.path)
-        contents = describe(recording, model.preferred_lead)
-        lead, at_reference, start = _confirm(contents, f"{group}/{name}", t)
-        if start:
-            _run(recording, model, lead, at_reference, group, t)
+        recording = open_recording(databases[group] / name)
+        if confirmed := _confirm(recording, model, f"{group}/{name}", t):
+            _run(recording, model, *confirmed, group, t)
 
 
 def _choose_upload(model: BeatModel, t: Translator) -> None:
@@ -96,37 +95,33 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     if st.session_state.get("described", (None, None))[0] != key:
         st.session_state.pop("described", None)
         with _explained(t), sources.stored(files) as paths:
-            found = [describe(_open(path, fs), model.preferred_lead) for path in paths]
-            files_of = [path.name for path in paths]
-            st.session_state["described"] = (key, found, files_of)
+            found = [(path.name, _forget_signal(_open(path, fs))) for path in paths]
+            st.session_state["described"] = (key, found)
     if "described" not in st.session_state:
         return
-    _, found, files_of = st.session_state["described"]
+    _, found = st.session_state["described"]
     which = 0
     if len(found) > 1:
-        # A select box finds its choice by the words.
-        labels = _label_apart([each.name for each in found], files_of)
+        # A select box finds its choice by the words: the file stands beside a name that is twice.
+        names = [recording.name for _, recording in found]
+        labels = [
+            name if names.count(name) == 1 else f"{name} ({file})"
+            for name, (file, _) in zip(names, found, strict=True)
+        ]
         which = st.selectbox(
             t("record"), range(len(found)), format_func=labels.__getitem__, key="which"
         )
-    lead, at_reference, start = _confirm(found[which], f"{key}{which}", t)
-    if start:
+    if confirmed := _confirm(found[which][1], model, f"{key}{which}", t):
         with _explained(t), sources.stored(files) as paths:
-            _run(_open(paths[which], fs), model, lead, at_reference, OWN, t)
+            _run(_open(paths[which], fs), model, *confirmed, OWN, t)
 
 
-def _label_apart(names: list[str], files: list[str]) -> list[str]:
-    """Return the names, with its file beside each that is there more than once."""
-    return [
-        name if names.count(name) == 1 else f"{name} ({file})"
-        for name, file in zip(names, files, strict=True)
-    ]
-
-
-def _open(path: Path, fs: float | None = None) -> Recording:
-    from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
-
+def _open(path: Path, fs: float | None) -> Recording:
     return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
+
+
+def _forget_signal(recording: Recording) -> Recording:
+    return replace(recording, read_lead=lambda lead, start, stop: np.empty(0))
 
 
 @contextmanager
@@ -141,44 +136,40 @@ def _explained(t: Translator) -> Iterator[None]:
         st.code(str(error), language=None, wrap_lines=True)
 
 
-def _confirm(contents: Contents, key: str, t: Translator) -> tuple[int, bool, bool]:
-    """Show what a recording holds; return the lead, whether at the reference, and whether to go."""
+def _confirm(
+    recording: Recording, model: BeatModel, key: str, t: Translator
+) -> tuple[int, bool] | None:
+    """Show what a recording holds; return the lead, and if at the reference, once it is asked."""
+    leads = recording.lead_names
     st.markdown(
         t(
             "recording_facts",
-            name=escape_markdown(contents.name),
-            fs=t.number(contents.fs, 2, trim=True),
-            duration=format_clock(contents.duration_s),
-            leads=", ".join(map(escape_markdown, contents.lead_names)),
+            name=escape_markdown(recording.name),
+            fs=t.number(recording.fs, 2, trim=True),
+            duration=format_clock(recording.duration_s),
+            leads=", ".join(map(escape_markdown, leads)),
         )
     )
     left, right = st.columns(2, vertical_alignment="bottom")
     lead = left.selectbox(
         t("lead"),
-        range(len(contents.lead_names)),
-        index=contents.suggested_lead,
-        format_func=lambda each: contents.lead_names[each],
+        range(len(leads)),
+        index=choose_lead(leads, model.preferred_lead),
+        format_func=leads.__getitem__,
         key=f"lead_{key}",
         help=t("lead_help"),
     )
-    at_reference = False
-    if contents.n_reference:
+    reference, at_reference = read_reference(recording), False
+    if reference is not None:
         at_reference = right.toggle(
-            t("at_reference", n=contents.n_reference),
-            key=f"peaks_{key}",
-            help=t("at_reference_help"),
+            t("at_reference", n=len(reference)), key=f"peaks_{key}", help=t("at_reference_help")
         )
     start = st.button(t("analyse"), type="primary", icon=":material/play_arrow:", key="analyse")
-    return int(lead or 0), at_reference, start
+    return (lead, at_reference) if start else None
 
 
 def _run(
-    recording: Recording,
-    model: BeatModel,
-    lead: int,
-    at_reference: bool,
-    db: str,
-    t: Translator,
+    recording: Recording, model: BeatModel, lead: int, at_reference: bool, db: str, t: Translator
 ) -> None:
     """Analyse with a progress bar, keep the study, and run the page again."""
     bar = st.progress(0.0, t("stage_read"))
@@ -189,18 +180,12 @@ def _run(
 
     try:
         study = make_study(
-            recording,
-            model,
-            lead,
-            at_reference=at_reference,
-            synthetic=db == sources.SYNTHETIC,
-            db=db,
-            progress=show_progress,
+            recording, model, lead, at_reference=at_reference, db=db, progress=show_progress
         )
     finally:
         bar.empty()
     resources.open_desk().leave(resources.find_window())
-    for name in ("cursor", "selected", "anchor", "scale", "run_shown", "reading", "work", "lanes"):
+    for name in ("cursor", "selected", "anchor", "scale", "reading", "work", "lanes"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
     st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1

@@ -1,12 +1,12 @@
-"""The clinical report's other figures in Plotly: the whole recording, and one beat."""
+"""The clinical report's other figures in Plotly: the whole recording, one beat, alike beats."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.app.figure_parts import (
@@ -18,43 +18,47 @@ from cnns_spectrograms.app.figure_parts import (
     name_axis,
     scatter,
     shade,
-    stack,
     upright,
 )
+from cnns_spectrograms.app.study import BeatInput
+from cnns_spectrograms.app.viewer import Reading
+from cnns_spectrograms.corrections.shapes import WINDOW_S, ShapeGroups, cut_shapes
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.presentation import CALLS, UNSURE, Theme, Translator, format_clock
+from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Theme, Translator, format_clock
+
+if TYPE_CHECKING:
+    from cnns_spectrograms.inference.model import BeatModel
 
 OVERVIEW_LEFT_PX, OVERVIEW_RIGHT_PX = 46, 6
 """What lies beside the time axis of the overview, px."""
 
 _BINS = 1200  # of the whole recording, where single beats cannot be told apart
+_ROWS = {  # what of the height a beat's axes take, without and with Grad-CAM
+    2: ([0.497, 1], [0, 0.447]),
+    3: ([0.676, 1], [0.338, 0.626], [0, 0.288]),
+}
+
+# Of the groups of alike beats.
+_TILE_PX = 150  # least width
+_MOST_COLUMNS = 8
+_CLASSES_NAMED = 3  # of a group, the most frequent
+_ROW_PX, _TITLE_PX = 124, 34
+_TITLE = dict(xanchor="left", yanchor="bottom", showarrow=False, align="left", font=dict(size=11))
+_OVERLAID = 60  # beats of a group that are drawn over each other
 
 
-def draw_overview(
-    beats: pd.DataFrame,
-    called: NDArray[np.object_],
-    duration_s: float,
-    theme: Theme,
-    t: Translator,
-    unusable_s: Sequence[tuple[float, float]] = (),
-) -> Figure:
+def draw_overview(reading: Reading, theme: Theme, t: Translator) -> Figure:
     """Draw the tachogram of the whole recording, and below it a lane of beats for each class.
 
-    Args:
-        beats: the classified beats.
-        called: one of CALLS per beat.
-        duration_s: of the recording, s.
-        theme: colours.
-        t: gives the texts.
-        unusable_s: begin and end of the stretches of unusable signal, in grey.
+    Unusable signal is grey.
     """
-    at_s = beats["time_s"].to_numpy(np.float64)
-    rates = 60 / beats["rr_s"].to_numpy(np.float64).clip(0.15, 4.0)
-    names = [name for name in CALLS if name != UNSURE or (called == UNSURE).any()]
-    data = [_draw_tachogram(at_s, rates, theme, t)]
+    at_s = reading.beats["time_s"].to_numpy(np.float64)
+    duration_s = reading.study.leads.duration_s
+    names = [name for name in CALLS if name != UNSURE or name in reading.present]
+    data = [_draw_tachogram(reading, theme, t)]
     for lane, name in enumerate(names):
-        here = at_s[called == name]
-        bins = np.unique(np.floor(here / max(duration_s, 1e-9) * _BINS).astype(np.int64))
+        here = at_s[reading.called == name]
+        bins = np.unique(np.floor(here / duration_s * _BINS).astype(np.int64))
         shown = (bins + 0.5) / _BINS * duration_s if len(here) > _BINS else here
         line = dict(color=theme.classes[name], width=1.2)
         marker = dict(symbol="line-ns", size=11, line=line)
@@ -63,7 +67,6 @@ def draw_overview(
         data.append(
             scatter(shown, lanes, "markers", marker=marker, **hover, xaxis="x2", yaxis="y2")
         )
-    upper, lower = stack([0.46, 0.54], 0.04)
     wide = [step for step in NICE_STEPS_S if duration_s / step <= 8]
     ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
     labels = [format_clock(float(tick)) for tick in ticks]
@@ -84,9 +87,9 @@ def draw_overview(
         196,
         xaxis=dict(**time_axis, anchor="y", matches="x2", showticklabels=False),
         xaxis2=dict(**time_axis, anchor="y2"),
-        yaxis=dict(domain=upper, anchor="x", title=rate, nticks=4),
-        yaxis2=dict(**lane_axis, domain=lower, anchor="x2"),
-        shapes=[shade(*each, UNUSABLE, 0.22) for each in unusable_s],
+        yaxis=dict(domain=[0.5584, 1], anchor="x", title=rate, nticks=4),
+        yaxis2=dict(**lane_axis, domain=[0, 0.5184], anchor="x2"),
+        shapes=[shade(*each, UNUSABLE, 0.22) for each in reading.study.analysis.unusable_s],
         margin=dict(l=OVERVIEW_LEFT_PX, r=OVERVIEW_RIGHT_PX, t=6, b=24),
         dragmode="select",
         selectdirection="h",
@@ -96,11 +99,11 @@ def draw_overview(
     )
 
 
-def _draw_tachogram(
-    at_s: NDArray[np.float64], rates: NDArray[np.float64], theme: Theme, t: Translator
-) -> dict[str, Any]:
+def _draw_tachogram(reading: Reading, theme: Theme, t: Translator) -> dict[str, Any]:
     from tsdownsample import MinMaxDownsampler
 
+    at_s = reading.beats["time_s"].to_numpy(np.float64)
+    rates = 60 / reading.beats["rr_s"].to_numpy(np.float64).clip(0.15, 4.0)
     known = np.flatnonzero(np.isfinite(rates))
     if len(known) > 2 * _BINS:
         # tsdownsample skips no NaN
@@ -116,63 +119,60 @@ def _draw_tachogram(
 
 
 def draw_beat(
-    window: NDArray[np.float32],
-    fs: float,
-    image: NDArray[np.uint8],
-    axes: tuple[NDArray[np.float64], NDArray[np.float64]],
+    seen: BeatInput,
+    model: BeatModel,
     theme: Theme,
     t: Translator,
-    *,
     cam: NDArray[np.float32] | None = None,
 ) -> Figure:
     """Draw one beat's window, its spectrogram and, if given, Grad-CAM, on one time axis.
 
     Args:
-        window: mV, (n_samples,), its R peak in the middle.
-        fs: Hz.
-        image: the spectrogram's first channel, uint8, (H, W).
-        axes: times of the columns (s from the start of the window) and frequencies of the rows,
-            as `imaging.kinds.spectrogram_axes` gives them.
+        seen: what the model saw of the beat.
+        model: that saw it.
         theme: colours.
         t: gives the texts.
-        cam: Grad-CAM on the same pixels, 0 to 1, (H, W).
+        cam: Grad-CAM on the pixels of the spectrogram, 0 to 1, (H, W).
     """
-    middle_s = len(window) / 2 / fs
-    times, frequencies = axes[0] - middle_s, axes[1]
-    at_s = np.arange(len(window)) / fs - middle_s
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
+
+    window, middle_s = seen.views[: model.n_samples], model.n_samples / 2 / model.fs
+    times, frequencies = spectrogram_axes(model.n_samples, model.fs, model.spectrogram)
+    times = times - middle_s
+    at_s = np.arange(model.n_samples) / model.fs - middle_s
     line, hover = dict(color=theme.trace, width=1.4), "%{x:.2f} s, %{y:.0f} Hz"
     # Dark where there is much, on a light page.
     greys = dict(colorscale="Greys", reversescale=theme.trace == "#111111")
     data = [
         scatter(at_s, window, line=line, hovertemplate="%{y:.2f} mV<extra></extra>", name="ECG"),
-        heatmap(times, frequencies, image, **greys, hovertemplate=hover + "<extra></extra>"),
+        heatmap(times, frequencies, seen.image, **greys, hovertemplate=hover + "<extra></extra>"),
     ]
-    data[1] |= dict(name="spectrogram", xaxis="x2", yaxis="y2")
+    data[1] |= dict(name="spectrogram", yaxis="y2")
+    titles = [t("axis_signal"), t("axis_spectrogram")]
     if cam is not None:
-        evidence = heatmap(times, frequencies, cam, zmin=0, zmax=1, name="gradcam")
+        evidence = heatmap(times, frequencies, cam, zmin=0, zmax=1, name="gradcam", yaxis="y3")
         # Cividis is perceptually even, and made for colour-blind eyes.
         evidence |= dict(colorscale="Cividis", hovertemplate=hover + ": %{z:.2f}<extra></extra>")
-        data += [_shade_by_time(window, times, cam), evidence | dict(xaxis="x3", yaxis="y3")]
-    titles = [t("axis_signal"), t("axis_spectrogram")]
-    titles += [t("axis_gradcam")] if cam is not None else []
-    domains = stack([0.36, 0.32, 0.32][: len(titles)], 0.05)
-    layout: dict[str, Any] = dict(shapes=[], margin=dict(l=52, r=8, t=8, b=44), dragmode=False)
-    for row, (title, domain) in enumerate(zip(titles, domains, strict=True), 1):
-        suffix = "" if row == 1 else str(row)
-        last = row == len(titles)
-        layout[f"xaxis{suffix}"] = dict(
-            anchor=f"y{suffix}",
-            range=[-middle_s, middle_s],
-            showticklabels=last,
-            title=name_axis(t("axis_time") if last else ""),
-        )
-        layout[f"yaxis{suffix}"] = dict(
-            anchor=f"x{suffix}", domain=domain, title=name_axis(title), nticks=5
-        )
-        if row > 1:
-            layout[f"yaxis{suffix}"]["range"] = [0, float(frequencies.max())]
-        layout["shapes"].append(upright(0, theme.classes["N"], "dot", 1, suffix))
-    return make_figure(data, theme, t, 330 if cam is None else 460, **layout)
+        data += [_shade_by_time(window, times, cam), evidence]
+        titles.append(t("axis_gradcam"))
+    rows = [
+        dict(domain=domain, title=name_axis(title), nticks=5)
+        for title, domain in zip(titles, _ROWS[len(titles)], strict=True)
+    ]
+    for row in rows[1:]:
+        row["range"] = [0, float(frequencies.max())]
+    return make_figure(
+        data,
+        theme,
+        t,
+        330 if cam is None else 460,
+        xaxis=dict(
+            anchor=f"y{len(rows)}", range=[-middle_s, middle_s], title=name_axis(t("axis_time"))
+        ),
+        **{f"yaxis{place if place > 1 else ''}": row for place, row in enumerate(rows, 1)},
+        shapes=[upright(0, theme.classes["N"], "dot", 1)],
+        margin=dict(l=52, r=8, t=8, b=44),
+    )
 
 
 def _shade_by_time(
@@ -190,14 +190,7 @@ def _shade_by_time(
 def draw_probabilities(
     probabilities: NDArray[np.float64], threshold: float, theme: Theme, t: Translator
 ) -> Figure:
-    """Draw the five probabilities of a beat, with the band in which no class is called.
-
-    Args:
-        probabilities: (5,), in the order of AAMI_CLASSES.
-        threshold: least probability of a call, 0 to 1.
-        theme: colours.
-        t: gives the texts.
-    """
+    """Draw the probabilities, (5,), of a beat, with the band below the threshold, 0 to 1."""
     bars = dict(
         type="bar",
         x=probabilities,
@@ -224,8 +217,120 @@ def draw_probabilities(
         yaxis=dict(autorange="reversed", tickfont=dict(size=15)),
         xaxis=dict(range=[0, 1.18], tickvals=ticks, ticktext=[t.percent(p, 0) for p in ticks]),
         margin=dict(l=24, r=8, t=24, b=24),
-        dragmode=False,
         hovermode=False,
         shapes=shapes,
         annotations=annotations,
+    )
+
+
+def _times_s(shape: NDArray[np.float32]) -> NDArray[np.float64]:
+    n = len(shape)
+    return np.round((np.arange(n) + 0.5) * WINDOW_S / n - WINDOW_S / 2, 3)
+
+
+def draw_groups(
+    groups: ShapeGroups,
+    counts: Sequence[Mapping[str, int]],
+    chosen: int | None,
+    width_px: int,
+    theme: Theme,
+    t: Translator,
+) -> Figure:
+    """Draw the mean beat of each group, its number and its beats by class above it.
+
+    Args:
+        groups: of the beats.
+        counts: of each group, how many beats of each call, the most frequent first.
+        chosen: the group that is gone through.
+        width_px: what there is room for.
+        theme: colours.
+        t: gives the texts.
+    """
+    columns = min(max(2, width_px // _TILE_PX), _MOST_COLUMNS)
+    rows = math.ceil(groups.n_groups / columns)
+    data, titles, layout = [], [], {}
+    for group, (mean, here) in enumerate(zip(groups.means_mv, counts, strict=True)):
+        place = "" if group == 0 else str(group + 1)
+        is_rest = groups.has_rest and group == groups.n_groups - 1
+        color = theme.classes[next(iter(here), "N")]
+        data.append(
+            scatter(
+                _times_s(mean),
+                np.round(mean.astype(np.float64), 3),
+                line=dict(color=color, width=2, dash="dot" if is_rest else "solid"),
+                xaxis=f"x{place}",
+                yaxis=f"y{place}",
+                customdata=[group] * len(mean),
+                name=f"group {group + 1}",
+                hovertemplate=t("group_click") + "<extra></extra>",
+            )
+        )
+        name = t("rest") if is_rest else str(group + 1)
+        where = dict(xref=f"x{place} domain", x=0, yref=f"y{place} domain", y=1)
+        titles.append(where | _TITLE | dict(text=_write_title(name, here, theme, t)))
+        if group == chosen:
+            thick = dict(linewidth=3, linecolor=theme.text)
+            layout = {f"xaxis{place}": thick, f"yaxis{place}": thick}
+    frame = dict(showline=True, mirror=True, linewidth=1, linecolor=theme.faint)
+    tiles = dict(rows=rows, columns=columns, xgap=0.06, ygap=_TITLE_PX / _ROW_PX)
+    return make_figure(
+        data,
+        theme,
+        t,
+        rows * _ROW_PX,
+        axes=dict(showgrid=False, showticklabels=False, **frame),
+        **layout,
+        grid=dict(pattern="independent", **tiles),
+        annotations=titles,
+        margin=dict(l=1, r=1, t=_TITLE_PX, b=2),
+        hovermode="closest",
+        hoverdistance=-1,
+        clickmode="event",
+    )
+
+
+def _write_title(name: str, counts: Mapping[str, int], theme: Theme, t: Translator) -> str:
+    """Return a group's name, how many beats it has, and how many of its most frequent classes."""
+    of_class = [
+        f"<span style='color:{theme.classes[call]}'>{GLYPHS[call]}{call}</span> {t.number(n)}"
+        for call, n in counts.items()
+    ]
+    of_class[_CLASSES_NAMED:] = ["…"] if len(of_class) > _CLASSES_NAMED else []
+    return f"<b>{name}</b> · {t.number(sum(counts.values()))}<br>{' '.join(of_class)}"
+
+
+def draw_group_beats(reading: Reading, group: int, theme: Theme, t: Translator) -> Figure:
+    """Draw beats of a group over each other, evenly chosen, and their mean."""
+    analysis, groups = reading.study.analysis, reading.study.groups
+    assert groups is not None
+    members = groups.members(group)
+    members = members[np.isin(members, reading.ids)]
+    shown = members[np.linspace(0, len(members) - 1, _OVERLAID).round().astype(int)]
+    shown = np.unique(shown) if len(members) else members
+    shapes = cut_shapes(analysis.signal, analysis.model.fs, analysis.at_model[shown])
+    times = _times_s(groups.means_mv[group])
+    called = dict(zip(reading.ids.tolist(), reading.called, strict=True))
+    data = [
+        scatter(
+            times,
+            np.round(shape.astype(np.float64), 3),
+            line=dict(color=theme.classes[called[beat]], width=0.7),
+            opacity=0.5,
+            hoverinfo="skip",
+            name="beat",
+        )
+        for beat, shape in zip(shown.tolist(), shapes, strict=True)
+    ]
+    mean = np.round(groups.means_mv[group].astype(np.float64), 3)
+    line = dict(color=theme.text, width=2.5)
+    data.append(scatter(times, mean, line=line, hoverinfo="skip", name="mean"))
+    return make_figure(
+        data,
+        theme,
+        t,
+        220,
+        xaxis=dict(title=name_axis(t("axis_time"))),
+        yaxis=dict(title=name_axis(t("axis_signal")), nticks=5),
+        margin=dict(l=52, r=8, t=8, b=44),
+        hovermode=False,
     )

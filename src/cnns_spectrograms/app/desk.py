@@ -18,7 +18,6 @@ class Seat:
 
     session: Session
     owner: str
-    who: str = ""
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 # of automatic differentiation by more than 0.998; below, rounding shows, and above, curvature.
 _STEP = 0.01
 _CHANNELS = 16  # changed at once in one batch
-
-
-class _Parts(NamedTuple):
-    """Sessions of the graph up to the map, and from there to the logits."""
-
-    before: Any
-    after: Any
 
 
 def explain(
@@ -60,10 +53,10 @@ def explain(
     Raises:
         ValueError: the network has no stages that timm lists.
     """
-    parts = _cut(model)
+    before, after = _cut(model)
     inputs = model.prepare(window[None], None if rr_s is None else np.asarray(rr_s)[None])
-    (map_1Khw,) = parts.before.run(None, {"windows": inputs.pop("windows")})
-    weights_K = _differentiate(parts.after, map_1Khw, inputs, target)
+    (map_1Khw,) = before.run(None, {"windows": inputs.pop("windows")})
+    weights_K = _differentiate(after, map_1Khw, inputs, target)
     coarse_hw = np.maximum(np.tensordot(weights_K, map_1Khw[0].astype(np.float64), axes=1), 0)
     size = model.spectrogram.image_size
     rows_Hh, columns_Ww = (make_bilinear_weights(n, size) for n in coarse_hw.shape)
@@ -73,7 +66,8 @@ def explain(
 
 
 @functools.lru_cache(maxsize=2)
-def _cut(model: BeatModel) -> _Parts:
+def _cut(model: BeatModel) -> tuple[Any, Any]:
+    """Return sessions of the graph up to the map, and from there to the logits."""
     from onnx import load_model_from_string
     from onnx.utils import Extractor
 
@@ -89,7 +83,7 @@ def _cut(model: BeatModel) -> _Parts:
     rhythm = ["rr_s"] if model.rr_intervals else []
     before = extractor.extract_model(["windows"], [graph["stage_map"]])
     after = extractor.extract_model([graph["stage_map"], *rhythm], [graph["logits"]])
-    return _Parts(*(start_session(each.SerializeToString()) for each in (before, after)))
+    return start_session(before.SerializeToString()), start_session(after.SerializeToString())
 
 
 def _differentiate(

@@ -7,6 +7,7 @@ plotly.py check them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cnns_spectrograms.presentation import Theme, Translator
@@ -14,25 +15,31 @@ from cnns_spectrograms.presentation import Theme, Translator
 Figure = dict[str, Any]
 """``data``, a list of traces, and ``layout``."""
 
+CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
+"""Of all charts: nothing but what their layout states."""
+
 NICE_STEPS_S = (0.2, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 """Steps of a time axis, s."""
 
 UNUSABLE = "#777777"
 """Colour behind stretches of unusable signal."""
 
-LEGEND_ABOVE = dict(orientation="h", y=1.02, yanchor="bottom", x=0)
-
 
 def make_figure(
-    data: list[dict[str, Any]], theme: Theme, t: Translator, height_px: int, **layout: Any
+    data: list[dict[str, Any]],
+    theme: Theme,
+    t: Translator,
+    height_px: int,
+    axes: Mapping[str, Any] | None = None,
+    **layout: Any,
 ) -> Figure:
     """Return a figure on the page's own background.
 
-    Its axes cannot be moved and have a faint grid and no zero line, unless the layout states it
-    otherwise.
+    Nothing can be dragged, and the axes have a faint grid and no zero line, unless `axes`, of all
+    of them, or the layout states it otherwise.
     """
     axis = dict(gridcolor=theme.faint, zeroline=False, fixedrange=True, ticks="")
-    axis["ticklabeloverflow"] = "allow"
+    axis |= dict(ticklabeloverflow="allow") | dict(axes or {})
     shared = dict(
         template=dict(layout=dict(xaxis=axis, yaxis=axis)),
         height=height_px,
@@ -40,6 +47,7 @@ def make_figure(
         plot_bgcolor="rgba(0,0,0,0)",
         font=dict(color=theme.text, size=13),
         separators=t.separators,
+        dragmode=False,
         showlegend="legend" in layout,
     )
     return dict(data=data, layout={**shared, **layout})
@@ -66,17 +74,7 @@ def shade(begin: float, end: float, color: str, opacity: float = 1.0) -> dict[st
     return dict(type="rect", **where, fillcolor=color, opacity=opacity, line=dict(width=0))
 
 
-def upright(x: float, color: str, dash: str, width: float, axes: str = "") -> dict[str, Any]:
-    """Return a shape, an upright line as high as the axes of this number ("", "2", "3")."""
-    where = dict(xref=f"x{axes}", yref=f"y{axes} domain", x0=x, x1=x, y0=0, y1=1)
+def upright(x: float, color: str, dash: str, width: float) -> dict[str, Any]:
+    """Return a shape, an upright line as high as the figure."""
+    where = dict(xref="x", yref="paper", x0=x, x1=x, y0=0, y1=1)
     return dict(type="line", **where, line=dict(color=color, width=width, dash=dash))
-
-
-def stack(heights: list[float], gap: float) -> list[list[float]]:
-    """Return the domains of axes one below another, from the top, each its share of the height."""
-    free = 1 - gap * (len(heights) - 1)
-    tops = [1 - sum(heights[:row]) / sum(heights) * free - gap * row for row in range(len(heights))]
-    return [
-        [max(0.0, top - height / sum(heights) * free), top]
-        for top, height in zip(tops, heights, strict=True)
-    ]

@@ -6,9 +6,6 @@ The beats of a recording are a table with one row per beat, ascending in time: s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -18,8 +15,6 @@ from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
 from cnns_spectrograms.presentation import CALLS, UNSURE
 
 PROBABILITIES: tuple[str, ...] = tuple(f"prob_{name}" for name in AAMI_CLASSES)
-
-Disagreement = Literal["class", "extra", "missed"]
 
 
 def call_beats(beats: pd.DataFrame, threshold: float) -> NDArray[np.object_]:
@@ -42,19 +37,12 @@ def measure_burden(called: ArrayLike) -> pd.DataFrame:
     """Count the beats of each call.
 
     Returns:
-        One row each of CALLS, in that order: call, beats, share (of all beats, 0 to 1; NaN without
-        a beat).
+        One row each of CALLS, in that order: beats, share (of all beats, 0 to 1; NaN without a
+        beat).
     """
     counts = pd.Series(np.asarray(called, dtype=object)).value_counts()
-    beats = np.array([int(counts.get(name, 0)) for name in CALLS])
-    total = beats.sum()
-    return pd.DataFrame(
-        {
-            "call": CALLS,
-            "beats": beats,
-            "share": beats / total if total else np.full(len(CALLS), np.nan),
-        }
-    )
+    beats = counts.reindex(list(CALLS), fill_value=0).astype(np.int64)
+    return pd.DataFrame({"beats": beats, "share": beats / beats.sum()})
 
 
 def find_ectopic_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
@@ -106,26 +94,21 @@ def find_disagreements(
     return table.sort_values("time_s", ignore_index=True, kind="stable")
 
 
-def step(
-    times_s: Sequence[float] | NDArray[np.float64], now_s: float, forwards: bool
-) -> int | None:
-    """Return the position of the next (or previous) time after (before) now; None at the end.
+def step(times_s: ArrayLike, now_s: float, forwards: bool) -> int | None:
+    """Return the position of the next (or previous) time after (before) now, s; None at the end.
 
-    Args:
-        times_s: ascending, s.
-        now_s: where we are, s; a time within 1 ms of it counts as here.
-        forwards: next, else previous.
+    Times ascend; one within 1 ms of now counts as here.
     """
     times = np.asarray(times_s, dtype=np.float64)
     if forwards:
         at = int(np.searchsorted(times, now_s + 1e-3, side="right"))
-        return at if at < len(times) else None
-    at = int(np.searchsorted(times, now_s - 1e-3, side="left")) - 1
-    return at if at >= 0 else None
+    else:
+        at = int(np.searchsorted(times, now_s - 1e-3, side="left")) - 1
+    return at if 0 <= at < len(times) else None
 
 
 def heart_rate_bpm(rr_s: ArrayLike) -> float | None:
     """Return 60 over the median RR interval, beats a minute; None without an interval."""
     intervals = np.asarray(rr_s, dtype=np.float64)
-    intervals = intervals[np.isfinite(intervals) & (intervals > 0)]
-    return float(60 / np.median(intervals)) if len(intervals) else None
+    known = intervals[intervals > 0]  # no NaN is
+    return float(60 / np.median(known)) if len(known) else None

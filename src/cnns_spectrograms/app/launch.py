@@ -23,21 +23,21 @@ MAIN = Path(__file__).with_name("main.py")
 
 
 class AppSettings(BaseModel):
-    """What whoever starts the app decides."""
+    """What whoever starts the app decides.
+
+    Attributes:
+        physionet: folder that holds mitdb and svdb.
+        data: data folder of the project, for the technical report.
+        model: file of a model; None takes that which comes with the package.
+        corrections: folder that corrections are kept in; None is one in the data folder.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     physionet: Path | None = None
-    """Folder that holds mitdb and svdb."""
-
     data: Path = _DATA
-    """Data folder of the project, for the technical report."""
-
     model: Path | None = None
-    """File of a model; None takes that which comes with the package."""
-
     corrections: Path | None = None
-    """Folder that corrections are kept in; None is one in the data folder."""
 
     @property
     def corrections_folder(self) -> Path:
@@ -81,12 +81,8 @@ def launch(settings: AppSettings, address: str = "127.0.0.1", port: int = 8501) 
     Raises:
         ModuleNotFoundError: the extra `app` is not installed.
     """
-    try:
-        from streamlit.web import cli
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the app needs Streamlit; install it with `pip install 'cnns_spectrograms[app]'`"
-        ) from error
+    from streamlit.web import cli
+
     os.environ[_VARIABLE] = settings.model_dump_json()
     options = [f"--{name}={value}" for name, value in make_options(address, port).items()]
     cli.main(["run", str(MAIN), *options], standalone_mode=False)
@@ -99,36 +95,25 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="start the app: clinical and technical report in the browser",
         description="Serves the app on this machine until Ctrl-C. It sends nothing anywhere.",
     )
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "--model",
         type=find_model,
         help="file of a model, or name of a shipped one; default: efficientnetv2_b0",
     )
-    add(
-        "--physionet",
-        type=Path,
-        default=_PHYSIONET,
-        help="folder of mitdb and svdb, for samples; default: %(default)s",
-    )
-    add(
-        "--data",
-        type=Path,
-        default=_DATA,
-        help="data folder of the project, for the technical report; default: %(default)s",
-    )
-    add(
-        "--corrections",
-        type=Path,
-        help="folder that corrected beats are kept in; default: 01_raw/corrections in the data "
-        "folder",
-    )
-    add(
+    for name, default, told in (
+        ("physionet", _PHYSIONET, "folder of mitdb and svdb, for samples"),
+        ("data", _DATA, "data folder of the project, for the technical report"),
+        ("corrections", None, "folder that corrected beats are kept in"),
+    ):
+        otherwise = "%(default)s" if default else "01_raw/corrections in the data folder"
+        told = f"{told}; default: {otherwise}"
+        parser.add_argument(f"--{name}", type=Path, default=default, help=told)
+    parser.add_argument(
         "--address",
         default="127.0.0.1",
         help="to listen on; default: %(default)s, which this machine alone reaches",
     )
-    add("--port", type=int, default=8501, help="to listen on; default: %(default)s")
+    parser.add_argument("--port", type=int, default=8501, help="to listen on; default: %(default)s")
     parser.set_defaults(run=_run)
 
 
@@ -148,15 +133,12 @@ def _run(options: argparse.Namespace) -> int:
     if wrong := _find_wrong_path(options):
         print(f"error: {wrong}", file=sys.stderr)
         return 2
-    settings = AppSettings(
-        physionet=options.physionet.resolve(),
-        data=options.data.resolve(),
-        model=options.model and options.model.resolve(),
-        corrections=options.corrections and options.corrections.resolve(),
-    )
+    given = {name: getattr(options, name) for name in AppSettings.model_fields}
+    settings = AppSettings(**{name: path and path.resolve() for name, path in given.items()})
     try:
         launch(settings, options.address, options.port)
     except ModuleNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
+        told = f"{error}; install the app with `pip install 'cnns_spectrograms[app]'`"
+        print(f"error: {told}", file=sys.stderr)
         return 1
     return 0

@@ -10,23 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
-if TYPE_CHECKING:
-    from cnns_spectrograms.app.figure_parts import Figure
+from cnns_spectrograms.app.figure_parts import CONFIG, Figure
 
 _QUIET_MS = 120  # after the last movement: a drag is one event
 _ROW_PX, _LINE_PX = 36, 28  # of the editor's buttons, and of its words
 _WIDE_PX = 700  # in which the buttons stand in a row
-
-_CONFIG = {
-    "displayModeBar": False,
-    "scrollZoom": False,
-    "doubleClick": False,
-    "displaylogo": False,
-}
 
 _SOURCES = [
     (files("cnns_spectrograms.app") / name).read_text(encoding="utf-8")
@@ -44,7 +36,7 @@ def show_figure(
     *,
     width_px: int | None = None,
     on_moved: Callable[[dict[str, float]], None] | None = None,
-    on_chosen: Callable[[int, bool], None] | None = None,
+    on_chosen: Callable[[dict[str, Any]], None] | None = None,
     editor: Mapping[str, Any] | None = None,
     on_edits: Callable[[dict[str, Any]], None] | None = None,
 ) -> bool:
@@ -57,8 +49,8 @@ def show_figure(
         width_px: the width that the server believes it has; another is reported to `on_moved`.
         on_moved: is called before the page runs again: with the width, px, and after a drag or
             zoom with start and stop of the x axis. None: the figure stands still.
-        on_chosen: is called with the integer of `customdata` of a point that was clicked, and
-            whether Shift was held.
+        on_chosen: is called with `beat`, the integer of `customdata` of a point that was clicked,
+            and `extend`, whether Shift was held.
         editor: what `strip_editor.js` shows beside the figure; None: nothing is corrected.
         on_edits: is called with the token of the editor and its corrections that it does not know
             to be done, oldest first.
@@ -68,21 +60,13 @@ def show_figure(
     """
     from plotly.io import to_json
 
-    def call(name: str) -> Any:
-        state = st.session_state.get(key)  # gone, if the page was left meanwhile
-        return None if state is None else state.get(name)
+    def pass_on(name: str, react: Callable[[Any], None] | None) -> Callable[[], None]:
+        def call() -> None:
+            state = st.session_state.get(key)  # gone, if the page was left meanwhile
+            if react is not None and state is not None and state.get(name) is not None:
+                react(state[name])
 
-    def moved() -> None:
-        if (value := call("moved")) is not None and on_moved is not None:
-            on_moved(value)
-
-    def chosen() -> None:
-        if (value := call("chosen")) is not None and on_chosen is not None:
-            on_chosen(int(value["beat"]), bool(value.get("extend")))
-
-    def edited() -> None:
-        if (value := call("edits")) is not None and on_edits is not None:
-            on_edits(value)
+        return call
 
     live = on_moved is not None
     facts = json.dumps(
@@ -92,7 +76,7 @@ def show_figure(
             "width_px": width_px,
             "quiet_ms": _QUIET_MS,
             "editor": editor,
-            "config": _CONFIG
+            "config": CONFIG
             | {"staticPlot": not live and figure["layout"].get("hovermode") is False},
         }
     )
@@ -103,9 +87,9 @@ def show_figure(
         key=key,
         data=f'{facts[:-1]}, "figure": {to_json(figure, validate=False)}}}'.encode(),
         height=height,
-        on_moved_change=moved,
-        on_chosen_change=chosen,
-        on_edits_change=edited,
+        on_moved_change=pass_on("moved", on_moved),
+        on_chosen_change=pass_on("chosen", on_chosen),
+        on_edits_change=pass_on("edits", on_edits),
         on_settled_change=lambda: None,
     )
     return result.get("settled") is not None

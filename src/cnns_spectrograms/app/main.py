@@ -44,14 +44,10 @@ def main() -> None:
         key="language",
         required=True,
         label_visibility="collapsed",
-        on_change=_keep_language,
+        # Into the address too, so that a link keeps it.
+        on_change=lambda: st.query_params.update(lang=st.session_state["language"]),
     )
     page.run()
-
-
-def _keep_language() -> None:
-    """Put the language into the address, so that a link keeps it."""
-    st.query_params["lang"] = st.session_state["language"]
 
 
 main()

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from cnns_spectrograms.app import sources
 from cnns_spectrograms.app.desk import Desk
 from cnns_spectrograms.app.launch import read_settings
-from cnns_spectrograms.app.sources import (
-    Sample,
-    list_database_samples,
-    make_synthetic_samples,
-)
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.presentation import Translator
 
@@ -57,16 +53,19 @@ def _warm_up(model: BeatModel) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _simulate() -> tuple[tempfile.TemporaryDirectory[str], list[Sample]]:
-    # The folder goes when the process ends.
-    folder = tempfile.TemporaryDirectory(prefix="ecg-samples-")
-    return folder, make_synthetic_samples(Path(folder.name))
+def _simulate() -> tempfile.TemporaryDirectory[str]:
+    from cnns_spectrograms.ecg.simulation import simulate_database
+
+    folder = tempfile.TemporaryDirectory(prefix="ecg-samples-")  # goes when the process ends
+    # Any three neighbours hold all five classes.
+    simulate_database(Path(folder.name), "mitdb", 3, 600.0, seed=0)
+    return folder
 
 
-def list_samples() -> list[Sample]:
-    """Return the recordings that the app offers, real ones first."""
-    _, synthetic = _simulate()
-    return [*list_database_samples(read_settings().physionet), *synthetic]
+def find_databases() -> dict[str, Path]:
+    """Return the folders of the recordings that the app offers, by database, real ones first."""
+    real = sources.find_databases(read_settings().physionet)
+    return {**real, sources.SYNTHETIC: Path(_simulate().name)}
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,81 +1,76 @@
-"""The clinical report's review: who corrects, beats worth a look, groups, and what comes out."""
+"""The clinical report's review: who corrects, beats worth a look, and groups of alike ones."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+import logging
+from collections import Counter
 
 import numpy as np
 import streamlit as st
 
 from cnns_spectrograms.app import resources
-from cnns_spectrograms.app.correcting import QUEUE, Correcting, Read, open_corrections
-from cnns_spectrograms.app.desk import Desk
-from cnns_spectrograms.app.group_figures import draw_group_beats, draw_groups
+from cnns_spectrograms.app.buttons import show_button
+from cnns_spectrograms.app.clinical_figures import draw_group_beats, draw_groups
+from cnns_spectrograms.app.correcting import Correcting
+from cnns_spectrograms.app.desk import Seat
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.live_plot import show_figure
-from cnns_spectrograms.app.sources import SYNTHETIC
-from cnns_spectrograms.app.strip_figure import Lane
-from cnns_spectrograms.app.study import Study
+from cnns_spectrograms.app.study import Lane, Study
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading
-from cnns_spectrograms.corrections import outputs
-from cnns_spectrograms.corrections.database import OWN, add_record
-from cnns_spectrograms.corrections.edits import BeatEdits
+from cnns_spectrograms.corrections.journal import JournalInUseError
 from cnns_spectrograms.corrections.session import Session
+from cnns_spectrograms.corrections.shapes import ShapeGroups
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.presentation import GLYPHS, Theme, Translator
+
+logger = logging.getLogger(__name__)
+
+_LOCK = ":material/lock:"
 
 SHOWN_LANES = 2
 """Leads that are shown below the analysed one, unless others are chosen."""
 
 
-def is_page_behind(edits: BeatEdits) -> bool:
-    """Return whether beats were corrected since the whole page ran."""
-    return bool(edits.revision != st.session_state["page_revision"])
-
-
-def find_corrections(study: Study, t: Translator) -> Correcting:
+def find_corrections(
+    study: Study, threshold: float, count_unusable: bool, t: Translator
+) -> Correcting:
     """Return the corrections of a study; show why they cannot be made, where they cannot."""
     desk, window = resources.open_desk(), resources.find_window()
-
-    def make() -> Session:
-        beats = study.beats
-        return Session(
-            read_settings().corrections_folder / "sessions",
-            study.source,
-            beats["sample"].to_numpy(np.int64),
-            beats["aami_class"].to_numpy(object),
+    seat: Seat | None = None
+    try:
+        seat = desk.take(
+            study.key,
+            window,
+            lambda: _open_session(study),
+            force=bool(st.session_state.get("correct_here")),  # the button below was pressed
         )
-
-    correcting = open_corrections(study, desk, window, make)
-    if correcting.seat is None:
-        st.warning(t(f"corrections_{correcting.problem}"), icon=":material/lock:")
-        st.code(correcting.detail, language=None, wrap_lines=True)
-    elif not correcting.is_mine:
+    except (OSError, ValueError) as error:
+        logger.warning("corrections cannot be opened: %s", error)
+        in_use = isinstance(error, JournalInUseError)
+        st.warning(t("corrections_in_use" if in_use else "corrections_failed"), icon=_LOCK)
+        st.code(str(error), language=None, wrap_lines=True)
+    revision = 0 if seat is None else seat.session.edits.revision
+    correcting = Correcting(study, threshold, count_unusable, desk, window, seat, revision)
+    if seat is not None and not correcting.is_mine:
         with st.container(horizontal=True, vertical_alignment="center"):
-            who = escape_markdown(correcting.seat.session.last_who) or "–"
-            st.warning(t("corrections_elsewhere", who=who), icon=":material/lock:", width="stretch")
-            st.button(
-                t("correct_here"),
-                key="correct_here",
-                on_click=lambda: _take_over(study, desk, window, make),
-            )
-    elif st.session_state.get("opened") != study.key:
+            who = escape_markdown(seat.session.last_who) or "–"
+            st.warning(t("corrections_elsewhere", who=who), icon=_LOCK, width="stretch")
+            st.button(t("correct_here"), key="correct_here")
+    elif seat is not None and st.session_state.get("opened") != study.key:
         st.session_state["opened"] = study.key
-        _welcome_back(correcting.seat.session, t)
+        _welcome_back(seat.session, t)
     return correcting
 
 
-def _take_over(study: Study, desk: Desk, window: str, make: Callable[[], Session]) -> None:
-    open_corrections(study, desk, window, make, force=True)
+def _open_session(study: Study) -> Session:
+    samples, classes = study.beats["sample"], study.beats["aami_class"]
+    folder = read_settings().corrections_folder / "sessions"
+    return Session(folder, study.source, samples, classes.to_numpy(object))
 
 
 def _welcome_back(session: Session, t: Translator) -> None:
-    """Say what was corrected before, and take over who did."""
+    """Say what was corrected before."""
     if session.events:
         last = session.events[-1]
         at = last.at[:16].replace("T", " ")
@@ -84,7 +79,7 @@ def _welcome_back(session: Session, t: Translator) -> None:
         st.info(t("other_corrections", files=", ".join(f"`{each.name}`" for each in others)))
 
 
-def show_review(correcting: Correcting, reading: Reading, read: Read, t: Translator) -> None:
+def show_review(correcting: Correcting, t: Translator) -> None:
     """Show who corrects, and the way through the beats worth a look."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         # Kept under another name: a widget's own value goes when it is not on the page.
@@ -99,36 +94,36 @@ def show_review(correcting: Correcting, reading: Reading, read: Read, t: Transla
             on_change=_keep_who,
             help=t("who_help"),
         )
-        for name, icon, key, forwards in (
-            ("previous_look", "arrow_circle_left", "e", False),
-            ("next_look", "arrow_circle_right", "w", True),
-        ):
-            st.button(
-                t("next_look_label") if forwards else "",
-                icon=f":material/{icon}:",
-                icon_position="right" if forwards else "left",
-                key=name,
-                on_click=correcting.step_work,
-                args=(read, forwards),
-                help=t("shortcut_help", what=t(name), key=key.upper()),
-                shortcut=key,
-                disabled=not len(correcting.list_work(reading)),
-            )
-        st.markdown(_describe_work(correcting, reading, t), width="content")
-        if st.session_state.get("work", QUEUE) != QUEUE:
+        work, group = correcting.list_work(), correcting.group
+        show_button("previous_look", t, correcting.step_work, False, disabled=not len(work))
+        show_button("next_look", t, correcting.step_work, True, disabled=not len(work))
+        if group is None:
+            n, of = len(correcting.looked_at), len(correcting.study.queue)
+            st.markdown(t("looked_at", n=n, of=of), width="content")
+        else:
+            at = np.flatnonzero(work == st.session_state["selected"]) + 1
+            n = int(at[0]) if len(at) else 0
+            st.markdown(t("of_group", n=n, of=len(work), group=group + 1), width="content")
             st.button(
                 t("to_queue"),
                 key="to_queue",
                 icon=":material/checklist:",
-                on_click=_work_on,
-                args=(QUEUE,),
+                on_click=lambda: st.session_state.pop("work"),
             )
         if correcting.study.lanes:
             _show_leads(correcting.study, t)
 
 
+def _keep_who() -> None:
+    st.session_state["who"] = st.session_state["who_input"].strip()
+
+
 def _show_leads(study: Study, t: Translator) -> None:
     key = f"lanes_{st.session_state.get('n_studies', 0)}"
+
+    def keep() -> None:  # also where the choice is not on the page
+        st.session_state["lanes"] = st.session_state[key]
+
     with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
         st.pills(
             t("leads_help", lead=study.source.lead),
@@ -137,14 +132,8 @@ def _show_leads(study: Study, t: Translator) -> None:
             selection_mode="multi",
             default=list(range(len(study.lanes)))[:SHOWN_LANES],
             key=key,
-            on_change=_keep_lanes,
-            args=(key,),
+            on_change=keep,
         )
-
-
-def _keep_lanes(key: str) -> None:
-    """Keep the leads that are shown, also where their choice is not on the page."""
-    st.session_state["lanes"] = st.session_state[key]
 
 
 def choose_lanes(study: Study) -> list[Lane]:
@@ -153,41 +142,32 @@ def choose_lanes(study: Study) -> list[Lane]:
     return [lane for place, lane in enumerate(study.lanes) if place in chosen]
 
 
-def _keep_who() -> None:
-    st.session_state["who"] = st.session_state["who_input"].strip()
-
-
-def _work_on(work: int | str) -> None:
-    st.session_state["work"] = work
-
-
-def _describe_work(correcting: Correcting, reading: Reading, t: Translator) -> str:
-    work = st.session_state.get("work", QUEUE)
-    if work == QUEUE:
-        n = len(correcting.study.queue)
-        return t("looked_at", n=correcting.count_looked_at(), of=n)
-    beats = correcting.list_work(reading)
-    place = np.flatnonzero(beats == st.session_state.get("selected"))
-    at = int(place[0]) + 1 if len(place) else 0
-    return t("of_group", n=at, of=len(beats), group=int(work) + 1)
-
-
-def show_groups(
-    correcting: Correcting, reading: Reading, read: Read, theme: Theme, t: Translator
-) -> None:
+def show_groups(correcting: Correcting, theme: Theme, t: Translator) -> None:
     """Show the groups of alike beats, and what can be done with one."""
-    groups = correcting.study.groups
+    groups, chosen = correcting.study.groups, correcting.group
     if groups is None or not st.toggle(t("show_groups"), key="show_groups", help=t("groups_help")):
         return
-    counts = count_classes(correcting, reading)
-    work = st.session_state.get("work", QUEUE)
-    chosen = None if work == QUEUE else int(work)
+    reading = correcting.read()
+    counts = _count_calls(groups, reading)
+
+    def open_group(group: int | None) -> None:
+        """Make a group the list that W and E go through, and choose its first beat."""
+        if group is None:
+            return
+        st.session_state["work"] = group
+        st.session_state["selected"] = st.session_state["anchor"] = None
+        correcting.step_work(True)
+
+    def name_group(group: int) -> str:
+        parts = [f"{t.number(n)} {name}" for name, n in counts[group].items()]
+        return f"{group + 1}: {', '.join(parts) or '–'}"
+
     show_figure(
         draw_groups(groups, counts, chosen, st.session_state["width_px"], theme, t),
         "groups",
         t("groups_alt"),
         on_moved=lambda moved: None,
-        on_chosen=lambda group, extend: _open_group(correcting, read, group),
+        on_chosen=lambda clicked: open_group(clicked["beat"]),
     )
     left, right = st.columns([2, 3], gap="large")
     # A select box finds its choice by the words: one for each counts.
@@ -197,158 +177,32 @@ def show_groups(
             t("group"),
             range(groups.n_groups),
             index=chosen,
-            format_func=lambda each: _name_group(each, counts[each], t),
+            format_func=name_group,
             key=key,
             placeholder=t("choose_group"),
-            on_change=_open_chosen_group,
-            args=(correcting, read, key),
+            on_change=lambda: open_group(st.session_state[key]),
         )
-        if chosen is not None and correcting.enabled:
+    if chosen is None:
+        return
+    with left:
+        if correcting.enabled:
             st.caption(t("relabel_group"))
             with st.container(horizontal=True, gap="small"):
                 for name in AAMI_CLASSES:
                     st.button(
                         f"{GLYPHS[name]} {name}",
                         key=f"group_to_{name}",
-                        on_click=_relabel_group,
-                        args=(correcting, chosen, name),
+                        on_click=correcting.relabel,
+                        args=(groups.members(chosen), name),
                     )
-    if chosen is not None:
-        with right:
-            show_figure(
-                draw_group_beats(correcting.study, reading, chosen, theme, t),
-                "group_beats",
-                t("group_beats_alt"),
-            )
+    with right:
+        figure = draw_group_beats(reading, chosen, theme, t)
+        show_figure(figure, "group_beats", t("group_beats_alt"))
 
 
-def count_classes(correcting: Correcting, reading: Reading) -> list[dict[str, int]]:
-    """Return how many beats of each call stand in each group."""
-    groups = correcting.study.groups
-    assert groups is not None
+def _count_calls(groups: ShapeGroups, reading: Reading) -> list[dict[str, int]]:
+    """Return how many beats of each call stand in each group, the most frequent first."""
     found = reading.ids < len(groups.of_beat)
     of_beat, called = groups.of_beat[reading.ids[found]], reading.called[found]
-    counted: list[dict[str, int]] = []
-    for group in range(groups.n_groups):
-        names, numbers = np.unique(called[of_beat == group].astype(str), return_counts=True)
-        counted.append(dict(zip(names.tolist(), numbers.tolist(), strict=True)))
-    return counted
-
-
-def _name_group(group: int, counts: dict[str, int], t: Translator) -> str:
-    parts = [f"{t.number(n)} {name}" for name, n in sorted(counts.items(), key=lambda x: -x[1])]
-    return f"{group + 1}: {', '.join(parts) or '–'}"
-
-
-def _open_chosen_group(correcting: Correcting, read: Read, key: str) -> None:
-    group = st.session_state[key]
-    if group is not None:
-        _open_group(correcting, read, int(group))
-
-
-def _open_group(correcting: Correcting, read: Read, group: int) -> None:
-    """Make a group the list that W and E go through, and choose its first beat."""
-    _work_on(group)
-    st.session_state["selected"] = st.session_state["anchor"] = None
-    correcting.step_work(read, True)
-
-
-def _relabel_group(correcting: Correcting, group: int, name: str) -> None:
-    try:
-        correcting.relabel_group(group, None, name)
-    except OSError as error:
-        st.session_state["correction_failed"] = str(error)
-
-
-def show_handing_on(correcting: Correcting, t: Translator) -> None:
-    """Offer the corrected beats as files, and the recording to the next training."""
-    session, study = correcting.session, correcting.study
-    if session is None:
-        return
-    st.markdown("##### " + t("corrected_downloads"))
-    name = study.contents.name
-    files: dict[str, tuple[str, str, str, Callable[[Path], None]]] = {
-        "cnr": (
-            f"{name}.{outputs.ANNOTATOR}",
-            "application/octet-stream",
-            "monitor_heart",
-            lambda path: outputs.write_corrected_annotations(path, session),
-        ),
-        "corrected_csv": (
-            f"{name}-corrected.csv",
-            "text/csv",
-            "table",
-            lambda path: outputs.write_corrected_table(path, study.analysis, session),
-        ),
-        "corrected_html": (
-            f"{name}-corrected.html",
-            "text/html",
-            "description",
-            lambda path: _write_report(path, correcting, t),
-        ),
-    }
-    with st.container(horizontal=True):
-        for kind, (file_name, mime, icon, write) in files.items():
-            st.download_button(
-                t("download_" + kind),
-                partial(_make_file, file_name, write),
-                file_name=file_name,
-                mime=mime,
-                icon=f":material/{icon}:",
-                key=f"download_{kind}",
-                on_click="ignore",
-                disabled=not len(session.edits.order()),
-            )
-    st.caption(t("corrected_downloads_help", file=str(session.path)))
-    if correcting.is_mine:
-        _offer_to_training(correcting, session, t)
-
-
-def _make_file(name: str, write: Callable[[Path], None]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="ecg-corrected-") as folder:
-        path = Path(folder) / name
-        write(path)
-        return path.read_bytes()
-
-
-def _write_report(path: Path, correcting: Correcting, t: Translator) -> None:
-    study, session = correcting.study, correcting.session
-    assert session is not None
-    page = outputs.render_corrected_report(study.analysis, session, study.leads, t.language)
-    path.write_text(page, encoding="utf-8")
-
-
-def _offer_to_training(correcting: Correcting, session: Session, t: Translator) -> None:
-    """Let the recording, with its beats as they stand, join a database to train on."""
-    study = correcting.study
-    folder = read_settings().corrections_folder / "database"
-    with st.expander(t("to_training"), icon=":material/school:"):
-        st.markdown(t("to_training_text"))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            patient = st.text_input(
-                t("patient"),
-                value=_name_patient(study),
-                key=f"patient_{study.key}",
-                help=t("patient_help"),
-                width=300,
-            )
-            if st.button(t("to_training_button"), key="to_training", icon=":material/school:"):
-                try:
-                    added = add_record(folder, session, study.leads, study.db, patient.strip())
-                except (OSError, ValueError) as error:
-                    st.session_state["added"] = (study.key, None, str(error))
-                else:
-                    st.session_state["added"] = (study.key, added, "")
-        key, name, why = st.session_state.get("added", ("", None, ""))
-        if key == study.key and name:
-            st.success(t("added_to_training", name=name))
-            st.code(f"kedro run --params=ingestion.corrections={folder}", language=None)
-        elif key == study.key:
-            st.error(why)
-
-
-def _name_patient(study: Study) -> str:
-    name = "-".join(study.contents.name.split()).replace("/", "-").replace(",", "-")
-    if study.db in (OWN, SYNTHETIC):
-        return f"{study.db}/{name}"
-    return patient_of(study.db, name)
+    counts = [Counter(called[of_beat == group].tolist()) for group in range(groups.n_groups)]
+    return [dict(sorted(each.items(), key=lambda item: (-item[1], item[0]))) for each in counts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,76 +94,53 @@ def find_results(data: Path) -> list[RunResults]:
     """
     found = []
     for folder in (data, *sorted(path.parent for path in data.glob("*/08_reporting"))):
-        reporting = folder / "08_reporting"
-        models = [
-            _read_model(each.parent, path)
-            for each in sorted(reporting.glob("*/metrics.json"))
-            if (path := latest(each)) is not None
-        ]
-        if models:
-            newest = max(models, key=lambda model: model.version)
-            protocol = newest.metrics["protocol"]
-            models = [each for each in models if each.metrics["protocol"] == protocol]
-            models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
-            found.append(
-                RunResults(
-                    folder,
-                    protocol,
-                    newest.version,
-                    models,
-                    _count_beats(folder / "03_primary" / "beats.parquet"),
-                )
-            )
+        reports = [each.parent for each in sorted(folder.glob("08_reporting/*/metrics.json"))]
+        models = [_read_model(each) for each in reports if latest(each / "metrics.json")]
+        if not models:
+            continue
+        newest = max(models, key=lambda model: model.version)
+        protocol = newest.metrics["protocol"]
+        models = [each for each in models if each.metrics["protocol"] == protocol]
+        models.sort(key=lambda model: -(model.metrics["test"]["macro_f1"] or 0.0))
+        table, beats = folder / "03_primary" / "beats.parquet", None
+        if table.is_file():
+            read = pd.read_parquet(table, columns=["db", "aami_class"])
+            beats = pd.crosstab(read["db"], read["aami_class"])
+        found.append(RunResults(folder, protocol, newest.version, models, beats))
     order = [*ENVIRONMENTS, *(run.environment for run in found)]
     return sorted(found, key=lambda run: order.index(run.environment))
 
 
 def latest(versioned: Path) -> Path | None:
     """Return the newest version of a versioned dataset of Kedro; None where there is none."""
-    versions = sorted(versioned.glob(f"*/{versioned.name}"))
-    return versions[-1] if versions else None
+    return max(versioned.glob(f"*/{versioned.name}"), default=None)
 
 
-def _read_model(folder: Path, metrics_path: Path) -> ModelResults:
-    version = metrics_path.parent.name
-    metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
-    table = _find(folder / "robustness.csv", since=version)
+def _read_model(folder: Path) -> ModelResults:
+    metrics = latest(folder / "metrics.json")
+    assert metrics is not None
+    version = metrics.parent.name
+
+    def read(name: str) -> str | None:
+        """Return a file's newest version, unless it is of an earlier training than the metrics."""
+        path = latest(folder / name)
+        return None if path is None or path.parent.name < version else path.read_text("utf-8")
+
+    intervals, calibration = read("intervals.json"), read("calibration.json")
+    robustness = read("robustness.csv")
+    scores = json.loads(intervals)["test"]["scores"] if intervals else {}
     return ModelResults(
         name=folder.name,
         version=version,
-        metrics=metrics,
-        intervals=_read_intervals(folder / "intervals.json", since=version),
-        calibration=_read_json(folder / "calibration.json", since=version),
-        robustness=None if table is None else pd.read_csv(table),
+        metrics=json.loads(metrics.read_text("utf-8")),
+        intervals={
+            name: (score["low"], score["high"])
+            for name, score in scores.items()
+            if score["low"] is not None
+        },
+        calibration=json.loads(calibration) if calibration else None,
+        robustness=pd.read_csv(io.StringIO(robustness)) if robustness else None,
     )
-
-
-def _find(versioned: Path, since: str) -> Path | None:
-    """Return the newest version; None if it is of an earlier training than the metrics."""
-    path = latest(versioned)
-    return None if path is None or path.parent.name < since else path
-
-
-def _read_json(versioned: Path, since: str) -> dict[str, Any] | None:
-    path = _find(versioned, since)
-    if path is None:
-        return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _read_intervals(path: Path, since: str) -> dict[str, Interval]:
-    """Return the intervals of the scores on test that have one."""
-    content = _read_json(path, since)
-    scores = {} if content is None else content["test"]["scores"]
-    return {name: (s["low"], s["high"]) for name, s in scores.items() if s["low"] is not None}
-
-
-def _count_beats(path: Path) -> pd.DataFrame | None:
-    if not path.is_file():
-        return None
-    beats = pd.read_parquet(path, columns=["db", "aami_class"])
-    return pd.crosstab(beats["db"], beats["aami_class"])
 
 
 def find_project(data: Path) -> Path:
@@ -196,29 +174,25 @@ def find_tracking_of(project: Path) -> Tracking:
 def list_tracked_runs(tracking: Tracking) -> pd.DataFrame:
     """List the models that were tracked in a SQLite store of MLflow, newest first.
 
-    Args:
-        tracking: the store.
-
     Returns:
         One row per model that was trained: started, environment, model, status, and scores such as
         val.macro_f1 and test.macro_f1 (NaN where not reached). Empty without the file.
     """
-    columns = ["started", "environment", "model", "status", *_TRACKED]
-    if tracking.store is None or not tracking.store.is_file():
-        return pd.DataFrame(columns=columns)
-    import mlflow
+    rows = []
+    if tracking.store is not None and tracking.store.is_file():
+        import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=tracking.uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    rows = [
-        {
-            "started": pd.Timestamp(run.info.start_time, unit="ms"),
-            "environment": run.data.tags.get("kedro.env", ""),
-            "model": run.data.tags["model"],
-            "status": run.info.status,
-            **{name: run.data.metrics.get(name, float("nan")) for name in _TRACKED},
-        }
-        for run in client.search_runs(experiments, max_results=200)
-        if "model" in run.data.tags
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        client = mlflow.MlflowClient(tracking_uri=tracking.uri)
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        rows = [
+            {
+                "started": pd.Timestamp(run.info.start_time, unit="ms"),
+                "environment": run.data.tags.get("kedro.env", ""),
+                "model": run.data.tags["model"],
+                "status": run.info.status,
+                **{name: run.data.metrics.get(name, float("nan")) for name in _TRACKED},
+            }
+            for run in client.search_runs(experiments, max_results=200)
+            if "model" in run.data.tags
+        ]
+    return pd.DataFrame(rows, columns=["started", "environment", "model", "status", *_TRACKED])

@@ -9,11 +9,9 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, FILE_SUFFIXES, WFDB_SUFFIXES
 
@@ -27,38 +25,15 @@ MAX_BYTES = 1 << 30
 """Size of one upload, unpacked."""
 
 SYNTHETIC = "synthetic"
-
-_N_SYNTHETIC = 3  # any three neighbours hold all five classes
-_SYNTHETIC_S = 600.0
+"""Database of simulated recordings."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A recording that the app offers: its group (a database) and where it is."""
-
-    group: str
-    name: str
-    path: Path
-
-
-def make_synthetic_samples(folder: Path) -> list[Sample]:
-    """Write simulated recordings with beats of all classes into a folder, and list them."""
-    from cnns_spectrograms.ecg.simulation import simulate_database
-
-    simulate_database(folder, "mitdb", _N_SYNTHETIC, _SYNTHETIC_S, seed=0)
-    return [Sample(SYNTHETIC, name, folder / name) for name in list_records(folder)]
-
-
-def list_database_samples(physionet: Path | None) -> list[Sample]:
-    """List the records of mitdb and svdb below a folder; none where they are not there."""
+def find_databases(physionet: Path | None) -> dict[str, Path]:
+    """Return the folders of mitdb and svdb below a folder, as far as they are there."""
     if physionet is None:
-        return []
-    samples = []
-    for group in ("mitdb", "svdb"):
-        folder = physionet / group
-        if (folder / "RECORDS").is_file():
-            samples += [Sample(group, name, folder / name) for name in list_records(folder)]
-    return samples
+        return {}
+    folders = {name: physionet / name for name in ("mitdb", "svdb")}
+    return {name: folder for name, folder in folders.items() if (folder / "RECORDS").is_file()}
 
 
 def holds_csv(files: Sequence[IO[bytes]]) -> bool:
@@ -86,19 +61,15 @@ def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
     Raises:
         RecordError: the upload holds no recording, or is not safe to unpack.
     """
-    from cnns_spectrograms.recordings.archives import UnpackLimits, unpack_recording
+    from cnns_spectrograms.recordings.archives import unpack_recording
 
-    by_name: dict[str, IO[bytes]] = {}
+    by_name = {each.name: each for each in files}
+    if len(by_name) < len(files):
+        raise RecordError("two files have one name; rename one")
     for each in files:
-        if Path(each.name).suffix.lower() not in SUFFIXES:
-            raise RecordError(f"the file {each.name!r} is none of {', '.join(SUFFIXES)}")
-        if each.name in by_name:
-            raise RecordError(f"two files are called {each.name!r}; rename one")
         each.seek(0)
-        by_name[each.name] = each
     with tempfile.TemporaryDirectory(prefix="ecg-upload-") as folder:
-        limits = UnpackLimits(max_bytes=MAX_BYTES, max_files=MAX_FILES)
         try:
-            yield unpack_recording(by_name, Path(folder), limits)
+            yield unpack_recording(by_name, Path(folder), MAX_BYTES, MAX_FILES)
         except RecordError as error:  # names a file as its owner does, not where it lay here
             raise RecordError(str(error).replace(f"{folder}{os.sep}", "")) from error

@@ -81,7 +81,7 @@ function createEditor(chart) {
   function correct(name, group) {
     const { selected, texts, group_members: members } = editor.given;
     const ids = group ? members : selected;
-    if (!ids.length) return say(group ? texts.no_group : texts.nothing_chosen);
+    if (!ids.length) return say(texts.choose_beat);
     const edit = group
       ? { do: 'relabel_group', beat: selected[0], to: name }
       : { do: 'relabel', beats: ids, to: name };
@@ -90,7 +90,7 @@ function createEditor(chart) {
 
   function remove() {
     const { selected, texts } = editor.given;
-    if (!selected.length) return say(texts.nothing_chosen);
+    if (!selected.length) return say(texts.choose_beat);
     push({ do: 'delete', beats: selected }, mark(selected, '×'));
   }
 
@@ -112,11 +112,11 @@ function createEditor(chart) {
     const chosen = beats().find((each) => each.id === editor.given.selected[0]);
     const visible = chosen && chosen.x > first && chosen.x < last;
     editor.cursor = editor.mode && {
-      x: visible ? chosen.x : (first + last) / 2, y: editor.given.zero_mv,
+      x: visible ? chosen.x : (first + last) / 2, y: 0,
     };
     div.style.cursor = editor.mode ? 'crosshair' : '';
     div.classList.toggle('editor-aiming', Boolean(editor.mode));
-    say(editor.mode ? editor.given.texts[editor.mode] : '');
+    say(editor.mode ? editor.given.texts[`${editor.mode}_aim`] : '');
     showMode();
     redraw();
   }
@@ -281,17 +281,19 @@ function createEditor(chart) {
     const { texts, colors, glyphs, language } = editor.given;
     if (bar.dataset.built === `${language} ${colors.N}`) return;
     bar.dataset.built = `${language} ${colors.N}`;
-    bar.setAttribute('aria-label', texts.toolbar);
+    bar.setAttribute('aria-label', texts.editor_toolbar);
     bar.replaceChildren();
     for (const name of 'NSVFQ') {
       addButton(name, `${glyphs[name]} ${name}`, texts[`class_${name}`],
         (event) => correct(name, event.shiftKey), colors[name]);
     }
-    addButton('delete', texts.delete_label, texts.delete, remove);
-    addButton('undo', texts.undo_label, texts.undo, () => turn('undo'));
-    addButton('redo', texts.redo_label, texts.redo, () => turn('redo'));
-    addButton('add', texts.add_label, texts.add_help, () => enter('add'));
-    addButton('measure', texts.measure_label, texts.measure_help, () => enter('measure'));
+    const actions = {
+      delete: remove, undo: () => turn('undo'), redo: () => turn('redo'),
+      add: () => enter('add'), measure: () => enter('measure'),
+    };
+    for (const [name, action] of Object.entries(actions)) {
+      addButton(name, texts[name], texts[`${name}_help`], action);
+    }
     showMode();
   }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -24,10 +23,9 @@ from cnns_spectrograms.app.figure_parts import (
     scatter,
     shade,
 )
+from cnns_spectrograms.app.study import Lane
+from cnns_spectrograms.app.viewer import PX_PER_MM, Reading, View
 from cnns_spectrograms.presentation import CALLS, SYMBOLS, UNSURE, Theme, Translator, format_clock
-
-PX_PER_MM = 96 / 25.4
-"""A millimetre as CSS defines it: 96 px to the inch."""
 
 GAIN_MM_PER_MV = 10
 
@@ -41,30 +39,6 @@ MARKS_MV = 0.12
 
 _TOP_PX, _BOTTOM_PX = 26, 24
 _BEAT_BEFORE_S, _BEAT_AFTER_S = 0.2, 0.35  # coloured around an abnormal R peak
-
-
-@dataclass(frozen=True)
-class View:
-    """What a strip shows: from where, how much, and on how many pixels."""
-
-    start_s: float
-    span_s: float
-    width_px: int
-
-    @property
-    def stop_s(self) -> float:
-        """End of what is shown, s."""
-        return self.start_s + self.span_s
-
-    @property
-    def speed_mm_per_s(self) -> float:
-        """Paper speed at which the strip appears, mm/s."""
-        return self.width_px / PX_PER_MM / self.span_s
-
-
-def span_of_speed(speed_mm_per_s: float, width_px: int) -> float:
-    """Return how many seconds a strip of this width holds at a paper speed."""
-    return width_px / PX_PER_MM / speed_mm_per_s
 
 
 def decimate(
@@ -97,141 +71,81 @@ def decimate(
     return (first + at) / fs, part[at]
 
 
-def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the amplitudes that a strip shows, whole half millivolts, the same all along.
-
-    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8.5 mV
-    are shown.
-    """
-    sampled = signal[:: max(1, len(signal) // 500_000)]
-    low, high = np.nanpercentile(sampled, [0.05, 99.95]) if len(sampled) else (-1.0, 1.0)
-    middle = (low + high) / 2
-    half = min(max((high - low) / 2 + 0.3, 1.5), 4.0)
-    return math.floor(2 * (middle - half) + 0.02) / 2, math.ceil(2 * (middle + half) - 0.02) / 2
-
-
-def strip_height_px(range_mv: tuple[float, float]) -> int:
-    """Return the height at which a strip of these amplitudes has 10 mm/mV."""
-    lanes = round((range_mv[1] - range_mv[0]) * GAIN_MM_PER_MV * PX_PER_MM)
-    return lanes + _TOP_PX + _BOTTOM_PX
-
-
 def draw_strip(
-    signal: NDArray[np.float32],
-    fs: float,
-    beats: pd.DataFrame,
-    called: NDArray[np.object_],
+    reading: Reading,
     view: View,
-    range_mv: tuple[float, float],
     theme: Theme,
     t: Translator,
-    *,
-    reference: pd.DataFrame | None = None,
     selected: NDArray[np.int64] | None = None,
-    window_s: float = 2.5,
-    gaps_s: Sequence[tuple[float, float]] = (),
-    unusable_s: Sequence[tuple[float, float]] = (),
-    ids: NDArray[np.int64] | None = None,
-    lane: str = "",
     lanes: Sequence[Lane] = (),
 ) -> Figure:
     """Draw a stretch of the recording on ECG paper, its beats by class.
 
     The screens to the left and right are drawn with it, to be dragged into view. Squares are those
-    of paper, 0.04 s and 0.1 mV, 0.2 s and 0.5 mV, where they are wide enough to be seen.
+    of paper, 0.04 s and 0.1 mV, 0.2 s and 0.5 mV, where they are wide enough to be seen. Nothing is
+    drawn in gaps, unusable signal is grey, and the reference's classes are written along the lower
+    edge. A click on a beat's symbol reports its id.
 
     Args:
-        signal: mV, (n_samples,), the whole recording.
-        fs: Hz.
-        beats: the classified beats.
-        called: one of CALLS per beat.
+        reading: the beats as they are called.
         view: what is on screen.
-        range_mv: lowest and highest amplitude.
         theme: colours.
         t: gives the texts.
-        reference: sample and aami_class of reference beats, written along the lower edge.
         selected: positions of the chosen beats; the window of one is highlighted, or all from the
             first to the last.
-        window_s: length of that window, s.
-        gaps_s: begin and end of the stretches without signal, ascending; nothing is drawn there.
-        unusable_s: begin and end of the stretches of unusable signal, in grey.
-        ids: what a click on a beat reports; None: its position.
-        lane: name of the lead; written where there are `lanes`.
-        lanes: other leads, drawn below it.
+        lanes: other leads, drawn below the analysed one.
     """
+    analysis, (low_mv, high_mv) = reading.study.analysis, reading.study.range_mv
     begin, end = view.start_s - view.span_s, view.stop_s + view.span_s
-    times, values = decimate(signal, fs, begin, end, 3 * _POINTS_PER_SCREEN)
-    in_gap = np.searchsorted(np.ravel(gaps_s), times, side="right") % 2 == 1
+    times, values = decimate(analysis.signal, analysis.model.fs, begin, end, 3 * _POINTS_PER_SCREEN)
+    in_gap = np.searchsorted(np.ravel(analysis.gaps_s), times, side="right") % 2 == 1
     values = np.where(in_gap, np.float32(np.nan), values)
     times = np.round(times, _DECIMALS)
-    at_s = beats["time_s"].to_numpy(np.float64)
-    first, last = np.searchsorted(at_s, [begin, end + 1e-9])
-    inside = np.arange(first, last)
     line = dict(color=theme.trace, width=1.1)
     data = [scatter(times, values, line=line, hoverinfo="skip", name="ECG")]
+    at_s = reading.beats["time_s"].to_numpy(np.float64)
+    inside = np.arange(*np.searchsorted(at_s, [begin, end + 1e-9]))
     if len(inside) <= _MARKERS:
-        data += _colour_beats(times, values, at_s[inside], called[inside], theme)
-    shown = _thin(at_s, called, inside, view)
-    data += _mark_beats(at_s, called, shown, ids, range_mv, theme, t)
-    low_mv, names = range_mv[0], [(lane, range_mv[1])]
+        data += _colour_beats(reading, inside, times, values, theme)
+    else:  # one of each call for each two pixels
+        bins = np.floor(at_s[inside] / view.span_s * view.width_px / 2).astype(np.int64)
+        kept = pd.DataFrame({"bin": bins, "call": reading.called[inside]}).drop_duplicates()
+        inside = inside[kept.index]
+    data += _mark_beats(reading, inside, theme, t)
+    names = [(reading.study.source.lead, high_mv)]
     for each in lanes:
-        data.append(_draw_lane(each, low_mv - each.range_mv[1], (begin, end), theme))
+        zero_mv = low_mv - each.range_mv[1]
+        data.append(_draw_lane(each, reading.study.leads.fs, zero_mv, (begin, end), theme))
         names.append((each.name, low_mv))
         low_mv += each.range_mv[0] - each.range_mv[1]
-    if reference is not None:
-        data += _write_reference(reference, fs, (begin, end), range_mv[0], theme, t)
+    data += _write_reference(reading, (begin, end), theme, t)
     shapes = [
         shade(max(a, begin), min(b, end), UNUSABLE, 0.22)
-        for a, b in unusable_s
+        for a, b in analysis.unusable_s
         if a < end and b > begin
     ]
     if selected is not None and len(selected):
+        window_s = analysis.model.n_samples / analysis.model.fs
         margin_s = window_s / 2 if len(selected) == 1 else _BEAT_BEFORE_S
         first_s, last_s = float(at_s[selected[0]]), float(at_s[selected[-1]])
         shapes += [shade(first_s - margin_s, last_s + margin_s, theme.highlight)]
-    whole_mv = (low_mv, range_mv[1])
+    height_px = round((high_mv - low_mv) * GAIN_MM_PER_MV * PX_PER_MM)
     return make_figure(
         data,
         theme,
         t,
-        strip_height_px(whole_mv),
-        **_lay_paper(view, whole_mv, theme),
+        height_px + _TOP_PX + _BOTTOM_PX,
+        **_lay_paper(view, (low_mv, high_mv), theme),
         shapes=shapes,
         annotations=_name_lanes(names, theme, t) if lanes else [],
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Lane:
-    """Another lead of the recording, as it was read.
-
-    Attributes:
-        name: of the lead.
-        signal: mV, (n_samples,), NaN where none is; may be a memory map.
-        fs: Hz.
-        range_mv: lowest and highest amplitude about the median of what is drawn.
-    """
-
-    name: str
-    signal: NDArray[np.float32]
-    fs: float
-    range_mv: tuple[float, float]
-
-
-def make_lane(name: str, signal: NDArray[np.float32], fs: float) -> Lane:
-    """Return a lead with its range."""
-    sampled = signal[:: max(1, len(signal) // 100_000)]
-    known = sampled[np.isfinite(sampled)]
-    middle = np.float32(np.median(known)) if len(known) else np.float32(0)
-    low, high = choose_range_mv(known - middle)
-    return Lane(name, signal, fs, (max(low, -3.0), min(high, 3.0)))
-
-
 def _draw_lane(
-    lane: Lane, zero_mv: float, limits_s: tuple[float, float], theme: Theme
+    lane: Lane, fs: float, zero_mv: float, limits_s: tuple[float, float], theme: Theme
 ) -> dict[str, Any]:
     """Draw another lead, its median where the axis has `zero_mv`."""
-    times, values = decimate(lane.signal, lane.fs, *limits_s, _LANE_POINTS)
+    times, values = decimate(lane.signal, fs, *limits_s, _LANE_POINTS)
     known = values[np.isfinite(values)]
     middle = np.median(known) if len(known) else 0.0
     line = dict(color=theme.trace, width=1.0)
@@ -255,13 +169,14 @@ def _name_lanes(
 
 
 def _colour_beats(
+    reading: Reading,
+    inside: NDArray[np.int64],
     times: NDArray[np.float64],
     values: NDArray[np.float32],
-    at_s: NDArray[np.float64],
-    called: NDArray[np.object_],
     theme: Theme,
 ) -> list[dict[str, Any]]:
     """Draw the abnormal beats over the trace, which these points are, in their class's colour."""
+    at_s, called = reading.beats["time_s"].to_numpy(np.float64)[inside], reading.called[inside]
     traces = []
     for name in CALLS[1:]:
         peaks = at_s[called == name]
@@ -276,33 +191,13 @@ def _colour_beats(
     return traces
 
 
-def _thin(
-    at_s: NDArray[np.float64],
-    called: NDArray[np.object_],
-    inside: NDArray[np.int64],
-    view: View,
-) -> NDArray[np.int64]:
-    """Keep all beats, or where they are too many one of each call for each two pixels."""
-    if len(inside) <= _MARKERS:
-        return inside
-    bins = np.floor(at_s[inside] / view.span_s * view.width_px / 2).astype(np.int64)
-    kept = pd.DataFrame({"bin": bins, "call": called[inside]}).drop_duplicates().index.to_numpy()
-    return inside[kept]
-
-
 def _mark_beats(
-    at_s: NDArray[np.float64],
-    called: NDArray[np.object_],
-    shown: NDArray[np.int64],
-    ids: NDArray[np.int64] | None,
-    range_mv: tuple[float, float],
-    theme: Theme,
-    t: Translator,
+    reading: Reading, shown: NDArray[np.int64], theme: Theme, t: Translator
 ) -> list[dict[str, Any]]:
     """Put each beat's symbol along the upper edge, with its letter unless it is normal."""
     traces = []
     for name in CALLS:
-        here = shown[called[shown] == name]
+        here = shown[reading.called[shown] == name]
         if not len(here):
             continue
         color = theme.classes[name]
@@ -311,14 +206,14 @@ def _mark_beats(
         lettered = len(shown) <= _LETTERS and name not in ("N", UNSURE)
         traces.append(
             scatter(
-                at_s[here],
-                np.full(len(here), range_mv[1] - MARKS_MV),
+                reading.beats["time_s"].to_numpy()[here],
+                np.full(len(here), reading.study.range_mv[1] - MARKS_MV),
                 "markers+text" if lettered else "markers",
                 marker=dict(symbol=SYMBOLS[name], size=size, color=color, line=outline),
                 text=name if lettered else None,
                 textposition="top center",
                 textfont=dict(color=color, size=13),
-                customdata=here if ids is None else ids[here],
+                customdata=reading.ids[here],
                 hovertemplate=f"{t('class_' + name)}<br>%{{meta}}<extra></extra>",
                 meta=t("beat_click"),
                 cliponaxis=False,
@@ -329,25 +224,23 @@ def _mark_beats(
 
 
 def _write_reference(
-    reference: pd.DataFrame,
-    fs: float,
-    limits_s: tuple[float, float],
-    low_mv: float,
-    theme: Theme,
-    t: Translator,
+    reading: Reading, limits_s: tuple[float, float], theme: Theme, t: Translator
 ) -> list[dict[str, Any]]:
-    """Write the reference's classes along the lower edge."""
-    first, last = np.searchsorted(reference["sample"], np.array(limits_s) * fs)
-    if not 0 < last - first <= _LETTERS:
+    """Write the reference's classes along the lower edge, where there is room."""
+    reference, fs = reading.study.reference, reading.study.leads.fs
+    if reference is None:
         return []
-    part = reference.iloc[first:last]
-    names = [each if isinstance(each, str) else "·" for each in part["aami_class"]]
+    at_s = reference["sample"].to_numpy(np.float64) / fs
+    here = slice(*np.searchsorted(at_s, limits_s))
+    names = reference["aami_class"].to_numpy(object)[here]
+    if not 0 < len(names) <= _LETTERS:
+        return []
     trace = scatter(
-        part["sample"].to_numpy(np.float64) / fs,
-        np.full(len(names), low_mv + 0.12),
+        at_s[here],
+        np.full(len(names), reading.study.range_mv[0] + 0.12),
         "text",
-        text=names,
-        textfont=dict(size=12, color=[theme.classes.get(name, theme.text) for name in names]),
+        text=list(names),
+        textfont=dict(size=12, color=[theme.classes[name] for name in names]),
         hovertemplate=t("reference_beat") + ": %{text}<extra></extra>",
         name="reference",
     )

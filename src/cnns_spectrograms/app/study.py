@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.app.strip_figure import Lane, make_lane
 from cnns_spectrograms.corrections.database import OWN
 from cnns_spectrograms.corrections.edits import encode
 from cnns_spectrograms.corrections.queue import make_queue, score_beats
@@ -24,11 +23,8 @@ from cnns_spectrograms.presentation import LANGUAGES
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.inference.analysis import Analysis
+    from cnns_spectrograms.inference.analysis import Analysis, Progress
     from cnns_spectrograms.inference.model import BeatModel
-
-Progress = Callable[[str, float], None]
-"""Receives the stage, "keep" or one of `inference.analysis.analyse`, and its share that is done."""
 
 MOST_LEADS = 12
 """Leads that are kept to be shown."""
@@ -36,35 +32,28 @@ MOST_LEADS = 12
 _CHUNK = 1 << 20  # samples that are copied at once
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What is known of a recording before it is analysed."""
+class Lane(NamedTuple):
+    """Another lead of the recording, as it was read.
+
+    The signal is in mV, NaN where none is, and may be a memory map. The range, mV, is about the
+    median of what is drawn.
+    """
 
     name: str
-    fs: float
-    lead_names: tuple[str, ...]
-    n_samples: int
-    n_reference: int
-    suggested_lead: int
-
-    @property
-    def duration_s(self) -> float:
-        """Length, s."""
-        return self.n_samples / self.fs
+    signal: NDArray[np.float32]
+    range_mv: tuple[float, float]
 
 
-@dataclass(frozen=True, eq=False)
-class BeatInput:
+class BeatInput(NamedTuple):
     """What the model saw of one beat.
 
     Attributes:
-        window: float32 (n_samples,), mV, at the model's rate.
-        views: float32 (`BeatModel.width`,), mV: the window, and the stretches of further views.
-        image: uint8 (H, W) or (H, W, 3).
+        views: float32 (`BeatModel.width`,), mV: the window at the model's rate, and the stretches
+            of further views.
+        image: uint8 (H, W), the spectrogram of the window.
         rr_s: float32 (4,), s, its `ecg.rhythm.RR_COLUMNS`; NaN of an added beat.
     """
 
-    window: NDArray[np.float32]
     views: NDArray[np.float32]
     image: NDArray[np.uint8]
     rr_s: NDArray[np.float32]
@@ -75,42 +64,29 @@ class Study:
     """An analysed recording, and what the pages need to show it.
 
     Attributes:
-        contents: what is known of the recording itself.
-        lead: position of the analysed lead.
-        signal: that lead at the model's rate, as the model sees it, float32 mV; a map of a
+        analysis: the classified beats, the signal as the model sees it, and what they amount to.
+        leads: the recording as it was read, the analysed lead first; its samples are a map of a
             temporary file that goes with the session.
-        fs: rate of `signal`, Hz.
-        gaps_s: begin and end of each gap in the recording, s; the signal is a straight line there.
-        analysis: the classified beats, and what they amount to.
+        source: what corrections are of.
+        db: database that the recording is of, `corrections.database.OWN` of none.
+        reference: sample (at the recording's rate) and aami_class of each reference beat; None
+            where the recording came without annotations.
         outputs: kind -> name and contents of a file that can be downloaded; the report in each
             language.
-        reference: sample (at the recording's rate) and aami_class (None outside the mapping) of
-            each reference beat; None where the recording came without annotations.
-        at_reference: whether the reference's R peaks were taken in place of detected ones.
-        synthetic: whether the recording is simulated.
-        db: database that the recording is of, `corrections.database.OWN` of none.
-        leads: the recording as it was read, the analysed lead first; its samples are a map of a
-            temporary file.
+        range_mv: amplitudes of the analysed lead that are shown.
         lanes: the other ones of `leads`.
-        source: what corrections are of.
         groups: of the beats by their shape; None without a beat.
         queue: int64, the beats most worth a look, by position, in that order.
     """
 
-    contents: Contents
-    lead: int
-    signal: NDArray[np.float32]
-    fs: float
-    gaps_s: list[tuple[float, float]]
     analysis: Analysis
-    outputs: dict[str, tuple[str, bytes]]
-    reference: pd.DataFrame | None
-    at_reference: bool
-    synthetic: bool
-    db: str
     leads: Recording
-    lanes: list[Lane]
     source: Source
+    db: str
+    reference: pd.DataFrame | None
+    outputs: dict[str, tuple[str, bytes]]
+    range_mv: tuple[float, float]
+    lanes: list[Lane]
     groups: ShapeGroups | None
     queue: NDArray[np.int64]
 
@@ -127,34 +103,15 @@ class Study:
         return self.analysis.beats
 
 
-def describe(recording: Recording, preferred_lead: str | None) -> Contents:
-    """Return what is known of a recording, and the lead that suits a model best."""
-    from cnns_spectrograms.recordings.leads import choose_recording_lead
-
-    reference = read_reference(recording)
-    return Contents(
-        name=recording.name,
-        fs=recording.fs,
-        lead_names=tuple(recording.lead_names),
-        n_samples=recording.n_samples,
-        n_reference=0 if reference is None else len(reference),
-        suggested_lead=choose_recording_lead(recording.lead_names, None, preferred_lead),
-    )
-
-
 def read_reference(recording: Recording) -> pd.DataFrame | None:
     """Return the reference beats that came with a recording; None without any."""
     if recording.reference is None:
         return None
-    symbols = recording.reference["symbol"]
-    beats = pd.DataFrame(
-        {
-            "sample": recording.reference["sample"].to_numpy(np.int64),
-            "aami_class": pd.Series(map_symbols(symbols), dtype=object),
-        }
-    )
-    kept = beats[beats["aami_class"].notna()].reset_index(drop=True)
-    return kept if len(kept) else None
+    beats = recording.reference[["sample"]].astype(np.int64)
+    classes = map_symbols(recording.reference["symbol"])
+    beats["aami_class"] = pd.Series(classes, index=beats.index, dtype=object)
+    beats = beats.dropna(ignore_index=True)
+    return beats if len(beats) else None
 
 
 def make_study(
@@ -163,7 +120,6 @@ def make_study(
     lead: int,
     *,
     at_reference: bool = False,
-    synthetic: bool = False,
     db: str = OWN,
     progress: Progress | None = None,
 ) -> Study:
@@ -174,9 +130,8 @@ def make_study(
         model: classifies.
         lead: position of the lead.
         at_reference: take the reference's R peaks, where there are any, not detected ones.
-        synthetic: whether it is simulated.
         db: database that it is of.
-        progress: receives the stage and how far it is.
+        progress: receives the stage, "keep" or one of `analyse`, and the share of it that is done.
 
     Raises:
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
@@ -186,9 +141,7 @@ def make_study(
     from cnns_spectrograms.inference.report import draw_strips, render_report
 
     reference = read_reference(recording)
-    peaks = None
-    if at_reference and reference is not None:
-        peaks = reference["sample"].to_numpy(np.int64)
+    peaks = reference["sample"] if at_reference and reference is not None else None
     leads, digest = keep_leads(recording, lead, progress)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
     with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
@@ -198,37 +151,23 @@ def make_study(
     for language in LANGUAGES:
         page = render_report(analysis, recording, language, strips)
         outputs[f"html_{language}"] = (f"{recording.name}.html", page.encode())
+    groups, queue = None, np.empty(0, np.int64)
+    if len(analysis.beats):
+        shapes = cut_shapes(analysis.signal, model.fs, analysis.at_model)
+        groups = group_beats(shapes, encode(analysis.beats["aami_class"].to_numpy(object)))
+        queue = make_queue(score_beats(analysis.beats, groups)["score"].to_numpy())
     return Study(
-        contents=describe(recording, model.preferred_lead),
-        lead=lead,
-        signal=analysis.signal,
-        fs=model.fs,
-        gaps_s=analysis.gaps_s,
         analysis=analysis,
-        outputs=outputs,
-        reference=reference,
-        at_reference=peaks is not None,
-        synthetic=synthetic,
-        db=db,
         leads=leads,
-        lanes=[
-            make_lane(name, leads.read_lead(place, 0, leads.n_samples), leads.fs)
-            for place, name in enumerate(leads.lead_names)
-            if place
-        ],
         source=Source(recording.name, analysis.lead, recording.fs, recording.n_samples, digest),
-        **_find_doubtful(analysis),
+        db=db,
+        reference=reference,
+        outputs=outputs,
+        range_mv=choose_range_mv(analysis.signal),
+        lanes=[make_lane(name, leads.read(name)) for name in leads.lead_names[1:]],
+        groups=groups,
+        queue=queue,
     )
-
-
-def _find_doubtful(analysis: Analysis) -> dict[str, Any]:
-    """Return the groups and the queue of an analysis."""
-    if not len(analysis.beats):
-        return {"groups": None, "queue": np.empty(0, np.int64)}
-    shapes = cut_shapes(analysis.signal, analysis.model.fs, analysis.at_model)
-    groups = group_beats(shapes, encode(analysis.beats["aami_class"].to_numpy(object)))
-    scores = score_beats(analysis.beats, groups)["score"].to_numpy()
-    return {"groups": groups, "queue": make_queue(scores)}
 
 
 def keep_leads(
@@ -254,51 +193,55 @@ def keep_leads(
                     progress("keep", (place * n + stop) / (len(order) * n))
         file.flush()
         samples = np.memmap(file, "<f4", "r", shape=(len(order), n))
-    kept = Recording(
-        name=recording.name,
-        fs=recording.fs,
+    kept = replace(
+        recording,
         lead_names=tuple(recording.lead_names[index] for index in order),
-        n_samples=n,
-        reference=None,
         read_lead=lambda index, start, stop: samples[index, start:stop],
     )
     return kept, digest.hexdigest()
 
 
-def show_beat(study: Study, model: BeatModel, beat: int, at: int | None = None) -> BeatInput:
+def choose_range_mv(signal: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the amplitudes that a strip shows, whole half millivolts, the same all along.
+
+    Artefacts beyond the 0.05 and 99.95 percentiles are cut off; at least 3 mV and at most 8.5 mV
+    are shown.
+    """
+    sampled = signal[:: max(1, len(signal) // 500_000)]
+    low, high = np.nanpercentile(sampled, [0.05, 99.95]) if len(sampled) else (-1.0, 1.0)
+    middle = (low + high) / 2
+    half = min(max((high - low) / 2 + 0.3, 1.5), 4.0)
+    return math.floor(2 * (middle - half) + 0.02) / 2, math.ceil(2 * (middle + half) - 0.02) / 2
+
+
+def make_lane(name: str, signal: NDArray[np.float32]) -> Lane:
+    """Return a lead with its range, at most 3 mV either way."""
+    sampled = signal[:: max(1, len(signal) // 100_000)]
+    known = sampled[np.isfinite(sampled)]
+    middle = np.float32(np.median(known)) if len(known) else np.float32(0)
+    low, high = choose_range_mv(known - middle)
+    return Lane(name, signal, (max(low, -3.0), min(high, 3.0)))
+
+
+def show_beat(study: Study, beat: int, at: int | None = None) -> BeatInput:
     """Return what the model saw of one beat of a study, or would see of one that is added.
 
     Args:
         study: the analysed recording.
-        model: that analysed it.
         beat: position of the beat among those that were found.
-        at: of an added beat, its sample in the study's signal.
+        at: of an added beat, its sample at the model's rate.
     """
     from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-    from cnns_spectrograms.ecg.windows import WindowReader
+    from cnns_spectrograms.inference.analysis import plan_windows
 
-    peak = int(study.analysis.at_model[beat]) if at is None else at
-    row = pd.DataFrame(
-        {
-            "db": ["own"],
-            "record_id": ["recording"],
-            "start": [peak - model.n_samples // 2],
-            "n_samples": [model.n_samples],
-            "synthetic": [False],
-        }
-    )
-    beats = study.analysis.typical_beats
-    typical = {} if beats is None else {"own/recording": beats}
-    read = WindowReader({"own/recording": study.signal}, model.spectrogram, model.fs, typical)
-    wide = read(row)
-    image = np.moveaxis(model.draw(wide)[0], 0, -1)
+    analysis = study.analysis
     if at is None:
-        rr_s = study.analysis.rr_intervals[list(RR_COLUMNS)].to_numpy(np.float32)[beat]
+        at = int(analysis.at_model[beat])
+        rr_s = analysis.rr_intervals[list(RR_COLUMNS)].to_numpy(np.float32)[beat]
     else:
         rr_s = np.full(len(RR_COLUMNS), np.nan, np.float32)
-    return BeatInput(
-        window=wide[0, : model.n_samples],
-        views=wide[0],
-        image=image[..., 0] if image.shape[-1] == 1 else image,
-        rr_s=rr_s,
+    read, rows = plan_windows(
+        analysis.signal, analysis.model, analysis.typical_beats, np.array([at])
     )
+    views = read(rows)
+    return BeatInput(views[0], analysis.model.draw(views)[0, 0], rr_s)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from cnns_spectrograms.app import resources
-from cnns_spectrograms.app.figure_parts import Figure
+from cnns_spectrograms.app.figure_parts import CONFIG, Figure
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.run_results import (
     ENVIRONMENTS,
@@ -32,18 +33,18 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.scores import CLASS_SCORES, label_score
 from cnns_spectrograms.presentation import Theme, Translator, choose_theme
 
-if TYPE_CHECKING:
-    from cnns_spectrograms.inference.model import BeatModel
 
-_STATIC = {"displayModeBar": False, "staticPlot": False, "scrollZoom": False}
-
-
-def _theme() -> Theme:
-    return choose_theme(st.context.theme.type)
-
-
-def _plot(figure: Figure, key: str, alt: str) -> None:
-    st.plotly_chart(figure, key=key, config=_STATIC, theme=None, alt=alt)
+def _plot(
+    draw: Callable[[Any, Theme, Translator], Figure],
+    data: Any,
+    key: str,
+    alt: str,
+    t: Translator,
+    caption: str = "",
+) -> None:
+    figure = draw(data, choose_theme(st.context.theme.type), t)
+    st.plotly_chart(figure, key=key, config=CONFIG, theme=None, alt=alt)
+    st.caption(caption or alt)
 
 
 def show(t: Translator) -> None:
@@ -54,7 +55,8 @@ def show(t: Translator) -> None:
     run = _choose_run(runs, t)
     _show_model(t)
     _show_data(run, t)
-    _show_method(t)
+    st.header(t("method_title"), anchor=False)
+    st.markdown(t("method"))
     _show_results(run, t)
     _show_tracked(t)
     _show_experiments(t)
@@ -65,14 +67,13 @@ def show(t: Translator) -> None:
 def _choose_run(runs: list[RunResults], t: Translator) -> RunResults | None:
     if not runs:
         return None
-    if len(runs) == 1:
-        run = runs[0]
-    else:
+    run = runs[0]
+    if len(runs) > 1:
         by_folder = {str(each.folder): each for each in runs}
         folder = st.segmented_control(
             t("environment"),
             list(by_folder),
-            default=next(iter(by_folder)),
+            default=str(run.folder),
             required=True,
             key="environment",
             format_func=lambda each: _name_run(by_folder[each], t),
@@ -97,36 +98,31 @@ def _show_model(t: Translator) -> None:
     model = resources.find_model(t)
     if model is None:
         return
-    st.table(_describe_model(model, t))
+    image, window_s = model.spectrogram, t.number(model.n_samples / model.fs, 1)
+    channels = t("channels", n=image.n_channels)
+    limit = t.number(image.max_frequency_hz)
+    stft = t("stft_value", nperseg=image.nperseg, noverlap=image.noverlap, limit=limit)
+    facts = {
+        t("fact_network"): escape_markdown(model.name),
+        t("fact_parameters"): t.number(model.description["n_parameters"]),
+        t("fact_image"): f"{image.image_size} × {image.image_size} px, {channels}",
+        t("fact_window"): t("window_value", s=window_s, fs=t.number(model.fs)),
+        t("fact_stft"): stft,
+        t("fact_rr"): t("yes" if model.rr_intervals else "no"),
+        t("fact_val"): t.number(model.description.get("best_val_macro_f1"), 3),
+        t("fact_fingerprint"): escape_markdown(model.fingerprint[:16]) or "–",
+        t("fact_sha256"): model.sha256[:16],
+    }
+    _tabulate([{t("fact"): fact, t("value"): value} for fact, value in facts.items()])
     if model.card:
         with st.expander(t("model_card")):
             st.markdown(model.card.replace("# ", "#### ", 1))
 
 
-def _describe_model(model: BeatModel, t: Translator) -> pd.DataFrame:
-    spectrogram = model.spectrogram
-    facts = {
-        t("fact_network"): escape_markdown(model.name),
-        t("fact_parameters"): t.number(model.description["n_parameters"]),
-        t("fact_image"): f"{spectrogram.image_size} × {spectrogram.image_size} px, "
-        + t("channels", n=spectrogram.n_channels),
-        t("fact_window"): t(
-            "window_value", s=t.number(model.n_samples / model.fs, 1), fs=t.number(model.fs)
-        ),
-        t("fact_stft"): t(
-            "stft_value",
-            nperseg=spectrogram.nperseg,
-            noverlap=spectrogram.noverlap,
-            limit=t.number(spectrogram.max_frequency_hz),
-        ),
-        t("fact_rr"): t("yes") if model.rr_intervals else t("no"),
-        t("fact_val"): t.number(model.description.get("best_val_macro_f1"), 3),
-        t("fact_fingerprint"): escape_markdown(model.fingerprint[:16]) or "–",
-        t("fact_sha256"): model.sha256[:16],
-    }
-    return pd.DataFrame({t("fact"): list(facts), t("value"): list(facts.values())}).set_index(
-        t("fact")
-    )
+def _tabulate(rows: list[dict[str, Any]]) -> None:
+    """Show a table, whose first column names the rows."""
+    table = pd.DataFrame(rows)
+    st.table(table.set_index(table.columns[0]))
 
 
 def _show_data(run: RunResults | None, t: Translator) -> None:
@@ -136,30 +132,18 @@ def _show_data(run: RunResults | None, t: Translator) -> None:
         st.info(t("no_results"))
         return
     if run.beats is not None:
-        _plot(draw_class_counts(run.beats, _theme(), t), "class_counts", t("class_counts"))
-        st.caption(t("class_counts"))
+        _plot(draw_class_counts, run.beats, "class_counts", t("class_counts"), t)
     rows = []
     for split in ("val", "test"):
         scores = run.models[0].metrics[split]
-        rows.append(
-            {
-                t("split"): split,
-                t("records"): t.number(scores["n_records"]),
-                t("beats"): t.number(scores["n_beats"]),
-                **{
-                    name: t.number(scores["per_class"][name]["support"])
-                    for name in AAMI_CLASSES
-                    if name in scores["per_class"]
-                },
-            }
-        )
-    st.table(pd.DataFrame(rows).set_index(t("split")))
-    st.caption(t("split_caption", protocol=escape_markdown(run.models[0].metrics["protocol"])))
-
-
-def _show_method(t: Translator) -> None:
-    st.header(t("method_title"), anchor=False)
-    st.markdown(t("method"))
+        of_class = scores["per_class"]
+        supports = {
+            name: t.number(of_class[name]["support"]) for name in AAMI_CLASSES if name in of_class
+        }
+        records, beats = t.number(scores["n_records"]), t.number(scores["n_beats"])
+        rows.append({t("split"): split, t("records"): records, t("beats"): beats, **supports})
+    _tabulate(rows)
+    st.caption(t("split_caption", protocol=escape_markdown(run.protocol)))
 
 
 def _show_results(run: RunResults | None, t: Translator) -> None:
@@ -167,35 +151,28 @@ def _show_results(run: RunResults | None, t: Translator) -> None:
     if run is None:
         st.info(t("no_results"))
         return
-    st.caption(
-        t(
-            "results_caption",
-            environment=_name_run(run, t),
-            version=escape_markdown(run.version),
-        )
-    )
-    st.table(_compare(run.models, t))
-    theme = _theme()
-    _plot(draw_intervals(run.models, theme, t), "intervals", t("intervals_caption"))
-    st.caption(t("intervals_caption"))
-    names = [model.name for model in run.models]
+    version = escape_markdown(run.version)
+    st.caption(t("results_caption", environment=_name_run(run, t), version=version))
+    _compare(run.models, t)
+    _plot(draw_intervals, run.models, "intervals", t("intervals_caption"), t)
+    by_name = {model.name: model for model in run.models}
     name = st.segmented_control(
         t("model"),
-        names,
-        default=names[0],
+        list(by_name),
+        default=run.models[0].name,
         required=True,
         key=f"model_{run.folder}",
         format_func=escape_markdown,
     )
-    model = run.models[names.index(str(name))]
+    model = by_name[str(name)]
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader(t("confusion_title"), anchor=False)
-        _plot(draw_confusion(model.metrics["test"], theme, t), "confusion", t("confusion_caption"))
-        st.caption(t("confusion_caption"))
+        scores = model.metrics["test"]
+        _plot(draw_confusion, scores, "confusion", t("confusion_caption"), t)
     with right:
         st.subheader(t("by_class_title"), anchor=False)
-        st.table(_by_class(model, t))
+        _show_classes(model, t)
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader(t("calibration_title"), anchor=False)
@@ -205,21 +182,18 @@ def _show_results(run: RunResults | None, t: Translator) -> None:
         _show_robustness(run.models, t)
 
 
-def _compare(models: list[ModelResults], t: Translator) -> pd.DataFrame:
-    """Return the headline scores of each model, and of several runs when each was measured."""
+def _compare(models: list[ModelResults], t: Translator) -> None:
+    """Show the headline scores of each model, and of several runs when each was measured."""
     several_runs = len({model.version for model in models}) > 1
-    rows = [
-        {
-            t("model"): escape_markdown(model.name),
-            **{
-                _label(name, t): t.interval(value, *model.intervals.get(name, (None, None)))
-                for name, value in model.scores.items()
-            },
-            **({t("measured"): escape_markdown(model.version)} if several_runs else {}),
-        }
-        for model in models
-    ]
-    return pd.DataFrame(rows).set_index(t("model"))
+    rows = []
+    for model in models:
+        row = {t("model"): escape_markdown(model.name)}
+        for name, value in model.scores.items():
+            row[_label(name, t)] = t.interval(value, *model.intervals.get(name, (None, None)))
+        if several_runs:
+            row[t("measured")] = escape_markdown(model.version)
+        rows.append(row)
+    _tabulate(rows)
 
 
 def _label(score: str, t: Translator) -> str:
@@ -227,32 +201,27 @@ def _label(score: str, t: Translator) -> str:
     return label[0].upper() + label[1:]
 
 
-def _by_class(model: ModelResults, t: Translator) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = [
-        {
-            t("class"): escape_markdown(name),
-            **{_label(score, t): t.number(of_class.get(score), 3) for score in CLASS_SCORES},
-            t("beats"): t.number(of_class["support"]),
-        }
-        for name, of_class in model.metrics["test"]["per_class"].items()
-    ]
-    return pd.DataFrame(rows).set_index(t("class"))
+def _show_classes(model: ModelResults, t: Translator) -> None:
+    rows = []
+    for name, of_class in model.metrics["test"]["per_class"].items():
+        scores = {_label(score, t): t.number(of_class.get(score), 3) for score in CLASS_SCORES}
+        beats = t.number(of_class["support"])
+        rows.append({t("class"): escape_markdown(name), **scores, t("beats"): beats})
+    _tabulate(rows)
 
 
 def _show_calibration(model: ModelResults, t: Translator) -> None:
-    if model.calibration is None:
+    found = model.calibration
+    if found is None:
         st.info(t("no_calibration"))
         return
-    _plot(draw_reliability(model.calibration, _theme(), t), "reliability", t("calibration_title"))
-    before, after = model.calibration["before_temperature"], model.calibration["after_temperature"]
-    st.caption(
-        t(
-            "calibration_caption",
-            temperature=t.number(model.calibration["temperature"], 2),
-            before=t.number(before["ece"], 3),
-            after=t.number(after["ece"], 3),
-        )
+    caption = t(
+        "calibration_caption",
+        temperature=t.number(found["temperature"], 2),
+        before=t.number(found["before_temperature"]["ece"], 3),
+        after=t.number(found["after_temperature"]["ece"], 3),
     )
+    _plot(draw_reliability, found, "reliability", t("calibration_title"), t, caption)
 
 
 def _show_robustness(models: list[ModelResults], t: Translator) -> None:
@@ -260,8 +229,8 @@ def _show_robustness(models: list[ModelResults], t: Translator) -> None:
     if not tables:
         st.info(t("no_robustness"))
         return
-    _plot(draw_robustness(tables, _theme(), t), "robustness", t("robustness_title"))
-    st.caption(t("robustness_caption"))
+    alt, caption = t("robustness_title"), t("robustness_caption")
+    _plot(draw_robustness, tables, "robustness", alt, t, caption)
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -280,24 +249,16 @@ def _show_tracked(t: Translator) -> None:
     if runs.empty:
         st.info(t("no_tracked", uri=escape_markdown(uri)))
         return
-    scores = {name: name.split(".", 1) for name in runs.columns if "." in name}
-    st.dataframe(
-        pd.DataFrame(
-            {
-                t("started"): runs["started"].dt.strftime("%Y-%m-%d %H:%M"),
-                t("environment"): runs["environment"],
-                t("model"): runs["model"],
-                t("status"): [t("status_" + each) for each in runs["status"]],
-                **{
-                    f"{_label(score, t)}, {split}": [t.number(value, 3) for value in runs[name]]
-                    for name, (split, score) in scores.items()
-                },
-            }
-        ),
-        hide_index=True,
-        key="tracked",
-        alt=t("tracked_title"),
-    )
+    shown = {
+        t("started"): runs["started"].dt.strftime("%Y-%m-%d %H:%M"),
+        t("environment"): runs["environment"],
+        t("model"): runs["model"],
+        t("status"): [t("status_" + each) for each in runs["status"]],
+    }
+    for name in runs.columns[len(shown) :]:
+        split, score = name.split(".", 1)
+        shown[f"{_label(score, t)}, {split}"] = [t.number(value, 3) for value in runs[name]]
+    st.dataframe(pd.DataFrame(shown), hide_index=True, key="tracked", alt=t("tracked_title"))
     st.caption(t("tracked_caption", uri=uri))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from cnns_spectrograms.app.figure_parts import (
-    LEGEND_ABOVE,
     Figure,
     heatmap,
     make_figure,
@@ -19,18 +19,13 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.scores import label_score
 from cnns_spectrograms.presentation import UNSURE, Theme, Translator
 
+_LEGEND_ABOVE = dict(orientation="h", y=1.02, yanchor="bottom", x=0)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star")
 
 
 def draw_class_counts(counts: pd.DataFrame, theme: Theme, t: Translator) -> Figure:
-    """Draw how many reference beats of each class each database holds, on a log axis.
-
-    Args:
-        counts: one row per database, one column per class.
-        theme: colours.
-        t: gives the texts.
-    """
+    """Draw how many beats each database (row) holds of each class (column), on a log axis."""
     names = [name for name in AAMI_CLASSES if name in counts.columns]
     colors = [theme.classes[name] for name in names]
     bars = []
@@ -62,21 +57,13 @@ def draw_class_counts(counts: pd.DataFrame, theme: Theme, t: Translator) -> Figu
 
 
 def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> Figure:
-    """Draw a confusion matrix, each row a true class and in percent of it.
-
-    Args:
-        scores: classes, confusion_matrix and confusion_matrix_normalized, of one split.
-        theme: colours.
-        t: gives the texts.
-    """
-    classes = list(scores["classes"])
-    shares, texts = scores["confusion_matrix_normalized"], []
-    for i, row in enumerate(scores["confusion_matrix"]):
-        for j, count in enumerate(row):
-            color = "#111111" if (shares[i][j] or 0) > 0.55 else "#FFFFFF"
-            text = f"{t.percent(shares[i][j])}<br>{t.number(count)}"
-            where = dict(x=classes[j], y=classes[i], showarrow=False)
-            texts.append(dict(**where, text=text, font=dict(size=12, color=color)))
+    """Draw the confusion matrix of a split's scores, each row a true class and in percent of it."""
+    classes, shares = list(scores["classes"]), scores["confusion_matrix_normalized"]
+    texts = []
+    for i, j in itertools.product(range(len(classes)), repeat=2):
+        text = f"{t.percent(shares[i][j])}<br>{t.number(scores['confusion_matrix'][i][j])}"
+        font = dict(size=12, color="#111111" if (shares[i][j] or 0) > 0.55 else "#FFFFFF")
+        texts.append(dict(x=classes[j], y=classes[i], text=text, font=font, showarrow=False))
     drawn = [[share or 0.0 for share in row] for row in shares]
     image = heatmap(classes, classes, drawn, zmin=0, zmax=1, colorscale="Cividis", xgap=2, ygap=2)
     return make_figure(
@@ -92,13 +79,7 @@ def draw_confusion(scores: Mapping[str, Any], theme: Theme, t: Translator) -> Fi
 
 
 def draw_intervals(models: Sequence[ModelResults], theme: Theme, t: Translator) -> Figure:
-    """Draw each model's scores on test with their 95 % intervals.
-
-    Args:
-        models: to set side by side.
-        theme: colours.
-        t: gives the texts.
-    """
+    """Draw each model's scores on test with their 95 % intervals, side by side."""
     names = list(models[0].scores)
     traces = []
     for position, model in enumerate(models):
@@ -133,18 +114,12 @@ def draw_intervals(models: Sequence[ModelResults], theme: Theme, t: Translator) 
         xaxis=dict(**ticks, showgrid=False, automargin=True),
         yaxis=dict(range=[-0.02, 1.02]),
         margin=dict(l=40, r=8, t=36, b=30),
-        legend=LEGEND_ABOVE,
+        legend=_LEGEND_ABOVE,
     )
 
 
 def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator) -> Figure:
-    """Draw a reliability diagram: the share that came true against the probability given.
-
-    Args:
-        calibration: contents of calibration.json.
-        theme: colours.
-        t: gives the texts.
-    """
+    """Draw, of calibration.json, the share that came true against the probability given."""
     diagonal = dict(color=theme.classes[UNSURE], dash="dot", width=1)
     traces = [scatter([0, 1], [0, 1], line=diagonal, hoverinfo="skip", showlegend=False)]
     for position, stage in enumerate(("before", "after")):
@@ -169,17 +144,14 @@ def draw_reliability(calibration: Mapping[str, Any], theme: Theme, t: Translator
         xaxis=dict(range=[0, 1], title=dict(text=t("axis_confidence"))),
         yaxis=dict(range=[0, 1.02], title=dict(text=t("axis_accuracy"))),
         margin=dict(l=50, r=8, t=30, b=44),
-        legend=LEGEND_ABOVE,
+        legend=_LEGEND_ABOVE,
     )
 
 
 def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Translator) -> Figure:
     """Draw how macro F1 falls with noise, one line per model and noise.
 
-    Args:
-        tables: model -> rows of condition, snr_db (NaN where there is none) and macro_f1.
-        theme: colours.
-        t: gives the texts.
+    Each model's table has condition, snr_db (NaN where there is none) and macro_f1.
     """
     traces, shapes = [], []
     for position, (model, table) in enumerate(tables.items()):
@@ -209,7 +181,7 @@ def draw_robustness(tables: Mapping[str, pd.DataFrame], theme: Theme, t: Transla
         xaxis=dict(autorange="reversed", title=dict(text=t("axis_snr"))),
         yaxis=dict(range=[0, 1.02], title=dict(text=label_score("macro_f1", t.language))),
         margin=dict(l=50, r=8, t=46, b=44),
-        legend=LEGEND_ABOVE | dict(font=dict(size=11)),
+        legend=_LEGEND_ABOVE | dict(font=dict(size=11)),
     )
 
 

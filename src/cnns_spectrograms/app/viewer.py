@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,17 +11,42 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from cnns_spectrograms.app import findings
-from cnns_spectrograms.app.strip_figure import View, choose_range_mv, span_of_speed
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.corrections.edits import BeatEdits
 from cnns_spectrograms.corrections.table import correct_beats
-from cnns_spectrograms.presentation import CALLS, UNSURE
+from cnns_spectrograms.presentation import UNSURE
+
+PX_PER_MM = 96 / 25.4
+"""A millimetre as CSS defines it: 96 px to the inch."""
 
 SHORTEST_S = 1.0
 """Least that the strip shows, s."""
 
 
-@dataclass(frozen=True)
+class View(NamedTuple):
+    """What a strip shows: from where, how much, and on how many pixels."""
+
+    start_s: float
+    span_s: float
+    width_px: int
+
+    @property
+    def stop_s(self) -> float:
+        """End of what is shown, s."""
+        return self.start_s + self.span_s
+
+    @property
+    def speed_mm_per_s(self) -> float:
+        """Paper speed at which the strip appears, mm/s."""
+        return self.width_px / PX_PER_MM / self.span_s
+
+
+def span_of_speed(speed_mm_per_s: float, width_px: int) -> float:
+    """Return how many seconds a strip of this width holds at a paper speed."""
+    return width_px / PX_PER_MM / speed_mm_per_s
+
+
+@dataclass(frozen=True, eq=False)
 class Reading:
     """A study with its beats called at a threshold, and what every step through it needs.
 
@@ -33,8 +59,6 @@ class Reading:
         called: one of `CALLS` per beat, (n_beats,).
         abnormal: positions of the beats that are called, and not normal.
         present: the calls that there are.
-        range_mv: amplitudes that the strip shows.
-        reference: the study's, with samples at the rate of its signal.
     """
 
     study: Study
@@ -44,16 +68,7 @@ class Reading:
     key: str
     called: NDArray[np.object_]
     abnormal: NDArray[np.int64]
-    present: tuple[str, ...]
-    range_mv: tuple[float, float]
-    reference: pd.DataFrame | None
-
-    def find_disagreements(self) -> pd.DataFrame:
-        """Return where the reference disagrees, see `findings.find_disagreements`."""
-        assert self.study.reference is not None
-        return findings.find_disagreements(
-            self.beats, self.called, self.study.reference, self.study.contents.fs
-        )
+    present: frozenset[str]
 
 
 def read(
@@ -65,46 +80,32 @@ def read(
     """Call the beats of a study, as they stand, at a threshold.
 
     Those in unusable signal are called only if they count. What a person has called has that
-    class, whatever its probability and its signal.
+    class, whatever its probability and its signal. The window's last reading is returned again if
+    nothing has changed since.
     """
+    key = f"{threshold}_{count_unusable}_{edits.revision if edits else 0}"
+    last: Reading | None = st.session_state.get("reading")
+    if last is not None and last.study is study and last.key == key:
+        return last
     if edits is None:
         edits = BeatEdits(study.beats["sample"], study.beats["aami_class"].to_numpy(object))
-    beats = correct_beats(study.beats, edits, study.contents.fs, study.gaps_s)
+    beats = correct_beats(study.beats, edits, study.leads.fs, study.analysis.gaps_s)
     called = findings.call_beats(beats, threshold)
     if not count_unusable:
         called[~beats["usable"].to_numpy(np.bool_)] = UNSURE
     by_person = beats["origin"].to_numpy(object) != "model"
     called[by_person] = beats["aami_class"].to_numpy(object)[by_person]
-    reference = study.reference
-    if reference is not None:
-        reference = reference.assign(sample=reference["sample"] * (study.fs / study.contents.fs))
-    return Reading(
+    reading = st.session_state["reading"] = Reading(
         study=study,
         beats=beats,
         ids=beats["beat_id"].to_numpy(np.int64),
         threshold=threshold,
-        key=_name(threshold, count_unusable, edits),
+        key=key,
         called=called,
         abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
-        present=tuple(name for name in CALLS if (called == name).any()),
-        range_mv=choose_range_mv(study.signal),
-        reference=reference,
+        present=frozenset(called),
     )
-
-
-def read_now(
-    study: Study, threshold: float, count_unusable: bool, edits: BeatEdits | None
-) -> Reading:
-    """Return what `read` does, or the window's last reading if nothing has changed since."""
-    last: Reading | None = st.session_state.get("reading")
-    key = _name(threshold, count_unusable, edits)
-    if last is None or last.study is not study or last.key != key:
-        last = st.session_state["reading"] = read(study, threshold, count_unusable, edits)
-    return last
-
-
-def _name(threshold: float, count_unusable: bool, edits: BeatEdits | None) -> str:
-    return f"{threshold}_{count_unusable}_{edits.revision if edits else 0}"
+    return reading
 
 
 class Viewer:
@@ -112,7 +113,7 @@ class Viewer:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._duration_s = reading.study.contents.duration_s
+        self._duration_s = reading.study.leads.duration_s
         self._times_s = reading.beats["time_s"].to_numpy(np.float64)
         state = st.session_state
         state.setdefault("width_px", 1200)
@@ -122,11 +123,6 @@ class Viewer:
             state["selected"], state["anchor"], state["place_s"] = None, None, 0.0
             if len(reading.abnormal):
                 self.look_at(int(reading.abnormal[0]))
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether the recording came with annotations."""
-        return self._reading.study.reference is not None
 
     @property
     def view(self) -> View:
@@ -183,9 +179,9 @@ class Viewer:
         on_screen = view.start_s <= place_s <= view.stop_s
         return place_s if on_screen else view.start_s + view.span_s / 2
 
-    def look_at(self, beat: int) -> None:
-        """Choose a beat and bring it into view."""
-        self.choose(beat)
+    def look_at(self, beat: int, extend: bool = False) -> None:
+        """Choose a beat and bring it into the middle."""
+        self.choose(beat, extend)
         self._centre(float(self._times_s[beat]))
 
     def show(self, beat: int) -> None:
@@ -195,13 +191,17 @@ class Viewer:
         if not view.start_s <= time_s <= view.stop_s:
             self._centre(time_s)
 
+    def _step(self, times_s: NDArray[np.float64], forwards: bool) -> int | None:
+        """Return the position of the next or previous of these times; without one, tell so."""
+        at = findings.step(times_s, self._now_s(), forwards)
+        st.session_state["at_end"] = at is None
+        return at
+
     def step_abnormal(self, forwards: bool) -> None:
         """Choose the next or previous beat that is not normal."""
         abnormal = self._reading.abnormal
-        at = findings.step(self._times_s[abnormal], self._now_s(), forwards)
-        if at is None:
-            st.session_state["at_end"] = True
-        else:
+        at = self._step(self._times_s[abnormal], forwards)
+        if at is not None:
             self.look_at(int(abnormal[at]))
 
     def step_beat(self, forwards: bool, extend: bool = False) -> None:
@@ -210,8 +210,7 @@ class Viewer:
             return
         beat = self.selected + (1 if forwards else -1)
         if 0 <= beat < len(self._times_s):
-            self.choose(beat, extend)
-            self._centre(float(self._times_s[beat]))
+            self.look_at(beat, extend)
 
     def step_disagreement(self) -> None:
         """Go to the next place where the reference disagrees, and choose the beat there.
@@ -219,15 +218,16 @@ class Viewer:
         Of a missed beat that is the nearest that was found; the next step still goes from the
         missed one.
         """
-        table = self._reading.find_disagreements()
-        at = findings.step(table["time_s"].to_numpy(), self._now_s(), True)
-        if at is None:
-            st.session_state["at_end"] = True
-            return
-        time_s = float(table["time_s"][at])
-        self.choose(int(np.argmin(np.abs(self._times_s - time_s))))
-        st.session_state["place_s"] = time_s
-        self._centre(time_s)
+        reading, reference = self._reading, self._reading.study.reference
+        assert reference is not None
+        times_s = findings.find_disagreements(
+            reading.beats, reading.called, reference, reading.study.leads.fs
+        )["time_s"].to_numpy()
+        at = self._step(times_s, True)
+        if at is not None:
+            self.choose(int(np.argmin(np.abs(self._times_s - times_s[at]))))
+            st.session_state["place_s"] = float(times_s[at])
+            self._centre(float(times_s[at]))
 
     def pan(self, screens: float) -> None:
         """Move by a share of the screen."""
@@ -271,12 +271,15 @@ class Viewer:
         state["selected"] = int(self._reading.ids[beat])
         state["place_s"] = float(self._times_s[beat])
 
-    def choose_clicked(self, beat: int, extend: bool) -> None:
-        """Choose the beat with an id, whose symbol was clicked; a negative one only ends a row."""
-        at = self.find(beat)
+    def choose_clicked(self, clicked: dict[str, Any]) -> None:
+        """Choose the `beat` with an id, whose symbol was clicked; a negative one only ends a row.
+
+        With `extend` all beats up to it are chosen.
+        """
+        at = self.find(clicked["beat"])
         if at is not None:
-            self.choose(at, extend)
-        elif beat < 0:
+            self.choose(at, bool(clicked.get("extend")))
+        elif clicked["beat"] < 0:
             st.session_state["anchor"] = None
 
     def follow(self, moved: dict[str, float]) -> None:

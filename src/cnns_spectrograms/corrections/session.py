@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.corrections.edits import NO_BEAT, BeatEdits, Edit, decode
+from cnns_spectrograms.corrections.edits import BeatEdits, Edit, decode
 from cnns_spectrograms.corrections.journal import Journal, read_header
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
 _NONE = "-"  # of a class in a journal, where there is no beat
 
@@ -98,14 +97,15 @@ class Session:
         header["beats"] = hashlib.sha256(beats).hexdigest()
         key = hashlib.sha256(f"{source.digest} {header['beats']}".encode()).hexdigest()[:12]
         self._journal = Journal(folder / f"{self._stem()}_{key}.jsonl", header)
-        # Numbers of the events that each standing and each undone edit comes from.
-        self._done: list[int] = []
-        self._undone: list[int] = []
-        try:
-            self._replay()
-        except BaseException:
-            self._journal.close()
-            raise
+        for number, line in enumerate(self._journal.lines, 2):
+            try:
+                self._apply(line)
+            except (KeyError, TypeError, IndexError, ValueError) as error:
+                self._journal.close()
+                raise ValueError(
+                    f"{self.path}: line {number} does not follow from those before it; the file "
+                    f"was edited or is damaged: restore a copy of it, or move it away"
+                ) from error
 
     @property
     def path(self) -> Path:
@@ -120,15 +120,15 @@ class Session:
     @property
     def standing(self) -> frozenset[int]:
         """Numbers of the events whose edits stand: the others are undone, or undo and redo."""
-        return frozenset(self._done)
+        return frozenset(edit.number for edit in self.edits.done)
 
     def relabel(self, beats: ArrayLike, name: str, who: str) -> bool:
         """Give beats a class; return whether any of them stands."""
-        return self._make(self.edits.plan_relabel(beats, name), who)
+        return self._edit(self.edits.plan_change(beats, name), who)
 
     def delete(self, beats: ArrayLike, who: str) -> bool:
         """Delete beats; return whether any of them stood."""
-        return self._make(self.edits.plan_delete(beats), who)
+        return self._edit(self.edits.plan_change(beats, None), who)
 
     def add(self, sample: int, name: str, who: str) -> int:
         """Add a beat, and return its id.
@@ -140,26 +140,23 @@ class Session:
         """
         assert 0 <= sample < self.source.n_samples
         edit = self.edits.plan_add(sample, name)
-        self._make(edit, who)
+        self._edit(edit, who)
         return int(edit.beats[0])
 
     def undo(self, who: str) -> Edit | None:
         """Take back the last edit that stands; return it, None without one."""
-        if not self._done:
-            return None
-        return self._turn(self._write({"do": "undo", "of": self._done[-1]}, who))
+        edit = self.edits.last_done
+        return None if edit is None else self._do({"do": "undo", "of": edit.number}, who)
 
     def redo(self, who: str) -> Edit | None:
         """Apply the edit that was undone last; return it, None without one."""
-        if not self._undone:
-            return None
-        return self._turn(self._write({"do": "redo", "of": self._undone[-1]}, who))
+        edit = self.edits.last_undone
+        return None if edit is None else self._do({"do": "redo", "of": edit.number}, who)
 
     def look(self, beat: int, who: str) -> None:
         """Note that a beat of the queue was looked at; that is no edit, and not undone."""
         if beat not in self.looked_at:
-            self._write({"do": "look", "beat": beat}, who)
-            self.looked_at.add(beat)
+            self._do({"do": "look", "beat": beat}, who)
 
     def find_others(self) -> list[Path]:
         """Return journals of the same lead whose beats are others: of another model, say."""
@@ -178,96 +175,66 @@ class Session:
     def _stem(self) -> str:
         return re.sub(r"[^\w-]+", "-", f"{self.source.recording}_{self.source.lead}")
 
-    def _make(self, edit: Edit | None, who: str) -> bool:
-        if edit is None:
-            return False
-        line: dict[str, Any] = {"do": edit.kind, "beats": edit.beats.tolist()}
-        line["from"] = _spell(edit.before)
-        line["to"] = _NONE if edit.after == NO_BEAT else AAMI_CLASSES[edit.after]
-        if edit.sample is not None:
-            line["sample"] = edit.sample
-        written = self._write(line, who)
-        self._apply(edit, written)
-        return True
+    def _edit(self, edit: Edit | None, who: str) -> bool:
+        return edit is not None and self._do(_spell(edit), who) is not None
 
-    def _write(self, line: Mapping[str, Any], who: str) -> Mapping[str, Any]:
+    def _do(self, what: Mapping[str, Any], who: str) -> Edit | None:
+        """Write a line to the journal, and then do what it says."""
         assert who
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        written = {"at": now, "who": who, **line}
-        self._journal.append(written)
-        return written
+        line = {"at": now, "who": who, **what}
+        self._journal.append(line)
+        return self._apply(line)
 
-    def _apply(self, edit: Edit, line: Mapping[str, Any]) -> None:
-        self.edits.do(edit)
-        self._note(line, edit, edit.before, np.full(len(edit.beats), edit.after, np.int8))
-        self._done.append(self.events[-1].number)
-        self._undone.clear()
+    def _apply(self, line: Mapping[str, Any]) -> Edit | None:
+        """Do what a line of the journal says; return the edit that it is of.
 
-    def _turn(self, line: Mapping[str, Any]) -> Edit:
-        """Apply an undo or redo that is in the journal."""
-        undo = line["do"] == "undo"
-        taken, put = (self._done, self._undone) if undo else (self._undone, self._done)
-        edit = self.edits.undo() if undo else self.edits.redo()
-        assert edit is not None
-        put.append(taken.pop())
-        after = np.full(len(edit.beats), edit.after, np.int8)
-        before, after = (after, edit.before) if undo else (edit.before, after)
-        self._note(line, edit, before, after)
-        return edit
-
-    def _note(
-        self,
-        line: Mapping[str, Any],
-        edit: Edit,
-        before: NDArray[np.int8],
-        after: NDArray[np.int8],
-    ) -> None:
-        samples = self.edits.samples[edit.beats]
-        who, at = str(line["who"]), str(line["at"])
-        number = len(self.events) + 1
-        event = Event(number, at, who, line["do"], line.get("of"), edit.beats, samples,
-                      decode(before), decode(after))  # fmt: skip
-        self.events.append(event)
-
-    def _replay(self) -> None:
-        for number, line in enumerate(self._journal.lines):
-            try:
-                self._replay_line(line)
-            except (KeyError, TypeError, IndexError, ValueError) as error:
-                raise ValueError(
-                    f"{self.path}: line {number + 2} does not follow from those before it; the "
-                    f"file was edited or is damaged: restore a copy of it, or move it away"
-                ) from error
-
-    def _replay_line(self, line: Mapping[str, Any]) -> None:
+        Raises:
+            ValueError: the line does not follow from those before it; or another error, of one
+                that lacks something.
+        """
         kind = line["do"]
         if kind == "look":
             self.looked_at.add(int(line["beat"]))
-        elif kind in ("undo", "redo"):
-            stack = self._done if kind == "undo" else self._undone
-            _require(line["of"] == stack[-1])
-            self._turn(line)
+            return None
+        if kind in ("undo", "redo"):
+            edit = self.edits.undo() if kind == "undo" else self.edits.redo()
+            expected = {"of": edit and edit.number}
         else:
             edit = self._plan(line)
-            if edit is None or edit.beats.tolist() != line["beats"]:
-                raise ValueError("its beats do not stand")
-            _require(_spell(edit.before) == line["from"])
-            self._apply(edit, line)
+            expected = {} if edit is None else _spell(edit)
+        if edit is None or any(line[key] != value for key, value in expected.items()):
+            raise ValueError(f"expected {expected}")
+        if kind not in ("undo", "redo"):
+            self.edits.do(edit)
+        after = np.full(len(edit.beats), edit.after, np.int8)
+        codes = (after, edit.before) if kind == "undo" else (edit.before, after)
+        event = Event(
+            number=self.edits.revision,
+            at=line["at"],
+            who=line["who"],
+            kind=kind,
+            of=line.get("of"),
+            beats=edit.beats,
+            samples=self.edits.samples[edit.beats],
+            before=decode(codes[0]),
+            after=decode(codes[1]),
+        )
+        self.events.append(event)
+        return edit
 
     def _plan(self, line: Mapping[str, Any]) -> Edit | None:
-        if line["do"] == "relabel":
-            return self.edits.plan_relabel(line["beats"], line["to"])
-        if line["do"] == "delete":
-            return self.edits.plan_delete(line["beats"])
-        _require(line["do"] == "add" and 0 <= line["sample"] < self.source.n_samples)
-        return self.edits.plan_add(line["sample"], line["to"])
+        sample, to = line.get("sample"), line["to"]
+        if sample is None:
+            return self.edits.plan_change(line["beats"], None if to == _NONE else to)
+        return self.edits.plan_add(sample, to) if 0 <= sample < self.source.n_samples else None
 
 
-def _spell(codes: NDArray[np.int8]) -> str:
-    """Return classes as a journal has them, one letter each."""
-    return "".join(each or _NONE for each in decode(codes))
-
-
-def _require(follows: bool) -> None:
-    if not follows:
-        raise ValueError("a line does not follow from those before it")
+def _spell(edit: Edit) -> dict[str, Any]:
+    """Return an edit as a journal has it, with one letter a class."""
+    before, after = decode(edit.before), decode(np.array([edit.after], np.int8))
+    line: dict[str, Any] = {"do": edit.kind, "beats": edit.beats.tolist()}
+    line["from"], line["to"] = ("".join(each or _NONE for each in x) for x in (before, after))
+    if edit.sample is not None:
+        line["sample"] = edit.sample
+    return line

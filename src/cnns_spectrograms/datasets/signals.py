@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnns_spectrograms.datasets.folder import FolderDataset
-from cnns_spectrograms.files import RECORD_KEY, replacing
+from cnns_spectrograms.files import replacing
 from cnns_spectrograms.provenance import MADE_BY, read_stamp
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     SignalSource = Mapping[str, NDArray[np.float32] | Callable[[], NDArray[np.float32]]]
 
+_KEY = re.compile(r"[^/.\\][^/\\]*/[^/.\\][^/\\]*")
 _INDEX = "_index.json"
 _STAMP = "made_of"  # in the index, beside the lengths; a key of a signal holds a slash
 
@@ -126,7 +128,7 @@ class SignalsDataset(FolderDataset):
         lengths: dict[str, int] = {}
         for key, given in data.items():
             signal = given() if callable(given) else given
-            assert RECORD_KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"
+            assert _KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"
             assert signal.dtype == np.float32, (key, signal.dtype)
             assert signal.ndim == 1, (key, signal.shape)
             assert len(signal), f"signal {key} is empty"

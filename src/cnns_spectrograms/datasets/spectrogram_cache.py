@@ -45,7 +45,9 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
 
     def load(self) -> SpectrogramCache:
         """Open the finished cache."""
-        cache = self._open()
+        from cnns_spectrograms.imaging.read import SpectrogramCache
+
+        cache = SpectrogramCache(self._filepath, self._name)
         cache.require_complete()
         return cache
 
@@ -76,13 +78,10 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
         sheet.save(buffer, "PNG")
         return ImagePreview(base64.b64encode(buffer.getvalue()).decode())
 
-    def _open(self) -> SpectrogramCache:
+    def _exists(self) -> bool:
         from cnns_spectrograms.imaging.read import SpectrogramCache
 
-        return SpectrogramCache(self._filepath, self._name)
-
-    def _exists(self) -> bool:
-        return self._open().complete
+        return SpectrogramCache(self._filepath, self._name).complete
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "name": self._name}

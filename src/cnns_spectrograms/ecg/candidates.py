@@ -5,8 +5,6 @@ Everything here happens at `CANDIDATE_FS`, and looks at no more than `CONTEXT_S`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,24 +33,12 @@ _N_BINS = 32  # around a candidate, 0.75 s to each side
 _FAR = 96  # samples of the two bins beyond these
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Moments at which a QRS complex may be.
-
-    Attributes:
-        at: int64 (n,), where the energy of the slope has its peak, samples at `CANDIDATE_FS` from
-            the start of the signal, ascending.
-        features: float32 (n, `N_FEATURES`), see `describe`.
-    """
-
-    at: NDArray[np.int64]
-    features: NDArray[np.float32]
-
-
 N_FEATURES = _N_BINS + 18
 
 
-def find_candidates(signal_mv: NDArray[np.floating], fs: float) -> Candidates:
+def find_candidates(
+    signal_mv: NDArray[np.floating], fs: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find and describe every moment at which a QRS complex may be.
 
     The signal is taken to `CANDIDATE_FS`, its slope is limited to `_SLOPE_LIMIT` times that of the
@@ -64,6 +50,10 @@ def find_candidates(signal_mv: NDArray[np.floating], fs: float) -> Candidates:
     Args:
         signal_mv: `(n_samples,)`, mV, finite; from a whole second of the recording on.
         fs: sampling rate, Hz.
+
+    Returns:
+        int64 (n,), where the energy of the slope has its peak, samples at `CANDIDATE_FS` from the
+        start of the signal, ascending; and float32 (n, `N_FEATURES`), see `_describe`.
     """
     from scipy.ndimage import maximum_filter1d
     from scipy.signal import butter, sosfiltfilt
@@ -80,7 +70,7 @@ def find_candidates(signal_mv: NDArray[np.floating], fs: float) -> Candidates:
     scale = _measure_scale(energy, _SCALE_S)
     is_peak = energy == maximum_filter1d(energy, 2 * _APART_SAMPLES + 1)
     at = np.flatnonzero(is_peak & (energy > _LEAST_SHARE * scale) & (scale > 0))
-    return Candidates(at, describe(at, signal, qrs, energy, scale, steepness))
+    return at, _describe(at, signal, qrs, energy, scale, steepness)
 
 
 def _reduce(signal_mv: NDArray[np.floating], fs: float) -> NDArray[np.float64]:
@@ -108,7 +98,7 @@ def _measure_scale(values: NDArray[np.float64], length_s: int) -> NDArray[np.flo
     return np.interp(np.arange(len(values)), middles, scale)
 
 
-def describe(
+def _describe(
     at: NDArray[np.int64],
     signal: NDArray[np.float64],
     qrs: NDArray[np.float64],
@@ -118,13 +108,9 @@ def describe(
 ) -> NDArray[np.float32]:
     """Describe each candidate by numbers that do not depend on the gain.
 
-    Args:
-        at: `(n,)` samples at `CANDIDATE_FS`.
-        signal: `(n_samples,)`, below 35 Hz.
-        qrs: `(n_samples,)`, 5 to 25 Hz.
-        energy: `(n_samples,)`, of its slope.
-        scale: `(n_samples,)`, the energy of a typical beat.
-        steepness: `(n_samples,)`, slope before it was limited over that of a typical beat.
+    The signals are `signal` below 35 Hz, `qrs` from 5 to 25 Hz, the `energy` of its slope, the
+    energy of a typical beat (`scale`), and the slope before it was limited over that of a typical
+    beat (`steepness`).
 
     Returns:
         float32 (n, N_FEATURES): logarithms of the energy over the scale, in 32 bins over 1.5 s, in

@@ -69,11 +69,10 @@ def read_patients(folder: Path | str) -> dict[str, str]:
     """Return the patient, as database/patient, of each record that PATIENTS names.
 
     Raises:
-        ValueError: the file is missing, or a line is not a record and a patient.
+        FileNotFoundError: the file is missing.
+        ValueError: a line is not a record and a patient.
     """
     path = Path(folder) / PATIENTS_FILE
-    if not path.is_file():
-        raise ValueError(f"no file {path}; expected a line record,database/patient per record")
     patients: dict[str, str] = {}
     for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
         match = re.fullmatch(r"([^/\s,]+),([^/\s,]+/[^/\s,]+)", line.strip())
@@ -86,16 +85,13 @@ def read_patients(folder: Path | str) -> dict[str, str]:
     return patients
 
 
-def find_missing_files(
-    folder: Path | str, record_ids: Iterable[str] | None = None, annotator: str = REFERENCE
-) -> list[str]:
+def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = None) -> list[str]:
     """Return the names of the files that a database lacks.
 
     Args:
         folder: folder of the database; may be absent.
         record_ids: records that are wanted; None wants those of the RECORDS file, or of the
             header files where there is none.
-        annotator: extension of the annotation files.
 
     Returns:
         Names such as ``100.dat``; ``RECORDS`` where there is no list of records.
@@ -105,6 +101,7 @@ def find_missing_files(
         if not (folder / "RECORDS").is_file() and not any(folder.glob("*.hea")):
             return ["RECORDS"]
         record_ids = list_records(folder)
+    annotator = find_annotator(folder)
     names = [name for record_id in record_ids for name in list_files(folder, record_id, annotator)]
     return [name for name in names if not (folder / name).is_file()]
 
@@ -129,11 +126,12 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
         logger.info("%s has no SHA256SUMS.txt: its files are not compared with checksums", folder)
         return {}
     sums = parse_checksums(path.read_text(encoding="utf-8"), path)
+    annotator = find_annotator(folder)
     faults: dict[str, list[str]] = {}
     edited_headers: list[str] = []
     unlisted: dict[str, None] = {}  # once each: records may share a file
     for record_id in record_ids:
-        for name in list_files(folder, record_id, REFERENCE):
+        for name in list_files(folder, record_id, annotator):
             if name not in sums:
                 unlisted[name] = None
             elif (folder / name).is_file() and (found := hash_file(folder / name)) != sums[name]:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
-from cnns_spectrograms.ecg.databases import find_annotator
+from cnns_spectrograms.ecg.databases import find_annotator, read_patients
 from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.ecg.splits import CORRECTED
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     choose_lead,
@@ -26,7 +27,6 @@ from cnns_spectrograms.recordings.leads import (
 )
 from cnns_spectrograms.recordings.wfdb_annotations import move_to_rate, read_annotation_file
 from cnns_spectrograms.recordings.wfdb_header import (
-    as_record_error,
     check_signal_files,
     read_header,
     read_samples,
@@ -85,8 +85,6 @@ def read_records(
     record_list: pd.DataFrame,
     ingestion: IngestionParameters,
     n_jobs: int,
-    known: Mapping[str, RecordParameters] | None = None,
-    folders: Mapping[str, Path] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame, pd.DataFrame]:
     """Read many records on several cores, with a progress bar.
 
@@ -96,8 +94,6 @@ def read_records(
         ingestion: how a record is read, and whether one that cannot be used is left out, with its
             reason in `records`.
         n_jobs: joblib workers, -1 for every core.
-        known: what is known of records by ``db/record_id``; None: what `ingestion` gives.
-        folders: of databases that lie elsewhere.
 
     Returns:
         The signals by ``db/record_id``, the `beats` table and the `records` table.
@@ -110,8 +106,11 @@ def read_records(
     from tqdm import tqdm
 
     listed = list(record_list[["db", "record_id", "fault"]].itertuples(index=False, name=None))
-    known = ingestion.known_records() if known is None else known
-    folder_of = {db: physionet / db for db, _, _ in listed} | dict(folders or {})
+    known, folder_of = ingestion.known_records(), {db: physionet / db for db, _, _ in listed}
+    if ingestion.corrections is not None:
+        folder_of[CORRECTED] = Path(ingestion.corrections)
+        for record_id, patient in read_patients(ingestion.corrections).items():
+            known[f"{CORRECTED}/{record_id}"] = RecordParameters(patient=patient, lead=None)
     tasks = (
         delayed(_read_or_explain)(
             *(folder_of[db], db, record_id, fault),
@@ -125,10 +124,10 @@ def read_records(
     signals: dict[str, NDArray[np.float32]] = {}
     beats: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
-    # disable=None: no bar where the output is not a terminal.
-    bar = tqdm(total=len(listed), desc="Reading", unit="record", disable=None)
-    with bar, Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
-        for (db, record_id, _), result in zip(listed, parallel(tasks), strict=True):
+    with Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+        # disable=None: no bar where the output is not a terminal.
+        results = tqdm(parallel(tasks), "Reading", len(listed), unit="record", disable=None)
+        for (db, record_id, _), result in zip(listed, results, strict=True):
             if isinstance(result, Record):
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
@@ -140,7 +139,6 @@ def read_records(
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
                 ) from result
-            bar.update()
     if not signals:
         raise RecordError(
             f"none of {len(rows)} records can be used; the first: {rows[0]['reason']}"
@@ -283,28 +281,28 @@ def read_record(
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
             flat or has invalid samples, or an annotation is unknown or outside the recording.
     """
-    name = f"{db}/{record_id}"
     path = Path(folder) / record_id
-    header = _read_whole_header(name, path)
-    with as_record_error(name, path, "dat"):
+    with naming(f"{db}/{record_id}"):
+        header = _read_whole_header(path)
         source = read_samples(path, header, range(header.n_sig))
-        _check_sample_checksums(name, header, source)
+        _check_sample_checksums(header, source)
         leads = tuple(
             sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
         )
-        given = known[name].lead if known and name in known else None
+        key = f"{db}/{record_id}"
+        given = known[key].lead if known and key in known else None
         if given not in (None, *leads):
             raise RecordError(
-                f"{name}: found the leads {', '.join(leads)}; expected {given!r} as in "
+                f"found the leads {', '.join(leads)}; expected {given!r} as in "
                 f"ingestion.databases.{db}.{record_id}.lead; correct it there"
             )
         i_lead = choose_lead(leads, given or preferred_lead)
         source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        lead_mv = _read_lead(name, header, source, i_lead, leads[i_lead], source_fs)
+        lead_mv = _read_lead(header, source, i_lead, leads[i_lead], source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
-    samples, symbols, _, ann_fs = read_annotation_file(
-        name, path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
-    )
+        samples, symbols, _, ann_fs = read_annotation_file(
+            path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
+        )
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
     kept = np.array([each is not None for each in classes], dtype=bool)
@@ -328,48 +326,47 @@ def read_record(
     )
 
 
-def _read_whole_header(name: str, path: Path) -> Any:
+def _read_whole_header(path: Path) -> Any:
     """Return a header of one segment whose signal files are there and whole."""
     import wfdb
 
-    with as_record_error(name, path, "hea"):
-        header = read_header(name, path)
-        if not isinstance(header, wfdb.Record):
-            raise RecordError(
-                f"{name}: found a record of {header.n_seg} segments; expected one segment; "
-                "convert it to a single-segment record (WFDB's xform does) or remove it"
-            )
-        check_signal_files(name, path, header)
-        if "61" in header.fmt:
-            raise RecordError(
-                f"{name}: found samples in format 61, whose integers wfdb does not read; expected "
-                f"another format; write the record again, such as in format 16"
-            )
+    header = read_header(path)
+    if not isinstance(header, wfdb.Record):
+        raise RecordError(
+            f"found a record of {header.n_seg} segments; expected one segment; convert it to a "
+            f"single-segment record (WFDB's xform does) or remove it"
+        )
+    check_signal_files(path, header)
+    if "61" in header.fmt:
+        raise RecordError(
+            "found samples in format 61, whose integers wfdb does not read; expected another "
+            "format; write the record again, such as in format 16"
+        )
     return header
 
 
-def _check_sample_checksums(name: str, header: Any, source: Any) -> None:
+def _check_sample_checksums(header: Any, source: Any) -> None:
     """Compare the samples with the 16-bit sums in the header, as WFDB defines them."""
     for i, samples in enumerate(source.e_d_signal):
         expected = header.checksum[i]
         found = int(np.sum(samples, dtype=np.int64).astype(np.int16))
         if expected is not None and (found - expected) % 65536:
             raise RecordError(
-                f"{name}: found sample checksum {found} in signal {i + 1} ({source.sig_name[i]}); "
-                f"expected {expected} as in the header; the signal file is corrupt: copy or "
-                f"download it again"
+                f"found sample checksum {found} in signal {i + 1} ({source.sig_name[i]}); expected "
+                f"{expected} as in the header; the signal file is corrupt: copy or download it "
+                f"again"
             )
 
 
 def _read_lead(
-    name: str, header: Any, source: Any, i_lead: int, lead: str, source_fs: float
+    header: Any, source: Any, i_lead: int, lead: str, source_fs: float
 ) -> NDArray[np.float64]:
     """Return a lead in mV, if it has no skew and is whole."""
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     duration_s = signal.size / source_fs
     if duration_s < MIN_DURATION_S:
         raise RecordError(
-            f"{name}: found {signal.size} samples ({duration_s:.3g} s); expected at least "
+            f"found {signal.size} samples ({duration_s:.3g} s); expected at least "
             f"{MIN_DURATION_S:g} s; remove the record from the list"
         )
     unit = header.units[i_lead]
@@ -387,5 +384,5 @@ def _read_lead(
     else:
         return signal if mv == 1 else signal * mv
     raise RecordError(
-        f"{name}: found {fault}; choose another lead, mend the record, or remove it from the list"
+        f"found {fault}; choose another lead, mend the record, or remove it from the list"
     )

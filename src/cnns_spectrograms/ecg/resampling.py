@@ -73,18 +73,15 @@ def rate_ratio(source_fs: float, fs: float) -> Fraction:
     Raises:
         ValueError: a rate is not positive, or one is 100,000 times the other or more.
     """
-    for label, rate in (("source_fs", source_fs), ("fs", fs)):
-        if not (np.isfinite(rate) and rate > 0):
-            raise ValueError(f"{label} is {rate}; expected a positive sampling rate in Hz")
+    if not (source_fs > 0 and 1 / _LARGEST_RATIO < fs / source_fs < _LARGEST_RATIO):
+        raise ValueError(
+            f"source_fs is {source_fs:g} Hz and fs is {fs:g} Hz; expected positive sampling rates "
+            f"of an ECG, which are nearer to each other"
+        )
     # Through text, so that 102.4 is 512/5. The bound, on the greater of the two numbers, keeps the
     # filter of an odd rate to seconds of work and shifts the end of a day-long signal by less than
     # a sample.
     ratio = Fraction(str(fs)) / Fraction(str(source_fs))
-    if not 1 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
-        raise ValueError(
-            f"source_fs is {source_fs:g} Hz and fs {fs:g} Hz; expected sampling rates of an ECG, "
-            f"which are nearer to each other"
-        )
     if ratio > 1:
         return 1 / (1 / ratio).limit_denominator(_LARGEST_RATIO)
     return ratio.limit_denominator(_LARGEST_RATIO)

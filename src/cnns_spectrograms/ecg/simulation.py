@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -40,14 +41,6 @@ class _Format:
     q_symbol: str
 
 
-@dataclass(frozen=True)
-class _Mix:
-    """Shares of the beats that are not the background class."""
-
-    shares: dict[str, float]
-    background: str = "N"
-
-
 # -2048 is not used: format 212 keeps it for invalid samples.
 _FORMATS: dict[str, _Format] = {
     "mitdb": _Format(1, 100, 360, ("MLII", "V1"), 11, 1024, 0, 2047, "A", "/"),
@@ -56,21 +49,22 @@ _FORMATS: dict[str, _Format] = {
 _GAIN = 200.0  # ADC units per mV, both databases
 _V5_FIRST = 4  # index of the mitdb-like record with leads V5, MLII
 
-# Any three neighbours of mitdb hold all five classes, and so do any two of svdb.
-_MIXES: dict[str, tuple[_Mix, ...]] = {
+# The background class of a record, and the shares of the others. Any three neighbours of mitdb hold
+# all five classes, and so do any two of svdb.
+_MIXES: dict[str, tuple[tuple[str, dict[str, float]], ...]] = {
     "mitdb": (
-        _Mix({"S": 0.25, "V": 0.03}),
-        _Mix({"V": 0.12, "F": 0.20, "S": 0.02}),
-        _Mix({"N": 0.10, "V": 0.06}, background="Q"),
-        _Mix({"S": 0.10, "V": 0.03}),
-        _Mix({"V": 0.20, "F": 0.16, "S": 0.02}),
-        _Mix({"N": 0.20, "V": 0.03}, background="Q"),
+        ("N", {"S": 0.25, "V": 0.03}),
+        ("N", {"V": 0.12, "F": 0.20, "S": 0.02}),
+        ("Q", {"N": 0.10, "V": 0.06}),
+        ("N", {"S": 0.10, "V": 0.03}),
+        ("N", {"V": 0.20, "F": 0.16, "S": 0.02}),
+        ("Q", {"N": 0.20, "V": 0.03}),
     ),
     "svdb": (
-        _Mix({"S": 0.20, "V": 0.05, "Q": 0.05}),
-        _Mix({"S": 0.08, "V": 0.15, "F": 0.04}),
-        _Mix({"S": 0.07, "V": 0.06, "Q": 0.07}),
-        _Mix({"S": 0.15, "V": 0.06, "F": 0.04}),
+        ("N", {"S": 0.20, "V": 0.05, "Q": 0.05}),
+        ("N", {"S": 0.08, "V": 0.15, "F": 0.04}),
+        ("N", {"S": 0.07, "V": 0.06, "Q": 0.07}),
+        ("N", {"S": 0.15, "V": 0.06, "F": 0.04}),
     ),
 }
 
@@ -183,15 +177,14 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     assert duration_s >= 10, duration_s
     assert index >= 0, index
     form = _FORMATS[db]
-    mix = _MIXES[db][index % len(_MIXES[db])]
+    background, shares = _MIXES[db][index % len(_MIXES[db])]
+    paced = background == "Q"
     rng = np.random.default_rng([seed, form.key, index])
     leads, reference = form.leads, 0
     if db == "mitdb" and index == _V5_FIRST:
         leads, reference = ("V5", "MLII"), 1
-    patient = draw_patient(
-        rng, leads, reference, paced=mix.background == "Q", has_fusion="F" in mix.shares
-    )
-    times, rr, classes = _simulate_rhythm(rng, patient, mix, duration_s)
+    patient = draw_patient(rng, leads, reference, paced=paced, has_fusion="F" in shares)
+    times, rr, classes = _simulate_rhythm(rng, patient, background, shares, duration_s)
 
     n_samples = round(duration_s * form.fs)
     dipole = np.zeros((n_samples, 3))
@@ -199,7 +192,7 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     bursts: FloatArray = np.zeros(n_samples)
     breath_phase = rng.uniform(0, 2 * np.pi)
     for time, rr_before, aami_class in zip(times, rr, classes, strict=True):
-        waves = draw_beat(rng, patient, aami_class, paced=mix.background == "Q")
+        waves = draw_beat(rng, patient, aami_class, paced=paced)
         breath = 0.04 * np.sin(2 * np.pi * patient.breath_hz * time + breath_phase)
         waves = waves.scaled(1 + breath + rng.normal(0, 0.02))
         # QT follows the RR interval before the beat.
@@ -209,7 +202,7 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
         first = max(0, int((time - 0.45) * form.fs))
         last = min(n_samples, int((time + 0.80) * form.fs))
         dipole[first:last] += waves.evaluate(np.arange(first, last) / form.fs - time)
-        if aami_class == "Q" and mix.background == "Q":
+        if aami_class == "Q" and paced:
             _add_pulse(spikes, time - patient.spike_lead_s, patient, form.fs)
         elif aami_class == "Q":
             t = np.arange(first, last) / form.fs - time
@@ -233,36 +226,39 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     )
 
 
-def _plan_classes(rng: np.random.Generator, mix: _Mix, n_beats: int) -> list[str]:
+def _plan_classes(
+    rng: np.random.Generator, background: str, shares: dict[str, float], n_beats: int
+) -> list[str]:
     """Return the classes of `n_beats` beats: exact shares, and no two ectopic neighbours."""
-    ectopic = [c for c, share in mix.shares.items() for _ in range(round(share * n_beats))]
+    ectopic = [c for c, share in shares.items() for _ in range(round(share * n_beats))]
     ectopic = [str(c) for c in rng.permutation(ectopic)]
     n = len(ectopic)
     # Distinct places among the others, spread so that one background beat parts two ectopic ones;
     # slot 0 stays background.
     places = np.sort(rng.choice(n_beats - n, size=n, replace=False)) + np.arange(1, n + 1)
-    plan = [mix.background] * n_beats
+    plan = [background] * n_beats
     for place, aami_class in zip(places, ectopic, strict=True):
         plan[place] = aami_class
     return plan
 
 
 def _simulate_rhythm(
-    rng: np.random.Generator, patient: Patient, mix: _Mix, duration_s: float
+    rng: np.random.Generator,
+    patient: Patient,
+    background: str,
+    shares: dict[str, float],
+    duration_s: float,
 ) -> tuple[list[float], list[float], list[str]]:
     """Return the time (s), the RR interval before (s) and the class of every beat."""
     rr_s = patient.rr_s
     modulation = _simulate_rr_modulation(rng, duration_s, patient.breath_hz)
     # Few enough that early beats leave none of the plan beyond the end.
-    plan = _plan_classes(rng, mix, int(0.95 * duration_s / rr_s))
+    plan = _plan_classes(rng, background, shares, int(0.95 * duration_s / rr_s))
     end = duration_s - 0.2
     beat = sinus = rr_s * rng.uniform(0.4, 0.7)
-    times, intervals, classes = [beat], [rr_s], [mix.background]
-    k = 1
-    while True:
-        aami_class = plan[k] if k < len(plan) else mix.background
-        k += 1
-        if mix.background == "Q":
+    times, intervals, classes = [beat], [rr_s], [background]
+    for aami_class in itertools.chain(plan[1:], itertools.repeat(background)):
+        if background == "Q":
             # A demand pacemaker waits its interval from whatever beat came last.
             low, high = {"Q": (1.0, 1.0), "N": (0.86, 0.96), "V": (0.55, 0.80)}[aami_class]
             following = beat + rr_s * rng.uniform(low, high)
@@ -280,11 +276,12 @@ def _simulate_rhythm(
                 early = {"N": 0.0, "F": rng.uniform(0.0, 0.06), "Q": rng.uniform(-0.05, 0.05)}
                 following = sinus - rr_s * early[aami_class]
         if following > end:
-            return times, intervals, classes
+            break
         times.append(following)
         intervals.append(following - beat)
         classes.append(aami_class)
         beat = following
+    return times, intervals, classes
 
 
 _TACHOGRAM_HZ = 4
@@ -394,12 +391,10 @@ def _write_record(folder: Path, db: str, record: SimulatedRecord, seed: int) -> 
             start, stop = sample - 0.35 * record.fs, sample + 0.35 * record.fs
             events += [(max(0, int(start)), "~", 3, ""), (int(stop), "~", 0, "")]
     events = sorted((e for e in events if e[0] < len(digital)), key=lambda e: e[0])
+    samples, symbols, subtypes, notes = zip(*events, strict=True)
     wfdb.wrann(
-        record.record_id,
-        "atr",
-        sample=np.array([e[0] for e in events]),
-        symbol=[e[1] for e in events],
-        subtype=np.array([e[2] for e in events]),
-        aux_note=[e[3] for e in events],
+        *(record.record_id, "atr", np.array(samples), list(symbols)),
+        subtype=np.array(subtypes),
+        aux_note=list(notes),
         write_dir=str(folder),
     )

@@ -178,8 +178,7 @@ def stratified_record_split(
         split -> its records, sorted. Each split has at least one.
 
     Raises:
-        ValueError: two pins of one patient contradict each other, or there is no way to fill every
-            split.
+        ValueError: there is no way to fill every split.
     """
     pinned = pinned or {}
     names = list(fractions)
@@ -195,7 +194,10 @@ def stratified_record_split(
     totals = by_patient.sum().to_numpy(float)
     shares = by_patient.to_numpy(float) / np.where(totals > 0, totals, 1)
 
-    split_of = _pin_patients(pinned, patient_of, names)
+    split_of: dict[str, int] = {}  # position in `names`, by patient
+    for record, name in pinned.items():
+        placed = split_of.setdefault(patient_of[record], names.index(name))
+        assert names[placed] == name, f"pinned puts patient {patient_of[record]} in two splits"
     filled = np.zeros((len(names), counts.shape[1]))
     for row, patient in enumerate(by_patient.index):
         if patient in split_of:
@@ -234,17 +236,3 @@ def stratified_record_split(
             "holds; give more records or fewer splits"
         )
     return result
-
-
-def _pin_patients(
-    pinned: Mapping[str, str], patient_of: Mapping[str, str], names: Sequence[str]
-) -> dict[str, int]:
-    """Return the position in `names` of the split of each patient with a pinned record."""
-    split_of: dict[str, int] = {}
-    for record, name in pinned.items():
-        if split_of.setdefault(patient_of[record], names.index(name)) != names.index(name):
-            raise ValueError(
-                f"pinned puts record {record} in '{name}', and another of patient "
-                f"{patient_of[record]} elsewhere; a patient's records belong to one split"
-            )
-    return split_of

@@ -156,13 +156,8 @@ def reflect(signal: NDArray[np.floating], first: int, stop: int) -> NDArray[np.f
     if first >= 0 and stop <= n:
         return signal[first:stop]
     period = max(2 * (n - 1), 1)  # there and back, each edge sample once
-
-    def mirror(begin: int, end: int) -> NDArray[np.floating]:
-        index = np.arange(begin, end) % period
-        return signal[np.minimum(index, period - index)]
-
-    inside = signal[min(max(first, 0), n) : max(min(stop, n), 0)]
-    return np.concatenate([mirror(first, min(stop, 0)), inside, mirror(max(first, n), stop)])
+    index = np.arange(first, stop) % period
+    return signal[np.minimum(index, period - index)]
 
 
 def cut_windows(

@@ -11,7 +11,6 @@ Shapes: B resamples, M patients, K classes, E score bins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -20,14 +19,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.metrics import read_classes, read_split
+from cnns_spectrograms.evaluation.metrics import evaluate_predictions, read_classes
 from cnns_spectrograms.evaluation.scores import (
+    collect_scores,
     count_ranking,
     list_headline,
     measure_confusion,
     measure_ranking,
-    score_ranking,
-    to_json,
 )
 from cnns_spectrograms.presentation import EN
 
@@ -42,53 +40,7 @@ PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "shar
 FEW_PATIENTS = 10
 """Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
 
-Ranking = tuple[NDArray[np.float64], NDArray[np.float64]]
-
 _CHUNK = 128  # resamples at once: bounds memory, and keeps temporaries near the cache
-
-
-@dataclass(frozen=True, eq=False)
-class PatientCounts:
-    """What a split's predictions are reduced to: all that scores need, by patient.
-
-    Attributes:
-        classes: K class names.
-        patients: M patient ids.
-        confusion: `(M, K, K)` counts, rows the truth, columns the predictions.
-        rankings: for each class two histograms of its probability, `(M, E)`, of its own beats and
-            of the others, see `scores.count_ranking`.
-    """
-
-    classes: tuple[str, ...]
-    patients: tuple[str, ...]
-    confusion: NDArray[np.float64]
-    rankings: tuple[Ranking, ...]
-
-
-def count_by_patient(
-    predictions: pd.DataFrame, classes: Sequence[str] = AAMI_CLASSES
-) -> PatientCounts:
-    """Reduce the predictions of one split to counts by patient.
-
-    Raises:
-        ValueError: there is no row, more than one split, or a class that is not in `classes`.
-    """
-    truth = read_classes(predictions, "aami_class", classes)
-    predicted = read_classes(predictions, "predicted", classes)
-    read_split(predictions)  # so that no patient of another split is drawn
-    codes, patients = pd.factorize(predictions["patient_id"].astype(str), sort=True)
-    n_patients, n_classes = len(patients), len(classes)
-    cell = (codes * n_classes + truth) * n_classes + predicted
-    confusion = np.bincount(cell, minlength=n_patients * n_classes**2)
-    return PatientCounts(
-        tuple(classes),
-        tuple(patients.tolist()),
-        confusion.reshape(n_patients, n_classes, n_classes).astype(np.float64),
-        tuple(
-            _rank(predictions[f"prob_{name}"].to_numpy(np.float64), truth == k, codes, n_patients)
-            for k, name in enumerate(classes)
-        ),
-    )
 
 
 def bootstrap_scores(
@@ -111,42 +63,43 @@ def bootstrap_scores(
         of a class are named as in ``f1_S``.
 
     Raises:
-        ValueError: as `count_by_patient`.
+        ValueError: as `evaluate_predictions`.
     """
-    counts = count_by_patient(predictions, classes)
-    n_patients = len(counts.patients)
-    resampled = _score(counts, _draw(n_patients, n_resamples, seed))
-    once = _score(counts, np.ones((1, n_patients)))
-    estimates = {name: float(values[0]) for name, values in once.items()}
-    estimates |= _score_ranking_exactly(predictions, counts.classes)
-    spread = _describe_classes(counts)
+    estimates = collect_scores(evaluate_predictions(predictions, classes))
+    n_patients, spread = (
+        predictions["patient_id"].nunique(),
+        _describe_classes(predictions, classes),
+    )
+    drawn_BM = _draw(n_patients, n_resamples, seed)
+    resampled = _resample_confusion(predictions, drawn_BM, classes)
+    resampled |= _resample_rankings(predictions, drawn_BM, classes)
     return {
         "n_patients": n_patients,
         **dict(n_resamples=n_resamples, level=LEVEL, seed=seed),
         "patients_by_class": spread,
         "cautions": _caution(spread, n_patients),
         "scores": {
-            name: _interval(estimate, resampled[name], _patients_behind(name, spread, n_patients))
-            for name, estimate in estimates.items()
+            name: _interval(estimates[name], values, _patients_behind(name, spread, n_patients))
+            for name, values in resampled.items()
         },
     }
 
 
 def bootstrap_difference(
     first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """Return score differences of two models on the same beats, with paired intervals.
+) -> dict[str, dict[str, Any]]:
+    """Return differences of two models' headline scores on the same beats, with paired intervals.
 
     Both models are scored on the same draws of patients, so what a draw makes easy or hard for
     both cancels.
 
     Returns:
-        JSON-ready: n_patients, n_resamples, level, seed; differences: name -> estimate (first less
-        second), low, high, n_resamples_defined and share_above_zero (of the resamples).
+        JSON-ready: name -> estimate (first less second), low, high, n_resamples_defined and
+        share_above_zero (of the resamples).
 
     Raises:
         ValueError: the tables are not of the same beats with the same truth, or as
-            `count_by_patient`.
+            `evaluate_predictions`.
     """
     keys = ["row_id", "patient_id", "aami_class"]
     tables = [
@@ -158,33 +111,30 @@ def bootstrap_difference(
             f"the models were scored on different beats ({len(first)} and {len(second)} rows); "
             f"score both on the same split before comparing them"
         )
-    counts = [count_by_patient(table) for table in tables]
-    n_patients = len(counts[0].patients)
-    drawn, once = _draw(n_patients, n_resamples, seed), np.ones((1, n_patients))
-    resampled = [_score(of_model, drawn) for of_model in counts]
-    estimates = [_score(of_model, once) for of_model in counts]
-    spread = _describe_classes(counts[0])
+    n_patients, spread = first["patient_id"].nunique(), _describe_classes(first, AAMI_CLASSES)
+    drawn_BM = _draw(n_patients, n_resamples, seed)
+    of_first, of_second = (_resample_confusion(table, drawn_BM, AAMI_CLASSES) for table in tables)
+    at_first, at_second = (collect_scores(evaluate_predictions(table)) for table in tables)
     differences = {}
-    for name in resampled[0]:
-        values = resampled[0][name] - resampled[1][name]
-        estimate = float(estimates[0][name][0] - estimates[1][name][0])
+    for name in of_first:
+        if name not in list_headline():
+            continue
+        one, other = at_first[name], at_second[name]
+        estimate = None if one is None or other is None else one - other
+        values = of_first[name] - of_second[name]
         found = _interval(estimate, values, _patients_behind(name, spread, n_patients))
         defined = values[np.isfinite(values)]
         # A tie is half a win, so that a model against itself gives 0.5.
         wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)
         found["share_above_zero"] = float(wins) if found["low"] is not None else None
         differences[name] = found
-    return {
-        "n_patients": n_patients,
-        **dict(n_resamples=n_resamples, level=LEVEL, seed=seed),
-        "differences": differences,
-    }
+    return differences
 
 
 def tabulate_differences(
     tables: Mapping[str, pd.DataFrame], *, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Return the differences of the main scores between every two models.
+    """Return the differences of the headline scores between every two models.
 
     Args:
         tables: model -> predictions of the same beats.
@@ -194,31 +144,15 @@ def tabulate_differences(
     Returns:
         One row per pair and score: first, second, score, difference, low, high, share_above_zero.
     """
-    rows = []
-    for first, second in combinations(sorted(tables), 2):
-        found = bootstrap_difference(
+    keys = ("estimate", "low", "high", "share_above_zero")
+    rows = [
+        (first, second, name, *(found[key] for key in keys))
+        for first, second in combinations(sorted(tables), 2)
+        for name, found in bootstrap_difference(
             tables[first], tables[second], n_resamples=n_resamples, seed=seed
-        )["differences"]
-        for score in (name for name in found if name in list_headline()):
-            keys = ("estimate", "low", "high", "share_above_zero")
-            rows.append((first, second, score, *(found[score][key] for key in keys)))
+        ).items()
+    ]
     return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
-
-
-def _rank(
-    probability: NDArray[np.float64],
-    is_own: NDArray[np.bool_],
-    codes: NDArray[np.int64],
-    n_patients: int,
-) -> Ranking:
-    bins, n_bins = count_ranking(probability, is_own, N_BINS)
-
-    def count(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        cell = codes[rows] * n_bins + bins[rows]
-        counts = np.bincount(cell, minlength=n_patients * n_bins)
-        return counts.reshape(n_patients, n_bins).astype(np.float64)
-
-    return count(is_own), count(~is_own)
 
 
 def _draw(n_patients: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
@@ -228,71 +162,76 @@ def _draw(n_patients: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
     return drawn.astype(np.float64)
 
 
-def _score(counts: PatientCounts, drawn_BM: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return every score of every resample, (B,) each."""
-    matrix_BKK = np.tensordot(drawn_BM, counts.confusion, axes=1)
-    scores = measure_confusion(matrix_BKK, counts.classes)
-    for name, ranking in zip(counts.classes, counts.rankings, strict=True):
-        found = _score_ranking(ranking, drawn_BM)
-        scores |= {f"{score}_{name}": values for score, values in found.items()}
+def _place_patients(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the position of each beat's patient among all, by name."""
+    return pd.factorize(predictions["patient_id"].astype(str), sort=True)[0]
+
+
+def _resample_confusion(
+    predictions: pd.DataFrame, drawn_BM: NDArray[np.float64], classes: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return every score of a confusion matrix of every resample, (B,) each."""
+    shape = drawn_BM.shape[1], len(classes), len(classes)
+    cell = (
+        _place_patients(predictions),
+        read_classes(predictions, "aami_class", classes),
+        read_classes(predictions, "predicted", classes),
+    )
+    counts = np.bincount(np.ravel_multi_index(cell, shape), minlength=np.prod(shape))
+    matrix_BKK = np.tensordot(drawn_BM, counts.reshape(shape).astype(np.float64), axes=1)
+    return measure_confusion(matrix_BKK, classes)
+
+
+def _resample_rankings(
+    predictions: pd.DataFrame, drawn_BM: NDArray[np.float64], classes: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return every score of each class's ranking of every resample, (B,) each."""
+    patient_of = _place_patients(predictions)
+    scores = {}
+    for name in classes:
+        is_own = (predictions["aami_class"] == name).to_numpy(bool)
+        probability = predictions[f"prob_{name}"].to_numpy(np.float64)
+        bins, n_bins = count_ranking(probability, is_own, N_BINS)
+        sides = []
+        for rows in (is_own, ~is_own):
+            counts_ME = np.zeros((drawn_BM.shape[1], n_bins))
+            np.add.at(counts_ME, (patient_of[rows], bins[rows]), 1)
+            # Patients without such a beat drop out of a product.
+            holds = counts_ME.any(axis=1)
+            sides.append((drawn_BM[:, holds], counts_ME[holds]))
+        chunks = [
+            measure_ranking(*(drawn[start : start + _CHUNK] @ counts for drawn, counts in sides))
+            for start in range(0, len(drawn_BM), _CHUNK)
+        ]
+        for score in chunks[0]:
+            scores[f"{score}_{name}"] = np.concatenate([each[score] for each in chunks])
     return scores
 
 
-def _score_ranking(
-    ranking: Ranking, drawn_BM: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Return every score of a ranking of every resample, (B,) each."""
-    # Patients without either kind of beat drop out of a product.
-    holds_own, holds_other = (counts_ME.any(axis=1) for counts_ME in ranking)
-    own_ME, other_ME = ranking[0][holds_own], ranking[1][holds_other]
-    chunks = []
-    for start in range(0, len(drawn_BM), _CHUNK):
-        drawn = drawn_BM[start : start + _CHUNK]
-        chunks.append(
-            measure_ranking(drawn[:, holds_own] @ own_ME, drawn[:, holds_other] @ other_ME)
-        )
-    return {name: np.concatenate([each[name] for each in chunks]) for name in chunks[0]}
-
-
-def _score_ranking_exactly(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
-    """Return the defined scores of each class's ranking, as `evaluate_predictions` does."""
-    return {
-        f"{score}_{name}": value
-        for name in classes
-        for score, value in score_ranking(
-            predictions[f"prob_{name}"].to_numpy(np.float64),
-            (predictions["aami_class"] == name).to_numpy(bool),
-        ).items()
-        if value is not None
-    }
-
-
-def _interval(estimate: float, values: NDArray[np.float64], n_patients: int) -> dict[str, Any]:
+def _interval(
+    estimate: float | None, values: NDArray[np.float64], n_patients: int
+) -> dict[str, Any]:
     """Return an estimate and its interval; None for the latter if fewer than two patients count."""
     defined = values[np.isfinite(values)]
     low = high = None
-    if n_patients > 1 and len(defined) and np.isfinite(estimate):
+    if n_patients > 1 and len(defined) and estimate is not None:
         tail = (1 - LEVEL) / 2
         low, high = (float(value) for value in np.quantile(defined, [tail, 1 - tail]))
-    return {
-        "estimate": to_json(estimate),
-        "low": low,
-        "high": high,
-        "n_resamples_defined": len(defined),
-    }
+    return dict(estimate=estimate, low=low, high=high, n_resamples_defined=len(defined))
 
 
-def _describe_classes(counts: PatientCounts) -> dict[str, dict[str, Any]]:
+def _describe_classes(
+    predictions: pd.DataFrame, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Return how the beats of each class are shared out among patients."""
-    beats_MK = counts.confusion.sum(axis=2)
     found = {}
-    for k, name in enumerate(counts.classes):
-        total = beats_MK[:, k].sum()
-        most = int(beats_MK[:, k].argmax())
+    for name in classes:
+        of_class = predictions[predictions["aami_class"] == name]
+        counts = of_class["patient_id"].astype(str).value_counts(sort=False).sort_index()
         found[name] = {
-            "n_patients": int((beats_MK[:, k] > 0).sum()),
-            "largest_patient": counts.patients[most] if total else None,
-            "largest_share": float(beats_MK[most, k] / total) if total else None,
+            "n_patients": len(counts),
+            "largest_patient": str(counts.idxmax()) if len(counts) else None,
+            "largest_share": float(counts.max() / counts.sum()) if len(counts) else None,
         }
     return found
 

@@ -85,13 +85,12 @@ def calibration_by_record(predictions: pd.DataFrame) -> pd.DataFrame:
         One row per record, worst Brier score first: db, record_id, n_beats, ece, brier, confidence
         (mean of the greatest probability) and accuracy.
     """
-    shared = ("n_beats", "ece", "brier", "confidence", "accuracy")
-    rows = []
-    for (db, record_id), beats in predictions.groupby(["db", "record_id"], observed=True):
-        measured = measure_calibration(beats)
-        of_record = {key: measured[key] for key in shared}
-        rows.append({"db": str(db), "record_id": str(record_id), **of_record})
-    return pd.DataFrame(rows).sort_values(
+    rows = [
+        {"db": str(db), "record_id": str(record_id), **measure_calibration(beats)}
+        for (db, record_id), beats in predictions.groupby(["db", "record_id"], observed=True)
+    ]
+    shown = ["db", "record_id", "n_beats", "ece", "brier", "confidence", "accuracy"]
+    return pd.DataFrame(rows)[shown].sort_values(
         ["brier", "db", "record_id"], ascending=[False, True, True], ignore_index=True
     )
 
@@ -108,9 +107,13 @@ def fit_temperature(val: pd.DataFrame) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    _check_val(val)
-    probability, truth = _read(val)
-    log_probability = np.log(np.maximum(probability, _LEAST))
+    other = val.loc[val["split"].astype(str) != "val", "split"].astype(str)
+    if len(other):
+        raise LeakError(
+            f"{len(other)} of {len(val)} rows are of {', '.join(sorted(other.unique()))}; "
+            f"temperature and operating points are fitted on val alone: select it first"
+        )
+    log_probability, truth = _read_logs(val)
 
     def loss(log_temperature: float) -> float:
         return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
@@ -143,9 +146,8 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
         LeakError: a row is not of val: test, and train, choose nothing.
         ValueError: there is no row.
     """
-    _check_val(val)
-    probability, truth = _read(val)
-    log_probability = np.log(np.maximum(probability, _LEAST))
+    temperature = fit_temperature(val)
+    log_probability, truth = _read_logs(val)
     none = np.zeros(len(AAMI_CLASSES))
     none_f1 = measure_macro_f1(truth, log_probability.argmax(axis=1), len(AAMI_CLASSES))
     fitted = (none, none_f1), _ascend(log_probability, truth, none_f1)
@@ -157,7 +159,7 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
         },
         "classes": list(AAMI_CLASSES),
-        "temperature": fit_temperature(val),
+        "temperature": temperature,
         "points": {
             name: {
                 "offsets": dict(zip(AAMI_CLASSES, offsets.round(6).tolist(), strict=True)),
@@ -180,20 +182,16 @@ def apply_operating_point(
     Args:
         predictions: one row per beat, of any split.
         locked: what `fit_operating_points` gave.
-        name: of the point.
+        name: of the point, one of OPERATING_POINTS.
 
     Raises:
         LeakError: a patient of test is among those it was fitted on.
-        ValueError: `locked` was changed, or holds no such point.
+        ValueError: `locked` was changed.
     """
     if locked.get("digest") != fingerprint({k: v for k, v in locked.items() if k != "digest"}):
         raise ValueError(
             "the operating points differ from what was locked on val (digest); fit them again, and "
             "do not edit them once test has been seen"
-        )
-    if name not in locked["points"]:
-        raise ValueError(
-            f"no operating point '{name}'; expected one of {', '.join(locked['points'])}"
         )
     test = predictions.loc[predictions["split"] == "test", "patient_id"].astype(str)
     shared = sorted(set(test) & set(locked["fitted_on"]["patients"]))
@@ -205,8 +203,7 @@ def apply_operating_point(
     from scipy.special import log_softmax
 
     offsets = np.array([locked["points"][name]["offsets"][each] for each in AAMI_CLASSES])
-    probability, _ = _read(predictions)
-    log_probability = np.log(np.maximum(probability, _LEAST))
+    log_probability, _ = _read_logs(predictions)
     # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
     changed = np.exp(log_softmax((log_probability + offsets) / locked["temperature"], axis=1))
     chosen = np.array(AAMI_CLASSES, dtype=object)[changed.argmax(axis=1)]
@@ -272,19 +269,15 @@ def _ascend(
     return offsets, best
 
 
-def _check_val(rows: pd.DataFrame) -> None:
-    other = rows.loc[rows["split"].astype(str) != "val", "split"].astype(str)
-    if len(other):
-        raise LeakError(
-            f"{len(other)} of {len(rows)} rows are of {', '.join(sorted(other.unique()))}; "
-            f"temperature and operating points are fitted on val alone: select it first"
-        )
-
-
 def _read(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return probabilities (n, K) and the position of each true class (n,)."""
     truth = read_classes(predictions, "aami_class")
     return predictions[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64), truth
+
+
+def _read_logs(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    probability, truth = _read(predictions)
+    return np.log(np.maximum(probability, _LEAST)), truth
 
 
 def _log_loss(log_probability: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

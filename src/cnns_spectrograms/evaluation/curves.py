@@ -1,6 +1,6 @@
 """Figures of ranking, calibration, noise and single beats.
 
-As in `figures`, the caller gives the ``title``, and ``synthetic=True`` marks simulated data.
+As in `figures`, the caller gives the ``title``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ExampleBeat:
     right: bool
 
 
-def plot_rank_curves(predictions: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
+def plot_rank_curves(predictions: pd.DataFrame, title: str) -> Figure:
     """Draw the ROC and the precision-recall curve of each class against all others.
 
     `predictions` are those of one split. A class that no beat, or every beat, has is named without
@@ -54,7 +54,7 @@ def plot_rank_curves(predictions: pd.DataFrame, title: str, *, synthetic: bool =
     """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    figure = start_figure((9.6, 4.6), title, synthetic)
+    figure = start_figure((9.6, 4.6), title)
     roc, pr = figure.subplots(1, 2)
     for name in AAMI_CLASSES:
         is_k = (predictions["aami_class"] == name).to_numpy()
@@ -90,14 +90,12 @@ def plot_reliability(
     after: Mapping[str, Any],
     temperature: float,
     title: str,
-    *,
-    synthetic: bool = False,
 ) -> Figure:
     """Draw accuracy against confidence, before and after temperature scaling.
 
     `before` and `after` are what `measure_calibration` returns; the temperature is that of val.
     """
-    figure = start_figure((9.0, 5.0), title, synthetic)
+    figure = start_figure((9.0, 5.0), title)
     grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
     fitted = f"temperature {EN.number(temperature, 2)} (fitted on val)"
     panels = (("as trained", before), (fitted, after))
@@ -129,7 +127,6 @@ def plot_examples(
     times_s: NDArray[np.float64],
     frequencies_hz: NDArray[np.float64],
     middle: str = "R peak",
-    synthetic: bool = False,
 ) -> Figure:
     """Draw single beats, a column per class: the signal, and below it its spectrogram.
 
@@ -140,11 +137,10 @@ def plot_examples(
         times_s: time of each column of the images, s from the start of the signal, (W,).
         frequencies_hz: frequency of each row, Hz, (H,).
         middle: name of the middle of the signals.
-        synthetic: see above.
     """
     n_rows = max(len(beats) for beats in examples.values())
     assert n_rows, "there is no beat"
-    figure = start_figure((2.3 * max(len(examples), 2), 2.6 * n_rows + 0.8), title, synthetic)
+    figure = start_figure((2.3 * max(len(examples), 2), 2.6 * n_rows + 0.8), title)
     grid = figure.subplots(
         2 * n_rows, len(examples), squeeze=False, height_ratios=[1, 1.4] * n_rows
     )
@@ -174,9 +170,7 @@ def plot_examples(
     return figure
 
 
-def plot_robustness(
-    tables: Mapping[str, pd.DataFrame], title: str, *, synthetic: bool = False
-) -> Figure:
+def plot_robustness(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
     """Draw macro F1 against the SNR of each noise, and as bars what else was done to the signals.
 
     `tables` maps a model to rows of condition, snr_db (NaN where there is none) and macro_f1; the
@@ -185,7 +179,7 @@ def plot_robustness(
     joined = pd.concat([table.assign(model=model) for model, table in tables.items()])
     noises = sorted(joined.loc[joined["snr_db"].notna(), "condition"].unique())
     panels = [*noises, "other"]
-    figure = start_figure((3.6 * len(panels) + 1.2, 4.2), title, synthetic)
+    figure = start_figure((3.6 * len(panels) + 1.2, 4.2), title)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     colors = colormaps["cividis"](np.linspace(0.12, 0.88, len(tables)))
     for position, (model, table) in enumerate(tables.items()):

@@ -12,7 +12,7 @@ it was shut down; the corner of O and X is always 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,6 @@ MATCH_WINDOW_S = 0.15
 
 LEARNING_PERIOD_S = 300.0
 """Beginning of a record that is not scored, s (bxb(1), option -f)."""
-
-BXB_CLASS_OF_SYMBOL: dict[str, str] = {
-    **AAMI_CLASS_OF_SYMBOL,
-    **dict.fromkeys("ejn", "S"),
-}
-"""How `bxb` itself maps symbols. It differs from this project's mapping (de Chazal 2004) in the
-supraventricular escape beats, which are N there."""
 
 _SHUTDOWN_BITS = 0x30  # both signals unreadable, in the subtype of a "~" annotation
 _FAR = 2**62  # the time of the annotation after the last, as bxb has it
@@ -78,25 +71,25 @@ def annotations_from_symbols(
     subtype: ArrayLike | None = None,
     *,
     fs: float,
-    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
 ) -> Annotations:
     """Return the beats, episodes and shutdowns of an annotation file.
 
     As in `bxb`: whatever stands between `[` and `]` is left out; a `~` annotation with bits 4 and
     5 of its subtype set begins a shutdown, and one without them ends it. One that is followed by
     anything else marks a shutdown between the beats around it, less a match window on each side.
+    Unlike there, a supraventricular escape beat (e, j, n) is N, as in de Chazal 2004, not S.
 
     Args:
         sample: `(n,)` position of each annotation, samples, in time order.
         symbol: WFDB symbol of each.
         subtype: of each; None for zeros.
         fs: sampling rate, Hz.
-        class_of_symbol: AAMI class of each symbol that is a beat.
     """
     samples = np.asarray(sample, dtype=np.int64)
     subtypes = np.zeros(len(samples), int) if subtype is None else np.asarray(subtype, dtype=int)
     window = _window_samples(fs)
-    beats: list[tuple[int, str]] = []
+    beats: list[int] = []
+    labels: list[str] = []
     vf: list[tuple[int, int]] = []
     shutdown: list[tuple[int, int]] = []
     vf_on: int | None = None
@@ -120,41 +113,31 @@ def annotations_from_symbols(
             vf_on = at
         elif is_shutdown:
             shutdown_on = at
-        elif name in class_of_symbol:
-            beats.append((at, class_of_symbol[name]))
+        elif name in AAMI_CLASS_OF_SYMBOL:
+            beats.append(at)
+            labels.append(AAMI_CLASS_OF_SYMBOL[name])
             last_end = at
     if vf_on is not None:
         vf.append((vf_on, _FAR))
     if shutdown_on is not None:
         shutdown.append((shutdown_on, _FAR))
-    return Annotations(
-        np.array([at for at, _ in beats], dtype=np.int64),
-        np.array([name for _, name in beats], dtype=str),
-        vf,
-        shutdown,
-    )
+    return Annotations(np.array(beats, np.int64), np.array(labels, str), vf, shutdown)
 
 
-def read_annotations(
-    path: Path | str,
-    extension: str,
-    *,
-    fs: float,
-    class_of_symbol: Mapping[str, str] = AAMI_CLASS_OF_SYMBOL,
-) -> Annotations:
+def read_annotations(path: Path | str, extension: str, *, fs: float) -> Annotations:
     """Read a WFDB annotation file, with its times brought to another rate.
 
     Args:
         path: record, without extension.
         extension: annotator, such as `atr`.
         fs: rate that samples are to count at, Hz; a time goes to the nearest sample.
-        class_of_symbol: see `annotations_from_symbols`.
 
     Raises:
         FileNotFoundError: there is no such file.
         RecordError: the file or the header beside it is damaged, neither states the rate, or they
             are of two recordings.
     """
+    from cnns_spectrograms.recordings.errors import naming
     from cnns_spectrograms.recordings.wfdb_annotations import read_annotation_file
     from cnns_spectrograms.recordings.wfdb_header import read_header
 
@@ -165,16 +148,15 @@ def read_annotations(
             f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
             f"there: give the folder of the databases as the parameter 'physionet'"
         )
-    frames = {"fs": np.nan, "n_samples": np.inf}  # a file that states its rate needs no header
-    if path.with_name(f"{path.name}.hea").is_file():
-        header = read_header(path.name, path)
-        frames = {"fs": float(header.fs), "n_samples": float(header.sig_len)}
-    samples, symbols, subtypes, source_fs = read_annotation_file(
-        path.name, path, extension, **frames
-    )
-    return annotations_from_symbols(
-        np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs, class_of_symbol=class_of_symbol
-    )
+    fs_hz, n_samples = np.nan, np.inf  # a file that states its rate needs no header
+    with naming(path.name):
+        if path.with_name(f"{path.name}.hea").is_file():
+            header = read_header(path)
+            fs_hz, n_samples = float(header.fs), header.sig_len
+        samples, symbols, subtypes, source_fs = read_annotation_file(
+            path, extension, fs=fs_hz, n_samples=n_samples
+        )
+    return annotations_from_symbols(np.rint(samples * fs / source_fs), symbols, subtypes, fs=fs)
 
 
 def match_beats(
@@ -254,8 +236,6 @@ def compare_annotations(
     Returns:
         `(7, 7)` counts, rows the reference, columns the test, in the order of `EC57_LABELS`.
     """
-    assert fs > 0
-    assert learning_period_s >= 0
     window = _window_samples(fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
     ref_label = [index[name] for name in reference.label.tolist()]
@@ -276,8 +256,8 @@ def compare_annotations(
     return matrix
 
 
-def ec57_counts(matrix: ArrayLike) -> dict[str, dict[str, tuple[int, int]]]:
-    """Return each statistic of a matrix as (numerator, denominator).
+def ec57_counts(matrix: ArrayLike) -> dict[str, tuple[int, int]]:
+    """Return each statistic of a matrix by name, as "VEB +P", as (numerator, denominator).
 
     With rows in capitals and columns in small letters, as EC57 and bxb(1) write them:
 
@@ -304,23 +284,23 @@ def ec57_counts(matrix: ArrayLike) -> dict[str, dict[str, tuple[int, int]]]:
         return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
 
     paired = total(beats, beats)
-    found = {"QRS": {"Se": (paired, total(beats, labels)), "+P": (paired, total(labels, beats))}}
+    found = {"QRS Se": (paired, total(beats, labels)), "QRS +P": (paired, total(labels, beats))}
     for event, label, false_rows in (("VEB", "V", "NSOX"), ("SVEB", "S", "NVFOX")):
         others = beats.replace(label, "")
         right, false = total(label, label), total(false_rows, label)
-        found[event] = {
-            "Se": (right, total(label, labels)),
-            "+P": (right, right + false),
-            "FPR": (false, false + total(others + "OX", others)),
+        found |= {
+            f"{event} Se": (right, total(label, labels)),
+            f"{event} +P": (right, right + false),
+            f"{event} FPR": (false, false + total(others + "OX", others)),
         }
     return found
 
 
-def ec57_statistics(matrix: ArrayLike) -> dict[str, dict[str, float | None]]:
-    """Return each statistic of a matrix as a fraction; None where its denominator is 0."""
+def ec57_statistics(matrix: ArrayLike) -> dict[str, float]:
+    """Return each statistic of a matrix as a fraction; NaN where its denominator is 0."""
     return {
-        event: {name: top / bottom if bottom else None for name, (top, bottom) in found.items()}
-        for event, found in ec57_counts(matrix).items()
+        name: top / bottom if bottom else np.nan
+        for name, (top, bottom) in ec57_counts(matrix).items()
     }
 
 
@@ -335,31 +315,17 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
         sum, in which every beat counts the same (EC57:1998, section 3.5.2); average, the mean of
         the records' own statistics, in which every record counts the same (section 3.5.3); and
         n_records_averaged, the records in which each statistic is defined, as others are left out.
+        Statistics are by event and name; None where one is not defined.
     """
-    assert matrices
     total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
-    by_record = [ec57_statistics(matrix) for matrix in matrices.values()]
-    values = {
-        event: {
-            name: [value for each in by_record if (value := each[event][name]) is not None]
-            for name in names
-        }
-        for event, names in by_record[0].items()
-    }
-
-    def apply(reduce: Callable[[list[float]], Any]) -> dict[str, dict[str, Any]]:
-        return {
-            event: {name: reduce(each) for name, each in of_event.items()}
-            for event, of_event in values.items()
-        }
-
+    by_record = pd.DataFrame([ec57_statistics(matrix) for matrix in matrices.values()])
     return {
         "labels": list(EC57_LABELS),
         "n_records": len(matrices),
         "matrix": total.tolist(),
-        "gross": ec57_statistics(total),
-        "average": apply(lambda each: float(np.mean(each)) if each else None),
-        "n_records_averaged": apply(len),
+        "gross": _nest(ec57_statistics(total)),
+        "average": _nest(_average(by_record)),
+        "n_records_averaged": _nest(by_record.notna().sum().to_dict()),
     }
 
 
@@ -369,62 +335,58 @@ def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
     A cell is named as in EC57: capital of the reference, small letter of the test (`Vn`); the
     average has none. A statistic is named `VEB +P`; NaN where it is not defined.
     """
-    summary = summarise_ec57(matrices)
-    cells = [
-        (r, c, f"{reference}{test.lower()}")
+    cells = {
+        f"{reference}{test.lower()}": (r, c)
         for r, reference in enumerate(EC57_LABELS)
         for c, test in enumerate(EC57_LABELS)
         if not (reference in "OX" and test in "OX")
-    ]
-    rows: list[dict[str, Any]] = []
-    for record, matrix in {**matrices, "gross": summary["matrix"]}.items():
-        counts = np.asarray(matrix)
-        of_record = {name: int(counts[r, c]) for r, c, name in cells}
-        rows.append({"record": record, **of_record, **_flatten(ec57_statistics(counts))})
-    average = _flatten(summary["average"])
-    table = pd.DataFrame([*rows, {"record": "average", **average}])
-    types = dict.fromkeys([name for *_, name in cells], "Int64")
-    return table.astype({**types, **dict.fromkeys(average, "float64")})
-
-
-def _flatten(statistics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
-    return {
-        f"{event} {name}": value
-        for event, found in statistics.items()
-        for name, value in found.items()
     }
+    total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
+    rows: list[dict[str, Any]] = []
+    for record, matrix in {**matrices, "gross": total}.items():
+        of_record = {name: np.asarray(matrix)[place] for name, place in cells.items()}
+        rows.append({"record": record, **of_record, **ec57_statistics(matrix)})
+    average = _average(pd.DataFrame(rows[:-1])[list(ec57_statistics(total))])
+    table = pd.DataFrame([*rows, {"record": "average", **average}])
+    return table.astype(dict.fromkeys(cells, "Int64"))
 
 
-def compare_predictions(
-    predictions: pd.DataFrame,
-    references: Mapping[str, Annotations],
-    *,
-    fs: float,
-    learning_period_s: float = LEARNING_PERIOD_S,
-) -> dict[str, NDArray[np.int64]]:
-    """Compare predictions, as test annotations at the beats they stand for, with the reference.
+def _average(by_record: pd.DataFrame) -> dict[str, float]:
+    """Return the mean of each statistic over the records in which it is defined."""
+    known = {str(name): values.dropna().to_numpy() for name, values in by_record.items()}
+    return {name: float(each.mean()) if len(each) else np.nan for name, each in known.items()}
+
+
+def _nest(statistics: Mapping[Any, float]) -> dict[str, dict[str, float | None]]:
+    """Return statistics by event, then by name, as JSON holds them."""
+    found: dict[str, dict[str, float | None]] = {}
+    for label, value in statistics.items():
+        event, name = label.split(" ")
+        found.setdefault(event, {})[name] = None if np.isnan(value) else value
+    return found
+
+
+def annotate_predictions(
+    predictions: pd.DataFrame, records: Iterable[str]
+) -> dict[str, Annotations]:
+    """Return predictions as test annotations at the beats they stand for.
 
     Args:
-        predictions: one row per beat; reads db, record_id, sample (at `fs`) and predicted.
-        references: "db/record_id" -> reference annotations, at `fs`, of every record predicted.
-        fs: sampling rate, Hz.
-        learning_period_s: see `compare_annotations`.
+        predictions: one row per beat; reads db, record_id, sample and predicted.
+        records: "db/record_id" of each record that is wanted.
 
     Returns:
-        "db/record_id" -> `(7, 7)` counts, for every record of `references`; one without a
-        prediction misses all its beats.
+        By record; one without a prediction has no beat, and so misses all.
     """
     keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
-    assert set(keys) <= set(references), "a record has no reference annotations"
     rows_of = predictions.groupby(keys.to_numpy()).indices
-    matrices = {}
-    for record, reference in references.items():
+    found = {}
+    for record in records:
         rows = predictions.iloc[rows_of.get(record, [])]
-        test = make_annotations(rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str))
-        matrices[record] = compare_annotations(
-            reference, test, fs=fs, learning_period_s=learning_period_s
+        found[record] = make_annotations(
+            rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str)
         )
-    return matrices
+    return found
 
 
 def _window_samples(fs: float) -> int:

@@ -1,8 +1,7 @@
 """Figures of the report, as Matplotlib `Figure` objects that touch no global state.
 
-Every figure takes its ``title`` from the caller, who names the protocol, split and model in it;
-with ``synthetic=True`` it starts with "synthetic data", so that a figure of simulated recordings
-cannot be taken for one of patients.
+Every figure takes its ``title`` from the caller, who names the protocol, split and model in it, and
+says where the data are synthetic.
 """
 
 from __future__ import annotations
@@ -31,9 +30,7 @@ _SMOTE_COLUMN = "train (SMOTE)"
 _LOG_FLOOR = 0.7
 
 
-def plot_confusion_matrix(
-    metrics: Mapping[str, Any], title: str, *, synthetic: bool = False
-) -> Figure:
+def plot_confusion_matrix(metrics: Mapping[str, Any], title: str) -> Figure:
     """Draw a confusion matrix: colour and percentage by row, and the count, in each cell.
 
     A row is a true class and sums to 100 %, so the diagonal is the recall. The row of a class
@@ -46,7 +43,7 @@ def plot_confusion_matrix(
     shares = np.array(metrics["confusion_matrix_normalized"], dtype=np.float64)  # None -> NaN
     n_classes = len(classes)
 
-    figure = start_figure((1.6 + 1.05 * n_classes, 1.4 + 0.95 * n_classes), title, synthetic)
+    figure = start_figure((1.6 + 1.05 * n_classes, 1.4 + 0.95 * n_classes), title)
     figure.set_layout_engine("compressed")  # the colour bar as high as the square matrix
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1)
@@ -79,7 +76,7 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
+def plot_learning_curves(history: pd.DataFrame, title: str) -> Figure:
     """Draw loss, validation scores and learning rate by epoch, with the best epoch marked.
 
     `history` has one row per epoch, counted from 0 and drawn from 1. The best epoch is the first
@@ -97,7 +94,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
         },
         "learning rate": {"learning_rate": ("learning rate", DARK, "-")},
     }
-    figure = start_figure((7.2, 7.0), title, synthetic)
+    figure = start_figure((7.2, 7.0), title)
     all_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 3, 2])
     epochs = history["epoch"].to_numpy() + 1  # as the log and the model card count them
     f1 = history["val_macro_f1"].to_numpy(dtype=np.float64)
@@ -123,9 +120,7 @@ def plot_learning_curves(history: pd.DataFrame, title: str, *, synthetic: bool =
     return figure
 
 
-def plot_model_comparison(
-    comparison: pd.DataFrame, title: str, *, synthetic: bool = False
-) -> Figure:
+def plot_model_comparison(comparison: pd.DataFrame, title: str) -> Figure:
     """Draw the headline scores, a bar per model.
 
     `comparison` is what `compare_models` returns. A class absent from the truth has an F1 of NaN:
@@ -142,7 +137,7 @@ def plot_model_comparison(
     crowded = len(models) > 2
 
     width_inches = max(7.0, 1.5 + 0.3 * len(models) * len(columns))
-    figure = start_figure((width_inches, 4.8), title, synthetic)
+    figure = start_figure((width_inches, 4.8), title)
     axes = figure.subplots()
     for m, (model, color) in enumerate(zip(models, colors, strict=True)):
         values = comparison[columns].iloc[m].to_numpy(dtype=np.float64)
@@ -174,7 +169,6 @@ def plot_contact_sheet(
     *,
     times_s: NDArray[np.float64],
     frequencies_hz: NDArray[np.float64],
-    synthetic: bool = False,
 ) -> Figure:
     """Draw example spectrograms, a row per class and a column per example.
 
@@ -184,14 +178,13 @@ def plot_contact_sheet(
         title: see above.
         times_s: time of the centre of each column, s, evenly spaced, (W,).
         frequencies_hz: frequency of the centre of each row, Hz, (H,).
-        synthetic: see above.
     """
     n_columns = max(len(examples) for examples in images.values())
     assert n_columns, "there is no image"
     shape = (len(frequencies_hz), len(times_s))
     left_right, bottom_top = _edges(times_s), _find_bottom_top(frequencies_hz)
     n_rows = len(images)
-    figure = start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title, synthetic)
+    figure = start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title)
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for i, (name, examples) in enumerate(images.items()):
         for j in range(n_columns):
@@ -219,7 +212,7 @@ def plot_contact_sheet(
     return figure
 
 
-def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool = False) -> Figure:
+def plot_class_distribution(counts: pd.DataFrame, title: str) -> Figure:
     """Draw how many windows of each class every split holds, on a log axis.
 
     `counts` has one row per class and one column per split. A column "train (SMOTE)" holds the
@@ -231,7 +224,7 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
     colors = [CLASS_COLORS.get(name, MID) for name in classes]
     positions = np.arange(len(classes), dtype=np.float64)
 
-    figure = start_figure((1.0 + 3.2 * len(splits), 4.0), title, synthetic)
+    figure = start_figure((1.0 + 3.2 * len(splits), 4.0), title)
     all_axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for axes, split in zip(all_axes, splits, strict=True):
         real = counts[split].to_numpy(dtype=np.int64)
@@ -268,12 +261,11 @@ def plot_class_distribution(counts: pd.DataFrame, title: str, *, synthetic: bool
     return figure
 
 
-def start_figure(size_inches: tuple[float, float], title: str, synthetic: bool) -> Figure:
-    """Return an empty figure with its title, which states where the data are synthetic."""
+def start_figure(size_inches: tuple[float, float], title: str) -> Figure:
+    """Return an empty figure with its title."""
     figure = Figure(figsize=size_inches, dpi=150, layout="constrained")
-    text = f"synthetic data: {title}" if synthetic else title
     # Some 11 characters of 11-point type an inch.
-    figure.suptitle(textwrap.fill(text, int(11 * size_inches[0])), fontsize=11, fontweight="bold")
+    figure.suptitle(textwrap.fill(title, int(11 * size_inches[0])), fontsize=11, fontweight="bold")
     return figure
 
 
@@ -311,9 +303,8 @@ def show_spectrogram(
 
 def _find_bottom_top(frequencies_hz: NDArray[np.float64]) -> tuple[float, float]:
     """Return the ends of the axis of frequencies: in Hz, or else in rows."""
-    if _is_even(frequencies_hz):
-        return _edges(frequencies_hz[::-1])
-    return 0.0, float(len(frequencies_hz))
+    rows = 0.0, float(len(frequencies_hz))
+    return _edges(frequencies_hz[::-1]) if _is_even(frequencies_hz) else rows
 
 
 def _is_even(values: NDArray[np.float64]) -> bool:

@@ -232,24 +232,26 @@ def compare_models(metrics_by_model: Mapping[str, Mapping[str, Any]]) -> pd.Data
     """
     if not metrics_by_model:
         raise ValueError("there is no model to compare; name one in the parameter `models`")
-    (first, reference), *others = (
-        (model, _truth_of(metrics)) for model, metrics in metrics_by_model.items()
-    )
+    truths = {
+        model: {
+            "split": metrics["split"],
+            **{name: metrics["per_class"][name]["support"] for name in metrics["classes"]},
+        }
+        for model, metrics in metrics_by_model.items()
+    }
+    (first, expected), *others = truths.items()
     for model, found in others:
-        if found != reference:
+        if found != expected:
             raise ValueError(
-                f"model '{model}' was scored on other beats {found} than '{first}' {reference}; "
+                f"model '{model}' was scored on other beats {found} than '{first}' {expected}; "
                 "score all models on the same split before comparing them"
             )
-    table = pd.DataFrame(
-        [{"model": model, **pick_headline(metrics)} for model, metrics in metrics_by_model.items()]
+    scores = {model: pick_headline(metrics) for model, metrics in metrics_by_model.items()}
+    table = pd.DataFrame.from_dict(scores, orient="index", dtype=np.float64)
+    return (
+        table.rename_axis("model")
+        .reset_index()
+        .sort_values(
+            ["macro_f1", "accuracy", "model"], ascending=[False, False, True], ignore_index=True
+        )
     )
-    scores = [column for column in table.columns if column != "model"]
-    return table.astype(dict.fromkeys(scores, "float64")).sort_values(
-        ["macro_f1", "accuracy", "model"], ascending=[False, False, True], ignore_index=True
-    )
-
-
-def _truth_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    support = {name: metrics["per_class"][name]["support"] for name in metrics["classes"]}
-    return {"split": metrics["split"], **support}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.literature import DS2_RECORDS, PUBLISHED_RESULTS
+from cnns_spectrograms.evaluation.literature import DS2_RECORDS, read_literature
 from cnns_spectrograms.evaluation.scores import (
     CLASS_SCORES,
     HEADLINE_SCORES,
@@ -63,6 +63,7 @@ def render_report(
     """
     splits = _describe_splits(windows)
     sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
+    tested = set(splits[-1]["records"].get("mitdb", []))
     databases = sorted(windows["db"].astype(str).unique())
     return render_page(
         Path(__file__).with_name("report.html.j2"),
@@ -79,7 +80,7 @@ def render_report(
         described_databases={name: _DATABASES[name] for name in databases if name in _DATABASES},
         unused={db: parts.get("unused", []) for db, parts in split.records.items()},
         n_resamples=reporting.n_resamples,
-        subsets=_describe_subsets(reporting),
+        subsets={name: _describe(part) for name, part in reporting.subsets.items() if part},
         comparison=comparison.to_dict("records"),
         paired=paired_differences[paired_differences["score"].isin(HEADLINE_SCORES)]
         .rename(columns={"difference": "estimate"})
@@ -97,34 +98,27 @@ def render_report(
             if "robustness" in items
         },
         stressed_records=_list_records(reporting.robustness.records or {}),
-        published=PUBLISHED_RESULTS,
+        published=read_literature().to_dict("records"),
         sliding=sliding,
-        literature_subset=None
-        if sliding
-        else _find_literature_subset(reporting, splits[-1]["records"]),
+        literature_subset=None if sliding else _find_literature_subset(reporting, tested),
     )
 
 
-def _find_literature_subset(
-    reporting: ReportingParameters, tested: Mapping[str, Sequence[str]]
-) -> str | None:
+def _find_literature_subset(reporting: ReportingParameters, tested: set[str]) -> str | None:
     """Return the name of the subset that is DS2; None where this run does not test on all of it."""
     subset = reporting.subsets.get(LITERATURE_SUBSET)
     if subset is None or subset.databases != ["mitdb"]:
         return None
-    records = set(tested.get("mitdb", [])) - set(subset.without.get("mitdb", []))
-    return LITERATURE_SUBSET if records == DS2_RECORDS else None
+    is_ds2 = tested - set(subset.without.get("mitdb", [])) == DS2_RECORDS
+    return LITERATURE_SUBSET if is_ds2 else None
 
 
 def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each split its records by database, patients and beats by class."""
     described = []
     for name in SPLITS:
-        rows = windows[windows["split"] == name]
-        records = {
-            str(db): sorted(of_db["record_id"].astype(str).unique())
-            for db, of_db in rows.groupby("db", observed=True)
-        }
+        rows = windows[windows["split"] == name].astype({"db": str, "record_id": str})
+        records = {db: sorted(each.unique()) for db, each in rows.groupby("db")["record_id"]}
         counts = rows["aami_class"].value_counts()
         described.append(
             {
@@ -133,27 +127,16 @@ def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:
                 "n_records": sum(map(len, records.values())),
                 "n_patients": int(rows["patient_id"].nunique()),
                 "n_beats": len(rows),
-                "beats": {
-                    aami_class: int(counts.get(aami_class, 0)) for aami_class in AAMI_CLASSES
-                },
+                "beats": {each: int(counts.get(each, 0)) for each in AAMI_CLASSES},
             }
         )
     return described
 
 
-def _describe_subsets(reporting: ReportingParameters) -> dict[str, str]:
-    """Return in words what each part of test holds."""
-    return {
-        name: _describe_subset(subset)
-        for name, subset in reporting.subsets.items()
-        if subset is not None
-    }
-
-
-def _describe_subset(subset: SubsetParameters) -> str:
+def _describe(subset: SubsetParameters) -> str:
+    """Return in words what a part of test holds."""
     text = "the test records of " + " and ".join(subset.databases)
-    left = _list_records(subset.without)
-    if left:
+    if left := _list_records(subset.without):
         text += " without " + left
     if subset.classes is not None:
         text += ", beats of " + ", ".join(subset.classes) + " called one of these"

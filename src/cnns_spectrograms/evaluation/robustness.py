@@ -43,52 +43,49 @@ def keys_of(rows: pd.DataFrame) -> pd.Series[str]:
     return rows["db"] + "/" + rows["record_id"]
 
 
-def choose_records(test: pd.DataFrame, params: RobustnessParameters) -> pd.DataFrame:
-    """Return the windows of the test records that the parameters name.
+def choose_windows(
+    test: pd.DataFrame,
+    normal: pd.DataFrame,
+    signals: Signals,
+    fs: int,
+    params: RobustnessParameters,
+) -> pd.DataFrame:
+    """Return the windows whose centre is where the noise stress test adds noise.
+
+    Of the records that the parameters name. A record without a normal beat has no SNR and is left
+    out.
 
     Raises:
-        ValueError: a record is named that is not in test.
+        ValueError: a record is named that is not in test, or no window is left.
     """
-    if params.records is None:
-        return test
-    wanted = {f"{db}/{record}" for db, records in params.records.items() for record in records}
     keys = keys_of(test)
-    missing = sorted(wanted - set(keys))
-    if missing:
+    wanted = set(keys)
+    if params.records is not None:
+        wanted = {f"{db}/{each}" for db, records in params.records.items() for each in records}
+    if missing := sorted(wanted - set(keys)):
         raise ValueError(
             f"reporting.robustness.records names {', '.join(missing)}, which are not in test; name "
             f"test records, or null for all of them"
         )
-    return test[keys.isin(wanted)].reset_index(drop=True)
-
-
-def keep_noisy(
-    test: pd.DataFrame, normal: pd.DataFrame, clean: Signals, fs: int, params: RobustnessParameters
-) -> pd.DataFrame:
-    """Return the windows whose centre is where the noise stress test adds noise.
-
-    A record without a normal beat has no SNR and is left out.
-
-    Raises:
-        ValueError: no window is left.
-    """
     have_normal = set(keys_of(normal))
-    kept = []
-    for key, rows in test.groupby(keys_of(test), sort=False):
+    kept = pd.Series(False, index=test.index)
+    for key, rows in test[keys.isin(wanted)].groupby(keys, sort=False):
         if key not in have_normal:
             logger.warning("%s has no normal beat, so no SNR: left out", key)
             continue
-        noisy = mark_noisy(
-            len(clean[str(key)]), fs, clean_s=params.clean_s, alternate_s=params.alternate_s
-        )
-        kept.append(rows[noisy[rows["sample"].to_numpy()]])
-    found = pd.concat(kept, ignore_index=True) if kept else test.iloc[:0]
+        noisy = _mark_noisy(len(signals[str(key)]), fs, params)
+        kept[rows.index] = noisy[rows["sample"].to_numpy()]
+    found = test[kept].reset_index(drop=True)
     if found.empty:
         raise ValueError(
             f"no test beat stands in a noisy part: records begin with {params.clean_s:g} clean "
             f"seconds; shorten reporting.robustness.clean_s"
         )
     return found
+
+
+def _mark_noisy(n_samples: int, fs: int, params: RobustnessParameters) -> NDArray[np.bool_]:
+    return mark_noisy(n_samples, fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
 
 
 def make_conditions(
@@ -157,10 +154,8 @@ def read_other_leads(
         others = [lead for lead in str(record["leads"]).split("|") if lead != record["lead"]]
         if key not in clean or not others:
             continue
-        folder = physionet / record["db"]
-        other = read_record(
-            folder, record["db"], record["record_id"], fs=fs, preferred_lead=others[0]
-        )
+        db, record_id = record["db"], record["record_id"]
+        other = read_record(physionet / db, db, record_id, fs=fs, preferred_lead=others[0])
         found[key] = other.signal
     return found
 
@@ -186,7 +181,7 @@ def _make_mixer(
 
     def mix(key: str, snr_db: float) -> NDArray[np.float32]:
         signal = clean[key]
-        noisy = mark_noisy(len(signal), fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
+        noisy = _mark_noisy(len(signal), fs, params)
         gain = noise_gain(snr_db, amplitudes[key], noise_amplitude)
         # The signal has lost its baseline at ingestion; what is added to it loses it here.
         added = remove_baseline(add_noise(np.zeros_like(signal), noise, gain, noisy), fs)

@@ -23,13 +23,11 @@ Array = NDArray[np.float64]
 
 
 def _count_right(matrix_BKK: Array) -> Array:
-    right_BK: Array = np.einsum("bkk->bk", matrix_BKK)
-    return right_BK
+    return np.diagonal(matrix_BKK, axis1=1, axis2=2)
 
 
 def _measure_accuracy(matrix_BKK: Array) -> Array:
-    accuracy_B: Array = _count_right(matrix_BKK).sum(axis=1) / matrix_BKK.sum(axis=(1, 2))
-    return accuracy_B
+    return np.asarray(_count_right(matrix_BKK).sum(axis=1) / matrix_BKK.sum(axis=(1, 2)))
 
 
 def _measure_kappa(matrix_BKK: Array) -> Array:
@@ -66,8 +64,7 @@ def _average(measure: Callable[[Array], Array]) -> Callable[[Array], Array]:
     def measure_mean(matrix_BKK: Array) -> Array:
         present_BK = matrix_BKK.sum(axis=2) > 0
         values_BK = np.nan_to_num(np.where(present_BK, measure(matrix_BKK), 0))
-        mean_B: Array = values_BK.sum(axis=1) / present_BK.sum(axis=1)
-        return mean_B
+        return np.asarray(values_BK.sum(axis=1) / present_BK.sum(axis=1))
 
     return measure_mean
 
@@ -76,8 +73,7 @@ def _measure_roc_auc(own_BE: Array, other_BE: Array) -> Array:
     """Return the share of pairs in which the class's own beat has the higher probability."""
     below_BE = np.cumsum(other_BE, axis=1) - other_BE / 2
     pairs_B = np.einsum("be,be->b", own_BE, below_BE)
-    auc_B: Array = pairs_B / (own_BE.sum(axis=1) * other_BE.sum(axis=1))
-    return auc_B
+    return np.asarray(pairs_B / (own_BE.sum(axis=1) * other_BE.sum(axis=1)))
 
 
 def _measure_average_precision(own_BE: Array, other_BE: Array) -> Array:
@@ -151,11 +147,19 @@ def list_headline(classes: Sequence[str] = AAMI_CLASSES) -> list[str]:
     return [*HEADLINE_SCORES, *(f"{name}_{each}" for name in of_classes for each in classes)]
 
 
+def collect_scores(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return every score that `evaluate_predictions` found, those of a class named as ``f1_S``."""
+    names = [score.name for score in SCORES]
+    found = {name: metrics[name] for name in names if name in metrics}
+    for aami_class, row in metrics["per_class"].items():
+        found |= {f"{name}_{aami_class}": row[name] for name in names if name in row}
+    return found
+
+
 def pick_headline(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the scores of `list_headline` from what `evaluate_predictions` returns."""
-    per_class = metrics["per_class"]
-    found = {f"{name}_{each}": per_class[each].get(name) for each in per_class for name in _BY_NAME}
-    return {name: metrics.get(name, found.get(name)) for name in list_headline(list(per_class))}
+    found = collect_scores(metrics)
+    return {name: found.get(name) for name in list_headline(list(metrics["per_class"]))}
 
 
 def label_score(name: str, language: Language = "en") -> str:

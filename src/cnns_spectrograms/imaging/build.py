@@ -291,7 +291,11 @@ class BuildFiles(CacheFiles):
 
     def claim(self, paths: pd.Series[str], keys: Iterable[str]) -> None:
         """Take these paths for the cache's, and delete all others, and the shards of no key."""
-        for path in sorted(set(self.read_claims()) - set(paths)):
+        try:
+            claimed = self.read_table(self._claims)["path"].to_pylist()
+        except (FileNotFoundError, pa.ArrowInvalid):  # absent, or emptied by a power failure
+            claimed = []
+        for path in sorted(set(claimed) - set(paths)):
             self.storage.delete(path)
         self._write_table(self._claims, pa.table({"path": _as_text(paths)}))
         for shard in set(self.storage.find(self._shards)) - {self._shard(key) for key in keys}:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.files import RECORD_KEY
 from cnns_spectrograms.imaging.kinds import KINDS
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
 
@@ -46,9 +45,6 @@ class CachePlan:
         execution: where they are drawn; it changes no pixel and no fingerprint.
         skipped: "db/record_id" -> why it gave no windows, for the summary.
         made_of: the stamp of the cache, see `provenance`.
-
-    Raises:
-        ValueError: a record has a name that cannot be that of a file.
     """
 
     rows: pd.DataFrame
@@ -62,9 +58,6 @@ class CachePlan:
 
     def __post_init__(self) -> None:
         assert self.rows["n_samples"].nunique() <= 1, "windows of one cache have one length"
-        for key in self.positions:
-            if not RECORD_KEY.fullmatch(key):
-                raise ValueError(f"db/record_id {key!r} cannot name a file; rename the record")
 
     @cached_property
     def pixel_fingerprint(self) -> str:

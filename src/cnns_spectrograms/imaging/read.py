@@ -51,8 +51,7 @@ class CacheFiles:
     """The files of one cache beside its images, see above; cheap to pickle."""
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        if name not in _MADE_BY:
-            raise ValueError(f"the name of a cache is {name!r}; expected {' or '.join(_MADE_BY)}")
+        assert name in _MADE_BY, f"{name!r} is none of {[*_MADE_BY]}"
         self.name = name
         self.manifest = f"{name}.parquet"
         self.storage = open_storage(root, temporary=f".{name}/tmp")
@@ -64,13 +63,6 @@ class CacheFiles:
         """Return a Parquet file."""
         with self.storage.open(path) as file:
             return pq.read_table(file)
-
-    def read_claims(self) -> list[str]:
-        """Return every path that this cache may have written."""
-        try:
-            return list(self.read_table(self._claims)["path"].to_pylist())
-        except (FileNotFoundError, pa.ArrowInvalid):  # absent, or emptied by a power failure
-            return []
 
     def read_progress(self) -> tuple[int, int] | None:
         """Return the numbers of finished and of all records of an unfinished build, if any."""
@@ -92,7 +84,6 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         name: `REAL` or `SYNTHETIC`.
 
     Raises:
-        ValueError: there is no cache of this name.
         FileNotFoundError: from everything but ``complete``, if the cache is missing or unfinished.
     """
 
@@ -203,9 +194,6 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         if path not in self._path_set:
             raise KeyError(path)
         return partial(self.read, path)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._path_set
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)

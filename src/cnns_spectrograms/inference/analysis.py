@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_
 from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_recording_lead
+from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -113,7 +114,7 @@ def analyse(
     Args:
         recording: the recording.
         model: the network and its preprocessing.
-        lead: name or index; None takes that of training, see `choose_recording_lead`.
+        lead: name or index; None takes that of training, see `choose_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: called with the stage and the share of it that is done.
@@ -130,44 +131,35 @@ def analyse(
     report = progress or (lambda stage, share: None)
     detects = peaks is None and not sliding
     _check_enough(recording, model, detects)
-    index = choose_recording_lead(
-        recording.lead_names, lead, model.preferred_lead, recording.left_out
-    )
+    if lead is None:
+        index = choose_lead(recording.lead_names, model.preferred_lead)
+    else:
+        index = recording.find_lead(lead)
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
-    prepared = prepare_signal(recording, index, model.fs, lambda share: report("read", share))
+    prepared = prepare_signal(recording, index, model.fs, partial(report, "read"))
     signal = prepared.signal
-    known = prepared.kurtosis[~np.isnan(prepared.kurtosis)]
-    if detects and len(known) and np.median(known) < _LEAST_KURTOSIS:
-        _doubt_lead(recording, name, chosen=lead is not None)
+    if detects:
+        _doubt_lead(recording, name, prepared.kurtosis, chosen=lead is not None)
     gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
-    detection, quality = Detection.join([]), None
-    if recording.fs >= MIN_DETECTION_FS_HZ and recording.duration_s > SHORTEST_S:
-        detection = _detect(signal, model.fs, lambda share: report("detect", share))
-        duration_s = len(signal) / model.fs
-        quality = measure_quality(detection, model.fs, duration_s, prepared.kurtosis, gaps_s)
-    samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detection)
+    detected, quality = _detect(recording, prepared, model.fs, gaps_s, partial(report, "detect"))
+    samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detected)
     if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
-    centres = at_model
-    if sliding:
-        centres = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
-        samples = np.rint(centres * (recording.fs / model.fs)).astype(np.int64)
-        rr_intervals = pd.DataFrame(np.nan, index=range(len(centres)), columns=list(RR_COLUMNS))
     typical = None
     if n_typical := model.spectrogram.typical_beat_length(model.fs):
         typical = make_typical_beats(signal, at_model, model.fs, n_typical, after_gap)
+    if sliding:
+        at_model = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
+        samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
+        rr_intervals = pd.DataFrame(np.nan, index=range(len(samples)), columns=list(RR_COLUMNS))
+        after_gap = np.full(len(samples), True)  # no window follows another as a beat does
     probabilities = _classify(
-        signal, model, typical, centres, rr_intervals, lambda share: report("classify", share)
+        signal, model, typical, at_model, rr_intervals, partial(report, "classify")
     )
-    beats = _tabulate(samples, recording.fs, None if sliding else after_gap, probabilities)
-    beats["lead"] = pd.Series([name] * len(beats), dtype=str)
-    beats["signal_quality"] = (
-        np.nan if quality is None else quality_at(beats["time_s"].to_numpy(), quality)
-    )
-    beats["usable"] = ~(beats["signal_quality"] < LEAST_QUALITY)
-    counted = np.full(len(beats), True) if count_unusable else beats["usable"].to_numpy(np.bool_)
+    beats = _tabulate(samples, recording.fs, after_gap, probabilities, name, quality)
+    counted = beats["usable"].to_numpy(np.bool_) | count_unusable
     unusable_s = [] if quality is None else find_unusable(quality, recording.duration_s)
     summary = {
         **_describe(recording, name, model),
@@ -176,19 +168,19 @@ def analyse(
         "peaks": "detected" if given is None else "given",
     }
     return Analysis(
-        beats,
-        centres,
-        rr_intervals,
-        typical,
-        summary,
-        name,
-        recording.fs,
-        sliding,
-        model,
-        counted,
-        unusable_s,
-        signal,
-        gaps_s,
+        beats=beats,
+        at_model=at_model,
+        rr_intervals=rr_intervals,
+        typical_beats=typical,
+        summary=summary,
+        lead=name,
+        fs=recording.fs,
+        sliding=sliding,
+        model=model,
+        counted=counted,
+        unusable_s=unusable_s,
+        signal=signal,
+        gaps_s=gaps_s,
     )
 
 
@@ -197,43 +189,55 @@ def _place_beats(
     prepared: PreparedSignal,
     fs: float,
     given: NDArray[np.int64] | None,
-    detection: Detection,
+    detected: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Return the beats at the recording's rate, at the model's, and whether each follows a gap."""
     if given is not None:
         at_model = np.rint(given * (fs / recording.fs)).astype(np.int64)
         at_model = np.minimum(at_model, len(prepared.signal) - 1)
         return given, at_model, _follow_gap(given, prepared.gaps)
-    samples = np.rint(detection.peaks * (recording.fs / fs)).astype(np.int64)
+    samples = np.rint(detected * (recording.fs / fs)).astype(np.int64)
     samples = np.minimum(samples, recording.n_samples - 1)
-    kept = ~_within(samples, prepared.gaps)
-    samples = samples[kept]
-    at_model = detection.peaks[kept]
-    false_pause = find_false_pauses(prepared.signal, fs, at_model)
+    inside = np.zeros(len(samples), dtype=bool)
+    for first, stop in np.searchsorted(samples, np.reshape(prepared.gaps, (-1, 2))):
+        inside[first:stop] = True
+    samples, at_model = samples[~inside], detected[~inside]
     after_gap = _follow_gap(samples, prepared.gaps)
-    after_gap |= _follow_silence(samples, false_pause & ~after_gap, recording)
-    return samples, at_model, after_gap
+    # Nor is a heart heard in a pause with an electrode's noise, or in one that is too long.
+    silent = find_false_pauses(prepared.signal, fs, at_model) & ~after_gap
+    intervals = np.diff(samples, prepend=samples[:1])
+    silent |= intervals >= FLAT_S * recording.fs
+    if silent.any():
+        logger.warning(
+            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
+            "of an electrode that is off; no interval and no run goes across them",
+            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
+        )
+    return samples, at_model, after_gap | silent
 
 
 def _tabulate(
     samples: NDArray[np.int64],
     fs: float,
-    after_gap: NDArray[np.bool_] | None,
+    after_gap: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
+    lead: str,
+    quality: NDArray[np.float64] | None,
 ) -> pd.DataFrame:
     """Return one row per beat, or per sliding window where no beat follows another."""
     time_s = samples / fs
-    rr_s = np.full(len(samples), np.nan)
-    if after_gap is not None:
-        rr_s[1:] = np.where(after_gap[1:], np.nan, np.diff(time_s))
     chosen = np.array(AAMI_CLASSES, dtype=object)[probabilities.argmax(axis=1)]
+    known = np.full(len(samples), np.nan) if quality is None else quality_at(time_s, quality)
     return pd.DataFrame(
         {
             "sample": samples,
             "time_s": time_s,
-            "rr_s": rr_s,
+            "rr_s": np.where(after_gap, np.nan, np.diff(time_s, prepend=np.nan)),
             "aami_class": pd.Series(chosen, dtype=str),
             **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
+            "lead": pd.Series([lead] * len(samples), dtype=str),
+            "signal_quality": known,
+            "usable": ~(known < LEAST_QUALITY),
         }
     )
 
@@ -268,24 +272,28 @@ def _check_enough(recording: Recording, model: BeatModel, detects: bool) -> None
             f"higher rate, or the R peaks"
         )
     longest_s = max(n for _, n in model.view_lengths) / model.fs
+    expected = ""
     if recording.duration_s < longest_s:
+        expected = f"at least the {longest_s:.3g} s that the model looks at around a beat"
+    elif detects and recording.duration_s <= SHORTEST_S:
+        expected = f"more than the {SHORTEST_S:g} s that beats are detected in, or the R peaks"
+    if expected:
         raise RecordError(
-            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected at least "
-            f"the {longest_s:.3g} s that the model looks at around a beat"
-        )
-    if detects and recording.duration_s <= SHORTEST_S:
-        raise RecordError(
-            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected more than "
-            f"the {SHORTEST_S:g} s that beats are detected in; give a longer one, or the R peaks"
+            f"recording {recording.name}: found {recording.duration_s:.3g} s; expected {expected}"
         )
 
 
-def _doubt_lead(recording: Recording, name: str, *, chosen: bool) -> None:
+def _doubt_lead(
+    recording: Recording, name: str, kurtosis: NDArray[np.float64], *, chosen: bool
+) -> None:
     """Doubt a lead in most of which no narrow peaks stand out, as QRS complexes do.
 
     Raises:
         RecordError: it is a column of a table, and no user has chosen it.
     """
+    known = kurtosis[~np.isnan(kurtosis)]
+    if not len(known) or np.median(known) >= _LEAST_KURTOSIS:
+        return
     found = f"recording {recording.name}: found nothing like QRS complexes in lead {name}"
     of_table = recording.path is not None and recording.path.suffix.lower() in CSV_SUFFIXES
     if of_table and not chosen:
@@ -333,31 +341,33 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
         raise ValueError(
             f"peaks have shape {found.shape} and dtype {found.dtype}; expected whole samples"
         )
-    if (np.diff(found) < 0).any():
-        raise ValueError("peaks descend; sort them by time")
-    if found[0] < 0 or found[-1] >= recording.n_samples:
+    if (np.diff(found) < 0).any() or found[0] < 0 or found[-1] >= recording.n_samples:
         raise ValueError(
-            f"peaks lie at samples {found[0]} to {found[-1]}; expected 0 to "
-            f"{recording.n_samples - 1} at {recording.fs:g} Hz; they are of another recording"
+            f"peaks lie at samples {found.min()} to {found.max()}; expected 0 to "
+            f"{recording.n_samples - 1} at {recording.fs:g} Hz, sorted by time; they may be of "
+            f"another recording"
         )
     return found.astype(np.int64)
 
 
-def _detect(signal: NDArray[np.float32], fs: float, progress: Callable[[float], None]) -> Detection:
-    """Return the R peaks, samples at the model's rate."""
-    found = []
+def _detect(
+    recording: Recording,
+    prepared: PreparedSignal,
+    fs: float,
+    gaps_s: Sequence[tuple[float, float]],
+    progress: Callable[[float], None],
+) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Return the beats, samples at the model's rate, and the quality of each stretch, or None."""
+    if recording.fs < MIN_DETECTION_FS_HZ or recording.duration_s <= SHORTEST_S:
+        return np.empty(0, np.int64), None
+    signal, found = prepared.signal, []
     for block in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
         found.append(block)
         progress(float(block.peaks[-1] + 1) / len(signal) if block.peaks.size else 0.0)
     progress(1.0)
-    return Detection.join(found)
-
-
-def _within(samples: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    inside = np.zeros(len(samples), dtype=bool)
-    for first, stop in stretches:
-        inside[np.searchsorted(samples, first) : np.searchsorted(samples, stop)] = True
-    return inside
+    detection = Detection.join(found)
+    quality = measure_quality(detection, fs, len(signal) / fs, prepared.kurtosis, gaps_s)
+    return detection.peaks, quality
 
 
 def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -369,21 +379,6 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     return after
 
 
-def _follow_silence(
-    samples: NDArray[np.int64], false_pause: NDArray[np.bool_], recording: Recording
-) -> NDArray[np.bool_]:
-    """Return whether no heart is heard before each beat: too long, or not as in a pause; warn."""
-    intervals = np.diff(samples, prepend=samples[:1])
-    silent = false_pause | (intervals >= FLAT_S * recording.fs)
-    if silent.any():
-        logger.warning(
-            "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
-            "of an electrode that is off; no interval and no run goes across them",
-            *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
-        )
-    return silent
-
-
 def _classify(
     signal: NDArray[np.float32],
     model: BeatModel,
@@ -392,18 +387,8 @@ def _classify(
     rr_intervals: pd.DataFrame,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
-    key = "own/recording"
-    typical_beats = {} if typical is None else {key: typical}
-    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
-    rows = pd.DataFrame(
-        {
-            "db": "own",
-            "record_id": "recording",
-            "start": centres - model.n_samples // 2,
-            "n_samples": model.n_samples,
-            "synthetic": False,
-        }
-    )
+    """Return the probabilities of each class, (n, 5), of the windows around `centres`."""
+    read, rows = plan_windows(signal, model, typical, centres)
     probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
     intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()
     for first in range(0, len(centres), _BLOCK_BEATS):
@@ -412,3 +397,26 @@ def _classify(
         probabilities[block] = model.predict(windows, intervals[block])
         progress(min(1.0, (first + len(windows)) / len(centres)))
     return probabilities
+
+
+def plan_windows(
+    signal: NDArray[np.float32],
+    model: BeatModel,
+    typical: NDArray[np.float32] | None,
+    centres: NDArray[np.int64],
+) -> tuple[WindowReader, pd.DataFrame]:
+    """Return what reads windows of a signal as the model sees it, and the rows that it takes.
+
+    Args:
+        signal: mV, see `Analysis.signal`.
+        model: sees them.
+        typical: see `Analysis.typical_beats`.
+        centres: of the windows, one a row, samples of the signal.
+    """
+    key = "own/recording"
+    typical_beats = {} if typical is None else {key: typical}
+    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
+    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
+        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
+    )
+    return read, rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.files import find_shipped_models
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import name_leads
 from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
 from cnns_spectrograms.recordings.recording import Recording, check_shape
@@ -81,7 +83,7 @@ def analyse(
             times or header. Other files name their own.
         lead: name or index; None takes the lead that the model was trained on, else the first.
         columns: columns of a CSV file that are leads; None guesses.
-        peaks: R peaks, samples, ascending; or annotations of a file, see `batch.read_peaks`; None
+        peaks: R peaks, samples, ascending; or annotations of a file, see `peaks.read_peaks`; None
             detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
         model: file or name of a model, see `BeatModel.load`; None takes the default.
@@ -94,14 +96,22 @@ def analyse(
         ValueError: an argument does not fit the recording or the model.
     """
     from cnns_spectrograms.inference import analysis
+    from cnns_spectrograms.inference.peaks import read_peaks
 
-    if isinstance(source, (str, Path)):
-        recording = _open(Path(source), fs, columns, lead)
-    else:
+    if not isinstance(source, (str, Path)):
         recording = make_recording(source, fs, name)
+    else:
+        path = Path(source)
+        recording = open_recording(path, fs, columns)
+        names = recording.lead_names
+        is_csv = path.suffix.lower() in CSV_SUFFIXES
+        # Columns that only have numbers may be anything.
+        if is_csv and lead is None and len(names) > 1 and all(each.isdecimal() for each in names):
+            raise RecordError(
+                f"found the columns {', '.join(names)} without a name, of which any may be the "
+                f"ECG; name the one that is (--lead {names[-1]}), or write a header"
+            )
     if isinstance(peaks, str):
-        from cnns_spectrograms.inference.batch import read_peaks
-
         peaks = read_peaks(peaks, recording)
     loaded = load_model(None if model is None else Path(model), accurate)
     found = analysis.analyse(recording, loaded, lead, peaks, sliding, count_unusable=count_unusable)
@@ -131,7 +141,8 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
     if fs is None:
         raise ValueError("a signal needs its sampling rate: give fs, in Hz")
     n_samples, n_leads = signal.shape
-    check_shape(name, fs, n_samples, n_leads)
+    with naming(name):
+        check_shape(fs, n_samples, n_leads)
     stored = np.array(signal, dtype=np.float32)
     stored[~np.isfinite(stored)] = np.nan
 
@@ -158,19 +169,7 @@ def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
             f"the accurate way is the mean of the shipped models, and {path} is given; leave out "
             f"one of the two"
         )
-    return BeatModel.load_mean()
-
-
-def _open(
-    path: Path, fs: float | None, columns: Sequence[str] | None, lead: int | str | None
-) -> Recording:
-    recording = open_recording(path, fs, columns)
-    names = recording.lead_names
-    is_csv = path.suffix.lower() in CSV_SUFFIXES
-    # Columns that only have numbers may be anything.
-    if is_csv and lead is None and len(names) > 1 and all(each.isdecimal() for each in names):
-        raise RecordError(
-            f"found the columns {', '.join(names)} without a name, of which any may be the ECG; "
-            f"name the one that is (--lead {names[-1]}), or write a header"
-        )
-    return recording
+    first, *others = (BeatModel.load(each) for each in find_shipped_models())
+    windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
+    assert len(windows) == 1, "the shipped models take windows of one kind"
+    return dataclasses.replace(first, others=tuple(others))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -24,7 +23,6 @@ from cnns_spectrograms.files import (
     CARD,
     MODEL_SUFFIXES,
     find_model,
-    find_shipped_models,
     parse_description,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters
@@ -38,9 +36,6 @@ def start_session(content: bytes, optimised: bool = True) -> onnxruntime.Inferen
     Args:
         content: an ONNX file.
         optimised: whether to spend some tenths of a second on making it run fast.
-
-    Raises:
-        ValueError: it is no ONNX file.
     """
     options = onnxruntime.SessionOptions()
     # Batches are spread over threads (`BeatModel.predict`): layers are too small to be shared out.
@@ -48,10 +43,7 @@ def start_session(content: bytes, optimised: bool = True) -> onnxruntime.Inferen
     options.log_severity_level = 3
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of ONNX Runtime's own classes, which share no base
-        raise ValueError(f"ONNX Runtime cannot run it: {str(error).strip()[:300]}") from error
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def count_threads() -> int:
@@ -68,7 +60,7 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is missing, or this project did not write it.
     """
-    return _describe(start_session(_read(path), optimised=False), path)
+    return _start(_read(path), path, optimised=False)[1]
 
 
 def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
@@ -111,28 +103,9 @@ class BeatModel:
         path = find_model(path)
         stored = _read(path)
         content = _export(path) if path.suffix == ".safetensors" else stored
-        try:
-            session = start_session(content)
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is no ONNX file: {error}; expected a model that this project saved "
-                f"({', '.join(MODEL_SUFFIXES)})"
-            ) from error
-        description = _describe(session, path)
-        check_description(description, path)
+        session, description = _start(content, path)
+        _check_description(description, path)
         return cls(session, description, path, hashlib.sha256(stored).hexdigest(), content)
-
-    @classmethod
-    def load_mean(cls) -> BeatModel:
-        """Return the shipped models as one that averages their probabilities.
-
-        Raises:
-            ValueError: there is none.
-        """
-        first, *others = (cls.load(path) for path in find_shipped_models())
-        windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
-        assert len(windows) == 1, "the shipped models take windows of one kind"
-        return dataclasses.replace(first, others=tuple(others))
 
     def identify(self) -> dict[str, Any]:
         """Return what names the file, JSON values."""
@@ -212,7 +185,8 @@ class BeatModel:
         images: NDArray[np.uint8] = np.empty(
             (len(windows), self.spectrogram.n_channels, size, size), np.uint8
         )
-        self._run("images", self.prepare(windows, self._unknown(len(windows))), images)
+        unknown = np.full((len(windows), len(RR_COLUMNS)), np.nan)
+        self._run("images", self.prepare(windows, unknown), images)
         return images
 
     def predict(
@@ -269,9 +243,6 @@ class BeatModel:
             )
         return {"windows": windows, "rr_s": seconds}
 
-    def _unknown(self, n: int) -> NDArray[np.float32]:
-        return np.full((n, len(RR_COLUMNS)), np.nan, np.float32)
-
     def _run(self, output: str, inputs: dict[str, NDArray[np.float32]], into: NDArray[Any]) -> None:
         """Compute one output of the graph, a batch at a time, each on a thread of its own."""
 
@@ -280,29 +251,12 @@ class BeatModel:
             batch = {name: values[rows] for name, values in inputs.items()}
             (into[rows],) = self.session.run([output], batch)
 
-        starts = range(0, len(into), _BATCH_SIZE)
-        n_threads = min(count_threads(), len(starts))
-        if n_threads <= 1:
-            for first in starts:
-                run(first)
-            return
-        with ThreadPoolExecutor(n_threads) as pool:
-            for _ in pool.map(run, starts):
-                pass
+        with ThreadPoolExecutor(count_threads()) as pool:
+            list(pool.map(run, range(0, len(into), _BATCH_SIZE)))  # raises what a thread raised
 
 
-def check_description(description: Mapping[str, Any], path: Path) -> None:
-    """Refuse a model that says too little of itself, or was trained on other signals than ours.
-
-    Raises:
-        ValueError: that is so.
-    """
-    missing = [key for key in ("spectrogram", "fs", "n_samples") if key not in description]
-    if missing:
-        raise ValueError(
-            f"the description in {path} lacks {missing}, without which no image can be made; "
-            f"give a model that `kedro run` saved"
-        )
+def _check_description(description: Mapping[str, Any], path: Path) -> None:
+    """Refuse a model that was trained on other signals than ours."""
     if description.get("highpass_hz") != HIGHPASS_HZ:
         raise ValueError(
             f"the model in {path} was trained on signals with their baseline, and with RR "
@@ -320,8 +274,18 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _describe(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    return parse_description(session.get_modelmeta().custom_metadata_map, path)
+def _start(
+    content: bytes, path: Path, optimised: bool = True
+) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """Return the session of an ONNX file of this project, and its description."""
+    try:
+        session = start_session(content, optimised)
+    except Exception as error:  # of ONNX Runtime's own classes, which share no base
+        raise ValueError(
+            f"{path} is no ONNX file: {str(error).strip()[:300]}; expected a model that this "
+            f"project saved ({', '.join(MODEL_SUFFIXES)})"
+        ) from error
+    return session, parse_description(session.get_modelmeta().custom_metadata_map, path)
 
 
 def _export(path: Path) -> bytes:
@@ -335,5 +299,5 @@ def _export(path: Path) -> bytes:
             f"run `pip install 'cnns_spectrograms[train]'`, or give the model as an .onnx file"
         ) from error
     classifier, description = load_classifier(path)
-    check_description(description, path)
+    _check_description(description, path)
     return export_onnx(classifier, description)

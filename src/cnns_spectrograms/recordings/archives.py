@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
-import stat
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.opening import FILE_SUFFIXES, find_recordings
 
 logger = logging.getLogger(__name__)
@@ -19,31 +17,19 @@ logger = logging.getLogger(__name__)
 _COPY_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class UnpackLimits:
-    """What an upload may hold.
+MAX_BYTES, MAX_FILES = 2 << 30, 2_000
+"""Most that an archive may hold, unless a caller says another."""
 
-    Attributes:
-        max_bytes: of all files together, unpacked.
-        max_files: files.
-        max_ratio: unpacked bytes for one packed, of a file above `free_bytes`: signals pack to a
-            half or a tenth, what packs a thousandfold is a bomb.
-        free_bytes: what needs no ratio.
-    """
-
-    max_bytes: int = 2 << 30
-    max_files: int = 2_000
-    max_ratio: float = 200.0
-    free_bytes: int = 1 << 20
-
-
-DEFAULT_LIMITS = UnpackLimits()
+# Unpacked bytes for one packed, of a file above some size: signals pack to a half or a tenth, what
+# packs a thousandfold is a bomb.
+_MAX_RATIO, _FREE_BYTES = 200, 1 << 20
 
 
 def unpack_recording(
     source: Path | Mapping[str, bytes | IO[bytes]],
     folder: Path,
-    limits: UnpackLimits = DEFAULT_LIMITS,
+    max_bytes: int = MAX_BYTES,
+    max_files: int = MAX_FILES,
 ) -> list[Path]:
     """Unpack a ZIP archive, or write files, into a folder; return the recordings among them.
 
@@ -54,7 +40,8 @@ def unpack_recording(
     Args:
         source: a ZIP archive; or file name -> content, of which one may be a ZIP archive.
         folder: is made where it is not; it should be empty.
-        limits: of what is unpacked.
+        max_bytes: of all files together, unpacked.
+        max_files: how many there may be.
 
     Returns:
         The recordings, for `opening.open_recording`: WFDB headers and files of one recording.
@@ -65,7 +52,7 @@ def unpack_recording(
             recording.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(folder, limits)
+    writer = _Writer(folder, max_bytes, max_files)
     try:
         if isinstance(source, Path):
             writer.unpack(source)
@@ -103,41 +90,25 @@ def list_names(source: IO[bytes]) -> list[str]:
 class _Writer:
     """Copies files into a folder, and counts what they come to."""
 
-    def __init__(self, folder: Path, limits: UnpackLimits) -> None:
-        self._folder, self._limits = folder, limits
+    def __init__(self, folder: Path, max_bytes: int, max_files: int) -> None:
+        self._folder, self._max_bytes, self._max_files = folder, max_bytes, max_files
         self._n_bytes = 0
         self.written: list[Path] = []
 
     def unpack(self, source: Path | IO[bytes]) -> None:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                for entry in archive.infolist():
-                    if entry.is_dir() or _is_clutter(entry.filename):
-                        continue
-                    if stat.S_ISLNK(entry.external_attr >> 16):
-                        raise RecordError(
-                            f"the archive holds a link, {entry.filename!r}; expected only files"
-                        )
-                    if entry.flag_bits & 0x1:
-                        raise RecordError("the archive is encrypted; unpack it first")
-                    with archive.open(entry) as file:
-                        self.copy(entry.filename, file, entry.compress_size)
-        except RecordError:
-            raise
-        except OSError as error:
-            raise RecordError(f"the archive cannot be unpacked ({error})") from error
-        except Exception as error:  # whatever zipfile and zlib raise on a corrupt file
-            raise RecordError(
-                f"found a corrupt ZIP archive ({type(error).__name__}: {error}); pack or upload it "
-                f"again"
-            ) from error
+        with naming("the ZIP archive"), zipfile.ZipFile(source) as archive:
+            for entry in archive.infolist():
+                if entry.is_dir() or _is_clutter(entry.filename):
+                    continue
+                with archive.open(entry) as file:
+                    self.copy(entry.filename, file, entry.compress_size)
 
     def copy(self, name: str, file: IO[bytes], packed_bytes: int | None) -> None:
         target = self._folder / _safe_name(name)
         if target.exists() or target.is_symlink():
             raise RecordError(f"found two files of the name {target.name!r}; expected one of each")
-        if len(self.written) >= self._limits.max_files:
-            raise RecordError(f"found more than {self._limits.max_files} files; give fewer")
+        if len(self.written) >= self._max_files:
+            raise RecordError(f"found more than {self._max_files} files; give fewer")
         self.written.append(target)
         n_bytes = 0
         with open(target, "xb") as out:
@@ -145,18 +116,16 @@ class _Writer:
             while chunk := file.read(_COPY_BYTES):
                 n_bytes += len(chunk)
                 self._n_bytes += len(chunk)
-                if self._n_bytes > self._limits.max_bytes:
+                if self._n_bytes > self._max_bytes:
                     raise RecordError(
-                        f"the files come to more than {self._limits.max_bytes:,} bytes; give fewer"
+                        f"the files come to more than {self._max_bytes:,} bytes; give fewer"
                     )
-                if (
-                    packed_bytes is not None
-                    and n_bytes > self._limits.free_bytes
-                    and n_bytes > packed_bytes * self._limits.max_ratio
+                if packed_bytes is not None and n_bytes > max(
+                    _FREE_BYTES, packed_bytes * _MAX_RATIO
                 ):
                     raise RecordError(
-                        f"{name!r} unpacks to more than {self._limits.max_ratio:g} times its size, "
-                        f"as no recording does; pack it again, or give the files themselves"
+                        f"{name!r} unpacks to more than {_MAX_RATIO} times its size, as no "
+                        f"recording does; pack it again, or give the files themselves"
                     )
                 out.write(chunk)
 
@@ -164,33 +133,28 @@ class _Writer:
 def _safe_name(name: str) -> str:
     """Return the last part of a name in an archive, which must not lead anywhere."""
     # Both kinds of separators: which one an archive holds does not depend on this machine.
-    parts = PureWindowsPath(name).parts
-    plain = PurePosixPath(name.replace("\\", "/"))
-    last = parts[-1] if parts else ""
-    if plain.is_absolute() or PureWindowsPath(name).drive or ".." in parts or not last:
+    path = PureWindowsPath(name)
+    faults = sorted({repr(char) for char in path.name if ord(char) < 32 or char in '<>:"|?*'})
+    if path.anchor or ".." in path.parts or not path.name:
+        faults = ["a way that leads outside"]
+    if len(path.name) > 200:
+        faults.append(f"{len(path.name)} signs")
+    if faults:
         raise RecordError(
-            f"found the file name {name[:80]!r}, which leads outside or is none; expected a plain "
-            f"name"
+            f"found the file name {name[:80]!r}, with {', '.join(faults)}; expected a plain name "
+            f"of at most 200 signs that every system takes; rename the file"
         )
-    forbidden = sorted({char for char in last if ord(char) < 32 or char in '<>:"|?*'})
-    if forbidden:
-        raise RecordError(
-            f"found the file name {name[:80]!r} with {', '.join(map(repr, forbidden))}, which no "
-            f"name may have on every system; rename the file"
-        )
-    if len(last) > 200:
-        raise RecordError(
-            f"found the file name {name[:80]!r}… of {len(last)} signs; expected at most 200; "
-            f"rename the file"
-        )
-    return last
+    return path.name
 
 
 def _is_clutter(name: str) -> bool:
     """Return whether some system has added this file to the archive: it is left out."""
-    parts = PureWindowsPath(name).parts
-    last = parts[-1] if parts else ""
-    return "__MACOSX" in parts or last.startswith("._") or last in (".DS_Store", "Thumbs.db")
+    path = PureWindowsPath(name)
+    return (
+        "__MACOSX" in path.parts
+        or path.name.startswith("._")
+        or path.name in (".DS_Store", "Thumbs.db")
+    )
 
 
 def _as_file(content: bytes | IO[bytes]) -> IO[bytes]:

@@ -52,7 +52,7 @@ def choose_columns(
     n_leads = len(others) - len(left_out)
     if wanted is None and n_leads > _MOST_LEADS:
         raise RecordError(
-            f"{table.path.name}: found {n_leads} columns that may be leads; expected {_MOST_LEADS} "
+            f"found {n_leads} columns that may be leads; expected {_MOST_LEADS} "
             f"at most, one row per sample and one column per lead; if each row is a beat or a "
             f"lead, rewrite the table, or name the columns that are leads (--columns)"
         )
@@ -72,7 +72,7 @@ def choose_columns(
     reasons = ", ".join(f"{column.label!r} ({why})" for column, why in [*left_out.items()][:10])
     if not chosen:
         raise RecordError(
-            f"{table.path.name}: found no column of a lead"
+            f"found no column of a lead"
             f"{'; left out are ' + reasons if reasons else ''}; expected one in {KNOWN_VOLTAGES}; "
             f"correct the header, or name the column (--columns)"
         )
@@ -82,25 +82,21 @@ def choose_columns(
 
 
 def _find_wanted(table: Table, wanted: Sequence[str]) -> list[Column]:
-    """Return the columns of some names, headers or numbers, from 1.
-
-    Raises:
-        RecordError: there is no such column, or it is in no voltage.
-    """
+    """Return the columns of some names, headers or numbers, from 1."""
     known: dict[str, Column] = {}
     for key in (lambda c: str(c.index + 1), lambda c: c.header, lambda c: c.name):
         known |= {key(column): column for column in reversed(table.columns)}  # the first remains
     missing = [each for each in wanted if each not in known]
     if missing or not wanted:
         raise RecordError(
-            f"{table.path.name}: found no column {', '.join(map(repr, missing))}; it has "
+            f"found no column {', '.join(map(repr, missing))}; it has "
             f"{', '.join(repr(column.name) for column in table.columns[:50])}"
         )
     chosen = [known[each] for each in wanted]
     for column in chosen:
         if column.unit and mv_per_unit(column.unit) is None:
             raise RecordError(
-                f"{table.path.name}: found column {column.name!r} in {column.unit!r}; expected "
+                f"found column {column.name!r} in {column.unit!r}; expected "
                 f"{KNOWN_VOLTAGES}; convert it to one of these, or delete the unit from the "
                 f"header to have it guessed"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from cnns_spectrograms.recordings.csv_columns import choose_columns
 from cnns_spectrograms.recordings.csv_table import Column, Table, read_table
 from cnns_spectrograms.recordings.csv_times import MIN_RATE_HZ, Times, measure_times
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import mv_per_unit, name_leads
-from cnns_spectrograms.recordings.recording import Recording, check_shape
+from cnns_spectrograms.recordings.leads import mv_per_unit
+from cnns_spectrograms.recordings.recording import Recording, check_shape, insert_gaps
+from cnns_spectrograms.recordings.signals import Signal, make_recording
 
 logger = logging.getLogger(__name__)
 
@@ -48,49 +50,30 @@ def open_csv(
         RecordError: the file is absent or no table of numbers, a column is not there or in no
             voltage, or the rate is neither given nor found.
     """
-    if not path.is_file():
-        raise RecordError(f"found no file {path}; expected a CSV file; correct the path")
-    try:
-        return _open(path, fs, columns)
-    except RecordError:
-        raise
-    except Exception as error:  # whatever pandas raises on what is no table
-        raise RecordError(
-            f"{path.name}: cannot be read as a table of numbers ({type(error).__name__}: "
-            f"{str(error)[:200]}); expected one row per sample and one column per lead"
-        ) from error
-
-
-def _open(path: Path, fs: float | None, wanted: Sequence[str] | None) -> Recording:
     table = read_table(path)
-    check_shape(path.name, MIN_RATE_HZ if fs is None else fs, 2, len(table.columns))
-    columns, time = choose_columns(table, wanted)
+    check_shape(MIN_RATE_HZ if fs is None else fs, 2, len(table.columns))
+    leads, time = choose_columns(table, columns)
     times = _find_times(table, time, fs)
-    numbers = _copy_numbers(table, columns)
-    shifts = np.append(0, np.cumsum(times.n_missing))
-    n_samples = len(numbers) + int(shifts[-1])
-    check_shape(path.name, times.fs, n_samples, len(columns))
-    scales = [_find_scale(each, numbers[:, i]) for i, each in enumerate(columns)]
-    assumed = tuple(why for _, why in scales if why)
+    numbers = _copy_numbers(table, leads)
+    units = [_find_unit(each, numbers[:, i]) for i, each in enumerate(leads)]
+    assumed = tuple(why for _, why in units if why)
     for each in assumed:
         logger.info("%s: %s", path.name, each)
-    leads = name_leads([column.name for column in columns])
+    signals = [
+        Signal(column.name, unit, times.fs, len(numbers), partial(_read, numbers, i))
+        for i, (column, (unit, _)) in enumerate(zip(leads, units, strict=True))
+    ]
+    recording = insert_gaps(make_recording(path, signals), times.gap_rows, times.n_missing)
     logger.info(
         "%s: read as %d samples at %g Hz (%.1f s) of %s; decimal mark %r, delimiter %r",
-        *(path.name, n_samples, times.fs, n_samples / times.fs, ", ".join(leads)),
-        *(table.decimal, table.delimiter),
+        *(path.name, recording.n_samples, recording.fs, recording.duration_s),
+        *(", ".join(recording.lead_names), table.decimal, table.delimiter),
     )
-    bounds = np.concatenate([[0], times.gap_rows, [len(numbers)]])
-    return Recording(
-        name=path.stem,
-        fs=times.fs,
-        lead_names=leads,
-        n_samples=n_samples,
-        reference=None,
-        read_lead=partial(_read, numbers, [factor for factor, _ in scales], bounds, shifts),
-        path=path,
-        assumed=assumed,
-    )
+    return replace(recording, assumed=assumed)
+
+
+def _read(numbers: NDArray[np.float32], column: int, start: int, stop: int) -> NDArray[np.float32]:
+    return numbers[start:stop, column]
 
 
 def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
@@ -109,47 +92,23 @@ def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
         except RecordError as error:
             if table.fs is None:
                 raise
-            logger.info("%s", error)
+            logger.info("%s: %s", name, error)
         else:
             if table.fs is not None and abs(times.fs - table.fs) > _MOST_APART * table.fs:
                 raise RecordError(
-                    f"{name}: found {times.fs:g} Hz by the times in column {time.header!r}, and "
+                    f"found {times.fs:g} Hz by the times in column {time.header!r}, and "
                     f"{table.fs:g} Hz in the lines above; give the right sampling rate (--fs)"
                 )
             return times
     if table.fs is None:
         names = ", ".join(repr(column.name) for column in table.columns[:10])
-        raise RecordError(
-            f"{name}: found no column of times among {names}; give the sampling rate (--fs)"
-        )
+        raise RecordError(f"found no column of times among {names}; give the sampling rate (--fs)")
     logger.info("%s: its header states %g Hz", name, table.fs)
     return Times(table.fs)
 
 
-def _read(
-    numbers: NDArray[np.float32],
-    factors: list[float],
-    bounds: NDArray[np.int64],
-    shifts: NDArray[np.int64],
-    lead: int,
-    start: int,
-    stop: int,
-) -> NDArray[np.floating]:
-    """Return samples: rows `bounds[i]` to `bounds[i + 1]` lie `shifts[i]` samples later."""
-    signal = np.full(stop - start, np.nan, np.float32)
-    begins, ends = bounds[:-1] + shifts, bounds[1:] + shifts
-    first, last = np.searchsorted(ends, start, "right"), np.searchsorted(begins, stop)
-    for i in range(first, last):
-        begin, end = max(start, begins[i]), min(stop, ends[i])
-        signal[begin - start : end - start] = numbers[begin - shifts[i] : end - shifts[i], lead]
-    return signal * np.float32(factors[lead])
-
-
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
-    """Return the numbers in some columns, `(n_rows, n_columns)`, mapped from a temporary file.
-
-    The file is removed when nothing reads it any more.
-    """
+    """Return numbers, `(n_rows, n_columns)`, mapped from a file that goes when nothing reads it."""
     n_rows = 0
     options = {"dtype": np.float64, "chunksize": csv_times.CHUNK_ROWS}
     with tempfile.TemporaryFile() as file:
@@ -161,18 +120,15 @@ def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)
         file.flush()
-        if n_rows < 2:
-            raise RecordError(f"{table.path.name}: found {n_rows} rows; expected one per sample")
         return np.memmap(file, np.float32, "r", shape=(n_rows, len(columns)))
 
 
-def _find_scale(column: Column, numbers: NDArray[np.float32]) -> tuple[float, str]:
-    """Return how many millivolts one unit of a column is, and why if the column names no unit."""
-    stated = mv_per_unit(column.unit)
-    if stated is not None:
-        return stated, ""
+def _find_unit(column: Column, numbers: NDArray[np.float32]) -> tuple[str, str]:
+    """Return the unit of a column, and why if the column names none."""
+    if mv_per_unit(column.unit) is not None:
+        return column.unit, ""
     some = np.asarray(numbers[:: max(1, len(numbers) // 100_000)])
     some = some[np.isfinite(some)]
     spread = float(np.subtract(*np.percentile(some, [99.5, 0.5]))) if some.size else 0.0
-    factor, unit = (1e-3, "microvolts") if spread > _MOST_MV else (1.0, "millivolts")
-    return factor, f"column {column.name!r} is taken for {unit} (range {spread:.4g})"
+    unit = "microvolts" if spread > _MOST_MV else "millivolts"
+    return unit, f"column {column.name!r} is taken for {unit} (range {spread:.4g})"

@@ -149,11 +149,9 @@ def read_table(path: Path) -> Table:
             rows.
     """
     lines, encoding = _read_head(path)
-    if not any(line.strip() for line in lines):
-        raise RecordError(f"{path.name}: found no row; expected one row per sample")
     delimiter = _guess_delimiter(lines)
     rows = _split(lines, delimiter)
-    begin = _find_first_row(path.name, rows)
+    begin = _find_first_row(rows)
     if begin == 0 and _holds_numbered_names(rows):
         begin = 1
     if delimiter == "," and _is_decimal_comma(rows[:begin], rows[begin:]):
@@ -164,7 +162,7 @@ def read_table(path: Path) -> Table:
     decimal = "," if any(commas) else "."
     width = max(map(len, data))
     used = max(len(_trim(row)) for row in data)
-    header = _find_header(path.name, lines[:begin], rows[:begin], (used, width), delimiter)
+    header = _find_header(lines[:begin], rows[:begin], (used, width), delimiter)
     notes = lines[:begin]
     if header is None:
         columns = [Column(i, str(i + 1), str(i + 1)) for i in range(used)]
@@ -186,11 +184,7 @@ def read_table(path: Path) -> Table:
 
 
 def _read_head(path: Path) -> tuple[list[str], str]:
-    """Return the first whole lines, and their encoding.
-
-    Raises:
-        RecordError: the file is no text, or has a line so long that it would fill the memory.
-    """
+    """Return the first whole lines, and their encoding; no line may fill the memory."""
     with open(path, "rb") as file:
         head = file.read(_PROBE_BYTES)
     encoding = _find_encoding(head)
@@ -200,7 +194,7 @@ def _read_head(path: Path) -> tuple[list[str], str]:
             if not is_text or (len(chunk) == _LONGEST_LINE and "\n" not in chunk):
                 line = f"a line of more than {_LONGEST_LINE:,} characters"
                 raise RecordError(
-                    f"{path.name}: found {line if is_text else 'bytes that are no text'}; expected "
+                    f"found {line if is_text else 'bytes that are no text'}; expected "
                     f"one row per sample, as UTF-8 or UTF-16 text; export it as CSV"
                 )
     lines = head.decode(encoding, errors="replace").splitlines()
@@ -253,12 +247,8 @@ def _trim(row: Sequence[str]) -> list[str]:
     return list(row[:n])
 
 
-def _find_first_row(name: str, rows: Rows) -> int:
-    """Return the first row that is like the last ones: numbers, times and texts in places.
-
-    Raises:
-        RecordError: the last ones hold no numbers.
-    """
+def _find_first_row(rows: Rows) -> int:
+    """Return the first row that is like the last ones: numbers, times and texts in places."""
     filled = [i for i, row in enumerate(rows) if any(row)]
     tail = [rows[i] for i in filled[len(filled) // 2 :]]
     kinds = [_kind_of(cells) for cells in zip_longest(*tail, fillvalue="")]
@@ -278,7 +268,7 @@ def _find_first_row(name: str, rows: Rows) -> int:
     cells = [cell for row in tail for cell in row]
     found = next((cell for cell in cells if _kind_of([cell]) not in ("", "number")), "")
     raise RecordError(
-        f"{name}: found no row of numbers in its first lines, but {found[:50]!r}; expected a "
+        f"found no row of numbers in its first lines, but {found[:50]!r}; expected a "
         f"header, then one row per sample and one column per lead, without separators between "
         f"thousands; correct or export it so"
     )
@@ -323,15 +313,12 @@ def _is_decimal_comma(above: Rows, rows: Rows) -> bool:
 
 
 def _find_header(
-    name: str, lines: Sequence[str], rows: Rows, widths: tuple[int, int], delimiter: str
+    lines: Sequence[str], rows: Rows, widths: tuple[int, int], delimiter: str
 ) -> tuple[int, list[str], list[str]] | None:
     """Return the line of the header, its names, and units of a row of their own; None without one.
 
     The header is the last line that is no comment, or the one before where the last holds units.
     Of comments, as NumPy writes headers, it is the last one with as many cells as the rows.
-
-    Raises:
-        RecordError: it has another number of cells than the rows.
     """
     used, width = widths
 
@@ -364,7 +351,7 @@ def _find_header(
     if texts and (len(texts) <= 3 or len(rows[texts[-1]]) > 2):
         unfit = rows[texts[-1]]
         raise RecordError(
-            f"{name}: found a header of {len(unfit)} cells ({', '.join(unfit)[:100]}) over "
+            f"found a header of {len(unfit)} cells ({', '.join(unfit)[:100]}) over "
             f"rows of {used}; expected one name per column; correct the header. Numbers with a "
             f"decimal comma need another delimiter than the comma"
         )

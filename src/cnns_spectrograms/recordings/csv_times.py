@@ -67,19 +67,12 @@ class Times:
 
 @dataclass(frozen=True)
 class _Form:
-    """How times are written.
+    """How times are written."""
 
-    Attributes:
-        kind: `numbers`, `clock`, or a format of dates.
-        written_s: last decimal place, s.
-        rounded_s: last decimal place that is not always zero, s.
-        seconds_per: unit of numbers, s; None where nothing names it.
-    """
-
-    kind: str
-    written_s: float
-    rounded_s: float
-    seconds_per: float | None = 1.0
+    kind: str  # `numbers`, `clock`, or a format of dates
+    written_s: float  # last decimal place
+    rounded_s: float  # last decimal place that is not always zero
+    seconds_per: float | None = 1.0  # unit of numbers; None where nothing names it
 
 
 def measure_times(table: Table, column: Column) -> Times:
@@ -93,7 +86,7 @@ def measure_times(table: Table, column: Column) -> Times:
         RecordError: the times have an unknown unit or form, do not rise, are too coarse, or give a
             rate or a length that no ECG has.
     """
-    name = f"{table.path.name}: the times in column {column.header!r}"
+    name = f"the times in column {column.header!r}"
     found: list[Times] = []
     errors: list[RecordError] = []
     for form in _find_forms(table, column):
@@ -105,11 +98,11 @@ def measure_times(table: Table, column: Column) -> Times:
     if not found:
         raise errors[0]
     times = min(found, key=lambda each: int(each.n_missing.sum()))
-    logger.info("%s give %g Hz", name, times.fs)
+    logger.info("%s: %s give %g Hz", table.path.name, name, times.fs)
     if n_missing := times.n_missing.sum():
         logger.info(
-            "%s leave out %d samples (%.1f s) in %d places",
-            *(name, n_missing, n_missing / times.fs, len(times.gap_rows)),
+            "%s: %s leave out %d samples (%.1f s) in %d places",
+            *(table.path.name, name, n_missing, n_missing / times.fs, len(times.gap_rows)),
         )
     return times
 
@@ -134,14 +127,13 @@ def _measure(table: Table, column: Column, name: str, form: _Form) -> Times:
 
 def _find_forms(table: Table, column: Column) -> list[_Form]:
     """Return the forms that the first times may have: one, or two of dates."""
-    name = table.path.name
     cells = table.probe[column.index].dropna()
     if not len(cells):
-        raise RecordError(f"{name}: found no time in column {column.header!r}; {_ASK}")
+        raise RecordError(f"found no time in column {column.header!r}; {_ASK}")
     places = find_places(cells)
     # By most of the cells, so that one that is none is named when it is read.
     if pd.to_numeric(cells, errors="coerce").notna().mean() > 0.5:
-        unit = _find_seconds_per(name, column)
+        unit = _find_seconds_per(column)
         written, rounded = (place * (unit or 1.0) for place in places)
         return [_Form("numbers", written, rounded, unit)]
     texts = _spell_alike(cells.str.replace(_FRACTION, "", regex=True))
@@ -150,20 +142,20 @@ def _find_forms(table: Table, column: Column) -> list[_Form]:
     formats = _guess_formats(list(texts.unique()), f"{column.unit} {column.header}".lower())
     if not formats:
         raise RecordError(
-            f"{name}: found no time in column {column.header!r} ({cells.iloc[0][:50]!r}); expected "
+            f"found no time in column {column.header!r} ({cells.iloc[0][:50]!r}); expected "
             f"numbers, h:mm:ss.mmm, or dates as 2024-01-31 10:11:12.004; rewrite them, or {_ASK}"
         )
     return [_Form(each, *places) for each in formats]
 
 
-def _find_seconds_per(name: str, column: Column) -> float | None:
+def _find_seconds_per(column: Column) -> float | None:
     """Return the unit of a column of times, s; None if its header states none."""
     known = [word for word in split_words(column.unit or column.header) if word in SECONDS_PER]
     if not column.unit:
         return SECONDS_PER[known[-1]] if known else None
     if len(set(known)) != 1 or re.search(r"\d", column.unit):  # `min:sec`, `1/360 s`
         raise RecordError(
-            f"{name}: found times in {column.unit!r}, in column {column.header!r}; expected ns, "
+            f"found times in {column.unit!r}, in column {column.header!r}; expected ns, "
             f"us, ms, s, min or h; correct the header, or {_ASK}"
         )
     return SECONDS_PER[known[0]]
@@ -215,7 +207,7 @@ def _read_changes(
                 times = _parse(chunk[column.index], form)
             except ValueError as error:
                 raise RecordError(
-                    f"{table.path.name}: found no time in column {column.header!r} "
+                    f"found no time in column {column.header!r} "
                     f"({' '.join(str(error).split())[:100]}); expected numbers, h:mm:ss or dates "
                     f"as 2024-01-31; correct it, or {_ASK}"
                 ) from error
@@ -240,11 +232,7 @@ def _read_changes(
 
 
 def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
-    """Return times, s; NaN where a row has none.
-
-    Raises:
-        ValueError: a cell is no time of this form.
-    """
+    """Return times, s; NaN where a row has none."""
     if form.kind == "numbers":
         if not pd.api.types.is_numeric_dtype(cells):  # quotes
             cells = pd.to_numeric(clean_cells(cells))

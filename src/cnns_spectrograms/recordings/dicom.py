@@ -14,11 +14,12 @@ import numpy as np
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import mv_per_unit
 from cnns_spectrograms.recordings.recording import Recording, check_shape
-from cnns_spectrograms.recordings.stretches import (
+from cnns_spectrograms.recordings.signals import (
+    Signal,
     StoredSamples,
-    StoredSignal,
     Stretch,
-    open_stretch,
+    choose_stretch,
+    make_recording,
 )
 
 if TYPE_CHECKING:
@@ -65,37 +66,21 @@ def open_dicom(path: Path) -> Recording:
         RecordError: pydicom is not installed; or the file is absent, truncated, damaged, or holds
             no waveform in a voltage.
     """
-    if not path.is_file():
-        raise RecordError(f"found no file {path}; expected a DICOM file; correct the path")
-    if not is_dicom(path):
-        raise RecordError(
-            f"{path.name}: found no {_PREFIX.decode()} at byte {_PREFIX_AT}; expected a DICOM "
-            f"file; correct its ending, or {_AGAIN}"
-        )
     try:
         import pydicom  # noqa: F401
     except ModuleNotFoundError:
         raise RecordError(
-            f"{path.name}: DICOM files are read by pydicom, which is not installed; run `pip "
-            f"install 'cnns_spectrograms[formats]'`"
+            "DICOM files are read by pydicom, which is not installed; run `pip "
+            "install 'cnns_spectrograms[formats]'`"
         ) from None
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that break a rule, of a name or a date
-            groups, order = _read_groups(path, file)
-            signals = [
-                signal
-                for i, group in enumerate(groups)
-                for signal in _list_signals(path, group, f"group {i + 1}", order)
-            ]
-    except RecordError:
-        raise
-    except Exception as error:  # whatever pydicom raises on a corrupt file
-        raise RecordError(
-            f"{path.name}: found a corrupt DICOM file ({type(error).__name__}: "
-            f"{str(error)[:200]}); expected an ECG waveform; {_AGAIN}"
-        ) from error
-    return open_stretch(path, path.stem if path.suffix.lower() in SUFFIXES else path.name, signals)
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that break a rule, of a name or a date
+        groups, order = _read_groups(path, file)
+        found = [
+            _list_signals(path, group, f"group {i}", order) for i, group in enumerate(groups, 1)
+        ]
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return make_recording(path, choose_stretch(path, found), name)
 
 
 def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
@@ -104,8 +89,8 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
 
     if read_file_meta_info(path).TransferSyntaxUID.is_deflated:
         raise RecordError(
-            f"{path.name}: found a deflated file; expected an uncompressed one; export it as "
-            f"Explicit VR Little Endian"
+            "found a deflated file; expected an uncompressed one; export it as "
+            "Explicit VR Little Endian"
         )
     # The elements of a file are in the order of their tags.
     head = read_partial(file, lambda tag, *_: tag >= _WAVEFORM_SEQUENCE, _MAX_VALUE_BYTES)
@@ -115,7 +100,7 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
     if tag != _WAVEFORM_SEQUENCE:
         kind = getattr(head.get("SOPClassUID"), "name", "file")
         raise RecordError(
-            f"{path.name}: found a DICOM {kind} without waveforms; expected an ECG waveform "
+            f"found a DICOM {kind} without waveforms; expected an ECG waveform "
             f"(12-lead, general or ambulatory); export that"
         )
     end = path.stat().st_size if n_bytes == _UNDEFINED else file.tell() + n_bytes
@@ -126,7 +111,7 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
             break
         if tag != _ITEM or len(groups) == _MAX_GROUPS:
             raise RecordError(
-                f"{path.name}: found a corrupt DICOM file after {len(groups)} groups of waveforms; "
+                f"found a corrupt DICOM file after {len(groups)} groups of waveforms; "
                 f"expected their end, and {_MAX_GROUPS} at most; {_AGAIN}"
             )
         at, length = file.tell(), None if n_bytes == _UNDEFINED else n_bytes
@@ -134,8 +119,6 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
         groups.append(read_dataset(file, is_implicit, is_little, length, **options))
         if length is not None:
             file.seek(at + length)
-    if not groups:
-        raise RecordError(f"{path.name}: found no group of waveforms; expected one; {_AGAIN}")
     return groups, order
 
 
@@ -148,17 +131,19 @@ def _read_tag(file: BinaryIO, layout: str) -> tuple[int, int]:
     return group << 16 | element, n_bytes
 
 
-def _list_signals(path: Path, group: Dataset, label: str, order: str) -> list[StoredSignal]:
-    """Return the channels of a multiplex group (PS3.3, section C.10.9.1)."""
+def _list_signals(
+    path: Path, group: Dataset, label: str, order: str
+) -> tuple[Stretch, list[Signal]]:
+    """Return when a multiplex group was sampled, and its channels (PS3.3, section C.10.9.1)."""
     label = group.get("MultiplexGroupLabel") or label
     n_channels, n_samples = group.NumberOfWaveformChannels, group.NumberOfWaveformSamples
     fs = float(group.SamplingFrequency)
-    check_shape(path.name, fs, n_samples, n_channels)
+    check_shape(fs, n_samples, n_channels)
     kind, bits = group.WaveformSampleInterpretation, group.WaveformBitsAllocated
     dtype = _DTYPES.get(kind)
     if dtype is None or bits != 8 * np.dtype(dtype).itemsize:
         raise RecordError(
-            f"{path.name}: found samples of {bits} bits of the kind {kind!r} in {label}; expected "
+            f"found samples of {bits} bits of the kind {kind!r} in {label}; expected "
             f"one of {', '.join(_DTYPES)}, of 8, 16 or 32 bits; {_AGAIN}"
         )
     channels = list(group.ChannelDefinitionSequence)
@@ -166,12 +151,11 @@ def _list_signals(path: Path, group: Dataset, label: str, order: str) -> list[St
     expected = n_channels * n_samples * np.dtype(dtype).itemsize
     if len(channels) != n_channels or data.length < expected or data.length == _UNDEFINED:
         raise RecordError(
-            f"{path.name}: found {len(channels)} channels and {data.length} bytes of samples in "
+            f"found {len(channels)} channels and {data.length} bytes of samples in "
             f"{label}; expected {n_channels} and {expected}, as it states; the file is truncated "
             f"or corrupt: {_AGAIN}"
         )
     samples = StoredSamples(path, data.value_tell, order + dtype, (n_samples, n_channels))
-    samples.check_size()
     stretch = Stretch(
         fs=fs,
         n_samples=n_samples,
@@ -183,49 +167,53 @@ def _list_signals(path: Path, group: Dataset, label: str, order: str) -> list[St
     missing = None
     if padding is not None and padding.value:
         missing = int(np.frombuffer(padding.value, order + dtype, 1)[0])
-    return [
-        _make_signal(channel, samples, i, stretch, missing) for i, channel in enumerate(channels)
+    return stretch, [
+        _make_signal(channel, samples, i, fs, missing) for i, channel in enumerate(channels)
     ]
 
 
 def _make_signal(
-    channel: Dataset, samples: StoredSamples, place: int, stretch: Stretch, missing: int | None
-) -> StoredSignal:
+    channel: Dataset, samples: StoredSamples, place: int, fs: float, missing: int | None
+) -> Signal:
     """Return a channel with its scale.
 
     Where its sensitivity is S, the correction of that C and its baseline B, a sample n is
     n * S * C + B (PS3.3, section C.10.9.1.4).
     """
-    gain = float(channel.get("ChannelSensitivity") or 0)
-    correction = float(_or_default(channel.get("ChannelSensitivityCorrectionFactor"), 1))
-    offset = float(_or_default(channel.get("ChannelBaseline"), 0))
+    n_samples = samples.shape[0]
+    gain, correction, offset = (
+        _read_number(channel, f"Channel{keyword}", default)
+        for keyword, default in (
+            ("Sensitivity", 0.0),
+            ("SensitivityCorrectionFactor", 1.0),
+            ("Baseline", 0.0),
+        )
+    )
     # In samples, else in s; one of the two is there.
-    skew = _or_default(channel.get("ChannelSampleSkew"), None)
-    if skew is None:
-        skew = float(_or_default(channel.get("ChannelTimeSkew"), 0)) * stretch.fs
-    skew = float(skew)
+    skew = _read_number(channel, "ChannelTimeSkew", 0.0) * fs
+    skew = _read_number(channel, "ChannelSampleSkew", skew)
     fault = ""
     if not gain * correction or not np.isfinite([gain * correction, offset]).all():
         fault = (
             f"its sensitivity is {gain:g}, its correction {correction:g}, its baseline {offset:g}"
         )
-    elif not abs(skew) < stretch.n_samples:
-        fault = f"its skew is {skew:g} samples, of {stretch.n_samples}"
-    unit = _name_unit(channel)
-    return StoredSignal(
+    elif not abs(skew) < n_samples:
+        fault = f"its skew is {skew:g} samples, of {n_samples}"
+    read = partial(samples.read, place, gain * correction, offset=offset, missing=missing)
+    return Signal(
         label=_name_lead(channel),
-        unit=unit,
-        stretch=stretch,
-        read=partial(
-            samples.read, place, gain * correction, offset, 0 if fault else round(skew), missing
-        ),
+        unit=_name_unit(channel),
+        fs=fs,
+        n_samples=n_samples,
+        read=read if fault else partial(read, skew=round(skew)),
         fault=fault,
     )
 
 
-def _or_default(value: Any, default: Any) -> Any:
-    """Return a value; the default for one that is absent or empty."""
-    return default if value is None or value == "" else value
+def _read_number(channel: Dataset, keyword: str, default: float) -> float:
+    """Return a number of a channel; the default where it is absent or empty."""
+    value = channel.get(keyword)
+    return default if value is None or value == "" else float(value)
 
 
 def _name_unit(channel: Dataset) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import SelectedLeads, select_leads
-from cnns_spectrograms.recordings.recording import MAX_LEADS, Recording, check_shape
+from cnns_spectrograms.recordings.leads import mv_per_unit
+from cnns_spectrograms.recordings.recording import MAX_LEADS, Recording, insert_gaps
+from cnns_spectrograms.recordings.signals import Signal, make_recording
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,19 @@ class _Layout:
         file = np.memmap(self.path, record, "r", offset=self.n_bytes, shape=(self.n_records,))
         return np.array(file[f"f{signal}"][first:last])
 
+    def read_samples(
+        self, signal: int, gain: float, offset: float, start: int, stop: int
+    ) -> NDArray[np.floating]:
+        """Return a stretch of a signal, `(stop - start,)`, as if no data record came late."""
+        per_record = self.per_record[signal]
+        first = start // per_record
+        stored = self.read(signal, first, -(-stop // per_record)).reshape(-1, self.width)
+        # The sign is in the highest byte of a sample: these stand at the end of 32 bits.
+        wide = np.zeros((len(stored), 4), np.uint8)
+        wide[:, 4 - self.width :] = stored
+        samples = wide.view("<i4")[:, 0] >> (32 - 8 * self.width)
+        return (samples[start - first * per_record :][: stop - start] + offset) * gain
+
 
 def open_edf(path: Path) -> Recording:
     """Open an EDF or BDF file; where an interrupted one (EDF+D) has a gap, samples are NaN.
@@ -58,38 +72,31 @@ def open_edf(path: Path) -> Recording:
     Raises:
         RecordError: the file is absent, truncated, damaged, or holds no voltage.
     """
-    if not path.is_file():
-        raise RecordError(f"found no file {path}; expected an EDF or BDF file; correct the path")
     layout = _read_layout(path)
-    kind = path.suffix[1:].upper()
-    notes = {i for i, each in enumerate(layout.signals) if each["label"] == f"{kind} Annotations"}
-    places = [i for i in range(len(layout.signals)) if i not in notes]
-    scales, faults = {}, {}
-    for place, i in enumerate(places):
-        try:
-            scales[i] = _parse_scale(layout.signals[i], layout.per_record[i])
-        except ValueError as error:
-            faults[place] = str(error)
-    leads = select_leads(
-        path.name,
-        [layout.signals[i]["label"] for i in places],
-        [layout.signals[i]["unit"] for i in places],
-        [layout.per_record[i] / layout.duration_s for i in places],
-        faults,
-    )
-    kept = [places[place] for place in leads.signals]
-    starts = _find_starts(layout, min(notes, default=None), layout.per_record[kept[0]])
-    n_samples = int(starts[-1]) + layout.per_record[kept[0]]
-    check_shape(path.name, leads.fs, n_samples, len(kept))
-    return Recording(
-        name=path.stem,
-        fs=leads.fs,
-        lead_names=leads.names,
-        n_samples=n_samples,
-        reference=None,
-        read_lead=partial(_read, layout, leads, kept, [scales[i] for i in kept], starts),
-        path=path,
-        left_out=leads.left_out,
+    labels = [each["label"] for each in layout.signals]
+    notes = f"{path.suffix[1:].upper()} Annotations"
+    signals = [_make_signal(layout, i) for i, label in enumerate(labels) if label != notes]
+    recording = make_recording(path, signals)
+    at = labels.index(notes) if notes in labels else None
+    return insert_gaps(recording, *_find_gaps(layout, at, recording.n_samples // layout.n_records))
+
+
+def _make_signal(layout: _Layout, index: int) -> Signal:
+    fields, per_record = layout.signals[index], layout.per_record[index]
+    factor = mv_per_unit(fields["unit"])
+    gain = offset = 0.0
+    fault = ""
+    try:
+        gain, offset = _parse_scale(fields, per_record)
+    except ValueError as error:
+        fault = str(error)
+    return Signal(
+        label=fields["label"],
+        unit=fields["unit"] if factor is None else "mV",
+        fs=per_record / layout.duration_s,
+        n_samples=layout.n_records * per_record,
+        read=partial(layout.read_samples, index, gain * (factor or 1.0), offset),
+        fault=fault,
     )
 
 
@@ -100,11 +107,11 @@ def _read_layout(path: Path) -> _Layout:
         head = file.read(_FIXED_BYTES)
         if len(head) < _FIXED_BYTES or head[:8] != version:
             raise RecordError(
-                f"{path.name}: found {head[:8]!r} at its head; expected {version!r}, the version "
+                f"found {head[:8]!r} at its head; expected {version!r}, the version "
                 f"of such a file; correct its ending ({' or '.join(_FORMATS)}), or {_AGAIN}"
             )
         n_bytes, n_records, duration_s, n_signals = (
-            _parse(path, what, head[first:last].decode("latin-1"))
+            _parse_number(what, head[first:last].decode("latin-1"))
             for what, first, last in (
                 ("bytes of header", 184, 192),
                 ("data records", 236, 244),
@@ -113,15 +120,13 @@ def _read_layout(path: Path) -> _Layout:
             )
         )
         if not 1 <= n_signals <= 2 * MAX_LEADS:
-            raise RecordError(
-                f"{path.name}: found {n_signals:.0f} signals; expected 1 to {2 * MAX_LEADS}"
-            )
+            raise RecordError(f"found {n_signals:.0f} signals; expected 1 to {2 * MAX_LEADS}")
         text = file.read(int(n_signals) * _SIGNAL_BYTES).decode("latin-1")
     expected = _FIXED_BYTES + int(n_signals) * _SIGNAL_BYTES
     size = path.stat().st_size
     if int(n_bytes) != expected or size < expected:
         raise RecordError(
-            f"{path.name}: found a header of {n_bytes:.0f} bytes in a file of {size}; expected "
+            f"found a header of {n_bytes:.0f} bytes in a file of {size}; expected "
             f"{expected} for {n_signals:.0f} signals; the file is truncated or corrupt: {_AGAIN}"
         )
     signals: list[dict[str, str]] = [{} for _ in range(int(n_signals))]
@@ -130,69 +135,46 @@ def _read_layout(path: Path) -> _Layout:
         for signal in signals:
             signal[field] = text[at : at + length].strip(" \0")
             at += length
-    per_record = [int(_parse(path, "samples a data record", each["n_samples"])) for each in signals]
+    per_record = [
+        int(_parse_number("samples a data record", each["n_samples"])) for each in signals
+    ]
     if not duration_s > 0 or min(per_record) < 0 or not sum(per_record):
         raise RecordError(
-            f"{path.name}: found data records of {duration_s:g} s with {per_record[:10]} samples; "
+            f"found data records of {duration_s:g} s with {per_record[:10]} samples; "
             f"expected more; correct the header"
         )
-    n_found = _count_records(path, size - expected, sum(per_record) * width, int(n_records))
+    n_found, rest = divmod(size - expected, sum(per_record) * width)
+    if rest:
+        logger.warning("%s: Incomplete data record at the end, which is left out", path.name)
+    if int(n_records) not in (n_found, -1):  # -1: it was still being written
+        logger.warning(
+            "%s: found %d data records, where the header states %d", path.name, n_found, n_records
+        )
     return _Layout(
         *(path, expected, n_found, duration_s, width, tuple(per_record), tuple(signals)),
         is_interrupted=head[192:197] in (b"EDF+D", b"BDF+D"),
     )
 
 
-def _count_records(path: Path, n_bytes: int, record_bytes: int, n_stated: int) -> int:
-    """Return how many whole data records lie in some bytes, whatever the header states."""
-    n_found, rest = divmod(n_bytes, record_bytes)
-    if rest:
-        logger.warning("%s: Incomplete data record at the end, which is left out", path.name)
-    if n_stated not in (n_found, -1):  # -1: it was still being written
-        logger.warning(
-            "%s: found %d data records, where the header states %d", path.name, n_found, n_stated
-        )
-    if not n_found:
-        raise RecordError(
-            f"{path.name}: found no whole data record; the file is truncated: {_AGAIN}"
-        )
-    return n_found
-
-
-def _parse(path: Path, what: str, text: str) -> float:
-    try:
-        return _parse_number(text)
-    except ValueError as error:
-        raise RecordError(
-            f"{path.name}: its header states {what}: {error}; correct the header, or {_AGAIN}"
-        ) from None
-
-
-def _parse_number(text: str) -> float:
-    """Return a number of a header, which some programs write with a decimal comma.
-
-    Raises:
-        ValueError: it is none.
-    """
+def _parse_number(what: str, text: str) -> float:
+    """Return a number of a header, which some programs write with a decimal comma."""
     try:
         number = float(text.strip(" \0").replace(",", "."))
     except ValueError:
         number = np.nan
     if not np.isfinite(number):
-        raise ValueError(f"found {text!r}, expected a number")
+        raise RecordError(
+            f"the header states {what}: found {text!r}, expected a number; correct the header"
+        )
     return number
 
 
 def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]:
-    """Return gain and offset of a signal: its unit is (sample + offset) * gain.
-
-    Raises:
-        ValueError: the header gives none, or no samples.
-    """
+    """Return gain and offset of a signal: its unit is (sample + offset) * gain."""
     if not per_record:
         raise ValueError("the header states that it has no samples")
     low, high, physical_low, physical_high = (
-        _parse_number(signal[field])
+        _parse_number(field, signal[field])
         for field in ("digital_min", "digital_max", "physical_min", "physical_max")
     )
     gain = (physical_high - physical_low) / (high - low) if low < high else 0.0
@@ -204,68 +186,41 @@ def _parse_scale(signal: dict[str, str], per_record: int) -> tuple[float, float]
     return gain, physical_low / gain - low
 
 
-def _find_starts(layout: _Layout, notes: int | None, per_record: int) -> NDArray[np.int64]:
-    """Return at which sample of a lead each data record begins, the first at 0.
+def _find_gaps(
+    layout: _Layout, notes: int | None, per_record: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return before which samples of a lead others are missing, and how many, see `insert_gaps`.
 
-    An EDF+ file states them in each data record, at the head of its first signal of annotations,
-    `notes`. The lead has `per_record` samples in a data record.
+    An EDF+ file states in each data record when it begins, at the head of its first signal of
+    annotations, `notes`. The lead has `per_record` samples in a data record.
     """
-    whole = np.arange(layout.n_records, dtype=np.int64) * per_record
-    if notes is None and layout.is_interrupted:
-        raise RecordError(
-            f"{layout.path.name}: states that it is interrupted (EDF+D), and has no annotations "
-            f"that state where; expected a continuous file; convert it, part by part"
-        )
-    if notes is None:
-        return whole
+    none = np.empty(0, np.int64), np.empty(0, np.int64)
+    if notes is None and not layout.is_interrupted:
+        return none
     try:
+        if notes is None:
+            raise ValueError("found no annotations that state them")
         onsets = np.array([float(bytes(each).split(b"\x14", 1)[0]) for each in layout.read(notes)])
         starts = np.rint((onsets - onsets[0]) * (per_record / layout.duration_s))
-        if not np.isfinite(starts).all() or (np.diff(starts) < per_record - 1).any():
-            raise ValueError("data records that begin before the one before them ends")
-        if starts[-1] > np.iinfo(np.int32).max:
-            raise ValueError(f"a data record {onsets[-1] - onsets[0]:g} s after the first")
+        steps = np.diff(starts, append=np.inf)
+        if not (steps >= per_record - 1).all() or starts[-1] > np.iinfo(np.int32).max:
+            raise ValueError("found data records that overlap, or lie years apart")
     except ValueError as error:
         if layout.is_interrupted:
             raise RecordError(
-                f"{layout.path.name}: its times of data records (EDF+D) cannot be used: {error}; "
-                f"expected them in time order; convert it to a continuous file, or {_AGAIN}"
+                f"its times of data records (EDF+D) cannot be used: {error}; expected them in time "
+                f"order; convert it, part by part, to continuous files, or {_AGAIN}"
             ) from None
         logger.warning("%s: taken to be continuous: %s", layout.path.name, error)
-        return whole
-    if np.abs(starts - whole).max() <= 1:  # of rounding
-        return whole
-    gaps = np.diff(starts) - per_record
+        return none
+    if np.abs(starts - np.arange(layout.n_records) * per_record).max() <= 1:  # of rounding
+        return none
+    gaps = (steps[:-1] - per_record).astype(np.int64)
     logger.warning(
         "%s: interrupted %d time(s), for %g s together, which are without samples",
         layout.path.name,
         np.count_nonzero(gaps > 1),
         gaps.sum() * layout.duration_s / per_record,
     )
-    return starts.astype(np.int64)
-
-
-def _read(
-    layout: _Layout,
-    leads: SelectedLeads,
-    kept: list[int],
-    scales: list[tuple[float, float]],
-    starts: NDArray[np.int64],
-    lead: int,
-    start: int,
-    stop: int,
-) -> NDArray[np.floating]:
-    """Read a stretch of a lead, mV; NaN in a gap."""
-    first = max(int(np.searchsorted(starts, start, side="right")) - 1, 0)
-    last = int(np.searchsorted(starts, stop))
-    stored = layout.read(kept[lead], first, last).reshape(last - first, -1, layout.width)
-    # The sign is in the highest byte of a sample: these stand at the end of 32 bits.
-    wide = np.zeros((*stored.shape[:2], 4), np.uint8)
-    wide[..., 4 - layout.width :] = stored
-    samples = wide.view("<i4")[..., 0] >> (32 - 8 * layout.width)
-    at = starts[first:last, np.newaxis] + np.arange(samples.shape[1]) - start
-    inside = (at >= 0) & (at < stop - start)
-    gain, offset = scales[lead]
-    signal = np.full(stop - start, np.nan)
-    signal[at[inside]] = (samples[inside] + offset) * (gain * leads.mv_per_unit[lead])
-    return signal
+    late = np.flatnonzero(gaps)
+    return (late + 1) * per_record, gaps[late]

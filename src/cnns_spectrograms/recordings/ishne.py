@@ -11,12 +11,7 @@ import numpy as np
 
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.recording import Recording, check_shape
-from cnns_spectrograms.recordings.stretches import (
-    StoredSamples,
-    StoredSignal,
-    Stretch,
-    open_stretch,
-)
+from cnns_spectrograms.recordings.signals import Signal, StoredSamples, make_recording
 
 logger = logging.getLogger(__name__)
 
@@ -60,32 +55,28 @@ def open_ishne(path: Path) -> Recording:
     Raises:
         RecordError: the file is absent, of another format, truncated or damaged.
     """
-    if not path.is_file():
-        raise RecordError(f"found no file {path}; expected an ISHNE Holter file; correct the path")
     header = _read_header(path)
     fs, n_leads = float(header["fs"]), int(header["n_leads"])
     if not 1 <= n_leads <= _MAX_LEADS:
         raise RecordError(
-            f"{path.name}: found {n_leads} leads; expected 1 to {_MAX_LEADS}; correct the header, "
-            f"or {_AGAIN}"
+            f"found {n_leads} leads; expected 1 to {_MAX_LEADS}; correct the header, or {_AGAIN}"
         )
     n_samples = _count_samples(path, header)
-    check_shape(path.name, fs, n_samples, n_leads)
+    check_shape(fs, n_samples, n_leads)
     samples = StoredSamples(path, int(header["samples_at"]), "<i2", (n_samples, n_leads))
-    samples.check_size()
-    stretch = Stretch(fs, n_samples)
     steps = [int(step) for step in header["nv_per_step"][:n_leads]]
     signals = [
-        StoredSignal(
+        Signal(
             label=_LEADS.get(int(header["leads"][i]), ""),
             unit="nV",
-            stretch=stretch,
-            read=partial(samples.read, i, steps[i], 0.0, 0, None),
+            fs=fs,
+            n_samples=n_samples,
+            read=partial(samples.read, i, steps[i]),
             fault="" if steps[i] > 0 else f"its resolution is {steps[i]} nV, expected more than 0",
         )
         for i in range(n_leads)
     ]
-    return open_stretch(path, path.stem, signals)
+    return make_recording(path, signals)
 
 
 def _read_header(path: Path) -> np.void:
@@ -93,23 +84,18 @@ def _read_header(path: Path) -> np.void:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(_HEADER.itemsize)
-        if not head.startswith(_MAGIC):
+        if not head.startswith(_MAGIC) or len(head) < _HEADER.itemsize:
             raise RecordError(
-                f"{path.name}: found {head[: len(_MAGIC)]!r} at its head; expected {_MAGIC!r}, an "
-                f"ISHNE Holter file; convert it to that, EDF or CSV, or correct its ending"
-            )
-        if len(head) < _HEADER.itemsize:
-            raise RecordError(
-                f"{path.name}: found {len(head)} bytes; expected a header of {_HEADER.itemsize}; "
-                f"the file is truncated: {_AGAIN}"
+                f"found {head[: len(_MAGIC)]!r} at the head of {len(head)} bytes; expected "
+                f"{_MAGIC!r}, an ISHNE Holter file, and a header of {_HEADER.itemsize}; convert it "
+                f"to that, EDF or CSV, correct its ending, or {_AGAIN}"
             )
         header = np.frombuffer(head, _HEADER)[0]
         samples_at, stated = int(header["samples_at"]), int(header["checksum"])
         if not _HEADER.itemsize <= samples_at <= min(size, _MAX_HEADER_BYTES):
             raise RecordError(
-                f"{path.name}: its samples begin at byte {samples_at} of {size}; expected "
-                f"{_HEADER.itemsize} or more, below {_MAX_HEADER_BYTES}; the header is corrupt: "
-                f"{_AGAIN}"
+                f"its samples begin at byte {samples_at} of {size}; expected {_HEADER.itemsize} or "
+                f"more, below {_MAX_HEADER_BYTES}; the header is corrupt: {_AGAIN}"
             )
         checked = head[_CHECKED_FROM:] + file.read(samples_at - _HEADER.itemsize)
     found = binascii.crc_hqx(checked, 0xFFFF)  # CRC-CCITT, as the specification has it
@@ -117,7 +103,7 @@ def _read_header(path: Path) -> np.void:
         logger.warning("%s: states no checksum; its header is not checked", path.name)
     elif found != stated:
         raise RecordError(
-            f"{path.name}: found the checksum {found:04X} of its header; expected {stated:04X}, as "
+            f"found the checksum {found:04X} of its header; expected {stated:04X}, as "
             f"it states; the header is corrupt: {_AGAIN}"
         )
     return header

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cnns_spectrograms.recordings import aecg, dicom, ishne
 from cnns_spectrograms.recordings.csv_files import open_csv
 from cnns_spectrograms.recordings.csv_table import read_table
 from cnns_spectrograms.recordings.edf import open_edf
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.wfdb import open_wfdb
 from cnns_spectrograms.recordings.wfdb_header import list_named_files
@@ -27,6 +28,13 @@ _OPENERS = {
     **dict.fromkeys(dicom.SUFFIXES, dicom.open_dicom),
     ".ecg": ishne.open_ishne,
     ".xml": aecg.open_aecg,
+}
+
+# Of endings that other files have too: what tells a recording.
+_CHECKS: dict[str, Callable[[Path], object]] = {
+    ".txt": read_table,
+    ".ecg": ishne.is_ishne,
+    ".xml": aecg.is_aecg,
 }
 
 FILE_SUFFIXES = (*_OPENERS, *CSV_SUFFIXES)
@@ -56,20 +64,22 @@ def open_recording(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix in CSV_SUFFIXES:
-        return open_csv(path, fs, columns)
+        with naming(path.name, "one row per sample and one column per lead"):
+            return open_csv(path, fs, columns)
     if fs is not None or columns is not None:
         raise ValueError(
             f"fs and columns are only for CSV files ({', '.join(CSV_SUFFIXES)}); {path.name} "
             f"states its own; leave them out"
         )
-    if suffix in _OPENERS:
-        return _OPENERS[suffix](path)
     if suffix in WFDB_SUFFIXES:
         path = path.with_name(name_recording(path))
-    if path.with_name(f"{path.name}.hea").is_file():
-        return open_wfdb(path)
-    if path.is_file() and dicom.is_dicom(path):
-        return dicom.open_dicom(path)
+    with naming(path.name):
+        if suffix in _OPENERS:
+            return _OPENERS[suffix](path)
+        if path.with_name(f"{path.name}.hea").is_file():
+            return open_wfdb(path)
+        if path.is_file() and dicom.is_dicom(path):
+            return dicom.open_dicom(path)
     found = "a folder" if path.is_dir() else "no WFDB header (.hea)"
     raise RecordError(
         f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "
@@ -100,7 +110,10 @@ def find_recordings(folder: Path) -> list[Path]:
     annotations. A file of DICOM may have any ending.
     """
     headers = sorted(folder.glob("*.hea"))
-    segments = {name for each in headers for name in _segment_names(each)}
+    segments: set[str] = set()
+    for each in headers:
+        with suppress(OSError):  # a link that leads nowhere: opening it raises an error
+            segments.update(list_named_files(each)[1])
     others = [each for each in sorted(folder.iterdir()) if each.is_file() and _is_recording(each)]
     return [each for each in headers if each.stem not in segments] + others
 
@@ -114,22 +127,9 @@ def _is_recording(path: Path) -> bool:
     try:
         if suffix not in FILE_SUFFIXES:
             return dicom.is_dicom(path)
-        if suffix == ".txt":
-            read_table(path)
-        elif suffix == ".xml" and not aecg.is_aecg(path):
-            raise RecordError("expected an annotated ECG (HL7 aECG)")
-        elif suffix == ".ecg" and not ishne.is_ishne(path):
-            raise RecordError("expected an ISHNE Holter file")
+        if suffix in _CHECKS and not _CHECKS[suffix](path):
+            raise RecordError(f"expected one of the kind of ECG whose ending is {suffix}")
     except Exception as error:  # whatever a file raises that is no table, or may not be opened
         logger.info("%s is left out, since it is no recording: %s", path.name, error)
         return False
     return True
-
-
-def _segment_names(header: Path) -> list[str]:
-    """Return the segments that a header names; none where it is of one segment, or unreadable."""
-    try:
-        named, has_segments = list_named_files(header)
-    except OSError:
-        return []  # a link that leads nowhere: opening it raises an error
-    return named if has_segments else []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import find_lead
+from cnns_spectrograms.recordings.errors import RecordError, naming
 
 MAX_LEADS = 256
 """Most leads that a recording may have: body surface maps have some two hundred."""
@@ -57,6 +56,33 @@ class Recording:
         """Length, s."""
         return self.n_samples / self.fs
 
+    def find_lead(self, lead: int | str) -> int:
+        """Return the index of a lead given by name (case does not matter) or index.
+
+        Raises:
+            ValueError: there is no such lead.
+        """
+        index = self._find_name(lead) if isinstance(lead, str) else lead
+        if 0 <= index < len(self.lead_names):
+            return index
+        why = {name.lower(): reason for name, reason in self.left_out.items()}
+        reason = why.get(str(lead).lower())
+        found = f"signal {lead} cannot be used: {reason}" if reason else f"there is no lead {lead}"
+        raise ValueError(
+            f"{found}; the recording has "
+            f"{', '.join(f'{i}: {name}' for i, name in enumerate(self.lead_names))}: give one of "
+            f"these"
+        )
+
+    def _find_name(self, lead: str) -> int:
+        """Return the index of the lead of a name, else the number that it is, else -1."""
+        if lead in self.lead_names:
+            return self.lead_names.index(lead)
+        lower = [name.lower() for name in self.lead_names]
+        if lower.count(lead.lower()) == 1:
+            return lower.index(lead.lower())
+        return int(lead) if lead.isdecimal() and len(lead) < 6 else -1
+
     def read(self, lead: int | str, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return a stretch of one lead.
 
@@ -78,20 +104,52 @@ class Recording:
                 f"recording {self.name} has samples 0 to {self.n_samples}; asked for {start} to "
                 f"{stop}"
             )
-        index = find_lead(self.lead_names, lead, self.left_out)
+        index = self.find_lead(lead)
         if start == stop:
             return np.empty(0, np.float32)
-        signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
-        if signal.shape != (stop - start,):
-            raise RecordError(
-                f"recording {self.name}: found {signal.size} samples of lead "
-                f"{self.lead_names[index]} from {start} on; expected {stop - start}; the file is "
-                f"truncated: copy or download it again"
-            )
+        with naming(f"recording {self.name}"):
+            signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
+            if signal.shape != (stop - start,):
+                raise RecordError(
+                    f"found {signal.size} samples of lead {self.lead_names[index]} from {start} "
+                    f"on; expected {stop - start}; the file is truncated: copy or download it again"
+                )
         return signal
 
 
-def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
+def insert_gaps(
+    recording: Recording, at: NDArray[np.int64], n_missing: NDArray[np.int64]
+) -> Recording:
+    """Return a recording of which some samples are missing, NaN.
+
+    Args:
+        recording: what is stored, as if nothing were missing.
+        at: samples of it before which others are missing, ascending, (n,).
+        n_missing: how many before each of them; -1 where one is there twice, by rounding.
+
+    Raises:
+        RecordError: no ECG is as long as that.
+    """
+    if not len(at):
+        return recording
+    n_samples = recording.n_samples + int(n_missing.sum())
+    check_shape(recording.fs, n_samples, len(recording.lead_names))
+    bounds = np.concatenate([[0], at, [recording.n_samples]])
+    shifts = np.append(0, np.cumsum(n_missing))
+    begins, ends = bounds[:-1] + shifts, bounds[1:] + shifts
+
+    def read(lead: int, start: int, stop: int) -> NDArray[np.float32]:
+        signal = np.full(stop - start, np.nan, np.float32)
+        for i in range(np.searchsorted(ends, start, "right"), np.searchsorted(begins, stop)):
+            begin, end = max(start, begins[i]), min(stop, ends[i])
+            piece = recording.read_lead(lead, begin - shifts[i], end - shifts[i])
+            signal[begin - start : end - start] = piece
+        return signal
+
+    return replace(recording, n_samples=n_samples, read_lead=read)
+
+
+def check_shape(fs: float, n_samples: int, n_leads: int) -> None:
     """Refuse what no ECG has, before anything of that size is reserved.
 
     Raises:
@@ -99,15 +157,13 @@ def check_shape(name: str, fs: float, n_samples: int, n_leads: int) -> None:
     """
     if not (np.isfinite(fs) and 0 < fs <= MAX_FS_HZ):
         raise RecordError(
-            f"{name}: found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
+            f"found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
             f"{MAX_FS_HZ:g}; correct it"
         )
     if not 0 < n_leads <= MAX_LEADS:
-        raise RecordError(
-            f"{name}: found {n_leads} leads; expected 1 to {MAX_LEADS}; correct the header"
-        )
+        raise RecordError(f"found {n_leads} leads; expected 1 to {MAX_LEADS}; correct the header")
     if not 2 <= n_samples <= fs * MAX_DURATION_S:
         raise RecordError(
-            f"{name}: found {n_samples} samples at {fs:g} Hz; expected at least 2 and at most "
+            f"found {n_samples} samples at {fs:g} Hz; expected at least 2 and at most "
             f"{MAX_DURATION_S / 86_400:g} days; correct the header, or cut the recording"
         )

@@ -9,17 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS, map_symbols
-from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.wfdb_header import as_record_error, read_header
+from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.wfdb_header import read_header
 
 
 def read_annotation_file(
-    name: str, path: Path, extension: str, *, fs: float, n_samples: float
+    path: Path, extension: str, *, fs: float, n_samples: float
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64], float]:
     """Return the annotations of a WFDB file in time order.
 
     Args:
-        name: what the record is called in an error.
         path: of the record, without extension.
         extension: annotator.
         fs: rate of the recording in frames, Hz: that of a file that states none.
@@ -34,47 +33,36 @@ def read_annotation_file(
     import wfdb
 
     file = path.with_name(f"{path.name}.{extension}")
-    if not file.is_file():
-        raise RecordError(
-            f"{name}: found no annotation file {file}; expected beats there; correct its name, or "
-            f"copy or download it"
-        )
-    if file.read_bytes()[-2:] != b"\0\0":
-        raise RecordError(
-            f"{name}: found no end mark in {file} ({file.stat().st_size} bytes), which is "
-            "truncated; expected two zero bytes at its end; copy or download the file again"
-        )
-    with as_record_error(name, path, extension):
-        annotation = wfdb.rdann(
-            str(path), extension, return_label_elements=["symbol", "label_store"]
-        )
-    samples = np.asarray(annotation.sample, dtype=np.int64)
-    codes = zip(annotation.label_store, annotation.symbol, strict=True)
-    undefined = [int(code) for code, symbol in codes if not isinstance(symbol, str)]
-    if undefined:
-        raise RecordError(
-            f"{name}: found unknown annotation code {undefined[0]} in {file.name}; expected "
-            "codes of the WFDB table; correct the annotation file"
-        )
-    try:
-        map_symbols(annotation.symbol)
-    except ValueError as error:
-        raise RecordError(f"{name}: {error}") from error
-    # An annotation file may state a time resolution of its own.
-    ann_fs = float(annotation.fs or fs)
-    if not (np.isfinite(ann_fs) and ann_fs > 0):
-        raise RecordError(f"{name}: found {ann_fs:g} Hz in {file}; correct the annotation file")
-    end = n_samples * ann_fs / fs
-    outside = samples[(samples < 0) | (samples > end)]
-    if outside.size:
-        raise RecordError(
-            f"{name}: found {outside.size} annotation(s) outside the signal, the first at sample "
-            f"{outside[0]}; expected samples 0 to {end:g}; {file} is not of this signal, "
-            "or one of them is corrupt: copy or download both again"
-        )
+    with naming(file.name):
+        content = file.read_bytes()
+        if content[-2:] != b"\0\0":
+            raise RecordError(
+                f"found no end mark in {len(content)} bytes, which are truncated; expected two "
+                f"zero bytes at the end; copy or download the file again"
+            )
+        found = wfdb.rdann(str(path), extension, return_label_elements=["symbol", "label_store"])
+        samples = np.asarray(found.sample, dtype=np.int64)
+        labels = zip(found.symbol, found.label_store, strict=True)
+        symbols = [each if isinstance(each, str) else f"code {code}" for each, code in labels]
+        try:
+            map_symbols(symbols)
+        except ValueError as error:
+            raise RecordError(str(error)) from error
+        # An annotation file may state a time resolution of its own.
+        ann_fs = float(found.fs or fs)
+        if not (np.isfinite(ann_fs) and ann_fs > 0):
+            raise RecordError(f"found {ann_fs:g} Hz; expected more; correct the annotation file")
+        end = n_samples * ann_fs / fs
+        outside = samples[(samples < 0) | (samples > end)]
+        if outside.size:
+            raise RecordError(
+                f"found {outside.size} annotation(s) outside the signal, the first at sample "
+                f"{outside[0]}; expected samples 0 to {end:g}; the file is not of this signal, or "
+                f"one of them is corrupt: copy or download both again"
+            )
     order = np.argsort(samples, kind="stable")
-    subtypes = np.asarray(annotation.subtype, dtype=np.int64)
-    return samples[order], [annotation.symbol[i] for i in order], subtypes[order], ann_fs
+    subtypes = np.asarray(found.subtype, dtype=np.int64)
+    return samples[order], [symbols[i] for i in order], subtypes[order], ann_fs
 
 
 def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> pd.DataFrame:
@@ -95,10 +83,10 @@ def read_annotations(path: Path, extension: str, fs: float, n_samples: int) -> p
     """
     frame_fs = fs
     if path.with_name(f"{path.name}.hea").is_file():
-        frame_fs = float(read_header(path.name, path).fs)
+        frame_fs = float(read_header(path).fs)
     n_frames = round(n_samples * frame_fs / fs)
     samples, symbols, _, source_fs = read_annotation_file(
-        path.name, path, extension, fs=frame_fs, n_samples=n_frames
+        path, extension, fs=frame_fs, n_samples=n_frames
     )
     moved = move_to_rate(samples, source_fs, fs, n_samples)
     return pd.DataFrame({"sample": moved, "symbol": np.array(symbols, dtype=object)})

@@ -19,7 +19,7 @@ def predict_own(
     """
     import tempfile
 
-    from cnns_spectrograms.inference.batch import PredictOptions, predict_recordings
+    from cnns_spectrograms.inference.batch import predict_recordings
     from cnns_spectrograms.tracking.model_store import resolve_model
 
     if not inference.recordings:
@@ -28,15 +28,9 @@ def predict_own(
             "--params=inference.recordings=/path/to/record"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        how = inference.model_dump(exclude={"recordings", "model"})
-        options = PredictOptions(model=resolve_model(inference.model, Path(scratch)), **how)
+        model = resolve_model(inference.model, Path(scratch))
         table = predict_recordings(
-            [Path(each) for each in inference.recordings],
-            folder,
-            options,
-            execution.n_jobs,
-            execution.backend,
-            execution.address,
+            inference, folder, model, execution.n_jobs, execution.backend, execution.address
         )
     if (table["error"] != "").all():
         first = table.iloc[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters, RecordParameters
+from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
 from cnns_spectrograms.provenance import StampedSignals, hash_table, settings, stamp_table
 
 logger = logging.getLogger(__name__)
@@ -68,16 +68,11 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
 
 def _list_corrected(folder: Path) -> list[dict[str, str]]:
     """Return the rows of the record list for corrected recordings."""
-    from cnns_spectrograms.ecg.databases import (
-        find_annotator,
-        find_missing_files,
-        list_records,
-        read_patients,
-    )
+    from cnns_spectrograms.ecg.databases import find_missing_files, list_records, read_patients
     from cnns_spectrograms.ecg.splits import CORRECTED
 
     record_ids = list_records(folder)
-    missing = find_missing_files(folder, record_ids, find_annotator(folder))
+    missing = find_missing_files(folder, record_ids)
     nobodys = sorted(set(record_ids) - set(read_patients(folder)))
     if missing or nobodys:
         raise FileNotFoundError(
@@ -85,21 +80,6 @@ def _list_corrected(folder: Path) -> list[dict[str, str]]:
             f"record in PATIENTS); write the recording again in the app, or take it out of RECORDS"
         )
     return [{"db": CORRECTED, "record_id": each, "fault": ""} for each in record_ids]
-
-
-def _known_records(ingestion: IngestionParameters) -> dict[str, RecordParameters]:
-    """Return what is known of records, also of corrected ones."""
-    from cnns_spectrograms.ecg.databases import read_patients
-    from cnns_spectrograms.ecg.splits import CORRECTED
-
-    known = ingestion.known_records()
-    if ingestion.corrections is None:
-        return known
-    patients = read_patients(ingestion.corrections)
-    return known | {
-        f"{CORRECTED}/{each}": RecordParameters(patient=patient, lead=None)
-        for each, patient in patients.items()
-    }
 
 
 def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
@@ -140,16 +120,8 @@ def ingest_records(
 ) -> tuple[StampedSignals, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Read every record: return `signals`, `beats`, `records` and the report."""
     from cnns_spectrograms.ecg.records import read_records, summarise_records
-    from cnns_spectrograms.ecg.splits import CORRECTED
 
-    signals, beats, records = read_records(
-        physionet,
-        record_list,
-        ingestion,
-        execution.n_jobs,
-        _known_records(ingestion),
-        {CORRECTED: Path(ingestion.corrections)} if ingestion.corrections else None,
-    )
+    signals, beats, records = read_records(physionet, record_list, ingestion, execution.n_jobs)
     report = summarise_records(records, beats)
     for line in report["skipped"]:
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])

@@ -63,13 +63,15 @@ def evaluate(
     model: ModelParameters,
     split: SplitParameters,
     reporting: ReportingParameters,
-) -> tuple[dict[str, Any], str, pd.DataFrame, Figure, Figure]:
+) -> tuple[dict[str, Any], str, pd.DataFrame, Figure, Figure, Figure]:
     """Score one model's predictions on val, on test, and on named parts of test.
 
     Returns:
         Metrics by split and part of test; the test split's classification report as text, its
-        errors by record, its confusion matrix and the learning curves.
+        errors by record, its confusion matrix and its ROC and precision-recall curves; and the
+        learning curves.
     """
+    from cnns_spectrograms.evaluation.curves import plot_rank_curves
     from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
 
     val, test = (_select(predictions, name) for name in ("val", "test"))
@@ -96,8 +98,9 @@ def evaluate(
         {**described, **scores},
         f"Synthetic data: says nothing about hearts.\n\n{report}" if synthetic else report,
         metrics.per_record_table(test),
-        plot_confusion_matrix(scores["test"], f"Test split, {title}", synthetic=synthetic),
-        plot_learning_curves(history, f"Learning curves, {title}", synthetic=synthetic),
+        plot_confusion_matrix(scores["test"], entitle(f"Test split, {title}", reporting)),
+        plot_rank_curves(test, entitle(f"Test split, {title}", reporting)),
+        plot_learning_curves(history, entitle(f"Learning curves, {title}", reporting)),
     )
 
 
@@ -132,11 +135,8 @@ def compare(
 
     comparison = metrics.compare_models({model: each["test"] for model, each in by_model.items()})
     comparison["data"] = "synthetic" if reporting.synthetic_data else "recorded"
-    return comparison, plot_model_comparison(
-        comparison,
-        f"Models on the test split, protocol {split.protocol}",
-        synthetic=reporting.synthetic_data,
-    )
+    title = entitle(f"Models on the test split, protocol {split.protocol}", reporting)
+    return comparison, plot_model_comparison(comparison, title)
 
 
 def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
@@ -165,10 +165,10 @@ def compare_ec57(
     """
     test = _select(predictions, "test")
     fs, annotator = int(records["fs"].iloc[0]), reporting.test_annotator
-    scored: dict[str, float] = {"fs": fs, "learning_period_s": reporting.learning_period_s}
+    start_s = reporting.learning_period_s
     described = {
         "test_annotations": annotator or "predictions at the reference beats",
-        "learning_period_s": reporting.learning_period_s,
+        "learning_period_s": start_s,
     }
     if (test["beat_idx"] < 0).any() and annotator is None:
         reason = "windows slide, so predictions do not stand for beats"
@@ -183,14 +183,13 @@ def compare_ec57(
         logger.warning("EC57 is left out: %s", error)
         return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
     if annotator is None:
-        matrices = ec57.compare_predictions(test, references, **scored)
+        tests = ec57.annotate_predictions(test, keys)
     else:
-        matrices = {
-            key: ec57.compare_annotations(
-                reference, ec57.read_annotations(physionet / key, annotator, fs=fs), **scored
-            )
-            for key, reference in references.items()
-        }
+        tests = {key: ec57.read_annotations(physionet / key, annotator, fs=fs) for key in keys}
+    matrices = {
+        key: ec57.compare_annotations(references[key], tests[key], fs=fs, learning_period_s=start_s)
+        for key in keys
+    }
     return {**described, **ec57.summarise_ec57(matrices)}, ec57.tabulate_ec57(matrices)
 
 
@@ -216,29 +215,12 @@ def evaluate_calibration(
 
     require_fresh({}, predictions=predictions, operating_points=operating_points)
     found = calibration.evaluate_operating_points(_select(predictions, "test"), operating_points)
-    figure = plot_reliability(
+    title = f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}"
+    return found, plot_reliability(
         found["before_temperature"],
         found["after_temperature"],
         found["temperature"],
-        f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}",
-        synthetic=reporting.synthetic_data,
-    )
-    return found, figure
-
-
-def draw_rank_curves(
-    predictions: pd.DataFrame,
-    model: ModelParameters,
-    split: SplitParameters,
-    reporting: ReportingParameters,
-) -> Figure:
-    """Draw the ROC and precision-recall curves of the test split."""
-    from cnns_spectrograms.evaluation.curves import plot_rank_curves
-
-    return plot_rank_curves(
-        _select(predictions, "test"),
-        f"Test split, {model.timm_name}, protocol {split.protocol}",
-        synthetic=reporting.synthetic_data,
+        entitle(title, reporting),
     )
 
 
@@ -265,37 +247,33 @@ def draw_examples(
     rng = np.random.default_rng(reporting.seed)
     right = test["predicted"] == test["aami_class"]
 
-    def show(row: pd.DataFrame) -> ExampleBeat:
-        beat = row.iloc[0]
-        chosen = beat["predicted"]
-        return ExampleBeat(
-            caption=(
-                f"{_name_window(beat, fs)}\n"
-                f"{beat['aami_class']} called {chosen} ({beat[f'prob_{chosen}']:.2f})"
-            ),
-            signal=reader(row)[0, : int(beat["n_samples"])],
-            image=_draw_windows(row, reader)[0],
-            right=bool(beat["aami_class"] == chosen),
-        )
-
-    examples: dict[str, list[ExampleBeat]] = {}
-    for aami_class in AAMI_CLASSES:
+    examples: dict[str, list[ExampleBeat]] = {name: [] for name in AAMI_CLASSES}
+    for aami_class, beats in examples.items():
         of_class = test["aami_class"] == aami_class
-        examples[aami_class] = []
-        for kind in (right, ~right):
-            rows = test[of_class & kind]
-            if len(rows):
-                drawn = int(rng.integers(len(rows)))
-                examples[aami_class].append(show(rows.iloc[drawn : drawn + 1]))
+        for is_right in (True, False):
+            rows = test[of_class & (right == is_right)]
+            if rows.empty:
+                continue
+            row = rows.iloc[[int(rng.integers(len(rows)))]]
+            beat = row.iloc[0]
+            called = f"called {beat['predicted']} ({beat['prob_' + beat['predicted']]:.2f})"
+            beats.append(
+                ExampleBeat(
+                    caption=f"{_name_window(beat, fs)}\n{aami_class} {called}",
+                    signal=reader(row)[0, : int(beat["n_samples"])],
+                    image=_draw_windows(row, reader)[0],
+                    right=is_right,
+                )
+            )
     times_s, frequencies_hz = spectrogram_axes(int(test["n_samples"].iloc[0]), fs, spectrogram)
+    title = f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}"
     return plot_examples(
         examples,
-        f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}",
+        entitle(title, reporting),
         fs=fs,
         times_s=times_s,
         frequencies_hz=frequencies_hz,
         middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
-        synthetic=reporting.synthetic_data,
     )
 
 
@@ -345,6 +323,14 @@ def write_report(
     )
 
 
+def entitle(title: str, reporting: ReportingParameters) -> str:
+    """Return a title that says where the data are synthetic.
+
+    No figure of simulated recordings can be taken for one of patients.
+    """
+    return f"synthetic data: {title}" if reporting.synthetic_data else title
+
+
 def _select(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
     return predictions[predictions["split"] == split].reset_index(drop=True)
 
@@ -364,11 +350,8 @@ def draw_class_distribution(
     counts["train (SMOTE)"] = (
         smote_windows["aami_class"].value_counts().reindex(counts.index, fill_value=0)
     )
-    return plot_class_distribution(
-        counts,
-        f"Windows by class, protocol {split.protocol}",
-        synthetic=reporting.synthetic_data,
-    )
+    title = entitle(f"Windows by class, protocol {split.protocol}", reporting)
+    return plot_class_distribution(counts, title)
 
 
 def _draw_windows(rows: pd.DataFrame, reader: WindowReader) -> np.ndarray:
@@ -424,8 +407,7 @@ def draw_contact_sheet(
     times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
     return plot_contact_sheet(
         images,
-        "Spectrograms of train by class",
+        entitle("Spectrograms of train by class", reporting),
         times_s=times_s,
         frequencies_hz=frequencies_hz,
-        synthetic=reporting.synthetic_data,
     )

@@ -17,7 +17,6 @@ from .nodes import (
     draw_class_distribution,
     draw_contact_sheet,
     draw_examples,
-    draw_rank_curves,
     evaluate,
     evaluate_calibration,
     find_intervals,
@@ -26,8 +25,10 @@ from .nodes import (
 from .robustness import draw_robustness, stress_model
 from .shipping import ship
 
-_SCORED = ["metrics", "classification_report", "errors_by_record"]
-_EVALUATED = [*_SCORED, "confusion_matrix", "learning_curves"]
+_EVALUATED = [
+    *("metrics", "classification_report", "errors_by_record"),
+    *("confusion_matrix", "rank_curves", "learning_curves"),
+]
 # What the report shows of each model.
 _REPORTED = (
     *("metrics", "intervals", "ec57_summary", "calibration", "errors_by_record"),
@@ -69,7 +70,6 @@ def _create_template(robustness: bool) -> Pipeline:
             [_PREDICTIONS, "operating_points", *_TITLED],
             ["calibration", "reliability"],
         ),
-        make_node(draw_rank_curves, [_PREDICTIONS, *_TITLED], "rank_curves"),
         make_node(draw_examples, [_PREDICTIONS, "windows", *_DRAWN_FROM, *_TITLED], "examples"),
         make_node(
             ship, [*shipped, "params:split", "params:training"], ["onnx_model", "model_card"]

@@ -11,6 +11,8 @@ import pandas as pd
 
 from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, TrainingParameters
 
+from .nodes import entitle
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -57,12 +59,10 @@ def stress_model(
         fetch_noises(physionet / "nstdb", params.noises)
     noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
     test = windows[windows["split"] == "test"].reset_index(drop=True)
-    test = robustness.choose_records(test, params)
+    normal = beats[beats["aami_class"] == "N"]
+    test = robustness.choose_windows(test, normal, signals, fs, params)
     # Copies, since a memory map holds its file open.
     clean = {key: np.array(signals[key]) for key in robustness.keys_of(test).unique()}
-    normal = beats[beats["aami_class"] == "N"]
-    test = robustness.keep_noisy(test, normal, clean, fs, params)
-    clean = {key: clean[key] for key in robustness.keys_of(test).unique()}
     return robustness.score_conditions(
         test,
         robustness.make_conditions(clean, normal, noises, records, physionet, fs, params),
@@ -76,8 +76,5 @@ def draw_robustness(
     """Draw how each model's macro F1 falls with the noise."""
     from cnns_spectrograms.evaluation.curves import plot_robustness
 
-    return plot_robustness(
-        tables,
-        f"Noise stress test on the test split, protocol {split.protocol}",
-        synthetic=reporting.synthetic_data,
-    )
+    title = f"Noise stress test on the test split, protocol {split.protocol}"
+    return plot_robustness(tables, entitle(title, reporting))

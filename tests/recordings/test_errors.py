@@ -1,0 +1,24 @@
+"""Errors: each names its file once, and what a library raises becomes a RecordError."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnns_spectrograms.recordings.errors import RecordError, naming
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RecordError("found 0 leads"), "r: found 0 leads"),
+        (RecordError("r.hea: found 0 leads"), "r.hea: found 0 leads"),
+        (RecordError("rate is 0"), "r: rate is 0"),
+        (KeyError("x"), "r: cannot be read (KeyError: 'x'); expected a whole file of its kind; "),
+        (FileNotFoundError(2, "none", "a/r.dat"), "r: found no file a/r.dat; expected it there; "),
+    ],
+)
+def test_an_error_names_the_file(error, told):
+    with pytest.raises(RecordError) as caught, naming("r"):
+        raise error
+    assert str(caught.value).startswith(told)
+    assert caught.value is error or caught.value.__cause__ is error
