@@ -1,8 +1,8 @@
 """Takes the pictures in docs/pictures: Kedro-Viz's graph, MLflow's comparison, and a report.
 
-python docs/pictures.py [--project FOLDER] [--model NAME]
+python docs/pictures.py [--project FOLDER] [--env ENV]
 
-The folder is a checkout in which `kedro run` has trained two networks or more.
+The folder is a checkout in which `kedro run --env=ENV` has trained the networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Take the three pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, default=ROOT, help="default: %(default)s")
-    parser.add_argument("--model", default="efficientnetv2_b0", help="of the report")
+    parser.add_argument("--env", default="quick", help="of the report; default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "pictures")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -45,8 +45,8 @@ def main() -> None:
             take_graph(browser, project, Path(scratch), given.output)
             take_comparison(browser, project, Path(scratch), given.output)
             browser.resize(1000, 1500)
-            report = project / "data" / "08_reporting" / given.model / "report.html"
-            browser.driver.get(report.as_uri())
+            reports = project / "data" / given.env / "08_reporting" / "report.html"
+            browser.driver.get(max(reports.glob("*/report.html")).as_uri())
             time.sleep(2)
             browser.save(given.output / "report.webp")
         finally:

@@ -16,7 +16,7 @@ from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.training.networks import BeatClassifier, build_network, load_classifier
 from cnns_spectrograms.training.onnx_export import choose_stage
-from inference.models import rewrite_description, save_model
+from inference.models import save_model
 
 
 def work_by_hand(
@@ -67,11 +67,3 @@ def test_the_layer_is_the_deepest_that_still_tells_time(size: int, reduction: in
     stage = choose_stage(network, size)
     stages = network.backbone.feature_info
     assert [each["reduction"] for each in stages if each["module"] == stage] == [reduction]  # type: ignore[union-attr]
-
-
-def test_a_network_without_stages_is_named(tmp_path: Path) -> None:
-    path = save_model(tmp_path / "m.onnx", "grey")
-    rewrite_description(path, lambda description: description["graph"].update(stage_map=None))
-    model = BeatModel.load(path)
-    with pytest.raises(ValueError, match="test_efficientnet"):
-        explain(model, np.zeros(model.width, np.float32), 0)

@@ -17,6 +17,7 @@ from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
 from cnns_spectrograms.presentation import LANGUAGES, Language, Translator, read_texts
+from inference.models import rewrite_description
 
 pytestmark = pytest.mark.usefixtures("app_settings")
 
@@ -208,6 +209,24 @@ def _save_network_of_three_views(path: Path) -> Path:
         },
     )
     return path
+
+
+def test_a_network_without_stages_offers_no_grad_cam(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, app_settings: AppSettings
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(weights.read_bytes())
+    rewrite_description(path, lambda description: description["graph"].update(stage_map=None))
+    other = app_settings.model_copy(update={"model": path})
+    monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", other.model_dump_json())
+    app = _upload(monkeypatch, {"mine.csv": _csv(15)})
+    app.button(key="analyse").click().run()
+    app.session_state["selected"] = 3
+    app.session_state["gradcam"] = True  # left from another model
+    app.run()
+    assert not app.exception
+    assert app.toggle(key="gradcam").disabled
+    assert app.toggle(key="gradcam").help == Translator("en")("gradcam_absent")
 
 
 def test_a_run_is_gone_to_whenever_its_row_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

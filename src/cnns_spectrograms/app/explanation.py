@@ -42,16 +42,13 @@ def explain(
     interpolated to the image (bilinear) and scaled to its greatest value.
 
     Args:
-        model: that classified the beat.
+        model: that classified the beat, of a network whose stages timm lists.
         window: (width,), mV, see `BeatModel.view_lengths`.
         target: position of the class in AAMI_CLASSES.
         rr_s: (4,), s, NaN where not known, for a network that takes the rhythm.
 
     Returns:
         float32 (H, W), 0 to 1; zeros where nothing is evidence for the class.
-
-    Raises:
-        ValueError: the network has no stages that timm lists.
     """
     before, after = _cut(model)
     inputs = model.prepare(window[None], None if rr_s is None else np.asarray(rr_s)[None])
@@ -74,11 +71,7 @@ def _cut(model: BeatModel) -> tuple[Any, Any]:
     from cnns_spectrograms.inference.model import start_session
 
     graph = model.description["graph"]
-    if graph["stage_map"] is None:
-        raise ValueError(
-            f"timm lists no stages of '{model.name}', so Grad-CAM has no layer to look at; use a "
-            f"convolutional network"
-        )
+    assert graph["stage_map"] is not None
     extractor = Extractor(load_model_from_string(model.content))
     rhythm = ["rr_s"] if model.rr_intervals else []
     before = extractor.extract_model(["windows"], [graph["stage_map"]])

@@ -178,8 +178,15 @@ def _show_evidence(study: Study, beat: pd.Series, theme: Theme, t: Translator) -
     at = round(beat["sample"] * model.fs / study.leads.fs) if is_added else None
     seen = show_beat(study, number, at)
     cam, n_views = None, len(model.view_lengths)
+    has_map = model.description["graph"]["stage_map"] is not None
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if not is_added and st.toggle(t("gradcam"), key="gradcam", help=t("gradcam_help")):
+        wanted = not is_added and st.toggle(
+            t("gradcam"),
+            key="gradcam",
+            disabled=not has_map,
+            help=t("gradcam_help" if has_map else "gradcam_absent"),
+        )
+        if wanted and has_map:
             target = st.selectbox(
                 t("gradcam_class"),
                 AAMI_CLASSES,

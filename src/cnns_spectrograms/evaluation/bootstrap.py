@@ -66,10 +66,8 @@ def bootstrap_scores(
         ValueError: as `evaluate_predictions`.
     """
     estimates = collect_scores(evaluate_predictions(predictions, classes))
-    n_patients, spread = (
-        predictions["patient_id"].nunique(),
-        _describe_classes(predictions, classes),
-    )
+    n_patients = predictions["patient_id"].nunique()
+    spread = _describe_classes(predictions, classes)
     drawn_BM = _draw(n_patients, n_resamples, seed)
     resampled = _resample_confusion(predictions, drawn_BM, classes)
     resampled |= _resample_rankings(predictions, drawn_BM, classes)

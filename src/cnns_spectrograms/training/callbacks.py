@@ -120,6 +120,16 @@ class EpochKeeper(Checkpoint):
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
+        what = f"Epoch {trainer.current_epoch + 1}"
+        self._progress = LoggedProgress(what, int(trainer.num_training_batches), "batches")
+
+    @override
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.progress_bar_callback is None:
+            self._progress.update(batch_idx + 1)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -148,22 +158,6 @@ class EpochKeeper(Checkpoint):
             )
 
 
-class ProgressReporter(Callback):
-    """Logs the progress of an epoch, where no terminal shows a bar."""
-
-    @override
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        what = f"Epoch {trainer.current_epoch + 1}"
-        self._progress = LoggedProgress(what, int(trainer.num_training_batches), "batches")
-
-    @override
-    @rank_zero_only
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._progress.update(batch_idx + 1)
-
-
 class Forecast(Callback):
     """Logs once how long a training will take, from the speed of its first batches after a warm-up.
 
@@ -174,7 +168,7 @@ class Forecast(Callback):
     LONGEST_S = 60.0  # of measuring
     SHORT_S, LONG_S = 600.0, 3600.0  # of trainings: below, nothing is logged; above, a warning
 
-    _began: float | None = None
+    _began = 0.0
     _done = False
 
     @override
@@ -183,33 +177,29 @@ class Forecast(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         n_measured = batch_idx + 1 - self.WARM_UP
-        if self._done or n_measured < 0:
+        if n_measured <= 0:
+            self._began = time.perf_counter()
+        if self._done or n_measured <= 0:
             return
-        now = time.perf_counter()
-        if self._began is None or n_measured == 0:
-            self._began = now
-            return
-        seconds = now - self._began
+        seconds = time.perf_counter() - self._began
         n_batches = int(trainer.num_training_batches)
         if batch_idx + 1 < n_batches and n_measured < self.MEASURED and seconds < self.LONGEST_S:
             return
         self._done = True
         n_epochs = int(trainer.max_epochs or 1) - trainer.current_epoch
-        self._log(n_epochs, seconds / n_measured * n_batches * n_epochs)
-
-    def _log(self, n_epochs: int, seconds: float) -> None:
-        if seconds < self.SHORT_S:
+        total = seconds / n_measured * n_batches * n_epochs
+        if total < self.SHORT_S:
             return
+        advice = (
+            ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
+            "training.samples_per_epoch; or a machine with a GPU, which is found automatically"
+        )
+        is_long = total >= self.LONG_S
         logger.log(
-            logging.INFO if seconds < self.LONG_S else logging.WARNING,
+            logging.WARNING if is_long else logging.INFO,
             "At the speed of its first batches, this training takes %s or more on this machine's "
             "CPU, if it goes through all %d epochs%s",
-            _name_duration(seconds),
-            n_epochs,
-            ""
-            if seconds < self.LONG_S
-            else ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
-            "training.samples_per_epoch; or a machine with a GPU, which is found automatically",
+            *(_name_duration(total), n_epochs, advice if is_long else ""),
         )
 
 

@@ -34,7 +34,6 @@ from cnns_spectrograms.training.callbacks import (
     EpochKeeper,
     Forecast,
     LogMetrics,
-    ProgressReporter,
     pass_keyboard_interrupts,
     quiet_lightning,
 )
@@ -192,8 +191,8 @@ def _make_trainer(params: TrainingParameters, keeper: EpochKeeper, world_size: i
     ]
     if params.ema_decay > 0:
         callbacks.append(EmaWeights(params.ema_decay))
-    show_bar = sys.stdout.isatty()
-    callbacks.append(TQDMProgressBar() if show_bar else ProgressReporter())
+    if show_bar := sys.stdout.isatty():
+        callbacks.append(TQDMProgressBar())
     cuda = torch.cuda.is_available()
     if not cuda:
         callbacks.append(Forecast())

@@ -283,7 +283,7 @@ def _finish(content: bytes, description: Mapping[str, Any], card: str) -> bytes:
     proto = onnx.load_model_from_string(content)
     graph = proto.graph
     nodes = list(graph.node)
-    casts = [_halve(each) for each in graph.initializer if _fits_half(each)]
+    casts = [cast for each in graph.initializer if (cast := _halve(each)) is not None]
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
     graph.value_info.extend(graph.output[2:])  # where Grad-CAM cuts the graph
@@ -296,22 +296,20 @@ def _finish(content: bytes, description: Mapping[str, Any], card: str) -> bytes:
     return finished
 
 
-def _fits_half(tensor: onnx.TensorProto) -> bool:
+def _halve(tensor: onnx.TensorProto) -> onnx.NodeProto | None:
+    """Make an initialiser half precision; return the node that makes it float32 again.
+
+    One that halves do not hold exactly stays as it is, and has no such node.
+    """
     import onnx
 
-    if tensor.data_type != onnx.TensorProto.FLOAT:
-        return False
-    values = onnx.numpy_helper.to_array(tensor)
+    name, values = tensor.name, onnx.numpy_helper.to_array(tensor)
+    if values.dtype != np.float32:
+        return None
     with np.errstate(over="ignore"):
-        return bool((values.astype(np.float16).astype(np.float32) == values).all())
-
-
-def _halve(tensor: onnx.TensorProto) -> onnx.NodeProto:
-    """Make an initialiser half precision, and return the node that makes it float32 again."""
-    import onnx
-
-    name = tensor.name
-    halves = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        halves = values.astype(np.float16)
+    if not (halves.astype(np.float32) == values).all():
+        return None
     tensor.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}.half"))
     return onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cnns_spectrograms.hooks.preflight import check_together
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
@@ -14,7 +15,6 @@ from cnns_spectrograms.parameters import (
     ViewParameters,
     WindowParameters,
 )
-from cnns_spectrograms.preflight import check_together
 
 VIEW = {"of": "beat", "window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 60}
 
