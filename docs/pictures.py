@@ -44,7 +44,7 @@ def main() -> None:
         try:
             take_graph(browser, project, Path(scratch), given.output)
             take_comparison(browser, project, Path(scratch), given.output)
-            browser.resize(1000, 1500)
+            browser.resize(1150, 1200)
             reports = project / "data" / given.env / "08_reporting" / "report.html"
             browser.driver.get(max(reports.glob("*/report.html")).as_uri())
             time.sleep(2)
@@ -54,11 +54,14 @@ def main() -> None:
 
 
 def take_graph(browser: Browser, project: Path, scratch: Path, output: Path) -> None:
-    """Take Kedro-Viz's graph of the default pipeline, its pipelines folded."""
+    """Take the graph of the default pipeline, its pipelines folded."""
     command = ["kedro", "viz", "run", "--no-browser"]
-    with contextlib.chdir(project), serving(command, scratch / "viz.txt") as url:
+    log = scratch / "viz.txt"  # Kedro-Viz refuses ports above 49151
+    with contextlib.chdir(project), serving(command, log, port=4141) as url:
         browser.resize(1500, 900)
         browser.driver.get(url)
+        browser.one(".pipeline-node")  # till then it writes there itself
+        time.sleep(3)
         script = "localStorage.setItem('KedroViz', arguments[0])"
         browser.driver.execute_script(script, json.dumps(_KEDRO_VIZ))
         browser.driver.refresh()
@@ -78,7 +81,8 @@ def take_comparison(browser: Browser, project: Path, scratch: Path, output: Path
         browser.resize(1500, 1000)
         query = f"runs={json.dumps(runs)}&experiments={json.dumps(experiments)}"
         browser.driver.get(f"{url}/#/compare-runs?{query}")
-        browser.wait(lambda: SCORE in browser.text(), "the comparison")
+        browser.wait(lambda: "Run details" in browser.text(), "the comparison")
+        browser.click("button[aria-label=Close]")  # of the assistant beside it
         time.sleep(3)
         browser.save(output / "mlflow.webp")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,13 +40,17 @@ def served(options: list[str], log: Path) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def serving(module: list[str], log: Path, answers: str = "/") -> Iterator[str]:
-    """Run a module that takes ``--port``, with its arguments; give its address once it answers."""
+def serving(module: list[str], log: Path, answers: str = "/", port: int = 0) -> Iterator[str]:
+    """Run a module that takes ``--port`` (0: any free one); give its address once it answers."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     command = [sys.executable, "-m", *module, "--port", url.rpartition(":")[2]]
-    with open(log, "w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+    with (
+        open(log, "w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True) as process,
+    ):
         try:
             until = time.monotonic() + WAIT_S
             while not _answers(url + answers):
@@ -57,7 +62,8 @@ def serving(module: list[str], log: Path, answers: str = "/") -> Iterator[str]:
             print(log.read_text())
             raise
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                os.killpg(process.pid, signal.SIGTERM)  # with what it has started
             process.wait(WAIT_S)
 
 
