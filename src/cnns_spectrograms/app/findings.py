@@ -97,7 +97,7 @@ def find_disagreements(
 def step(times_s: ArrayLike, now_s: float, forwards: bool) -> int | None:
     """Return the position of the next (or previous) time after (before) now, s; None at the end.
 
-    Times ascend; one within 1 ms of now counts as here.
+    Times ascend. A time within 1 ms of `now_s` counts as now, and is passed over.
     """
     times = np.asarray(times_s, dtype=np.float64)
     if forwards:

@@ -98,7 +98,7 @@ class BeatEdits:
         return standing[np.argsort(self.samples[standing], kind="stable")]
 
     def plan_change(self, beats: ArrayLike, name: str | None) -> Edit | None:
-        """Return the edit that gives beats a class, or deletes them; None if none of them stands.
+        """Return the edit that gives beats a class, or deletes them; None where all are deleted.
 
         A beat that has the class already is confirmed: what a person has called stays called.
 

@@ -231,7 +231,7 @@ class Session:
 
 
 def _spell(edit: Edit) -> dict[str, Any]:
-    """Return an edit as a journal has it, with one letter a class."""
+    """Return an edit in the form of a journal line, with one letter per class."""
     before, after = decode(edit.before), decode(np.array([edit.after], np.int8))
     line: dict[str, Any] = {"do": edit.kind, "beats": edit.beats.tolist()}
     line["from"], line["to"] = ("".join(each or _NONE for each in x) for x in (before, after))

@@ -178,14 +178,28 @@ def stratified_record_split(
         split -> its records, sorted. Each split has at least one.
 
     Raises:
-        ValueError: there is no way to fill every split.
+        ValueError: the fractions are not as above; records are repeated or unknown; `pinned` puts
+            a patient into two splits; or there is no way to fill every split.
     """
     pinned = pinned or {}
     names = list(fractions)
-    assert counts.index.is_unique, "a record has several rows"
-    assert {"train"} <= set(names) <= set(SPLITS), fractions
-    assert abs(sum(fractions.values()) - 1) < 1e-9, fractions
-    assert set(pinned) <= set(counts.index), f"pinned holds unknown records: {pinned}"
+    if repeated := counts.index[counts.index.duplicated()].tolist():
+        raise ValueError(f"counts has several rows of {repeated}; expected one row per record")
+    total = sum(fractions.values())
+    if (
+        not {"train"} <= set(names) <= set(SPLITS)
+        or min(fractions.values()) <= 0
+        or abs(total - 1) > 1e-9
+    ):
+        raise ValueError(
+            f"fractions is {dict(fractions)}; expected positive fractions of {', '.join(SPLITS)}, "
+            f"train among them, that sum to 1"
+        )
+    if not set(pinned) <= set(counts.index) or not set(pinned.values()) <= set(names):
+        raise ValueError(
+            f"pinned is {dict(pinned)}; expected records of counts, each with one of the splits "
+            f"{', '.join(names)}"
+        )
     wanted = np.array([fractions[name] for name in names])
     train = names.index("train")
 
@@ -197,7 +211,11 @@ def stratified_record_split(
     split_of: dict[str, int] = {}  # position in `names`, by patient
     for record, name in pinned.items():
         placed = split_of.setdefault(patient_of[record], names.index(name))
-        assert names[placed] == name, f"pinned puts patient {patient_of[record]} in two splits"
+        if names[placed] != name:
+            raise ValueError(
+                f"pinned puts patient {patient_of[record]} into {names[placed]} and into {name} "
+                f"(record {record}); keep the records of a patient in one split"
+            )
     filled = np.zeros((len(names), counts.shape[1]))
     for row, patient in enumerate(by_patient.index):
         if patient in split_of:

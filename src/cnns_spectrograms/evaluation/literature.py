@@ -18,7 +18,7 @@ DS2_RECORDS = frozenset((
 
 
 def read_literature() -> pd.DataFrame:
-    """Return the published results, one a row; NaN where a score was not given.
+    """Return the published results, one per row; NaN where a score was not given.
 
     Returns:
         source (authors and year, and what the method uses beyond one beat's shape), protocol (what

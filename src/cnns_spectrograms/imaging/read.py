@@ -51,7 +51,7 @@ class CacheFiles:
     """The files of one cache beside its images, see above; cheap to pickle."""
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        assert name in _MADE_BY, f"{name!r} is none of {[*_MADE_BY]}"
+        assert name in _MADE_BY, f"the cache is named {name!r}; expected one of {[*_MADE_BY]}"
         self.name = name
         self.manifest = f"{name}.parquet"
         self.storage = open_storage(root, temporary=f".{name}/tmp")

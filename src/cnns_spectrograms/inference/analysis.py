@@ -408,10 +408,10 @@ def plan_windows(
     """Return what reads windows of a signal as the model sees it, and the rows that it takes.
 
     Args:
-        signal: mV, see `Analysis.signal`.
-        model: sees them.
+        signal: float32 (n_samples,), mV, see `Analysis.signal`.
+        model: what the windows are cut for.
         typical: see `Analysis.typical_beats`.
-        centres: of the windows, one a row, samples of the signal.
+        centres: int64 (n,), centre of each window, samples of `signal`.
     """
     key = "own/recording"
     typical_beats = {} if typical is None else {key: typical}

@@ -75,7 +75,7 @@ class EmaWeights(WeightAveraging):
 
 
 class EpochKeeper(Checkpoint):
-    """Keeps and tells one row per epoch, and saves the best epoch and the last one.
+    """Keeps and logs one row per epoch, and saves the best epoch and the last one.
 
     Lightning calls it after all other callbacks. Its own ModelCheckpoint knows files by their
     absolute path, so it forgets the best score in a folder that was moved, or copied to another

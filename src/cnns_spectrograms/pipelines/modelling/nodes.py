@@ -141,7 +141,7 @@ def train(
     classifier = build_network(model, seed=training.seed)
     task = TrainingTask(classifier, train_index, val, images, training, checkpoints, described)
     history = _fit(task, execution)
-    best = int(history["val_macro_f1"].argmax())
+    best = int(history["val_macro_f1"].fillna(float("-inf")).argmax())
     weights = hashlib.sha256(serialise_classifier(classifier, {})).hexdigest()
     metadata: dict[str, Any] = {
         **{key: described[key] for key in ("initial_weights", "training", "spectrogram")},
