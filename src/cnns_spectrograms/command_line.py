@@ -73,7 +73,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--peaks",
         metavar="FILE",
-        help="annotations that tell the beats: a file, or an extension such as atr; default: "
+        help="annotations of the beats: a file, or an extension such as atr; default: "
         "beats are detected",
     )
     add(

@@ -35,12 +35,12 @@ class Source(NamedTuple):
 
     Attributes:
         path: where it is opened; of an archive, where it was unpacked.
-        told: how the user knows it: the path, or ARCHIVE/NAME.
+        label: how the user knows it: the path, or ARCHIVE/NAME.
         error: why there is none, of an archive that cannot be unpacked.
     """
 
     path: Path
-    told: str
+    label: str
     error: str = ""
 
 
@@ -69,10 +69,10 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
         name = name_recording(source.path)
         if name in names:
             raise ValueError(
-                f"{names[name]} and {source.told} would both be written as {name}; give them in "
+                f"{names[name]} and {source.label} would both be written as {name}; give them in "
                 f"separate commands with an output folder each"
             )
-        names[name] = source.told
+        names[name] = source.label
     return found
 
 
@@ -103,7 +103,7 @@ def _leave_out_tables(paths: Sequence[Path]) -> list[Path]:
 
 
 def _unpack(archive: Path, folder: Path) -> list[Source]:
-    """Return the recordings of an archive, or one that says why it has none."""
+    """Return the recordings of an archive, or one source with the reason why it has none."""
     try:
         inside = _leave_out_tables(unpack_recording(archive, folder))
     except RecordError as error:
@@ -114,7 +114,7 @@ def _unpack(archive: Path, folder: Path) -> list[Source]:
 
 
 def _check(sources: Sequence[Source], folder: Path, inference: InferenceParameters) -> None:
-    """Refuse options that would not be heeded, and results that would replace what is read."""
+    """Refuse options that would be ignored, and results that would replace what is read."""
     peaks = inference.peaks
     if peaks is not None and names_a_file(peaks) and len(sources) > 1:
         raise ValueError(
@@ -126,7 +126,7 @@ def _check(sources: Sequence[Source], folder: Path, inference: InferenceParamete
     if not csv and (inference.fs is not None or inference.columns is not None):
         raise ValueError(
             f"fs and columns are those of CSV files ({', '.join(CSV_SUFFIXES)}), and no recording "
-            f"is one: others say their own; leave them out"
+            f"is one: other files state their own; leave them out"
         )
     recordings = [source.path for source in sources if not source.error]
     read = [*recordings]
@@ -201,7 +201,7 @@ def predict_recordings(
         with joblib_backend(backend, address, n_jobs), parallel_config(n_jobs=n_jobs):
             results = Parallel(return_as="generator")(tasks)
             for row in tqdm(results, total=len(sources), unit="recording", disable=None):
-                if row["error"]:  # said at once, where others are still to come
+                if row["error"]:  # logged at once, while others are still to come
                     logger.error("%s: %s", row["recording"], row["error"])
                 rows.append(row)
     return pd.DataFrame(rows)
@@ -218,7 +218,7 @@ def _predict(
     if in_worker:  # recordings are what is shared out, so each has one thread
         os.environ["OMP_NUM_THREADS"] = "1"  # see `model.count_threads`
     row: dict[str, Any] = {
-        "recording": source.told,
+        "recording": source.label,
         "lead": "",
         "n_beats": 0,
         "n_unusable": 0,
@@ -242,10 +242,10 @@ def _predict(
         result.write(folder, inference.report)
     except (ValueError, OSError) as error:
         # Of an archive, the user knows no other path.
-        told = str(error).replace(str(source.path.parent), str(Path(source.told).parent))
-        for name in (source.told, Path(source.told).name):  # it stands before the error already
-            told = told.removeprefix(f"{name}: ")
-        return {**row, "error": told}
+        message = str(error).replace(str(source.path.parent), str(Path(source.label).parent))
+        for name in (source.label, Path(source.label).name):  # the table has it already
+            message = message.removeprefix(f"{name}: ")
+        return {**row, "error": message}
     return {
         **row,
         "lead": result.analysis.lead,

@@ -50,8 +50,8 @@ def count_threads() -> int:
     """Return how many threads may compute: OMP_NUM_THREADS, or one per core."""
     import joblib
 
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return max(1, int(told) if told.isdecimal() else joblib.cpu_count())
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return max(1, int(limit) if limit.isdecimal() else joblib.cpu_count())
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class BeatModel:
 
     @property
     def synthetic_data(self) -> bool:
-        """Whether it was trained on simulated recordings, and so says nothing about hearts."""
+        """Whether it was trained on simulated recordings, so that it means nothing for hearts."""
         return bool(self.description.get("synthetic_data", False))
 
     @property
@@ -198,7 +198,7 @@ class BeatModel:
             windows: (n, width) float32 or float64, mV, finite, R peak of each stretch in its
                 middle (`view_lengths`).
             rr_s: (n, 4), s, the intervals `ecg.rhythm.RR_COLUMNS` of each beat, NaN where not
-                known; needed by a network with ``rr_intervals``, and not looked at by others.
+                known; needed by a network with ``rr_intervals``, and ignored by others.
 
         Returns:
             float32 (n, 5), in the order of AAMI_CLASSES.

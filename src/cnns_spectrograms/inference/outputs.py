@@ -40,7 +40,7 @@ CORRECTED_COLUMNS = ("corrected_class", "origin")
 
 
 def is_table(path: Path) -> bool:
-    """Tell a table of beats, as `write_outputs` writes it, from a recording in a CSV file."""
+    """Return whether a CSV file is a table of beats, as `write_outputs` writes it."""
     header = ",".join(TABLE_COLUMNS).encode()
     corrected = ",".join((*TABLE_COLUMNS, *CORRECTED_COLUMNS)).encode()
     # Version 0.1 wrote no signal_quality and no usable.
@@ -49,7 +49,7 @@ def is_table(path: Path) -> bool:
         with open(path, "rb") as file:
             return file.readline(len(corrected) + 2).rstrip() in headers
     except OSError:
-        return False  # who opens it says so
+        return False  # opening it reports that
 
 
 def write_outputs(
@@ -63,7 +63,7 @@ def write_outputs(
     Args:
         analysis: of the recording.
         recording: gives the name of the files, and the signal of the report.
-        folder: is made where it is not.
+        folder: made if absent.
         report: also write the HTML page.
 
     Returns:
@@ -109,7 +109,7 @@ def write_annotations(
     fs: float,
     notes: Sequence[str] | None = None,
 ) -> None:
-    """Write beats as WFDB annotations; the file says its sampling rate itself.
+    """Write beats as WFDB annotations; the file states its sampling rate.
 
     Args:
         path: of the file, whose ending is the annotator.

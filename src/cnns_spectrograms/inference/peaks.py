@@ -14,13 +14,13 @@ from cnns_spectrograms.recordings.recording import Recording
 
 
 def names_a_file(peaks: str) -> bool:
-    """Tell a file with R peaks from the extension of annotations beside each recording."""
+    """Return whether this is a file with R peaks, not the extension of annotation files."""
     path = Path(peaks)
     return path.suffix.lower() in CSV_SUFFIXES or (path.is_file() and path.suffix != "")
 
 
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
-    """Return R peaks that a file tells, samples at the recording's rate.
+    """Return the R peaks in a file, samples at the recording's rate.
 
     Args:
         peaks: extension of a WFDB annotation file beside the recording, the path of such a file,

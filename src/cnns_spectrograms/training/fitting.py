@@ -69,7 +69,7 @@ class TrainingTask:
 
     Attributes:
         network: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
-            parameters say ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
+            parameters have ``rr_intervals``; returns (B, 5) logits. Its initial weights are the
             caller's choice. Trained in place.
         train_index: columns path, aami_class, sampling_weight, class_weight (one for each class),
             and the RR columns; at least one row.

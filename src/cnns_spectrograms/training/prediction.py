@@ -49,7 +49,7 @@ def predict_table(
 
     Args:
         classifier: takes (B, C, H, W) float images in [0, 1], and (B, 6) RR features if its
-            parameters say ``rr_intervals``; returns (B, 5) logits. Set to evaluation mode, and
+            parameters have ``rr_intervals``; returns (B, 5) logits. Set to evaluation mode, and
             left on the CPU.
         table: column path, and those columns of the `predictions` table that it has (aami_class is
             the truth; recordings without a reference have none).

@@ -119,15 +119,15 @@ def run_host(job: Path, host: int, n_processes: int, log: LogMetrics | None = No
         ValueError: as `fit_classifier`.
         TrainingProcessError: a process failed otherwise, or was killed.
     """
-    told: multiprocessing.Queue[Any] = multiprocessing.get_context("spawn").Queue()
-    context = spawn(_train_share, (job, host, told), n_processes, join=False)
+    reports: multiprocessing.Queue[Any] = multiprocessing.get_context("spawn").Queue()
+    context = spawn(_train_share, (job, host, reports), n_processes, join=False)
     assert context is not None
     try:
         while not context.join(_POLL_S):
-            _replay(told, log)
-        _replay(told, log)
+            _replay(reports, log)
+        _replay(reports, log)
     except ProcessException as failure:
-        _replay(told, log)
+        _replay(reports, log)
         last_line = str(failure).strip().splitlines()[-1]
         raise TrainingProcessError(
             f"training in several processes failed: {last_line}; the same command goes on after "
@@ -139,10 +139,10 @@ def run_host(job: Path, host: int, n_processes: int, log: LogMetrics | None = No
             process.join()
 
 
-def _replay(told: multiprocessing.Queue[Any], log: LogMetrics | None) -> None:
+def _replay(reports: multiprocessing.Queue[Any], log: LogMetrics | None) -> None:
     """Log what processes logged, and raise what they raised."""
-    while not told.empty():
-        each = told.get()
+    while not reports.empty():
+        each = reports.get()
         if isinstance(each, ValueError):
             raise each
         if isinstance(each, logging.LogRecord):
@@ -153,7 +153,7 @@ def _replay(told: multiprocessing.Queue[Any], log: LogMetrics | None) -> None:
             log(*each)
 
 
-def _train_share(local_rank: int, job: Path, host: int, told: multiprocessing.Queue[Any]) -> None:
+def _train_share(local_rank: int, job: Path, host: int, reports: multiprocessing.Queue[Any]) -> None:
     """Do one process's share of a job."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     task, environment = pickle.loads(job.read_bytes())
@@ -164,13 +164,13 @@ def _train_share(local_rank: int, job: Path, host: int, told: multiprocessing.Qu
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // n_local))
     if local_rank == 0:
         package = logging.getLogger(__name__.partition(".")[0])
-        package.addHandler(QueueHandler(told))
+        package.addHandler(QueueHandler(reports))
         package.setLevel(logging.INFO)
     try:
-        train_epochs(task, lambda metrics, epoch: told.put((metrics, epoch)))
+        train_epochs(task, lambda metrics, epoch: reports.put((metrics, epoch)))
     except ValueError as error:
         error.add_note(f"in a training process:\n{traceback.format_exc()}")
-        told.put(error)
+        reports.put(error)
         raise
 
 
