@@ -153,7 +153,9 @@ def _replay(reports: multiprocessing.Queue[Any], log: LogMetrics | None) -> None
             log(*each)
 
 
-def _train_share(local_rank: int, job: Path, host: int, reports: multiprocessing.Queue[Any]) -> None:
+def _train_share(
+    local_rank: int, job: Path, host: int, reports: multiprocessing.Queue[Any]
+) -> None:
     """Do one process's share of a job."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     task, environment = pickle.loads(job.read_bytes())
