@@ -7,9 +7,10 @@
 Nothing is trained. For each model: scores of the most probable class, and at the operating point
 whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
 95 % intervals over patients; where a whole test split is scored, also as if its classes were
-equally frequent. The mean of the networks' probabilities follows. The title says where recordings
-are simulated. Further data folders hold other trainings of the same recipe (another seed); of
-these, mean, lowest and highest score are given. The last line is one JSON object.
+equally frequent. The mean of the networks' probabilities follows. The title states where recordings
+are simulated. Further data folders hold other trainings of the same recipe (another seed). Each
+network that all of them hold has another row, the mean of its trainings' probabilities, and the
+mean, lowest and highest score of its trainings. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,11 +41,10 @@ TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
     "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
 }
 POINTS = {"most probable class": "argmax", "operating point of val": "class_thresholds"}
-MEAN = "mean of the networks"
 
 
 def is_simulated(folder: Path) -> bool:
-    """Tell whether the scores in an environment's data folder are of simulated recordings."""
+    """Return whether the scores in an environment's data folder are of simulated recordings."""
     return any(run.synthetic for run in find_results(folder) if run.folder == folder)
 
 
@@ -54,16 +54,16 @@ def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> l
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     locked = fit_operating_points(val)
     rows = []
-    for said, name in POINTS.items():
+    for point, name in POINTS.items():
         chosen = test if name == "argmax" else apply_operating_point(test, locked, name)
         classes = AAMI_CLASSES
         if part is not None:
             classes = tuple(part.classes or AAMI_CLASSES)
             chosen = select_subset(chosen, part)
         found = bootstrap_scores(chosen, classes, n_resamples=n)
-        rows.append({"point": said, "n_beats": len(chosen), **found["scores"]})
+        rows.append({"point": point, "n_beats": len(chosen), **found["scores"]})
         if part is None and name == "argmax":
-            rows.append({"point": f"{said}, classes equally frequent", **balance(chosen)})
+            rows.append({"point": f"{point}, classes equally frequent", **balance(chosen)})
     return rows
 
 
@@ -90,7 +90,7 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
     files = sorted((folder / "07_model_output").glob("*/predictions.parquet"))
     tables = {file.parent.name: pd.read_parquet(file) for file in files}
     if len(tables) > 1:
-        tables[MEAN] = average(list(tables.values()))
+        tables[f"mean of {len(tables)} networks"] = average(list(tables.values()))
     return tables
 
 
@@ -104,7 +104,7 @@ def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return first.reset_index()
 
 
-def tell(value: dict[str, Any] | None) -> str:
+def format_score(value: dict[str, Any] | None) -> str:
     """Return a score with its interval in words."""
     if value is None or value["estimate"] is None:
         return "-"
@@ -113,7 +113,7 @@ def tell(value: dict[str, Any] | None) -> str:
     return f"{value['estimate']:.3f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
-def tell_spread(values: list[float]) -> str:
+def format_spread(values: list[float]) -> str:
     """Return the mean of several trainings' scores, the lowest and the highest."""
     return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
@@ -131,21 +131,24 @@ def main() -> None:
             print(f"\n{title}: has not been run")
             continue
         if is_simulated(args.data[0] / folder):
-            title = f"SIMULATED RECORDINGS, which say nothing about hearts: {title}"
+            title = f"SIMULATED RECORDINGS, which mean nothing for hearts: {title}"
         names = [name for name in AAMI_CLASSES if part is None or name in (part.classes or ())]
         columns = ["macro_f1", "accuracy", *(f"f1_{name}" for name in names)]
         head = "| model | beats called by | macro F1 | accuracy | " + " | ".join(names) + " |\n"
         head += "| --- | --- | " + " | ".join(["---"] * len(columns)) + " |"
         print(f"\n{title}\n\n{head}")
+        repeated = [model for model in first if others and all(model in each for each in others)]
+        for model in repeated:
+            trainings = [each[model] for each in (first, *others)]
+            first[f"{model}, mean of {len(trainings)} trainings"] = average(trainings)
         spread = []
         for model, predictions in first.items():
             rows = score(predictions, part, args.resamples)
-            repeated = all(model in each for each in others)
             # Of these the intervals are not shown.
-            again = [score(each[model], part, 1) for each in others] if repeated else []
+            again = [score(each[model], part, 1) for each in others] if model in repeated else []
             for number, row in enumerate(rows):
                 name = f"| {model} | {row['point']} |"
-                values = " | ".join(tell(row.get(column)) for column in columns)
+                values = " | ".join(format_score(row.get(column)) for column in columns)
                 print(f"{name} {values} |", flush=True)
                 found = {c: row[c]["estimate"] for c in columns if row.get(c)}
                 result[f"{title} / {model} / {row['point']}"] = found
@@ -153,7 +156,7 @@ def main() -> None:
                     of_all = [
                         [each[number][c]["estimate"] for each in (rows, *again)] for c in found
                     ]
-                    spread.append(f"{name} {' | '.join(map(tell_spread, of_all))} |")
+                    spread.append(f"{name} {' | '.join(map(format_spread, of_all))} |")
         if spread:
             print(f"\nMean, lowest and highest of {len(args.data)} trainings\n\n{head}")
             print("\n".join(spread))
