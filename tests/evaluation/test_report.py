@@ -23,9 +23,8 @@ from cnns_spectrograms.evaluation.ec57 import (
     make_annotations,
     summarise_ec57,
 )
-from cnns_spectrograms.evaluation.literature import DS2_RECORDS, read_literature
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
-from cnns_spectrograms.evaluation.report import render_report
+from cnns_spectrograms.evaluation.report import DS2_RECORDS, read_literature, render_report
 from cnns_spectrograms.evaluation.scores import pick_headline
 from cnns_spectrograms.parameters import (
     ReportingParameters,

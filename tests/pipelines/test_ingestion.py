@@ -20,8 +20,8 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.feature_engineering.nodes import make_windows
-from cnns_spectrograms.pipelines.ingestion.nodes import (
+from cnns_spectrograms.pipelines.feature_engineering import make_windows
+from cnns_spectrograms.pipelines.ingestion import (
     check_databases,
     check_downloads,
     ingest_records,

@@ -18,7 +18,7 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
-from cnns_spectrograms.pipelines.reporting.robustness import stress_model
+from cnns_spectrograms.pipelines.robustness import stress_model
 from cnns_spectrograms.training import prediction
 from cnns_spectrograms.training.prediction import predict_signals
 

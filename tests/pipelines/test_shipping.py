@@ -10,7 +10,7 @@ import pytest
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import ModelParameters, SplitParameters, TrainingParameters
-from cnns_spectrograms.pipelines.reporting.shipping import ship
+from cnns_spectrograms.pipelines.reporting import ship
 from cnns_spectrograms.training.networks import build_network
 
 OFFSETS = dict(zip(AAMI_CLASSES, (0.0, 0.5, -0.25, 1.0, 0.0), strict=True))

@@ -26,6 +26,7 @@ from cnns_spectrograms.evaluation.scores import (
     list_headline,
     measure_confusion,
     measure_ranking,
+    to_json,
 )
 from cnns_spectrograms.presentation import EN
 
@@ -96,8 +97,8 @@ def bootstrap_difference(
         share_above_zero (of the resamples).
 
     Raises:
-        ValueError: the tables are not of the same beats with the same truth, or as
-            `evaluate_predictions`.
+        ValueError: the tables are not of the same beats with the same truth, hold no row, or an
+            unknown class.
     """
     keys = ["row_id", "patient_id", "aami_class"]
     tables = [
@@ -110,17 +111,14 @@ def bootstrap_difference(
             f"score both on the same split before comparing them"
         )
     n_patients, spread = first["patient_id"].nunique(), _describe_classes(first, AAMI_CLASSES)
-    drawn_BM = _draw(n_patients, n_resamples, seed)
+    # Each patient once gives the scores themselves.
+    drawn_BM = np.concatenate([np.ones((1, n_patients)), _draw(n_patients, n_resamples, seed)])
     of_first, of_second = (_resample_confusion(table, drawn_BM, AAMI_CLASSES) for table in tables)
-    at_first, at_second = (collect_scores(evaluate_predictions(table)) for table in tables)
     differences = {}
-    for name in of_first:
-        if name not in list_headline():
-            continue
-        one, other = at_first[name], at_second[name]
-        estimate = None if one is None or other is None else one - other
-        values = of_first[name] - of_second[name]
-        found = _interval(estimate, values, _patients_behind(name, spread, n_patients))
+    for name in list_headline():
+        estimate, values = np.split(of_first[name] - of_second[name], [1])
+        n_behind = _patients_behind(name, spread, n_patients)
+        found = _interval(to_json(estimate[0]), values, n_behind)
         defined = values[np.isfinite(values)]
         # A tie is half a win, so that a model against itself gives 0.5.
         wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)

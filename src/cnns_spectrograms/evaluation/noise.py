@@ -18,6 +18,7 @@ N_MEASUREMENTS = 300
 """Most QRS complexes, and seconds of noise, that an amplitude is measured from (sigamp(1))."""
 
 _QRS_HALF_WINDOW_S = 0.05
+_SUFFIXES = (".hea", ".dat")  # noise has no annotations
 
 
 def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
@@ -37,10 +38,9 @@ def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
     import wfdb
 
     path = Path(folder) / name
-    missing = [suffix for suffix in (".hea", ".dat") if not path.with_suffix(suffix).is_file()]
-    if missing:
+    if missing := _list_missing(path):
         raise FileNotFoundError(
-            f"no noise record {path}{missing[0]}; set ingestion.download to true, put the MIT-BIH "
+            f"no noise record {missing[0]}; set ingestion.download to true, put the MIT-BIH "
             f"Noise Stress Test Database there, or leave '{name}' out of "
             f"reporting.robustness.noises"
         )
@@ -56,15 +56,12 @@ def fetch_noises(folder: Path, names: Sequence[str]) -> None:
     Raises:
         DownloadError: PhysioNet cannot be reached, or does not hold a record.
     """
-    suffixes = (".hea", ".dat")  # noise has no annotations
-    missing = [
-        name for name in names if not all((folder / f"{name}{each}").is_file() for each in suffixes)
-    ]
+    missing = [name for name in names if _list_missing(folder / name)]
     if not missing:
         return
     shown = ", ".join(missing)
     try:
-        download.download_database("nstdb", folder, missing, suffixes)
+        download.download_database("nstdb", folder, missing, _SUFFIXES)
     except download.DownloadError as error:
         raise download.DownloadError(
             f"{folder} lacks the noise records {shown}, and {error}; or name fewer in "
@@ -127,18 +124,17 @@ def noise_gain(snr_db: float, qrs_amplitude: float, noise_amplitude: float) -> f
 
 
 def mark_noisy(
-    n_samples: int, fs: float, *, clean_s: float = 300, alternate_s: float = 120
+    sample: ArrayLike, fs: float, clean_s: float = 300, alternate_s: float = 120
 ) -> NDArray[np.bool_]:
     """Return which samples have noise: none at first, then noisy and clean parts in turn.
 
     Args:
-        n_samples: length of the record.
+        sample: `(n,)` positions in the record, samples.
         fs: sampling rate, Hz.
         clean_s: the clean beginning, s; `nst` has 300.
         alternate_s: length of each part, s; `nst` has 120.
     """
-    time_s = np.arange(n_samples) / fs
-    part = np.floor((time_s - clean_s) / alternate_s)
+    part = np.floor((np.asarray(sample) / fs - clean_s) / alternate_s)
     noisy: NDArray[np.bool_] = (part >= 0) & (part % 2 == 0)
     return noisy
 
@@ -171,6 +167,11 @@ def add_noise(
         # The noise's own change at this sample is taken back from here on.
         added[at:] -= added[at] - added[at - 1]
     return (values + added).astype(np.float32)
+
+
+def _list_missing(record: Path) -> list[Path]:
+    files = [record.with_name(f"{record.name}{suffix}") for suffix in _SUFFIXES]
+    return [file for file in files if not file.is_file()]
 
 
 def _trimmed_mean(values: NDArray[np.float64]) -> float:

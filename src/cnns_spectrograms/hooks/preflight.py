@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,11 @@ from cnns_spectrograms.parameters import (
     ModelParameters,
     SpectrogramParameters,
     SplitParameters,
+    TransformParameters,
     WindowParameters,
 )
 from cnns_spectrograms.pipelines.namespaces import find_training
+from cnns_spectrograms.provenance import STEPS
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
@@ -67,24 +69,18 @@ class PreflightHooks:
             and "record_list" in pipeline.all_outputs()
             and not (only_missing and catalog.exists("record_list"))
         ):
-            from cnns_spectrograms.pipelines.ingestion.nodes import check_downloads
+            from cnns_spectrograms.pipelines.ingestion import check_downloads
 
             check_downloads(catalog.load("physionet"), parameters["ingestion"])
         if not only_missing:  # such a run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
-        training_nodes = [
+        trainings = [
             node
             for node in find_training(pipeline)
             if not (only_missing and all(map(catalog.exists, node.outputs)))
         ]
-        for node in training_nodes:
-            _check_network(node, catalog, parameters)
-        if training_nodes:
-            from cnns_spectrograms.training.onnx_export import check_drawing
-
-            fs = parameters["ingestion"].fs
-            n_samples = round(parameters["windows"].window_s * fs)
-            check_drawing(parameters["spectrogram"], fs, n_samples)
+        if trainings:
+            _check_networks(trainings, parameters)
 
 
 def _check_given(
@@ -107,16 +103,21 @@ def _check_given(
         )
 
 
-def _check_network(node: Node, catalog: DataCatalog, parameters: Mapping[str, Any]) -> None:
-    """Check that the network of a training node can be built, and its weights are available."""
+def _check_networks(trainings: Sequence[Node], parameters: Mapping[str, Any]) -> None:
+    """Check that networks can be built, that there are weights, and that ONNX can draw images."""
     from cnns_spectrograms.training.networks import check_network
+    from cnns_spectrograms.training.onnx_export import check_drawing
 
-    (name,) = (name for name in node.inputs if name.startswith("params:models."))
-    model = catalog.load(name).inherit(parameters["training"])
-    try:
-        check_network(model, parameters["spectrogram"].image_size)
-    except ValueError as error:
-        raise ValueError(f"parameter '{name.removeprefix('params:')}': {error}") from error
+    spectrogram = parameters["spectrogram"]
+    for node in trainings:
+        (name,) = (name for name in node.inputs if name.startswith("params:models."))
+        key = name.removeprefix("params:")
+        try:
+            check_network(parameters[key].inherit(parameters["training"]), spectrogram.image_size)
+        except ValueError as error:
+            raise ValueError(f"parameter '{key}': {error}") from error
+    fs = parameters["ingestion"].fs
+    check_drawing(spectrogram, fs, round(parameters["windows"].window_s * fs))
 
 
 def _check_inputs(
@@ -126,31 +127,25 @@ def _check_inputs(
     run_params: Mapping[str, Any],
 ) -> None:
     """Refuse a run that reads what other pipelines have not made, naming all that come first."""
-    maker_of = {
-        output: name
-        for name, each in pipelines.items()
-        if name not in ("__default__", "training", "robustness")
-        for output in each.all_outputs()
-    }
+    makers = {name: pipelines[name] for name in ("simulation", *STEPS) if name in pipelines}
+    made = {output for each in makers.values() for output in each.all_outputs()}
 
     def find_lacking(each: Pipeline) -> set[str]:
-        made = each.inputs() & maker_of.keys()
-        return {name for name in made if _is_kept(catalog, name) and not catalog.exists(name)}
+        kept = {name for name in each.inputs() & made if _is_kept(catalog, name)}
+        return {name for name in kept if not catalog.exists(name)}
 
-    lacking = sorted(find_lacking(pipeline))
+    lacking = find_lacking(pipeline)
+    needed, steps = set(lacking), []
+    for name, maker in reversed(makers.items()):
+        if needed & maker.all_outputs():
+            needed |= find_lacking(maker)
+            steps.insert(0, name)
     if not lacking:
         return
-    needed: set[str] = set()
-    makers = {maker_of[name] for name in lacking}
-    while makers:
-        needed |= makers
-        before = {name for maker in makers for name in find_lacking(pipelines[maker])}
-        makers = {maker_of[name] for name in before} - needed
     option = f" --env={run_params['env']}" if run_params.get("env") else ""
-    steps = ",".join(name for name in pipelines if name in needed)
     raise FileNotFoundError(
-        f"this run reads {', '.join(lacking)}: not made yet, or not to the end; first run "
-        f"`kedro run{option} --pipelines={steps}`"
+        f"this run reads {', '.join(sorted(lacking))}: not made yet, or not to the end; first run "
+        f"`kedro run{option} --pipelines={','.join(steps)}`"
         f"{', with the same --params' if run_params.get('runtime_params') else ''}"
     )
 
@@ -177,17 +172,20 @@ def check_together(parameters: Mapping[str, Any]) -> None:
 
 
 def _find_contradictions(parameters: Mapping[str, Any]) -> Iterator[str]:
-    ingestion, windows = parameters.get("ingestion"), parameters.get("windows")
-    split, spectrogram = parameters.get("split"), parameters.get("spectrogram")
     training, execution = parameters.get("training"), parameters.get("execution")
-    if ingestion and split:
-        yield from _find_unshared_records(ingestion, split)
-    if split:
-        yield from _find_bad_splits(split, ingestion)
-    if ingestion and spectrogram:
-        yield from _find_impossible_views(spectrogram, windows, ingestion.fs)
-    if windows and windows.mode == "sliding":
-        yield from _find_views_of_beats(parameters)
+    if split := parameters.get("split"):
+        yield from _find_bad_splits(split, parameters.get("ingestion"))
+    if spectrogram := parameters.get("spectrogram"):
+        yield from _find_bad_views(
+            spectrogram, parameters.get("windows"), parameters.get("ingestion")
+        )
+    if _slides(parameters.get("windows")):
+        for name, model in parameters.items():
+            if isinstance(model, ModelParameters) and model.rr_intervals:
+                yield (
+                    f"{name}.rr_intervals is true, but sliding windows have no beat of their own; "
+                    f"set it to false, or windows.mode to beat"
+                )
     if training and execution:
         n_processes = execution.training_processes * execution.training_hosts
         if training.batch_size % n_processes:
@@ -198,77 +196,72 @@ def _find_contradictions(parameters: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameters) -> Iterator[str]:
-    """Yield a fault for the records that are read and in no list, or listed and not read."""
-    for db, splits in split.records.items():
-        read = ingestion.databases.get(db, [])
-        if read is None:  # every record of the database; it is checked once it is read
-            continue
-        listed = {record_id for record_ids in splits.values() for record_id in record_ids}
-        if missing := sorted(listed - set(read)):
-            yield (
-                f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
-                f"read; add them there or remove them from the split"
-            )
-        if unlisted := sorted(set(read) - listed):
-            yield (
-                f"ingestion.databases.{db} reads {unlisted}, which no list of "
-                f"split.records.{db} holds; add them to train, val, test or unused"
-            )
-    for db in sorted(set(ingestion.databases) - set(split.records)):
-        yield f"ingestion.databases reads '{db}', which split.records does not list"
-
-
 def _find_bad_splits(
     split: SplitParameters, ingestion: IngestionParameters | None
 ) -> Iterator[str]:
-    """Yield a fault for each split without a record, and each patient with records in two."""
-    for name in SPLITS:
-        if not any(splits.get(name) for splits in split.records.values()):
-            yield f"split.records lists no record in '{name}'; train, val and test need one each"
+    """Yield a fault for each split without a record, and each patient with records in two.
+
+    And, where it is known which records are read, for those that are listed or read alone.
+    """
+    databases = ingestion.databases if ingestion else dict.fromkeys(split.records)
+    for db in sorted(databases.keys() - split.records.keys()):
+        yield f"ingestion.databases reads '{db}', which split.records does not list"
     known = ingestion.known_records() if ingestion else {}
     places: dict[str, dict[str, str]] = {}
     for db, splits in split.records.items():
-        for name in SPLITS:
-            for record_id in splits.get(name, []):
+        split_of = {each: name for name, record_ids in splits.items() for each in record_ids}
+        read = databases.get(db, [])
+        if read is not None:  # else every record of the database; they are checked once it is read
+            if missing := sorted(split_of.keys() - set(read)):
+                yield (
+                    f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
+                    f"read; add them there or remove them from the split"
+                )
+            if unlisted := sorted(set(read) - split_of.keys()):
+                yield (
+                    f"ingestion.databases.{db} reads {unlisted}, which no list of "
+                    f"split.records.{db} holds; add them to train, val, test or unused"
+                )
+        for record_id, name in split_of.items():
+            if name != "unused":
                 patient = places.setdefault(patient_of(db, record_id, known), {})
                 patient.setdefault(name, f"{db}/{record_id}")
+    for name in SPLITS:
+        if not any(name in patient for patient in places.values()):
+            yield f"split.records lists no record in '{name}'; train, val and test need one each"
     for patient in places.values():
         if len(patient) > 1:
-            named = ", ".join(f"{record} into {name}" for name, record in patient.items())
+            named = ", ".join(f"{patient[name]} into {name}" for name in SPLITS if name in patient)
             yield (
                 f"split.records puts one patient into two splits: {named}; move them into one, or "
                 f"list one as unused"
             )
 
 
-def _find_impossible_views(
-    spectrogram: SpectrogramParameters, windows: WindowParameters | None, fs: int
+def _find_bad_views(
+    spectrogram: SpectrogramParameters,
+    windows: WindowParameters | None,
+    ingestion: IngestionParameters | None,
 ) -> Iterator[str]:
-    """Yield a fault for each view that cannot be drawn."""
-    views = {"spectrogram": (spectrogram, windows.window_s if windows else _LONGEST_S)} | {
-        f"spectrogram.extra_views[{i}]": (view, view.window_s)
-        for i, view in enumerate(spectrogram.extra_views)
-    }
-    for name, (view, length_s) in views.items():
-        try:
-            make_kind(view, fs, round(length_s * fs))
-        except ValueError as error:
-            yield f"{name}: {error}"
-
-
-def _find_views_of_beats(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a fault for each parameter that needs a beat, which a sliding window lacks."""
-    for name, model in parameters.items():
-        if isinstance(model, ModelParameters) and model.rr_intervals:
-            yield (
-                f"{name}.rr_intervals is true, but sliding windows have no beat of their own; set "
-                f"it to false, or windows.mode to beat"
-            )
-    for i, view in enumerate(getattr(parameters.get("spectrogram"), "extra_views", ())):
-        if view.of == "difference":
+    """Yield a fault for each view that cannot be drawn, or needs a beat where windows slide."""
+    if ingestion:
+        longest_s = windows.window_s if windows else _LONGEST_S
+        views: list[tuple[TransformParameters, float]] = [(spectrogram, longest_s)]
+        views += [(view, view.window_s) for view in spectrogram.extra_views]
+        for i, (view, length_s) in enumerate(views):
+            name = f"spectrogram.extra_views[{i - 1}]" if i else "spectrogram"
+            try:
+                make_kind(view, ingestion.fs, round(length_s * ingestion.fs))
+            except ValueError as error:
+                yield f"{name}: {error}"
+    for i, view in enumerate(spectrogram.extra_views):
+        if _slides(windows) and view.of == "difference":
             yield (
                 f"spectrogram.extra_views[{i}] is the difference from the typical beat, but "
                 f"sliding windows have no beat of their own; leave it out, or set windows.mode to "
                 f"beat"
             )
+
+
+def _slides(windows: WindowParameters | None) -> bool:
+    return windows is not None and windows.mode == "sliding"

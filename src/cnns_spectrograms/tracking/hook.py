@@ -128,7 +128,7 @@ class MLflowHooks:
         import atexit
 
         level = logging.getLogger("mlflow").level
-        import mlflow
+        import mlflow  # noqa: F401
 
         # MLflow sets its own level as it is imported; that of conf/logging.yml counts.
         logging.getLogger("mlflow").setLevel(level)
@@ -140,22 +140,15 @@ class MLflowHooks:
         self._client, self._experiment_id = open_experiment(self._tracking, self._experiment)
         names = self._run_params.get("pipeline_names") or ["__default__"]
         parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
-        run = mlflow.start_run(
-            experiment_id=self._experiment_id,
-            run_name=f"{'+'.join(parts)} {self._env}",
-            tags={
-                "kedro.env": self._env,
-                "kedro.pipelines": ",".join(names),
-                "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
-                "kedro.run_id": self._run_params["run_id"],
-                "kedro.version": self._run_params["kedro_version"],
-                "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
-                **_describe_git(self._project_path),
-            },
-        )
-        self._runs[None] = run.info.run_id
-        for name, value in self._shared.items():
-            self._log_params(run.info.run_id, name, value)
+        tags = {
+            "kedro.pipelines": ",".join(names),
+            "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
+            "kedro.run_id": self._run_params["run_id"],
+            "kedro.version": self._run_params["kedro_version"],
+            "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
+            **_describe_git(self._project_path),
+        }
+        self._start(None, f"{'+'.join(parts)} {self._env}", tags)
 
     def _enter_child(self, model: str) -> None:
         """Make the child run of a model the active one."""
@@ -163,18 +156,26 @@ class MLflowHooks:
 
         if model in self._runs:
             mlflow.start_run(run_id=self._runs[model], nested=True)
-            return
+        else:
+            self._start(model, model, {"model": model})
+
+    def _start(self, model: str | None, name: str, tags: dict[str, str]) -> None:
+        """Start a run and make it the active one: the parent, or the child run of a model.
+
+        A child is compared with those of other runs, so it holds every parameter itself.
+        """
+        import mlflow
+
         run = mlflow.start_run(
             experiment_id=self._experiment_id,
-            run_name=model,
-            nested=True,
-            tags={"model": model, "kedro.env": self._env},
+            run_name=name,
+            nested=model is not None,
+            tags={"kedro.env": self._env, **tags},
         )
         self._runs[model] = run.info.run_id
-        # A child is compared with those of other runs, so it holds every parameter itself.
-        for name, value in self._shared.items():
-            if name != "params:training":
-                self._log_params(run.info.run_id, name, value)
+        for key, value in self._shared.items():
+            if model is None or key != "params:training":
+                self._log_params(run.info.run_id, key, value)
 
     def _log_params(self, run_id: str, name: str, value: Any) -> None:
         """Log the flat parameters or the fingerprint of a node's input, each key once a run."""

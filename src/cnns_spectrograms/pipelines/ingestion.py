@@ -1,4 +1,4 @@
-"""Nodes of the ingestion pipeline."""
+"""Ingestion: WFDB databases become one table of beats and one signal per record."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
+from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node
 from cnns_spectrograms.provenance import StampedSignals, hash_table, settings, stamp_table
 
 logger = logging.getLogger(__name__)
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline from WFDB databases to `records`, `beats` and `signals`."""
+    made = ["signals", "beats", "records", "ingestion_report"]
+    nodes = [make_node(check_databases, "record_list"), make_node(ingest_records, made)]
+    return join_nodes("ingestion", nodes)
 
 
 def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataFrame:

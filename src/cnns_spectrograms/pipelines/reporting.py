@@ -1,41 +1,96 @@
-"""Nodes of the reporting pipeline."""
+"""Reporting: one namespace per model, then across models and data."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import ChainMap, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.parameters import (
-    SPLITS,
     ModelParameters,
     ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
+    TrainingParameters,
 )
+from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node, repeat_by_model
+from cnns_spectrograms.pipelines.robustness import draw_robustness, stress_model
 from cnns_spectrograms.provenance import require_fresh, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cnns_spectrograms.datasets.models import Classifier
-    from cnns_spectrograms.evaluation.curves import ExampleBeat
 else:  # Kedro resolves annotations at its start, which must not import torch or Matplotlib
-    Classifier = Figure = ExampleBeat = Any
+    Classifier = Figure = Any
 
 logger = logging.getLogger(__name__)
 
-_BEAT_KEY = ["db", "record_id", "beat_idx"]
-
 EXAMPLES_PER_CLASS = 6
-"""Columns of the contact sheet."""
+"""Rows of the contact sheet."""
+
+_BEAT_KEY = ["db", "record_id", "beat_idx"]
+_EVALUATED = [
+    *("metrics", "classification_report", "errors_by_record"),
+    *("confusion_matrix", "rank_curves", "learning_curves"),
+]
+# What the report shows of each model, and of all.
+_REPORTED = (
+    *("metrics", "intervals", "ec57_summary", "calibration", "errors_by_record"),
+    *("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples"),
+)
+_FIGURES = ("comparison_figure", "class_distribution", "contact_sheet")
+_SHIPPED_POINT = "class_thresholds"
+
+
+def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipeline:
+    """Return the reports of each of the named models, the comparison, and the data's figures.
+
+    Args:
+        models: names of the models.
+        robustness: whether to predict changed signals too, which takes long.
+    """
+    checked = {"predictions": "checked_predictions"}
+    nodes = [
+        make_node(check_predictions, "checked_predictions"),
+        make_node(evaluate, _EVALUATED, reads=checked),
+        make_node(find_intervals, "intervals", reads=checked),
+        make_node(compare_ec57, ["ec57_summary", "ec57"], reads=checked),
+        make_node(choose_operating_points, "operating_points", reads=checked),
+        make_node(evaluate_calibration, ["calibration", "reliability"], reads=checked),
+        make_node(draw_examples, "examples", reads=checked),
+        make_node(ship, ["onnx_model", "model_card"]),
+    ]
+
+    def collect(item: str) -> dict[str, str]:
+        return {model: f"reporting.{model}.{item}" for model in models}
+
+    reported, figures = list(_REPORTED), list(_FIGURES)
+    shared = [
+        make_node(compare, ["comparison", "comparison_figure"], reads=collect("metrics")),
+        make_node(compare_pairs, "paired_differences", reads=collect("checked_predictions")),
+        make_node(draw_class_distribution, "class_distribution"),
+        make_node(draw_contact_sheet, "contact_sheet"),
+    ]
+    if robustness:
+        download = {"download": "params:ingestion.download"}
+        nodes.append(make_node(stress_model, "robustness", reads=download))
+        shared.append(make_node(draw_robustness, "robustness_figure", reads=collect("robustness")))
+        reported.append("robustness")
+        figures.append("robustness_figure")
+    shown = {f"{item}.{model}": name for item in reported for model, name in collect(item).items()}
+    shown |= {f"{figure.removesuffix('_figure')}.": figure for figure in figures}
+    shared.append(make_node(write_report, "report", reads=shown))
+    return repeat_by_model(nodes, "reporting", models) + join_nodes("reporting", shared)
 
 
 def check_predictions(
@@ -71,8 +126,11 @@ def evaluate(
         errors by record, its confusion matrix and its ROC and precision-recall curves; and the
         learning curves.
     """
-    from cnns_spectrograms.evaluation.curves import plot_rank_curves
-    from cnns_spectrograms.evaluation.figures import plot_confusion_matrix, plot_learning_curves
+    from cnns_spectrograms.evaluation.figures import (
+        plot_confusion_matrix,
+        plot_learning_curves,
+        plot_rank_curves,
+    )
 
     val, test = (_select(predictions, name) for name in ("val", "test"))
     scores = {
@@ -98,9 +156,9 @@ def evaluate(
         {**described, **scores},
         f"Synthetic data: says nothing about hearts.\n\n{report}" if synthetic else report,
         metrics.per_record_table(test),
-        plot_confusion_matrix(scores["test"], entitle(f"Test split, {title}", reporting)),
-        plot_rank_curves(test, entitle(f"Test split, {title}", reporting)),
-        plot_learning_curves(history, entitle(f"Learning curves, {title}", reporting)),
+        plot_confusion_matrix(scores["test"], reporting.entitle(f"Test split, {title}")),
+        plot_rank_curves(test, reporting.entitle(f"Test split, {title}")),
+        plot_learning_curves(history, reporting.entitle(f"Learning curves, {title}")),
     )
 
 
@@ -135,7 +193,7 @@ def compare(
 
     comparison = metrics.compare_models({model: each["test"] for model, each in by_model.items()})
     comparison["data"] = "synthetic" if reporting.synthetic_data else "recorded"
-    title = entitle(f"Models on the test split, protocol {split.protocol}", reporting)
+    title = reporting.entitle(f"Models on the test split, protocol {split.protocol}")
     return comparison, plot_model_comparison(comparison, title)
 
 
@@ -211,17 +269,12 @@ def evaluate_calibration(
         LeakError: a patient of test is among those that the points were fitted on.
         ValueError: the points were edited, or locked on other predictions of val.
     """
-    from cnns_spectrograms.evaluation.curves import plot_reliability
+    from cnns_spectrograms.evaluation.figures import plot_reliability
 
     require_fresh({}, predictions=predictions, operating_points=operating_points)
     found = calibration.evaluate_operating_points(_select(predictions, "test"), operating_points)
     title = f"Calibration on the test split, {model.timm_name}, protocol {split.protocol}"
-    return found, plot_reliability(
-        found["before_temperature"],
-        found["after_temperature"],
-        found["temperature"],
-        entitle(title, reporting),
-    )
+    return found, plot_reliability(found, reporting.entitle(title))
 
 
 def draw_examples(
@@ -236,132 +289,26 @@ def draw_examples(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
-    from cnns_spectrograms.evaluation.curves import ExampleBeat, plot_examples
-    from cnns_spectrograms.imaging.kinds import spectrogram_axes
-
     test = _select(predictions, "test").merge(
         windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
     )
     fs = int(records["fs"].iloc[0])
-    reader = WindowReader(signals, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
-    right = test["predicted"] == test["aami_class"]
-
-    examples: dict[str, list[ExampleBeat]] = {name: [] for name in AAMI_CLASSES}
-    for aami_class, beats in examples.items():
-        of_class = test["aami_class"] == aami_class
-        for is_right in (True, False):
-            rows = test[of_class & (right == is_right)]
-            if rows.empty:
-                continue
-            row = rows.iloc[[int(rng.integers(len(rows)))]]
-            beat = row.iloc[0]
-            called = f"called {beat['predicted']} ({beat['prob_' + beat['predicted']]:.2f})"
-            beats.append(
-                ExampleBeat(
-                    caption=f"{_name_window(beat, fs)}\n{aami_class} {called}",
-                    signal=reader(row)[0, : int(beat["n_samples"])],
-                    image=_draw_windows(row, reader)[0],
-                    right=is_right,
-                )
-            )
-    times_s, frequencies_hz = spectrogram_axes(int(test["n_samples"].iloc[0]), fs, spectrogram)
+    test["right"] = test["predicted"] == test["aami_class"]
+    kinds = [
+        test[(test["aami_class"] == aami_class) & (test["right"] == is_right)]
+        for aami_class in AAMI_CLASSES
+        for is_right in (True, False)
+    ]
+    drawn = pd.concat([rows.iloc[[int(rng.integers(len(rows)))]] for rows in kinds if len(rows)])
+    drawn["caption"] = [
+        f"{_name_window(row, fs)}\n{row['aami_class']} called {row['predicted']} "
+        f"({row['prob_' + row['predicted']]:.2f})"
+        for _, row in drawn.iterrows()
+    ]
     title = f"Right (green) and wrong (red) beats of test, {model.timm_name}, {split.protocol}"
-    return plot_examples(
-        examples,
-        entitle(title, reporting),
-        fs=fs,
-        times_s=times_s,
-        frequencies_hz=frequencies_hz,
-        middle="middle of the window" if (test["beat_idx"] < 0).any() else "R peak",
-    )
-
-
-def _name_window(row: pd.Series[Any], fs: int) -> str:
-    """Return `mitdb 100 beat 12`, or where in its record a sliding window has its middle."""
-    place = f"beat {row['beat_idx']}" if row["beat_idx"] >= 0 else f"at {row['sample'] / fs:.1f} s"
-    return f"{row['db']} {row['record_id']} {place}"
-
-
-def write_report(
-    windows: pd.DataFrame,
-    split: SplitParameters,
-    reporting: ReportingParameters,
-    comparison: pd.DataFrame,
-    paired_differences: pd.DataFrame,
-    comparison_figure: bytes,
-    class_distribution: bytes,
-    contact_sheet: bytes,
-    **by_model: Any,
-) -> str:
-    """Write the report of a run: one HTML file that needs no other.
-
-    Figures are PNG. `by_model` holds each item of each model as ``<item>.<model>``, and
-    ``robustness_figure`` where it was drawn.
-    """
-    from cnns_spectrograms.evaluation.report import render_report
-
-    figures = {
-        "comparison": comparison_figure,
-        "class_distribution": class_distribution,
-        "contact_sheet": contact_sheet,
-    }
-    if "robustness_figure" in by_model:
-        figures["robustness"] = by_model.pop("robustness_figure")
-    models: dict[str, dict[str, Any]] = {}
-    for key, value in by_model.items():
-        item, model = key.split(".", 1)
-        models.setdefault(model, {})[item] = value
-    return render_report(
-        windows,
-        split,
-        reporting,
-        comparison=comparison,
-        paired_differences=paired_differences,
-        figures=figures,
-        models={model: models[model] for model in comparison["model"].astype(str)},
-    )
-
-
-def entitle(title: str, reporting: ReportingParameters) -> str:
-    """Return a title that says where the data are synthetic.
-
-    No figure of simulated recordings can be taken for one of patients.
-    """
-    return f"synthetic data: {title}" if reporting.synthetic_data else title
-
-
-def _select(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
-    return predictions[predictions["split"] == split].reset_index(drop=True)
-
-
-def draw_class_distribution(
-    windows: pd.DataFrame,
-    smote_windows: pd.DataFrame,
-    split: SplitParameters,
-    reporting: ReportingParameters,
-) -> Figure:
-    """Draw how many windows of each class each split holds, synthetic ones apart."""
-    from cnns_spectrograms.evaluation.figures import plot_class_distribution
-
-    counts = pd.crosstab(windows["aami_class"], windows["split"]).reindex(
-        index=list(AAMI_CLASSES), columns=list(SPLITS), fill_value=0
-    )
-    counts["train (SMOTE)"] = (
-        smote_windows["aami_class"].value_counts().reindex(counts.index, fill_value=0)
-    )
-    title = entitle(f"Windows by class, protocol {split.protocol}", reporting)
-    return plot_class_distribution(counts, title)
-
-
-def _draw_windows(rows: pd.DataFrame, reader: WindowReader) -> np.ndarray:
-    """Return the windows' own spectrograms, uint8 (n, H, W); further views have other axes."""
-    import torch
-
-    from cnns_spectrograms.imaging.signal_bank import SignalBank
-
-    images: np.ndarray = SignalBank(rows, reader)(torch.arange(len(rows))).numpy()[:, 0]
-    return images
+    reader = WindowReader(signals, spectrogram, fs, typical_beats)
+    return _draw_windows(drawn, reader, reporting.entitle(title), signals=True)
 
 
 def draw_contact_sheet(
@@ -375,39 +322,147 @@ def draw_contact_sheet(
     reporting: ReportingParameters,
 ) -> Figure:
     """Draw spectrograms of each class drawn at random from train, synthetic ones captioned."""
-    from collections import ChainMap
-
-    from cnns_spectrograms.evaluation.figures import plot_contact_sheet
-    from cnns_spectrograms.imaging.kinds import spectrogram_axes
-
     fs = int(records["fs"].iloc[0])
-    # Signals open a file at each access: a dictionary would hold all of them open.
-    every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
-    reader = WindowReader(every, spectrogram, fs, typical_beats)
     rng = np.random.default_rng(reporting.seed)
 
-    def draw(rows: pd.DataFrame, n: int) -> list[tuple[np.ndarray, str]]:
-        chosen = rows.iloc[np.sort(rng.choice(len(rows), n, replace=False))]
-        if chosen.empty:
-            return []
-        captions = [
-            "SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs)
-            for _, row in chosen.iterrows()
-        ]
-        return list(zip(_draw_windows(chosen, reader), captions, strict=True))
+    def draw(rows: pd.DataFrame, n: int) -> pd.DataFrame:
+        return rows.iloc[np.sort(rng.choice(len(rows), min(len(rows), n), replace=False))]
 
-    train = windows[windows["split"] == "train"]
-    images: dict[str, list[tuple[np.ndarray, str]]] = {}
+    drawn = []
     for aami_class in AAMI_CLASSES:
         synthetic = smote_windows[smote_windows["aami_class"] == aami_class]
         n_synthetic = min(len(synthetic), EXAMPLES_PER_CLASS // 3)
-        real = train[train["aami_class"] == aami_class]
-        n_real = min(len(real), EXAMPLES_PER_CLASS - n_synthetic)
-        images[aami_class] = draw(real, n_real) + draw(synthetic, n_synthetic)
-    times_s, frequencies_hz = spectrogram_axes(int(windows["n_samples"].iloc[0]), fs, spectrogram)
-    return plot_contact_sheet(
-        images,
-        entitle("Spectrograms of train by class", reporting),
-        times_s=times_s,
+        real = windows[(windows["split"] == "train") & (windows["aami_class"] == aami_class)]
+        drawn += [draw(real, EXAMPLES_PER_CLASS - n_synthetic), draw(synthetic, n_synthetic)]
+    rows = pd.concat([each for each in drawn if len(each)], ignore_index=True)
+    rows["caption"] = [
+        f"{row['aami_class']}: "
+        + ("SMOTE (synthetic)" if row["synthetic"] else _name_window(row, fs))
+        for _, row in rows.iterrows()
+    ]
+    # Signals open a file at each access: a dictionary would hold all of them open.
+    every = ChainMap(dict(smote_signals), signals)  # type: ignore[arg-type]
+    reader = WindowReader(every, spectrogram, fs, typical_beats)
+    return _draw_windows(rows, reader, reporting.entitle("Spectrograms of train by class"))
+
+
+def _draw_windows(
+    rows: pd.DataFrame, reader: WindowReader, title: str, *, signals: bool = False
+) -> Figure:
+    """Draw the spectrograms of windows by class, and their signals too; further views are left out.
+
+    `rows` are those of the `windows` table, with a caption.
+    """
+    import torch
+
+    from cnns_spectrograms.evaluation.figures import plot_examples
+    from cnns_spectrograms.imaging.kinds import spectrogram_axes
+    from cnns_spectrograms.imaging.signal_bank import SignalBank
+
+    n_samples = int(rows["n_samples"].iloc[0])
+    slides = ((rows["beat_idx"] < 0) & ~rows["synthetic"]).any()
+    times_s, frequencies_hz = spectrogram_axes(n_samples, reader.fs, reader.spectrogram)
+    cut = [reader(rows.iloc[[i]])[0, :n_samples] for i in range(len(rows))] if signals else None
+    return plot_examples(
+        rows,
+        SignalBank(rows, reader)(torch.arange(len(rows))).numpy()[:, 0],
+        title,
+        fs=reader.fs,
+        times_s=times_s - n_samples // 2 / reader.fs,
         frequencies_hz=frequencies_hz,
+        signals=cut,
+        middle="middle of the window" if slides else "R peak",
     )
+
+
+def _name_window(row: pd.Series[Any], fs: int) -> str:
+    """Return `mitdb 100 beat 12`, or where in its record a sliding window has its middle."""
+    place = f"beat {row['beat_idx']}" if row["beat_idx"] >= 0 else f"at {row['sample'] / fs:.1f} s"
+    return f"{row['db']} {row['record_id']} {place}"
+
+
+def draw_class_distribution(
+    windows: pd.DataFrame,
+    smote_windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+) -> Figure:
+    """Draw how many windows of each class each split holds, synthetic ones apart."""
+    from cnns_spectrograms.evaluation.figures import plot_class_distribution
+
+    synthetic = smote_windows.assign(split="train (SMOTE)")
+    rows = pd.concat([windows, synthetic], ignore_index=True)
+    counts = pd.crosstab(rows["aami_class"], rows["split"]).reindex(
+        index=list(AAMI_CLASSES), columns=["train", "train (SMOTE)", "val", "test"], fill_value=0
+    )
+    title = reporting.entitle(f"Windows by class, protocol {split.protocol}")
+    return plot_class_distribution(counts, title)
+
+
+def write_report(
+    windows: pd.DataFrame,
+    split: SplitParameters,
+    reporting: ReportingParameters,
+    comparison: pd.DataFrame,
+    paired_differences: pd.DataFrame,
+    **items: Any,
+) -> str:
+    """Write the report of a run: one HTML file that needs no other.
+
+    `items` holds each item of each model as ``<item>.<model>``, and each figure of all models as
+    ``<figure>.``; figures are PNG.
+    """
+    from cnns_spectrograms.evaluation.report import render_report
+
+    by_model: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in items.items():
+        item, model = key.split(".", 1)
+        by_model[model][item] = value
+    return render_report(
+        windows,
+        split,
+        reporting,
+        comparison=comparison,
+        paired_differences=paired_differences,
+        figures=by_model[""],
+        models={model: by_model[model] for model in comparison["model"].astype(str)},
+    )
+
+
+def ship(
+    model: Classifier,
+    metrics: dict[str, Any],
+    operating_points: dict[str, Any],
+    calibration: dict[str, Any],
+    split: SplitParameters,
+    training: TrainingParameters,
+) -> tuple[bytes, str]:
+    """Return the model as an ONNX file with its weights in half precision, and its card.
+
+    The operating point that was chosen on val travels with the weights, unless the predictions that
+    chose it are means over augmented views: the package looks at each beat once.
+
+    Raises:
+        ValueError: A weight is too large for half precision.
+    """
+    import datetime
+
+    from cnns_spectrograms.training.onnx_export import export_onnx, halve_weights, write_model_card
+
+    classifier, description = model
+    description = {**description, "synthetic_data": metrics["synthetic_data"]}
+    at_point = None
+    if training.tta_views == 0:
+        offsets = operating_points["points"][_SHIPPED_POINT]["offsets"]
+        point = {"temperature": operating_points["temperature"], "offsets": offsets}
+        description = {**description, "operating_point": point}
+        at_point = calibration["operating_points"][_SHIPPED_POINT]
+    small = halve_weights(classifier)
+    databases = [name for name, splits in split.records.items() if splits.get("train")]
+    today = datetime.datetime.now(datetime.UTC).date()
+    card = write_model_card(small, description, metrics, at_point, databases, today)
+    return export_onnx(small, description, card), card
+
+
+def _select(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].reset_index(drop=True)
