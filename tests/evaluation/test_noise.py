@@ -12,7 +12,7 @@ from cnns_spectrograms.evaluation.noise import (
     measure_noise_amplitude,
     measure_qrs_amplitude,
     noise_gain,
-    read_noise,
+    read_noises,
 )
 
 FS = 360
@@ -53,8 +53,8 @@ def test_a_sine_has_the_snr_asked_for(snr_db: float) -> None:
 
 
 def test_a_noise_record_that_is_not_there_is_named(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"em\.hea.*reporting\.robustness\.noises"):
-        read_noise(tmp_path, "em", 360)
+    with pytest.raises(FileNotFoundError, match=r"records em; .*reporting\.robustness\.noises"):
+        read_noises(tmp_path, ["em"], 360)
 
 
 def test_two_noisy_minutes_after_five_clean_ones_in_turn() -> None:
@@ -88,7 +88,7 @@ def test_no_noise_leaves_the_signal() -> None:
 @pytest.mark.parametrize("kind", ["bw", "ma"])
 def test_real_noise_on_a_real_record_has_the_snr_asked_for(physionet, kind: str) -> None:
     """What was added, measured again as nst measures it, against the record's QRS complexes."""
-    noise = read_noise(physionet / "nstdb", kind, 360)
+    noise = read_noises(physionet / "nstdb", [kind], 360)[kind]
     record = read_record(physionet / "mitdb", "mitdb", "100")
     peaks = record.beats.loc[record.beats["aami_class"] == "N", "sample"]
     amplitude = measure_qrs_amplitude(record.signal, peaks, record.fs)

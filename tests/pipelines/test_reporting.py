@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from cnns_spectrograms.ecg.splits import LeakError
+from cnns_spectrograms.evaluation.report import write_report
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
@@ -31,7 +32,6 @@ from cnns_spectrograms.pipelines.reporting import (
     evaluate,
     evaluate_calibration,
     find_intervals,
-    write_report,
 )
 from cnns_spectrograms.provenance import settings, stamp_table
 from kedro_project import ROOT

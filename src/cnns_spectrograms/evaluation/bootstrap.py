@@ -11,7 +11,6 @@ Shapes: B resamples, M patients, K classes, E score bins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,6 @@ N_BINS = 1024
 
 LEVEL = 0.95
 """Coverage that intervals aim at."""
-
-PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 FEW_PATIENTS = 10
 """Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
@@ -125,30 +122,6 @@ def bootstrap_difference(
         found["share_above_zero"] = float(wins) if found["low"] is not None else None
         differences[name] = found
     return differences
-
-
-def tabulate_differences(
-    tables: Mapping[str, pd.DataFrame], *, n_resamples: int, seed: int
-) -> pd.DataFrame:
-    """Return the differences of the headline scores between every two models.
-
-    Args:
-        tables: model -> predictions of the same beats.
-        n_resamples: draws of patients.
-        seed: of the draws.
-
-    Returns:
-        One row per pair and score: first, second, score, difference, low, high, share_above_zero.
-    """
-    keys = ("estimate", "low", "high", "share_above_zero")
-    rows = [
-        (first, second, name, *(found[key] for key in keys))
-        for first, second in combinations(sorted(tables), 2)
-        for name, found in bootstrap_difference(
-            tables[first], tables[second], n_resamples=n_resamples, seed=seed
-        ).items()
-    ]
-    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
 
 
 def _draw(n_patients: int, n_resamples: int, seed: int) -> NDArray[np.float64]:

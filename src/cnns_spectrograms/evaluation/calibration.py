@@ -93,36 +93,11 @@ def calibration_by_record(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def fit_temperature(val: pd.DataFrame) -> float:
-    """Return the temperature that minimises the log loss on val (Guo et al. 2017, section 4.2).
-
-    Above 1 it makes probabilities less extreme. It is sought between 1/20 and 20.
-
-    Raises:
-        LeakError: a row is not of val.
-        ValueError: there is no row.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    other = val.loc[val["split"].astype(str) != "val", "split"].astype(str)
-    if len(other):
-        raise LeakError(
-            f"{len(other)} of {len(val)} rows are of {', '.join(sorted(other.unique()))}; "
-            f"temperature and operating points are fitted on val alone: select it first"
-        )
-    _, log_probability, truth = _read(val)
-
-    def loss(log_temperature: float) -> float:
-        return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
-
-    edge = np.log(20)
-    found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
-
-
 def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
     """Choose a temperature and operating points on val, and lock them.
+
+    The temperature minimises the log loss (Guo et al. 2017, section 4.2), sought between 1/20 and
+    20; above 1 it makes probabilities less extreme. The points are:
 
     - ``argmax``: no offset, the greatest probability;
     - ``class_thresholds``: an offset per class, each in turn set to the value from -5 to 5 of the
@@ -144,8 +119,22 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
         LeakError: a row is not of val: test, and train, choose nothing.
         ValueError: there is no row.
     """
-    temperature = fit_temperature(val)
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    other = val.loc[val["split"].astype(str) != "val", "split"].astype(str)
+    if len(other):
+        raise LeakError(
+            f"{len(other)} of {len(val)} rows are of {', '.join(sorted(other.unique()))}; "
+            f"temperature and operating points are fitted on val alone: select it first"
+        )
     _, log_probability, truth = _read(val)
+
+    def loss(log_temperature: float) -> float:
+        return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
+
+    edge = np.log(20)
+    found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
     none = np.zeros(len(AAMI_CLASSES))
     none_f1 = measure_macro_f1(truth, log_probability.argmax(axis=1), len(AAMI_CLASSES))
     fitted = (none, none_f1), _ascend(log_probability, truth, none_f1)
@@ -157,7 +146,7 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
         },
         "classes": list(AAMI_CLASSES),
-        "temperature": temperature,
+        "temperature": float(np.exp(found.x)),
         "points": {
             name: {
                 "offsets": dict(zip(AAMI_CLASSES, offsets.round(6).tolist(), strict=True)),

@@ -278,7 +278,8 @@ def ec57_counts(matrix: ArrayLike) -> dict[str, tuple[int, int]]:
     beats, labels = "NSVFQ", "NSVFQOX"
 
     def total(rows: str, columns: str) -> int:
-        return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
+        places = ([EC57_LABELS.index(label) for label in side] for side in (rows, columns))
+        return int(counts[np.ix_(*places)].sum())
 
     paired = total(beats, beats)
     found = {"QRS Se": (paired, total(beats, labels)), "QRS +P": (paired, total(labels, beats))}
@@ -390,7 +391,3 @@ def _window_samples(fs: float) -> int:
 
 def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:
     return any(first <= sample <= last for first, last in intervals)
-
-
-def _positions(labels: str) -> list[int]:
-    return [EC57_LABELS.index(label) for label in labels]

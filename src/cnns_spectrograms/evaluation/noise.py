@@ -11,62 +11,56 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg import download
+from cnns_spectrograms.ecg import download as physionet
 from cnns_spectrograms.ecg.resampling import resample
 
 N_MEASUREMENTS = 300
 """Most QRS complexes, and seconds of noise, that an amplitude is measured from (sigamp(1))."""
 
 _QRS_HALF_WINDOW_S = 0.05
-_SUFFIXES = (".hea", ".dat")  # noise has no annotations
 
 
-def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
-    """Read the first signal of a noise record, such as `bw`, `em` or `ma` of nstdb.
+def read_noises(
+    folder: Path, names: Sequence[str], fs: float, *, download: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """Read the first signal of noise records, such as `bw`, `em` or `ma` of nstdb.
 
     Args:
         folder: of the database.
-        name: of the record.
+        names: of the records.
         fs: rate that is wanted, Hz.
+        download: whether records that the folder lacks are fetched from PhysioNet.
 
     Returns:
-        `(n_samples,)` in the record's own units, which mean nothing until they are scaled.
+        By name `(n_samples,)` in the record's own units, which mean nothing until they are scaled.
 
     Raises:
-        FileNotFoundError: the record is not there.
+        FileNotFoundError: a record is not there.
+        DownloadError: PhysioNet cannot be reached, or does not hold a record.
     """
     import wfdb
 
-    path = Path(folder) / name
-    if missing := _list_missing(path):
+    suffixes = (".hea", ".dat")  # noise has no annotations
+    lacking = [n for n in names if not all((folder / f"{n}{each}").is_file() for each in suffixes)]
+    shown = f"{folder} lacks the noise records {', '.join(lacking)}"
+    advice = f"name fewer in reporting.robustness.noises, without {', '.join(lacking)}"
+    if lacking and not download:
         raise FileNotFoundError(
-            f"no noise record {missing[0]}; set ingestion.download to true, put the MIT-BIH "
-            f"Noise Stress Test Database there, or leave '{name}' out of "
-            f"reporting.robustness.noises"
+            f"{shown}; set ingestion.download to true, put the MIT-BIH Noise Stress Test Database "
+            f"there, or {advice}"
         )
-    # Digital: nstdb states no gain.
-    record = wfdb.rdrecord(str(path), physical=False, channels=[0])
-    signal = record.d_signal[:, 0].astype(np.float64)
-    return resample(signal, float(record.fs), fs).astype(np.float64)
-
-
-def fetch_noises(folder: Path, names: Sequence[str]) -> None:
-    """Download the noise records of nstdb that a folder lacks.
-
-    Raises:
-        DownloadError: PhysioNet cannot be reached, or does not hold a record.
-    """
-    missing = [name for name in names if _list_missing(folder / name)]
-    if not missing:
-        return
-    shown = ", ".join(missing)
-    try:
-        download.download_database("nstdb", folder, missing, _SUFFIXES)
-    except download.DownloadError as error:
-        raise download.DownloadError(
-            f"{folder} lacks the noise records {shown}, and {error}; or name fewer in "
-            f"reporting.robustness.noises, without {shown}"
-        ) from error
+    if lacking:
+        try:
+            physionet.download_database("nstdb", folder, lacking, suffixes)
+        except physionet.DownloadError as error:
+            raise physionet.DownloadError(f"{shown}, and {error}; or {advice}") from error
+    noises = {}
+    for name in names:
+        # Digital: nstdb states no gain.
+        record = wfdb.rdrecord(str(folder / name), physical=False, channels=[0])
+        signal = record.d_signal[:, 0].astype(np.float64)
+        noises[name] = resample(signal, float(record.fs), fs).astype(np.float64)
+    return noises
 
 
 def measure_qrs_amplitude(signal: ArrayLike, normal_peaks: ArrayLike, fs: float) -> float:
@@ -167,11 +161,6 @@ def add_noise(
         # The noise's own change at this sample is taken back from here on.
         added[at:] -= added[at] - added[at - 1]
     return (values + added).astype(np.float32)
-
-
-def _list_missing(record: Path) -> list[Path]:
-    files = [record.with_name(f"{record.name}{suffix}") for suffix in _SUFFIXES]
-    return [file for file in files if not file.is_file()]
 
 
 def _trimmed_mean(values: NDArray[np.float64]) -> float:

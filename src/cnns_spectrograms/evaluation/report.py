@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,13 @@ _DATABASES = {
 }
 
 
-def render_report(
+def write_report(
     windows: pd.DataFrame,
     split: SplitParameters,
     reporting: ReportingParameters,
-    *,
     comparison: pd.DataFrame,
     paired_differences: pd.DataFrame,
-    figures: Mapping[str, bytes],
-    models: Mapping[str, Mapping[str, Any]],
+    **items: Any,
 ) -> str:
     """Return the report as HTML.
 
@@ -58,14 +57,18 @@ def render_report(
         windows: the `windows` table: who is in which split.
         split: the protocol.
         reporting: subsets, intervals, and whether the data are synthetic.
-        comparison: what `compare_models` returns.
+        comparison: what `compare_models` returns; models are shown in its order.
         paired_differences: first, second, score, difference, low, high, share_above_zero.
-        figures: name -> PNG: comparison, class_distribution, contact_sheet, and robustness where
-            it was run.
-        models: model -> metrics, intervals, ec57_summary, calibration, errors_by_record, the PNGs
-            confusion_matrix, learning_curves, rank_curves, reliability and examples, and
-            robustness (a table) where it was run; in the order they are to be shown.
+        items: as ``<item>.<model>`` of each model metrics, intervals, ec57_summary, calibration,
+            errors_by_record, the PNGs confusion_matrix, learning_curves, rank_curves, reliability
+            and examples, and robustness (a table) where it was run; and as ``<figure>.`` the PNGs
+            of all models: comparison, class_distribution, contact_sheet, and robustness likewise.
     """
+    by_model: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in items.items():
+        item, model = key.split(".", 1)
+        by_model[model][item] = value
+    models = {model: by_model[model] for model in comparison["model"].astype(str)}
     splits = _describe_splits(windows)
     sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
     tested = set(splits[-1]["records"].get("mitdb", []))
@@ -90,7 +93,7 @@ def render_report(
         paired=paired_differences[paired_differences["score"].isin(HEADLINE_SCORES)]
         .rename(columns={"difference": "estimate"})
         .to_dict("records"),
-        figures=figures,
+        figures=by_model[""],
         models=models,
         n_worst=N_WORST_RECORDS,
         worst={

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
 
-from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.imaging.kinds import make_kind
-from cnns_spectrograms.parameters import (
-    SPLITS,
-    IngestionParameters,
-    ModelParameters,
-    SpectrogramParameters,
-    SplitParameters,
-    TransformParameters,
-    WindowParameters,
-)
+from cnns_spectrograms.parameters import ModelParameters, ViewParameters
 from cnns_spectrograms.pipelines.namespaces import find_training
 from cnns_spectrograms.provenance import STEPS
 
@@ -37,6 +29,7 @@ _RESOLVED_PARAMS = {"physionet", "image_size"}
 _SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
 
 _LONGEST_S = 30.0  # that `windows.window_s` may be
+_IN_MEMORY = (MemoryDataset, type(None))  # until the run ends
 
 
 class PreflightHooks:
@@ -52,7 +45,6 @@ class PreflightHooks:
             ValueError: Two parameters contradict each other, a network is unknown, its pretrained
                 weights are not available, or its images cannot be drawn without PyTorch.
             FileNotFoundError: The run reads what another pipeline makes, and it is not there.
-            DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
         """
         from kedro.framework.project import pipelines
 
@@ -64,14 +56,6 @@ class PreflightHooks:
         _check_given(run_params.get("runtime_params") or {}, parameters, pipelines)
         check_together(parameters)
         only_missing = run_params.get("only_missing_outputs")
-        if (
-            "physionet" in pipeline.inputs()  # not simulated
-            and "record_list" in pipeline.all_outputs()
-            and not (only_missing and catalog.exists("record_list"))
-        ):
-            from cnns_spectrograms.pipelines.ingestion import check_downloads
-
-            check_downloads(catalog.load("physionet"), parameters["ingestion"])
         if not only_missing:  # such a run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
         trainings = [
@@ -131,8 +115,9 @@ def _check_inputs(
     made = {output for each in makers.values() for output in each.all_outputs()}
 
     def find_lacking(each: Pipeline) -> set[str]:
-        kept = {name for name in each.inputs() & made if _is_kept(catalog, name)}
-        return {name for name in kept if not catalog.exists(name)}
+        names = {name for name in each.inputs() & made if not catalog.exists(name)}
+        # Kedro keeps in memory what no catalog lists.
+        return {name for name in names if not isinstance(catalog.get(name), _IN_MEMORY)}
 
     lacking = find_lacking(pipeline)
     needed, steps = set(lacking), []
@@ -150,14 +135,6 @@ def _check_inputs(
     )
 
 
-def _is_kept(catalog: DataCatalog, name: str) -> bool:
-    """Return whether a dataset outlasts a run; Kedro keeps in memory what no catalog lists."""
-    from kedro.io import MemoryDataset
-
-    dataset = catalog.get(name)
-    return dataset is not None and not isinstance(dataset, MemoryDataset)
-
-
 def check_together(parameters: Mapping[str, Any]) -> None:
     """Check what no single parameter model can see.
 
@@ -167,101 +144,40 @@ def check_together(parameters: Mapping[str, Any]) -> None:
     Raises:
         ValueError: parameters contradict each other; every contradiction is named at once.
     """
-    if faults := list(_find_contradictions(parameters)):
-        raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
-
-
-def _find_contradictions(parameters: Mapping[str, Any]) -> Iterator[str]:
+    ingestion, windows, spectrogram = map(parameters.get, ("ingestion", "windows", "spectrogram"))
     training, execution = parameters.get("training"), parameters.get("execution")
-    if split := parameters.get("split"):
-        yield from _find_bad_splits(split, parameters.get("ingestion"))
-    if spectrogram := parameters.get("spectrogram"):
-        yield from _find_bad_views(
-            spectrogram, parameters.get("windows"), parameters.get("ingestion")
-        )
-    if _slides(parameters.get("windows")):
-        for name, model in parameters.items():
-            if isinstance(model, ModelParameters) and model.rr_intervals:
-                yield (
-                    f"{name}.rr_intervals is true, but sliding windows have no beat of their own; "
-                    f"set it to false, or windows.mode to beat"
-                )
+    faults, views = [], {}
+    if spectrogram:
+        views["spectrogram"] = spectrogram, windows.window_s if windows else _LONGEST_S
+        for i, view in enumerate(spectrogram.extra_views):
+            views[f"spectrogram.extra_views[{i}]"] = view, view.window_s
+    for name, (view, length_s) in views.items() if ingestion else ():
+        try:
+            make_kind(view, ingestion.fs, round(length_s * ingestion.fs))
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+    if windows and windows.mode == "sliding":
+        of_beats = {
+            f"{name}.rr_intervals is true": "set it to false"
+            for name, model in parameters.items()
+            if isinstance(model, ModelParameters) and model.rr_intervals
+        } | {
+            f"{name} is the difference from the typical beat": "leave it out"
+            for name, (view, _) in views.items()
+            if isinstance(view, ViewParameters) and view.of == "difference"
+        }
+        faults += [
+            f"{what}, but sliding windows have no beat of their own; {remedy}, or set windows.mode "
+            f"to beat"
+            for what, remedy in of_beats.items()
+        ]
     if training and execution:
         n_processes = execution.training_processes * execution.training_hosts
         if training.batch_size % n_processes:
-            yield (
+            faults.append(
                 f"training.batch_size is {training.batch_size}, which {n_processes} processes "
                 f"(execution.training_processes times training_hosts) cannot share evenly; give a "
                 f"multiple"
             )
-
-
-def _find_bad_splits(
-    split: SplitParameters, ingestion: IngestionParameters | None
-) -> Iterator[str]:
-    """Yield a fault for each split without a record, and each patient with records in two.
-
-    And, where it is known which records are read, for those that are listed or read alone.
-    """
-    databases = ingestion.databases if ingestion else dict.fromkeys(split.records)
-    for db in sorted(databases.keys() - split.records.keys()):
-        yield f"ingestion.databases reads '{db}', which split.records does not list"
-    known = ingestion.known_records() if ingestion else {}
-    places: dict[str, dict[str, str]] = {}
-    for db, splits in split.records.items():
-        split_of = {each: name for name, record_ids in splits.items() for each in record_ids}
-        read = databases.get(db, [])
-        if read is not None:  # else every record of the database; they are checked once it is read
-            if missing := sorted(split_of.keys() - set(read)):
-                yield (
-                    f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
-                    f"read; add them there or remove them from the split"
-                )
-            if unlisted := sorted(set(read) - split_of.keys()):
-                yield (
-                    f"ingestion.databases.{db} reads {unlisted}, which no list of "
-                    f"split.records.{db} holds; add them to train, val, test or unused"
-                )
-        for record_id, name in split_of.items():
-            if name != "unused":
-                patient = places.setdefault(patient_of(db, record_id, known), {})
-                patient.setdefault(name, f"{db}/{record_id}")
-    for name in SPLITS:
-        if not any(name in patient for patient in places.values()):
-            yield f"split.records lists no record in '{name}'; train, val and test need one each"
-    for patient in places.values():
-        if len(patient) > 1:
-            named = ", ".join(f"{patient[name]} into {name}" for name in SPLITS if name in patient)
-            yield (
-                f"split.records puts one patient into two splits: {named}; move them into one, or "
-                f"list one as unused"
-            )
-
-
-def _find_bad_views(
-    spectrogram: SpectrogramParameters,
-    windows: WindowParameters | None,
-    ingestion: IngestionParameters | None,
-) -> Iterator[str]:
-    """Yield a fault for each view that cannot be drawn, or needs a beat where windows slide."""
-    if ingestion:
-        longest_s = windows.window_s if windows else _LONGEST_S
-        views: list[tuple[TransformParameters, float]] = [(spectrogram, longest_s)]
-        views += [(view, view.window_s) for view in spectrogram.extra_views]
-        for i, (view, length_s) in enumerate(views):
-            name = f"spectrogram.extra_views[{i - 1}]" if i else "spectrogram"
-            try:
-                make_kind(view, ingestion.fs, round(length_s * ingestion.fs))
-            except ValueError as error:
-                yield f"{name}: {error}"
-    for i, view in enumerate(spectrogram.extra_views):
-        if _slides(windows) and view.of == "difference":
-            yield (
-                f"spectrogram.extra_views[{i}] is the difference from the typical beat, but "
-                f"sliding windows have no beat of their own; leave it out, or set windows.mode to "
-                f"beat"
-            )
-
-
-def _slides(windows: WindowParameters | None) -> bool:
-    return windows is not None and windows.mode == "sliding"
+    if faults:
+        raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))

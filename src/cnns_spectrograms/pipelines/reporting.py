@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import ChainMap, defaultdict
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from kedro.pipeline import Pipeline
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
+from cnns_spectrograms.evaluation.report import write_report
 from cnns_spectrograms.parameters import (
     ModelParameters,
     ReportingParameters,
@@ -198,11 +200,23 @@ def compare(
 
 
 def compare_pairs(reporting: ReportingParameters, **predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compare every two models on the test split, by a bootstrap that draws the same patients."""
+    """Compare every two models on the test split, by a bootstrap that draws the same patients.
+
+    Returns:
+        One row per pair and headline score: first, second, score, difference, low, high,
+        share_above_zero.
+    """
     test = {model: _select(table, "test") for model, table in predictions.items()}
-    return bootstrap.tabulate_differences(
-        test, n_resamples=reporting.n_resamples, seed=reporting.seed
-    )
+    drawn = {"n_resamples": reporting.n_resamples, "seed": reporting.seed}
+    keys = ("estimate", "low", "high", "share_above_zero")
+    rows = [
+        (first, second, score, *(found[key] for key in keys))
+        for first, second in combinations(sorted(test), 2)
+        for score, found in bootstrap.bootstrap_difference(
+            test[first], test[second], **drawn
+        ).items()
+    ]
+    return pd.DataFrame(rows, columns=["first", "second", "score", "difference", *keys[1:]])
 
 
 def compare_ec57(
@@ -360,7 +374,7 @@ def _draw_windows(
     from cnns_spectrograms.imaging.signal_bank import SignalBank
 
     n_samples = int(rows["n_samples"].iloc[0])
-    slides = ((rows["beat_idx"] < 0) & ~rows["synthetic"]).any()
+    slides = ((rows["beat_idx"] < 0) & ~rows["synthetic"].astype(bool)).any()
     times_s, frequencies_hz = spectrogram_axes(n_samples, reader.fs, reader.spectrogram)
     cut = [reader(rows.iloc[[i]])[0, :n_samples] for i in range(len(rows))] if signals else None
     return plot_examples(
@@ -390,8 +404,9 @@ def draw_class_distribution(
     """Draw how many windows of each class each split holds, synthetic ones apart."""
     from cnns_spectrograms.evaluation.figures import plot_class_distribution
 
+    columns = ["aami_class", "split"]
     synthetic = smote_windows.assign(split="train (SMOTE)")
-    rows = pd.concat([windows, synthetic], ignore_index=True)
+    rows = pd.concat([windows[columns], synthetic[columns]], ignore_index=True)
     counts = pd.crosstab(rows["aami_class"], rows["split"]).reindex(
         index=list(AAMI_CLASSES), columns=["train", "train (SMOTE)", "val", "test"], fill_value=0
     )
@@ -399,40 +414,9 @@ def draw_class_distribution(
     return plot_class_distribution(counts, title)
 
 
-def write_report(
-    windows: pd.DataFrame,
-    split: SplitParameters,
-    reporting: ReportingParameters,
-    comparison: pd.DataFrame,
-    paired_differences: pd.DataFrame,
-    **items: Any,
-) -> str:
-    """Write the report of a run: one HTML file that needs no other.
-
-    `items` holds each item of each model as ``<item>.<model>``, and each figure of all models as
-    ``<figure>.``; figures are PNG.
-    """
-    from cnns_spectrograms.evaluation.report import render_report
-
-    by_model: dict[str, dict[str, Any]] = defaultdict(dict)
-    for key, value in items.items():
-        item, model = key.split(".", 1)
-        by_model[model][item] = value
-    return render_report(
-        windows,
-        split,
-        reporting,
-        comparison=comparison,
-        paired_differences=paired_differences,
-        figures=by_model[""],
-        models={model: by_model[model] for model in comparison["model"].astype(str)},
-    )
-
-
 def ship(
     model: Classifier,
     metrics: dict[str, Any],
-    operating_points: dict[str, Any],
     calibration: dict[str, Any],
     split: SplitParameters,
     training: TrainingParameters,
@@ -453,10 +437,9 @@ def ship(
     description = {**description, "synthetic_data": metrics["synthetic_data"]}
     at_point = None
     if training.tta_views == 0:
-        offsets = operating_points["points"][_SHIPPED_POINT]["offsets"]
-        point = {"temperature": operating_points["temperature"], "offsets": offsets}
-        description = {**description, "operating_point": point}
         at_point = calibration["operating_points"][_SHIPPED_POINT]
+        point = {"temperature": calibration["temperature"], "offsets": at_point["offsets"]}
+        description = {**description, "operating_point": point}
     small = halve_weights(classifier)
     databases = [name for name, splits in split.records.items() if splits.get("train")]
     today = datetime.datetime.now(datetime.UTC).date()

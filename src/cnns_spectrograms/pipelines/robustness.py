@@ -44,15 +44,13 @@ def stress_model(
         ValueError: a record is asked for that is not in test, or none has noisy parts.
     """
     from cnns_spectrograms.evaluation import robustness
-    from cnns_spectrograms.evaluation.noise import fetch_noises, read_noise
+    from cnns_spectrograms.evaluation.noise import read_noises
     from cnns_spectrograms.training.prediction import predict_signals
 
     params = reporting.robustness
     fs = int(model[1]["fs"])
     # First of all, so that a missing one stops the run before hours of prediction.
-    if download:
-        fetch_noises(physionet / "nstdb", params.noises)
-    noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
+    noises = read_noises(physionet / "nstdb", params.noises, fs, download=download)
     test = windows[windows["split"] == "test"].reset_index(drop=True)
     normal = beats[beats["aami_class"] == "N"]
     test = robustness.choose_windows(test, normal, fs, params)
