@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from cnns_spectrograms.hooks.preflight import check_together
+from cnns_spectrograms.hooks.preflight import find_contradictions
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
@@ -23,20 +25,20 @@ def make_views(**changes):
     return SpectrogramParameters(extra_views=views)
 
 
-def _together(**changes):
+def _together(**changes) -> str:
     parameters = {
         "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
         "windows": WindowParameters(),
         "spectrogram": SpectrogramParameters(),
     }
-    check_together({**parameters, **changes})
+    return "\n".join(find_contradictions({**parameters, **changes}))
 
 
 def test_parameters_that_fit_together_pass():
-    _together()
-    _together(spectrogram=make_views(), training=TrainingParameters())
-    _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
-    check_together({})
+    assert not _together()
+    assert not _together(spectrogram=make_views(), training=TrainingParameters())
+    assert not _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
+    assert not find_contradictions({})
 
 
 @pytest.mark.parametrize(
@@ -84,14 +86,13 @@ def test_parameters_that_fit_together_pass():
     ],
 )
 def test_contradictions_are_named(changes, words):
-    with pytest.raises(ValueError, match=words):
-        _together(**changes)
+    assert re.search(words, _together(**changes))
 
 
 def test_all_contradictions_are_told_at_once():
-    with pytest.raises(ValueError, match=r"(?s)up to 180 Hz.*cannot share evenly"):
-        _together(
-            spectrogram=SpectrogramParameters(max_frequency_hz=200),
-            training=TrainingParameters(batch_size=64),
-            execution=ExecutionParameters(training_processes=3),
-        )
+    found = _together(
+        spectrogram=SpectrogramParameters(max_frequency_hz=200),
+        training=TrainingParameters(batch_size=64),
+        execution=ExecutionParameters(training_processes=3),
+    )
+    assert re.search(r"(?s)up to 180 Hz.*cannot share evenly", found)

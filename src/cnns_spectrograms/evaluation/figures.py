@@ -113,7 +113,8 @@ def plot_learning_curves(history: pd.DataFrame, title: str) -> Figure:
             axes.axvline(epochs[best], color=MID, linewidth=1, linestyle=":", label=name)
         axes.set_ylabel(label)
         tidy_axes(axes)
-        axes.set_ylim(0, 1.08 * _greatest(history[list(lines)]))
+        greatest = history[list(lines)].replace(np.inf, np.nan).max(axis=None)
+        axes.set_ylim(0, 1.08 * (greatest if greatest > 0 else 1))
     for axes in all_axes[:2]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     all_axes[1].set_ylim(0, 1.03)
@@ -399,13 +400,6 @@ def show_spectrogram(
     if not is_even:
         rows = np.linspace(0, len(image) - 1, 5).round().astype(int)
         axes.set_yticks(len(image) - rows - 0.5, [f"{hz:.2g}" for hz in frequencies_hz[rows]])
-
-
-def _greatest(values: pd.DataFrame) -> float:
-    """Return the greatest finite value, or 1 where none is above 0."""
-    array = values.to_numpy(dtype=np.float64)
-    greatest = array[np.isfinite(array)].max(initial=0.0)
-    return float(greatest) if greatest > 0 else 1.0
 
 
 def _edges(centers: NDArray[np.float64]) -> tuple[float, float]:

@@ -105,7 +105,7 @@ def evaluate_predictions(
         if f"prob_{name}" in predictions.columns:
             probability = predictions[f"prob_{name}"].to_numpy(np.float64)
             per_class[name] |= score_ranking(probability, truth == k)
-    shares = matrix / np.maximum(supports, 1)[:, None]
+    shares = np.where(supports > 0, matrix.T / np.maximum(supports, 1), None).T
     return {
         "split": splits[0],
         "n_beats": len(predictions),
@@ -115,10 +115,7 @@ def evaluate_predictions(
         "macro_f1_classes": present,
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
-        "confusion_matrix_normalized": [
-            row.tolist() if support else [None] * len(classes)
-            for row, support in zip(shares, supports, strict=True)
-        ],
+        "confusion_matrix_normalized": shares.tolist(),
     }
 
 

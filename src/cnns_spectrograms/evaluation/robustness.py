@@ -95,7 +95,7 @@ def change_signals(
     amplitudes = {
         str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
         for key, peaks in normal.groupby(keys_of(normal))["sample"]
-        if key in clean
+        if noises and key in clean
     }
     for name, noise in noises.items():
         noise_amplitude = measure_noise_amplitude(noise, fs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -53,24 +53,26 @@ class PreflightHooks:
             for name in sorted(pipeline.inputs())
             if name.startswith("params:")
         }
-        _check_given(run_params.get("runtime_params") or {}, parameters, pipelines)
-        check_together(parameters)
         only_missing = run_params.get("only_missing_outputs")
-        if not only_missing:  # such a run reads less than its pipeline
-            _check_inputs(pipeline, catalog, pipelines, run_params)
         trainings = [
             node
             for node in find_training(pipeline)
             if not (only_missing and all(map(catalog.exists, node.outputs)))
         ]
-        if trainings:
-            _check_networks(trainings, parameters)
+        given = run_params.get("runtime_params") or {}
+        faults = [*_find_unknown(given, parameters, pipelines), *find_contradictions(parameters)]
+        if trainings and not faults:
+            faults = _find_bad_networks(trainings, parameters)
+        if faults:
+            raise ValueError("this run cannot start:\n- " + "\n- ".join(faults))
+        if not only_missing:  # such a run reads less than its pipeline
+            _check_inputs(pipeline, catalog, pipelines, run_params)
 
 
-def _check_given(
+def _find_unknown(
     given: Mapping[str, Any], parameters: Mapping[str, Any], pipelines: Mapping[str, Pipeline]
-) -> None:
-    """Refuse names in `--params` that no pipeline reads; warn of those that this run ignores."""
+) -> Iterator[str]:
+    """Yield a fault for names in `--params` that no pipeline reads; warn of those ignored here."""
     read = {name for each in pipelines.values() for name in each.inputs()}
     known = _RESOLVED_PARAMS | {
         name.removeprefix("params:").split(".")[0] for name in read if name.startswith("params:")
@@ -78,7 +80,7 @@ def _check_given(
     if unknown := sorted(set(given) - known):
         near = sorted({each for name in unknown for each in get_close_matches(name, known)})
         hint = f"did you mean {' or '.join(near)}" if near else f"known are {sorted(known)}"
-        raise ValueError(f"--params sets {unknown}, which no pipeline reads; {hint}?")
+        yield f"--params sets {unknown}, which no pipeline reads; {hint}?"
     if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
         logger.warning(
             "--params sets %s, which none of the pipelines of this run reads: what was made "
@@ -87,21 +89,27 @@ def _check_given(
         )
 
 
-def _check_networks(trainings: Sequence[Node], parameters: Mapping[str, Any]) -> None:
-    """Check that networks can be built, that there are weights, and that ONNX can draw images."""
+def _find_bad_networks(trainings: Sequence[Node], parameters: Mapping[str, Any]) -> list[str]:
+    """Return a fault for each network that cannot be built, or whose weights are not there.
+
+    Raises:
+        ValueError: ONNX Runtime cannot draw the images as PyTorch does.
+    """
     from cnns_spectrograms.training.networks import check_network
     from cnns_spectrograms.training.onnx_export import check_drawing
 
-    spectrogram = parameters["spectrogram"]
+    spectrogram, faults = parameters["spectrogram"], []
     for node in trainings:
         (name,) = (name for name in node.inputs if name.startswith("params:models."))
         key = name.removeprefix("params:")
         try:
             check_network(parameters[key].inherit(parameters["training"]), spectrogram.image_size)
         except ValueError as error:
-            raise ValueError(f"parameter '{key}': {error}") from error
-    fs = parameters["ingestion"].fs
-    check_drawing(spectrogram, fs, round(parameters["windows"].window_s * fs))
+            faults.append(f"parameter '{key}': {error}")
+    if not faults:
+        fs = parameters["ingestion"].fs
+        check_drawing(spectrogram, fs, round(parameters["windows"].window_s * fs))
+    return faults
 
 
 def _check_inputs(
@@ -135,14 +143,11 @@ def _check_inputs(
     )
 
 
-def check_together(parameters: Mapping[str, Any]) -> None:
-    """Check what no single parameter model can see.
+def find_contradictions(parameters: Mapping[str, Any]) -> list[str]:
+    """Return a fault for each thing that no single parameter model can see.
 
     Args:
         parameters: typed parameters by name; checks whose parameters are absent are left out.
-
-    Raises:
-        ValueError: parameters contradict each other; every contradiction is named at once.
     """
     ingestion, windows, spectrogram = map(parameters.get, ("ingestion", "windows", "spectrogram"))
     training, execution = parameters.get("training"), parameters.get("execution")
@@ -179,5 +184,4 @@ def check_together(parameters: Mapping[str, Any]) -> None:
                 f"(execution.training_processes times training_hosts) cannot share evenly; give a "
                 f"multiple"
             )
-    if faults:
-        raise ValueError("parameters contradict each other:\n- " + "\n- ".join(faults))
+    return faults

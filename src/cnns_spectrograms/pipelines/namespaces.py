@@ -35,7 +35,7 @@ def make_node(
         kind = argument.annotation
         typed = isinstance(kind, type) and issubclass(kind, Parameters)
         if argument.kind is not argument.VAR_KEYWORD:
-            inputs.setdefault(argument.name, f"{'params:' * typed}{argument.name}")
+            inputs.setdefault(argument.name, f"params:{argument.name}" if typed else argument.name)
     return Node(function, inputs, outputs, name=name or function.__name__)
 
 
