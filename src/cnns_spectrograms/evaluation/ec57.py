@@ -316,14 +316,14 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
         Statistics are by event and name; None where one is not defined.
     """
     table = tabulate_ec57(matrices).set_index("record")
-    statistics = table[[name for name in table.columns if " " in name]]
+    statistics = table[[name for name in table.columns if " " in name]].T
     return {
         "labels": list(EC57_LABELS),
         "n_records": len(matrices),
         "matrix": _add(matrices).tolist(),
-        "gross": _nest(statistics.loc["gross"]),
-        "average": _nest(statistics.loc["average"]),
-        "n_records_averaged": _nest(statistics.iloc[:-2].notna().sum()),
+        "gross": _nest(statistics["gross"]),
+        "average": _nest(statistics["average"]),
+        "n_records_averaged": _nest(statistics.iloc[:, :-2].notna().sum(axis=1)),
     }
 
 

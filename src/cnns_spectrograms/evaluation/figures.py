@@ -113,8 +113,8 @@ def plot_learning_curves(history: pd.DataFrame, title: str) -> Figure:
             axes.axvline(epochs[best], color=MID, linewidth=1, linestyle=":", label=name)
         axes.set_ylabel(label)
         tidy_axes(axes)
-        greatest = history[list(lines)].replace(np.inf, np.nan).max(axis=None)
-        axes.set_ylim(0, 1.08 * (greatest if greatest > 0 else 1))
+        values = history[list(lines)].to_numpy(dtype=np.float64)
+        axes.set_ylim(0, 1.08 * (values[np.isfinite(values)].max(initial=0) or 1))
     for axes in all_axes[:2]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     all_axes[1].set_ylim(0, 1.03)

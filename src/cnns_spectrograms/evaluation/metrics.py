@@ -105,7 +105,7 @@ def evaluate_predictions(
         if f"prob_{name}" in predictions.columns:
             probability = predictions[f"prob_{name}"].to_numpy(np.float64)
             per_class[name] |= score_ranking(probability, truth == k)
-    shares = np.where(supports > 0, matrix.T / np.maximum(supports, 1), None).T
+    shares = matrix / np.where(supports > 0, supports, np.nan)[:, None]
     return {
         "split": splits[0],
         "n_beats": len(predictions),
@@ -115,7 +115,7 @@ def evaluate_predictions(
         "macro_f1_classes": present,
         "per_class": per_class,
         "confusion_matrix": matrix.tolist(),
-        "confusion_matrix_normalized": shares.tolist(),
+        "confusion_matrix_normalized": [[to_json(each) for each in row] for row in shares],
     }
 
 

@@ -128,7 +128,8 @@ def _check_inputs(
         return {name for name in names if not isinstance(catalog.get(name), _IN_MEMORY)}
 
     lacking = find_lacking(pipeline)
-    needed, steps = set(lacking), []
+    needed = set(lacking)
+    steps: list[str] = []
     for name, maker in reversed(makers.items()):
         if needed & maker.all_outputs():
             needed |= find_lacking(maker)
@@ -156,11 +157,12 @@ def find_contradictions(parameters: Mapping[str, Any]) -> list[str]:
         views["spectrogram"] = spectrogram, windows.window_s if windows else _LONGEST_S
         for i, view in enumerate(spectrogram.extra_views):
             views[f"spectrogram.extra_views[{i}]"] = view, view.window_s
-    for name, (view, length_s) in views.items() if ingestion else ():
-        try:
-            make_kind(view, ingestion.fs, round(length_s * ingestion.fs))
-        except ValueError as error:
-            faults.append(f"{name}: {error}")
+    if ingestion:
+        for name, (view, length_s) in views.items():
+            try:
+                make_kind(view, ingestion.fs, round(length_s * ingestion.fs))
+            except ValueError as error:
+                faults.append(f"{name}: {error}")
     if windows and windows.mode == "sliding":
         of_beats = {
             f"{name}.rr_intervals is true": "set it to false"
