@@ -51,7 +51,7 @@ from cnns_spectrograms.evaluation.noise import (
     measure_noise_amplitude,
     measure_qrs_amplitude,
     noise_gain,
-    read_noise,
+    read_noises,
 )
 
 Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
@@ -113,7 +113,7 @@ def stress(options: argparse.Namespace) -> dict[str, object]:
     """Lay noise over records; print F1 by detector and SNR, and what the quality index tells."""
     from sklearn.metrics import roc_auc_score
 
-    noises = {name: read_noise(options.physionet / "nstdb", name, FS) for name in ("bw", "ma")}
+    noises = read_noises(options.physionet / "nstdb", ("bw", "ma"), FS)
     rows, stretches = [], []
     for name in options.records or list_records("test"):
         signal, reference = read_record(options.physionet, name)

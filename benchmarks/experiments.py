@@ -130,8 +130,8 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     from cnns_spectrograms.datasets.signals import Signals
     from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.imaging.signal_bank import SignalBank
-    from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
-    from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+    from cnns_spectrograms.pipelines.balancing import make_train_index, synthesise_windows
+    from cnns_spectrograms.pipelines.feature_engineering import (
         make_typical_beats,
         make_windows,
     )

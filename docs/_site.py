@@ -62,7 +62,7 @@ def describe_models() -> str:
 
 def describe_literature() -> str:
     """Return the published results beside which ours can be read."""
-    from cnns_spectrograms.evaluation.literature import read_literature
+    from cnns_spectrograms.evaluation.report import read_literature
 
     head = ["source", "protocol", "macro F1", "accuracy", *"NSVFQ", "note"]
     published = read_literature().rename(columns={"macro_f1": "macro F1"})

@@ -36,6 +36,16 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def _require_below(self, low: str, high: str) -> None:
+        values = getattr(self, low), getattr(self, high)
+        if values[0] >= values[1]:
+            raise ValueError(f"{low} ({values[0]}) must be below {high} ({values[1]})")
+
+
+def _require_each_once(where: str, names: list[str], reason: str) -> None:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where} {repeated} more than once; {reason}")
+
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
@@ -200,10 +210,7 @@ class SplitParameters(Parameters):
     def _check_records_once(self) -> SplitParameters:
         for db, splits in self.records.items():
             every = [record_id for record_ids in splits.values() for record_id in record_ids]
-            if repeated := sorted({each for each in every if every.count(each) > 1}):
-                raise ValueError(
-                    f"{db} lists {repeated} more than once; a record belongs to one split"
-                )
+            _require_each_once(f"{db} lists", every, "a record belongs to one split")
         return self
 
 
@@ -222,8 +229,7 @@ class TransformParameters(Parameters):
 
     @model_validator(mode="after")
     def _check_overlap(self) -> TransformParameters:
-        if self.noverlap >= self.nperseg:
-            raise ValueError(f"noverlap ({self.noverlap}) must be below nperseg ({self.nperseg})")
+        self._require_below("noverlap", "nperseg")
         return self
 
 
@@ -257,11 +263,7 @@ class SpectrogramParameters(TransformParameters):
                 f"extra_views holds {len(self.extra_views)} views; give none (a grey image) or two "
                 f"(a colour image of three channels)"
             )
-        if self.low_percentile >= self.high_percentile:
-            raise ValueError(
-                f"low_percentile ({self.low_percentile}) must be below "
-                f"high_percentile ({self.high_percentile})"
-            )
+        self._require_below("low_percentile", "high_percentile")
         return self
 
     @property
@@ -399,9 +401,7 @@ class SubsetParameters(Parameters):
 
     @model_validator(mode="after")
     def _check_classes_once(self) -> SubsetParameters:
-        classes = self.classes or []
-        if repeated := sorted({name for name in classes if classes.count(name) > 1}):
-            raise ValueError(f"classes names {repeated} more than once; name each class once")
+        _require_each_once("classes names", [*(self.classes or [])], "name each class once")
         return self
 
 
@@ -436,6 +436,10 @@ class ReportingParameters(Parameters):
     robustness: RobustnessParameters = RobustnessParameters()
     synthetic_data: bool = Field(False, description="mark every figure as one of simulated data")
     seed: int = Field(0, ge=0)
+
+    def entitle(self, title: str) -> str:
+        """Return a figure's title, which says where the recordings are simulated."""
+        return f"synthetic data: {title}" if self.synthetic_data else title
 
     @model_validator(mode="after")
     def _check_subset_names(self) -> ReportingParameters:

@@ -38,29 +38,28 @@ def register_pipelines() -> dict[str, Pipeline]:
     parameters = _parameters if _parameters is not None else _load_base_parameters()
     models = _name_models(parameters)
     cached = parameters.get("training", {}).get("images", "cache") == "cache"
-    # A report reads what its model's namespace made. Kedro takes that for a dot in a name given by
-    # hand, and warns once.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
-        reports = reporting.create_pipeline(models)
-        stressed = reporting.create_pipeline(models, robustness=True)
-    pipelines = {
+    steps = {
         "ingestion": ingestion.create_pipeline(),
         "feature_engineering": feature_engineering.create_pipeline(cached),
         "balancing": balancing.create_pipeline(cached),
         "modelling": modelling.create_pipeline(models, cached),
-        "reporting": reports,
     }
-    every_step = sum(pipelines.values(), start=Pipeline([]))
-    pipelines["training"] = pipelines["balancing"] + pipelines["modelling"] + pipelines["reporting"]
-    # The reports again, with predictions of changed test signals: too long for every run.
-    pipelines["robustness"] = stressed
     if "simulation" in parameters:
-        pipelines["simulation"] = simulation.create_pipeline()
-        every_step = pipelines["simulation"] + every_step
-    pipelines["__default__"] = every_step
-    pipelines["inference"] = inference.create_pipeline()
-    return pipelines
+        steps = {"simulation": simulation.create_pipeline(), **steps}
+    # A report reads what its model's namespace made. Kedro takes that for a dot in a name given by
+    # hand, and warns once.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
+        steps["reporting"] = reporting.create_pipeline(models)
+        stressed = reporting.create_pipeline(models, robustness=True)
+    return {
+        **steps,
+        "training": steps["balancing"] + steps["modelling"] + steps["reporting"],
+        # The reports again, with predictions of changed test signals: too long for every run.
+        "robustness": stressed,
+        "__default__": sum(steps.values(), start=Pipeline([])),
+        "inference": inference.create_pipeline(),
+    }
 
 
 def _name_models(parameters: dict[str, Any]) -> list[str]:

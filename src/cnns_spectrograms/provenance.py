@@ -24,7 +24,7 @@ _PRODUCTS = {
     "modelling": ("model", "predictions"),
     "reporting": ("operating_points",),
 }
-_STEPS = tuple(_PRODUCTS)
+STEPS = tuple(_PRODUCTS)
 MADE_BY = {product: step for step, products in _PRODUCTS.items() for product in products}
 """Pipeline of each product."""
 
@@ -104,7 +104,7 @@ def require_fresh(expected: Mapping[str, Any], /, **products: Any) -> dict[str, 
     together = dict(expected)
     known_from = dict.fromkeys(expected, "the parameters")
     for name, product in products.items():
-        made_by = _STEPS.index(MADE_BY[name])
+        made_by = STEPS.index(MADE_BY[name])
         stamp, faults, first = read_stamp(product), [], made_by
         for group, value in stamp.items():
             known = known_from.setdefault(group, name)
@@ -113,7 +113,7 @@ def require_fresh(expected: Mapping[str, Any], /, **products: Any) -> dict[str, 
                 faults += found
                 if known == "the parameters":
                     begins_at = _BEGINS_AT.get(group, "feature_engineering")
-                    first = min(first, _STEPS.index(begins_at))
+                    first = min(first, STEPS.index(begins_at))
         if not stamp:
             faults, first = ["it carries no stamp of what it was made of"], 0
         if faults:
@@ -129,7 +129,7 @@ def _advise(name: str, first: int, made_by: int) -> str:
             "Delete predictions.parquet in 07_model_output and run `kedro run "
             "--pipelines=modelling --only-missing-outputs` to make it again"
         )
-    steps = ",".join(_STEPS[first : max(made_by, _STEPS.index("balancing")) + 1])
+    steps = ",".join(STEPS[first : max(made_by, STEPS.index("balancing")) + 1])
     return f"Run `kedro run --pipelines={steps}` to make it again, or set the parameters back"
 
 

@@ -18,8 +18,8 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.feature_engineering.nodes import make_windows
-from cnns_spectrograms.pipelines.ingestion.nodes import check_databases, ingest_records
+from cnns_spectrograms.pipelines.feature_engineering import make_windows
+from cnns_spectrograms.pipelines.ingestion import check_databases, ingest_records
 from cnns_spectrograms.recordings.recording import Recording
 
 

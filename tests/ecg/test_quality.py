@@ -20,7 +20,7 @@ from cnns_spectrograms.evaluation.noise import (
     measure_noise_amplitude,
     measure_qrs_amplitude,
     noise_gain,
-    read_noise,
+    read_noises,
 )
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
@@ -90,7 +90,7 @@ def judge(signal_mv):
 
 
 def test_noise_alone_is_unusable(physionet):
-    wander = read_noise(physionet / "nstdb", "bw", FS)[: 600 * FS]
+    wander = read_noises(physionet / "nstdb", ["bw"], FS)["bw"][: 600 * FS]
     quality = judge(remove_baseline(wander - wander.mean(), FS))
     assert (quality < LEAST_QUALITY).mean() > 0.95
 
@@ -107,7 +107,7 @@ def test_noise_on_real_records(physionet, record):
     path = physionet / record
     beats = select_beats(read_annotations(path, "atr", recording.fs, recording.n_samples))
     beats = np.rint(beats * (FS / recording.fs)).astype(int)
-    noise = read_noise(physionet / "nstdb", "ma", FS)[: 300 * FS]
+    noise = read_noises(physionet / "nstdb", ["ma"], FS)["ma"][: 300 * FS]
     amplitude = measure_qrs_amplitude(signal, beats, FS)
     loud = signal.copy()
     loud[300 * FS : 600 * FS] += noise * noise_gain(

@@ -14,12 +14,16 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cnns_spectrograms.evaluation.calibration import measure_calibration
 from cnns_spectrograms.evaluation.figures import (
     plot_class_distribution,
     plot_confusion_matrix,
-    plot_contact_sheet,
+    plot_examples,
     plot_learning_curves,
     plot_model_comparison,
+    plot_rank_curves,
+    plot_reliability,
+    plot_robustness,
     show_spectrogram,
 )
 from cnns_spectrograms.evaluation.metrics import compare_models, evaluate_predictions
@@ -59,9 +63,9 @@ HISTORY = pd.DataFrame(
 COUNTS = pd.DataFrame(
     {
         "train": [1000, 50, 60, 10, 5],
+        "train (SMOTE)": [0, 0, 0, 40, 0],
         "val": [200, 10, 12, 0, 1],
         "test": [400, 20, 30, 4, 0],
-        "train (SMOTE)": [0, 0, 0, 40, 0],
     },
     index=list(CLASSES),
 )
@@ -70,25 +74,26 @@ IMAGE = np.arange(12, dtype=np.uint8).reshape(3, 4)
 TIMES_S = np.array([0.25, 0.75, 1.25, 1.75])
 FREQUENCIES_HZ = np.array([50.0, 30.0, 10.0])
 
-
-def draw_contact_sheet() -> Figure:
-    return plot_contact_sheet(
-        {
-            "N": [(IMAGE, "mitdb 100 beat 3"), (IMAGE + 1, "svdb 800 beat 7")],
-            "F": [(IMAGE + 2, "SMOTE (synthetic)")],
-            "Q": [],
-        },
-        "Spectrograms",
-        times_s=TIMES_S,
-        frequencies_hz=FREQUENCIES_HZ,
-    )
+EXAMPLES = pd.DataFrame(
+    {
+        "aami_class": [*"NNF"],
+        "caption": ["N: mitdb 100 beat 3", "N: svdb 800 beat 7", "F: SMOTE (synthetic)"],
+    }
+)
 
 
 FIGURES = {
     "confusion_matrix": lambda: plot_confusion_matrix(METRICS, "protocol base"),
     "learning_curves": lambda: plot_learning_curves(HISTORY, "protocol base"),
     "model_comparison": lambda: plot_model_comparison(compare_models({"a": METRICS}), "base"),
-    "contact_sheet": draw_contact_sheet,
+    "contact_sheet": lambda: plot_examples(
+        EXAMPLES,
+        np.stack([IMAGE] * 3),
+        "Spectrograms",
+        fs=360,
+        times_s=TIMES_S,
+        frequencies_hz=FREQUENCIES_HZ,
+    ),
     "class_distribution": lambda: plot_class_distribution(COUNTS, "protocol base"),
 }
 
@@ -243,68 +248,32 @@ class TestModelComparison:
         assert [text.get_text() for text in legend.get_texts()] == ["hand", "zero"]
 
 
-class TestContactSheet:
-    def test_rows_are_classes_and_columns_captioned_examples(self) -> None:
-        figure = draw_contact_sheet()
-        grid = np.reshape(np.array(figure.axes, dtype=object), (3, 2))
-
-        assert [[axes.get_title() for axes in row] for row in grid] == [
-            ["mitdb 100 beat 3", "svdb 800 beat 7"],
-            ["SMOTE (synthetic)", ""],
-            ["", ""],
-        ]
-        np.testing.assert_array_equal(grid[0, 1].images[0].get_array(), IMAGE + 1)
-        np.testing.assert_array_equal(grid[1, 0].images[0].get_array(), IMAGE + 2)
-        assert [len(axes.images) for axes in grid.flat] == [1, 1, 1, 0, 0, 0]
-        assert [row[0].texts[0].get_text() for row in grid] == ["N", "F", "Q"]
-        assert to_hex(grid[1, 0].texts[0].get_color()).upper() == CLASS_COLORS["F"]
-        assert grid[2, 0].texts[1].get_text() == "no example"
-
-    def test_axes_are_in_seconds_and_hertz_with_row_0_at_the_top(self) -> None:
-        figure = draw_contact_sheet()
-        axes = figure.axes[0]
-        (image,) = axes.images
-
-        assert list(image.get_extent()) == [0, 2, 0, 60]
-        assert image.origin == "upper"
-        assert axes.get_ylim() == (0, 60)
-        assert axes.get_ylabel() == "frequency, Hz"
-        assert figure.get_supxlabel() == "time, s"
-
-    def test_all_images_share_one_scale(self) -> None:
-        images = [image for axes in draw_contact_sheet().axes for image in axes.images]
-
-        assert {image.get_clim() for image in images} == {(0, 255)}
-
-
 class TestClassDistribution:
     def test_bars_are_the_counts_with_smote_apart(self) -> None:
-        train, val, test = plot_class_distribution(COUNTS, "t").axes
+        train, smote, val, test = plot_class_distribution(COUNTS, "t").axes
 
-        heights = [[bar.get_height() for bar in bars] for bars in train.containers]
-        assert heights == [[1000, 50, 60, 10, 5], [40]]
-        assert [bar.get_height() for bar in val.patches] == [200, 10, 12, 0, 1]
-        assert [bar.get_height() for bar in test.patches] == [400, 20, 30, 4, 0]
-        real_f, (smote_f,) = train.containers[0][3], train.containers[1]
-        assert smote_f.get_hatch()
-        assert real_f.get_x() + real_f.get_width() < smote_f.get_x()
-        assert train.get_legend().get_texts()[0].get_text() == "synthetic (SMOTE)"
-        assert val.get_legend() is None
+        heights = [[bar.get_height() for bar in axes.patches] for axes in (train, smote, val, test)]
+        assert heights == [
+            [1000, 50, 60, 10, 5], [0, 0, 0, 40, 0], [200, 10, 12, 0, 1], [400, 20, 30, 4, 0],
+        ]  # fmt: skip
+        assert all(bar.get_hatch() for bar in smote.patches)
+        assert not any(bar.get_hatch() for bar in train.patches)
 
     def test_counts_are_written_on_the_bars_even_zero(self) -> None:
-        train, val, _ = plot_class_distribution(COUNTS, "t").axes
+        train, smote, val, _ = plot_class_distribution(COUNTS, "t").axes
 
-        assert [text.get_text() for text in train.texts] == ["1,000", "50", "60", "10", "5", "40"]
+        assert [text.get_text() for text in train.texts] == ["1,000", "50", "60", "10", "5"]
+        assert [text.get_text() for text in smote.texts] == ["0", "0", "0", "40", "0"]
         assert [text.get_text() for text in val.texts] == ["200", "10", "12", "0", "1"]
 
     def test_axis_is_logarithmic_and_a_single_window_has_a_bar(self) -> None:
-        axes = plot_class_distribution(COUNTS, "t").axes[1]
+        axes = plot_class_distribution(COUNTS, "t").axes[2]
 
         assert axes.get_yscale() == "log"
         assert 0 < axes.get_ylim()[0] < 1
 
     def test_bars_have_the_colours_of_the_classes(self) -> None:
-        axes = plot_class_distribution(COUNTS, "t").axes[2]
+        axes = plot_class_distribution(COUNTS, "t").axes[3]
 
         colors = [to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
         assert colors == list(CLASS_COLORS.values())
@@ -313,14 +282,9 @@ class TestClassDistribution:
         titles = [axes.get_title() for axes in plot_class_distribution(COUNTS, "t").axes]
 
         assert titles == [
-            "train: 1,125 windows + 40 synthetic", "val: 223 windows", "test: 454 windows",
+            "train: 1,125 windows", "train (SMOTE): 40 windows",
+            "val: 223 windows", "test: 454 windows",
         ]  # fmt: skip
-
-    def test_works_without_smote(self) -> None:
-        figure = plot_class_distribution(COUNTS[["train", "test"]], "t")
-
-        assert len(figure.axes) == 2
-        assert figure.axes[0].get_legend() is None
 
 
 def test_rows_of_uneven_frequencies_are_labelled_with_their_own() -> None:
@@ -333,3 +297,126 @@ def test_rows_of_uneven_frequencies_are_labelled_with_their_own() -> None:
     assert labels == ["64", "25", "10", "5", "2"]
     # Where a label stands is the middle of its row: the first from the top, the last at the foot.
     assert axes.get_yticks().tolist() == [15.5, 11.5, 7.5, 4.5, 0.5]
+
+
+def draw(figure: Figure) -> None:
+    figure.savefig(io.BytesIO(), dpi=50)
+
+
+def make_predictions(n: int = 3000) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, n)
+    logits = rng.normal(size=(n, 5)) + 2 * np.eye(5)[truth]
+    probability = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return pd.DataFrame(
+        {
+            "aami_class": np.array(CLASSES)[truth],
+            **{f"prob_{name}": probability[:, k] for k, name in enumerate(CLASSES)},
+        }
+    )
+
+
+def test_rank_curves_end_in_the_corners_and_give_the_area() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    table = make_predictions()
+    figure = plot_rank_curves(table, "a model")
+    draw(figure)
+    roc = figure.axes[0]
+    for name, line in zip(CLASSES, roc.lines, strict=False):
+        x, y = line.get_data()
+        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+        area = roc_auc_score(table["aami_class"] == name, table[f"prob_{name}"])
+        assert np.trapezoid(y, x) == pytest.approx(area, abs=2e-3)
+        assert line.get_label() == f"{name}: AUC {area:.3f}"
+
+
+def test_the_curve_of_a_rare_class_keeps_its_steps() -> None:
+    """A curve of as many points as beats is thinned for the eye, not for what it says."""
+    from sklearn.metrics import precision_recall_curve
+
+    rng = np.random.default_rng(0)
+    is_rare = np.arange(40_000) < 100
+    score = 1 / (1 + np.exp(-rng.normal(np.where(is_rare, 3, 0))))
+    table = pd.DataFrame({"aami_class": np.where(is_rare, "F", "N"), "prob_F": score})
+    table = table.assign(prob_N=1 - score, prob_S=0.0, prob_V=0.0, prob_Q=0.0)
+    line = plot_rank_curves(table, "a model").axes[1].lines[CLASSES.index("F")]
+    recall, precision = line.get_data()
+    expected, at, _ = precision_recall_curve(is_rare, score)
+    # At each recall the best precision, drawn and true.
+    drawn, true = (
+        pd.Series(value).groupby(np.round(of, 2)).max()
+        for value, of in ((precision, recall), (expected, at))
+    )
+    assert len(recall) <= 1000
+    np.testing.assert_allclose(drawn.reindex(true.index), true, atol=0.01)
+
+
+def test_reliability_shows_both_and_the_temperature() -> None:
+    measured = measure_calibration(make_predictions())
+    found = {"temperature": 1.7, "before_temperature": measured, "after_temperature": measured}
+    figure = plot_reliability(found, "a model")
+    draw(figure)
+    assert figure.get_suptitle() == "a model"
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == pytest.approx([b["accuracy"] for b in measured["bins"]])
+    assert "temperature 1.70" in figure.axes[1].get_title()
+
+
+def test_examples_leave_room_for_what_is_not_there() -> None:
+    beats = pd.DataFrame({"aami_class": [*"NNS"], "caption": "100 beat 3", "right": True})
+    figure = plot_examples(
+        beats,
+        np.zeros((3, 8, 8), np.uint8),
+        "a model",
+        fs=36,
+        times_s=np.linspace(0.35, 2.1, 8) - 1.25,
+        frequencies_hz=np.linspace(15, 1, 8),
+        signals=np.zeros((3, 90)),
+    )
+    draw(figure)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles.count("100 beat 3") == 3
+    assert figure.get_supxlabel() == "time from the R peak, s"
+    assert titles.count("S: no such beat") == 1
+    assert titles.count("V: no such beat") == 2
+    signal_axes, image_axes = figure.axes[0], figure.axes[5]
+    assert image_axes.get_xlim() == signal_axes.get_xlim() == pytest.approx((-1.25, 44 / 36))
+    # Columns are 0.25 s wide, rows 2 Hz high.
+    assert image_axes.images[0].get_extent() == pytest.approx([-1.025, 0.975, 0, 16])
+
+
+def test_spectrograms_alone_stand_in_the_columns_of_their_classes_on_one_scale() -> None:
+    beats = pd.DataFrame({"aami_class": [*"NNF"], "caption": [*"abc"]})
+    images = np.zeros((3, 8, 8), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None]
+    axes_hz = {
+        "times_s": np.linspace(0.125, 1.875, 8),
+        "frequencies_hz": np.linspace(56.25, 3.75, 8),
+    }
+    figure = plot_examples(beats, images, "a model", fs=36, **axes_hz)
+    draw(figure)
+    grid = np.reshape(np.array(figure.axes, dtype=object), (2, 5))
+    for k, place in enumerate([(0, 0), (1, 0), (0, 3)]):
+        (image,) = grid[place].images
+        np.testing.assert_array_equal(image.get_array(), images[k])
+        assert grid[place].get_title() == beats["caption"][k]
+        assert image.get_clim() == (0, 255)
+        assert image.origin == "upper"
+        assert image.get_extent() == pytest.approx([0, 2, 0, 60])
+    assert sum(len(axes.images) for axes in figure.axes) == 3
+
+
+def test_robustness_draws_a_panel_a_noise_and_the_other_changes() -> None:
+    table = pd.DataFrame(
+        {
+            "condition": ["clean", "bw", "bw", "flat lead"],
+            "snr_db": [np.nan, 24, -6, np.nan],
+            "macro_f1": [0.6, 0.6, 0.3, 0.1],
+        }
+    )
+    figure = plot_robustness({"a": table, "b": table.assign(macro_f1=0.5)}, "test")
+    draw(figure)
+    assert [axes.get_title() for axes in figure.axes] == ["noise bw", "other changes"]
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [-6, 24]
+    labels = [text.get_text() for text in figure.axes[1].get_xticklabels()]
+    assert labels == ["clean", "flat lead"]

@@ -12,7 +12,7 @@ from cnns_spectrograms.evaluation.noise import (
     measure_noise_amplitude,
     measure_qrs_amplitude,
     noise_gain,
-    read_noise,
+    read_noises,
 )
 
 FS = 360
@@ -53,24 +53,24 @@ def test_a_sine_has_the_snr_asked_for(snr_db: float) -> None:
 
 
 def test_a_noise_record_that_is_not_there_is_named(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"em\.hea.*reporting\.robustness\.noises"):
-        read_noise(tmp_path, "em", 360)
+    with pytest.raises(FileNotFoundError, match=r"records em; .*reporting\.robustness\.noises"):
+        read_noises(tmp_path, ["em"], 360)
 
 
 def test_two_noisy_minutes_after_five_clean_ones_in_turn() -> None:
-    noisy = mark_noisy(1800 * FS, FS)
+    noisy = mark_noisy(np.arange(1800 * FS), FS)
     minutes = noisy.reshape(30, -1).all(axis=1)
     assert (minutes == noisy.reshape(30, -1).any(axis=1)).all()
     expected = [5, 6, 9, 10, 13, 14, 17, 18, 21, 22, 25, 26, 29]
     assert np.flatnonzero(minutes).tolist() == expected
-    assert not mark_noisy(200 * FS, FS).any()
+    assert not mark_noisy(np.arange(200 * FS), FS).any()
 
 
 def test_noise_is_added_without_a_step() -> None:
     rng = np.random.default_rng(0)
     noise = np.cumsum(rng.normal(size=700)) + 50  # starts far from zero
     signal = np.zeros(4000)
-    noisy = mark_noisy(4000, 1, clean_s=1000, alternate_s=800)
+    noisy = mark_noisy(np.arange(4000), 1, clean_s=1000, alternate_s=800)
     out = add_noise(signal, noise, 2.0, noisy).astype(float)
     assert (out[:1000] == 0).all()
     assert np.abs(np.diff(out)).max() <= 2 * np.abs(np.diff(noise)).max() + 1e-4
@@ -88,7 +88,7 @@ def test_no_noise_leaves_the_signal() -> None:
 @pytest.mark.parametrize("kind", ["bw", "ma"])
 def test_real_noise_on_a_real_record_has_the_snr_asked_for(physionet, kind: str) -> None:
     """What was added, measured again as nst measures it, against the record's QRS complexes."""
-    noise = read_noise(physionet / "nstdb", kind, 360)
+    noise = read_noises(physionet / "nstdb", [kind], 360)[kind]
     record = read_record(physionet / "mitdb", "mitdb", "100")
     peaks = record.beats.loc[record.beats["aami_class"] == "N", "sample"]
     amplitude = measure_qrs_amplitude(record.signal, peaks, record.fs)
@@ -99,7 +99,7 @@ def test_real_noise_on_a_real_record_has_the_snr_asked_for(physionet, kind: str)
     power = measure_noise_amplitude(added, record.fs) ** 2
     assert 10 * np.log10(amplitude**2 / 8 / power) == pytest.approx(6, abs=0.01)
     # The protocol lays the same noise over its own minutes, and nothing over the first five.
-    noisy = mark_noisy(len(record.signal), record.fs)
+    noisy = mark_noisy(np.arange(len(record.signal)), record.fs)
     added = add_noise(record.signal, noise, gain, noisy).astype(float) - record.signal
     assert not added[: 300 * record.fs].any()
     minute = slice(310 * record.fs, 400 * record.fs)

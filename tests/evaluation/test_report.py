@@ -23,9 +23,8 @@ from cnns_spectrograms.evaluation.ec57 import (
     make_annotations,
     summarise_ec57,
 )
-from cnns_spectrograms.evaluation.literature import DS2_RECORDS, read_literature
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, per_record_table
-from cnns_spectrograms.evaluation.report import render_report
+from cnns_spectrograms.evaluation.report import DS2_RECORDS, read_literature, write_report
 from cnns_spectrograms.evaluation.scores import pick_headline
 from cnns_spectrograms.parameters import (
     ReportingParameters,
@@ -177,7 +176,7 @@ def render(
     )
     names = ["comparison", "class_distribution", "contact_sheet"]
     names += ["robustness"] if robustness else []
-    return render_report(
+    return write_report(
         made if windows is None else windows,
         SPLIT,
         ReportingParameters(
@@ -198,8 +197,8 @@ def render(
                 "share_above_zero": [0.75],
             }
         ),
-        figures=dict.fromkeys(names, PNG),
-        models=models,
+        **{f"{name}.": PNG for name in names},
+        **{f"{item}.{model}": value for model in models for item, value in models[model].items()},
     )
 
 

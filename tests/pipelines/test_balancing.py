@@ -11,7 +11,7 @@ import pytest
 from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters, ViewParameters
-from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
+from cnns_spectrograms.pipelines.balancing import make_train_index, synthesise_windows
 from cnns_spectrograms.provenance import StampedSignals, stamp_table
 
 N_SAMPLES = 50

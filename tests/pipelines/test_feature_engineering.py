@@ -19,7 +19,7 @@ from cnns_spectrograms.parameters import (
     ViewParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+from cnns_spectrograms.pipelines.feature_engineering import (
     make_typical_beats,
     make_windows,
     plan_spectrograms,
@@ -150,7 +150,7 @@ import resource, sys
 import numpy as np, pandas as pd
 from cnns_spectrograms.datasets.signals import SignalsDataset
 from cnns_spectrograms.parameters import SpectrogramParameters
-from cnns_spectrograms.pipelines.feature_engineering.nodes import make_typical_beats
+from cnns_spectrograms.pipelines.feature_engineering import make_typical_beats
 from cnns_spectrograms.provenance import StampedSignals, stamp_table
 
 made_of = {"data": {}}

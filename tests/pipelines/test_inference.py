@@ -8,7 +8,7 @@ import pytest
 
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.parameters import ExecutionParameters, InferenceParameters
-from cnns_spectrograms.pipelines.inference.nodes import predict_own
+from cnns_spectrograms.pipelines.inference import predict_own
 from inference.models import save_model
 
 

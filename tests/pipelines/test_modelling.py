@@ -38,14 +38,14 @@ from cnns_spectrograms.parameters import (
     ViewParameters,
     WindowParameters,
 )
-from cnns_spectrograms.pipelines.balancing.nodes import make_train_index, synthesise_windows
-from cnns_spectrograms.pipelines.feature_engineering.nodes import (
+from cnns_spectrograms.pipelines.balancing import make_train_index, synthesise_windows
+from cnns_spectrograms.pipelines.feature_engineering import (
     make_typical_beats,
     make_windows,
     plan_spectrograms,
 )
-from cnns_spectrograms.pipelines.ingestion.nodes import ingest_records
-from cnns_spectrograms.pipelines.modelling.nodes import (
+from cnns_spectrograms.pipelines.ingestion import ingest_records
+from cnns_spectrograms.pipelines.modelling import (
     draw_images,
     log_epoch,
     open_images,

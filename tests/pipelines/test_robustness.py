@@ -18,7 +18,7 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
-from cnns_spectrograms.pipelines.reporting.robustness import stress_model
+from cnns_spectrograms.pipelines.robustness import stress_model
 from cnns_spectrograms.training import prediction
 from cnns_spectrograms.training.prediction import predict_signals
 
@@ -228,7 +228,7 @@ class TestStress:
         assert kinds == {np.ndarray}
 
     def test_a_missing_noise_is_told_before_anything_is_predicted(self, seen, tmp_path) -> None:
-        with pytest.raises(FileNotFoundError, match="no noise record"):
+        with pytest.raises(FileNotFoundError, match="lacks the noise records ma"):
             self.stress(make_windows(), reporting(noises=["ma"]), tmp_path)
         assert seen == []
 

@@ -10,7 +10,7 @@ import pytest
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.parameters import ModelParameters, SplitParameters, TrainingParameters
-from cnns_spectrograms.pipelines.reporting.shipping import ship
+from cnns_spectrograms.pipelines.reporting import ship
 from cnns_spectrograms.training.networks import build_network
 
 OFFSETS = dict(zip(AAMI_CLASSES, (0.0, 0.5, -0.25, 1.0, 0.0), strict=True))
@@ -47,16 +47,17 @@ def test_an_operating_point_of_averaged_views_does_not_travel(
             "windows": "beat",
             "synthetic_data": True,
         },
-        {"temperature": 1.5, "points": {"class_thresholds": {"offsets": OFFSETS}}},
         {
+            "temperature": 1.5,
             "operating_points": {
                 "class_thresholds": {
+                    "offsets": OFFSETS,
                     "macro_f1_val": 0.6,
                     "macro_f1": 0.4,
                     "accuracy": 0.8,
                     "f1": dict.fromkeys(AAMI_CLASSES, 0.4),
                 }
-            }
+            },
         },
         SPLIT,
         TrainingParameters(tta_views=tta_views),

@@ -97,18 +97,6 @@ def download_database(
             _fetch(session, base_url, folder / name, sums)
 
 
-def check_reachable(db: str) -> None:
-    """Ask PhysioNet for a database's version, and for nothing else.
-
-    Raises:
-        DownloadError: there is no network, or no such database.
-    """
-    import requests
-
-    with _as_download_error(db), requests.Session() as session:
-        _find_version(session, db)
-
-
 def _index_url() -> str:
     from wfdb.io import download as wfdb_download
 

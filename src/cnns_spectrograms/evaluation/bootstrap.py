@@ -11,7 +11,6 @@ Shapes: B resamples, M patients, K classes, E score bins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from cnns_spectrograms.evaluation.scores import (
     list_headline,
     measure_confusion,
     measure_ranking,
+    to_json,
 )
 from cnns_spectrograms.presentation import EN
 
@@ -34,8 +34,6 @@ N_BINS = 1024
 
 LEVEL = 0.95
 """Coverage that intervals aim at."""
-
-PAIRED_COLUMNS = ("first", "second", "score", "difference", "low", "high", "share_above_zero")
 
 FEW_PATIENTS = 10
 """Fewer patients than this behind a score, and its percentile interval is likely too narrow."""
@@ -96,8 +94,8 @@ def bootstrap_difference(
         share_above_zero (of the resamples).
 
     Raises:
-        ValueError: the tables are not of the same beats with the same truth, or as
-            `evaluate_predictions`.
+        ValueError: the tables are not of the same beats with the same truth, hold no row, or an
+            unknown class.
     """
     keys = ["row_id", "patient_id", "aami_class"]
     tables = [
@@ -110,47 +108,20 @@ def bootstrap_difference(
             f"score both on the same split before comparing them"
         )
     n_patients, spread = first["patient_id"].nunique(), _describe_classes(first, AAMI_CLASSES)
-    drawn_BM = _draw(n_patients, n_resamples, seed)
+    # Each patient once gives the scores themselves.
+    drawn_BM = np.concatenate([np.ones((1, n_patients)), _draw(n_patients, n_resamples, seed)])
     of_first, of_second = (_resample_confusion(table, drawn_BM, AAMI_CLASSES) for table in tables)
-    at_first, at_second = (collect_scores(evaluate_predictions(table)) for table in tables)
     differences = {}
-    for name in of_first:
-        if name not in list_headline():
-            continue
-        one, other = at_first[name], at_second[name]
-        estimate = None if one is None or other is None else one - other
-        values = of_first[name] - of_second[name]
-        found = _interval(estimate, values, _patients_behind(name, spread, n_patients))
+    for name in list_headline():
+        estimate, values = np.split(of_first[name] - of_second[name], [1])
+        n_behind = _patients_behind(name, spread, n_patients)
+        found = _interval(to_json(estimate[0]), values, n_behind)
         defined = values[np.isfinite(values)]
         # A tie is half a win, so that a model against itself gives 0.5.
         wins = (np.sum(defined > 0) + np.sum(defined == 0) / 2) / max(len(defined), 1)
         found["share_above_zero"] = float(wins) if found["low"] is not None else None
         differences[name] = found
     return differences
-
-
-def tabulate_differences(
-    tables: Mapping[str, pd.DataFrame], *, n_resamples: int, seed: int
-) -> pd.DataFrame:
-    """Return the differences of the headline scores between every two models.
-
-    Args:
-        tables: model -> predictions of the same beats.
-        n_resamples: draws of patients.
-        seed: of the draws.
-
-    Returns:
-        One row per pair and score: first, second, score, difference, low, high, share_above_zero.
-    """
-    keys = ("estimate", "low", "high", "share_above_zero")
-    rows = [
-        (first, second, name, *(found[key] for key in keys))
-        for first, second in combinations(sorted(tables), 2)
-        for name, found in bootstrap_difference(
-            tables[first], tables[second], n_resamples=n_resamples, seed=seed
-        ).items()
-    ]
-    return pd.DataFrame(rows, columns=list(PAIRED_COLUMNS))
 
 
 def _draw(n_patients: int, n_resamples: int, seed: int) -> NDArray[np.float64]:

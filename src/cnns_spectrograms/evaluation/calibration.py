@@ -48,23 +48,21 @@ def measure_calibration(predictions: pd.DataFrame) -> dict[str, Any]:
     Raises:
         ValueError: there is no row, or an unknown class.
     """
-    probability, truth = _read(predictions)
+    probability, log_probability, truth = _read(predictions)
     chosen = probability.argmax(axis=1)
     confidence = probability[np.arange(len(truth)), chosen]
     right = chosen == truth
     bin_of = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    bins = []
-    for position in np.unique(bin_of):
-        rows = bin_of == position
-        bins.append(
-            {
-                "low": float(position / N_BINS),
-                "high": float((position + 1) / N_BINS),
-                "n_beats": int(rows.sum()),
-                "confidence": float(confidence[rows].mean()),
-                "accuracy": float(right[rows].mean()),
-            }
-        )
+    bins = [
+        {
+            "low": float(position / N_BINS),
+            "high": float((position + 1) / N_BINS),
+            "n_beats": int((bin_of == position).sum()),
+            "confidence": float(confidence[bin_of == position].mean()),
+            "accuracy": float(right[bin_of == position].mean()),
+        }
+        for position in np.unique(bin_of)
+    ]
     ece = sum(b["n_beats"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(truth)
     distance = probability - np.eye(len(AAMI_CLASSES))[truth]
     return {
@@ -73,7 +71,7 @@ def measure_calibration(predictions: pd.DataFrame) -> dict[str, Any]:
         "brier": float((distance**2).sum(axis=1).mean()),
         "confidence": float(confidence.mean()),
         "accuracy": float(right.mean()),
-        "log_loss": _log_loss(np.log(np.maximum(probability, _LEAST)), truth),
+        "log_loss": _log_loss(log_probability, truth),
         "bins": bins,
     }
 
@@ -95,36 +93,11 @@ def calibration_by_record(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def fit_temperature(val: pd.DataFrame) -> float:
-    """Return the temperature that minimises the log loss on val (Guo et al. 2017, section 4.2).
-
-    Above 1 it makes probabilities less extreme. It is sought between 1/20 and 20.
-
-    Raises:
-        LeakError: a row is not of val.
-        ValueError: there is no row.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    other = val.loc[val["split"].astype(str) != "val", "split"].astype(str)
-    if len(other):
-        raise LeakError(
-            f"{len(other)} of {len(val)} rows are of {', '.join(sorted(other.unique()))}; "
-            f"temperature and operating points are fitted on val alone: select it first"
-        )
-    log_probability, truth = _read_logs(val)
-
-    def loss(log_temperature: float) -> float:
-        return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
-
-    edge = np.log(20)
-    found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
-
-
 def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
     """Choose a temperature and operating points on val, and lock them.
+
+    The temperature minimises the log loss (Guo et al. 2017, section 4.2), sought between 1/20 and
+    20; above 1 it makes probabilities less extreme. The points are:
 
     - ``argmax``: no offset, the greatest probability;
     - ``class_thresholds``: an offset per class, each in turn set to the value from -5 to 5 of the
@@ -146,8 +119,22 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
         LeakError: a row is not of val: test, and train, choose nothing.
         ValueError: there is no row.
     """
-    temperature = fit_temperature(val)
-    log_probability, truth = _read_logs(val)
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    other = val.loc[val["split"].astype(str) != "val", "split"].astype(str)
+    if len(other):
+        raise LeakError(
+            f"{len(other)} of {len(val)} rows are of {', '.join(sorted(other.unique()))}; "
+            f"temperature and operating points are fitted on val alone: select it first"
+        )
+    _, log_probability, truth = _read(val)
+
+    def loss(log_temperature: float) -> float:
+        return _log_loss(log_softmax(log_probability / np.exp(log_temperature), axis=1), truth)
+
+    edge = np.log(20)
+    found = minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-4})
     none = np.zeros(len(AAMI_CLASSES))
     none_f1 = measure_macro_f1(truth, log_probability.argmax(axis=1), len(AAMI_CLASSES))
     fitted = (none, none_f1), _ascend(log_probability, truth, none_f1)
@@ -159,7 +146,7 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
         },
         "classes": list(AAMI_CLASSES),
-        "temperature": temperature,
+        "temperature": float(np.exp(found.x)),
         "points": {
             name: {
                 "offsets": dict(zip(AAMI_CLASSES, offsets.round(6).tolist(), strict=True)),
@@ -203,7 +190,7 @@ def apply_operating_point(
     from scipy.special import log_softmax
 
     offsets = np.array([locked["points"][name]["offsets"][each] for each in AAMI_CLASSES])
-    log_probability, _ = _read_logs(predictions)
+    _, log_probability, _ = _read(predictions)
     # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
     changed = np.exp(log_softmax((log_probability + offsets) / locked["temperature"], axis=1))
     chosen = np.array(AAMI_CLASSES, dtype=object)[changed.argmax(axis=1)]
@@ -269,15 +256,13 @@ def _ascend(
     return offsets, best
 
 
-def _read(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return probabilities (n, K) and the position of each true class (n,)."""
+def _read(
+    predictions: pd.DataFrame,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return probabilities (n, K), their logarithms, and the position of each true class (n,)."""
     truth = read_classes(predictions, "aami_class")
-    return predictions[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64), truth
-
-
-def _read_logs(predictions: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    probability, truth = _read(predictions)
-    return np.log(np.maximum(probability, _LEAST)), truth
+    probability = predictions[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64)
+    return probability, np.log(np.maximum(probability, _LEAST)), truth
 
 
 def _log_loss(log_probability: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

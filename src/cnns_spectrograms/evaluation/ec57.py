@@ -238,22 +238,19 @@ def compare_annotations(
     """
     window = _window_samples(fs)
     index = {name: i for i, name in enumerate(EC57_LABELS)}
-    ref_label = [index[name] for name in reference.label.tolist()]
-    test_label = [index[name] for name in test.label.tolist()]
     matrix = np.zeros((len(EC57_LABELS), len(EC57_LABELS)), dtype=np.int64)
     start = round(learning_period_s * fs)
     for i, j in match_beats(reference.sample, test.sample, window, start).tolist():
-        if i < 0:
-            at = int(test.sample[j])
-            if not _inside(at, reference.vf):
-                row = "X" if _inside(at, reference.shutdown) else "O"
-                matrix[index[row], test_label[j]] += 1
-        elif j < 0:
-            column = "X" if _inside(int(reference.sample[i]), test.shutdown) else "O"
-            matrix[ref_label[i], index[column]] += 1
-        else:
-            matrix[ref_label[i], test_label[j]] += 1
+        row = reference.label[i] if i >= 0 else _name_lack(test.sample[j], reference)
+        column = test.label[j] if j >= 0 else _name_lack(reference.sample[i], test)
+        if i >= 0 or not _inside(test.sample[j], reference.vf):
+            matrix[index[row], index[column]] += 1
     return matrix
+
+
+def _name_lack(sample: int, lacking: Annotations) -> str:
+    """Return the label of a beat on the side that lacks it."""
+    return "X" if _inside(sample, lacking.shutdown) else "O"
 
 
 def ec57_counts(matrix: ArrayLike) -> dict[str, tuple[int, int]]:
@@ -281,7 +278,8 @@ def ec57_counts(matrix: ArrayLike) -> dict[str, tuple[int, int]]:
     beats, labels = "NSVFQ", "NSVFQOX"
 
     def total(rows: str, columns: str) -> int:
-        return int(counts[np.ix_(_positions(rows), _positions(columns))].sum())
+        places = ([EC57_LABELS.index(label) for label in side] for side in (rows, columns))
+        return int(counts[np.ix_(*places)].sum())
 
     paired = total(beats, beats)
     found = {"QRS Se": (paired, total(beats, labels)), "QRS +P": (paired, total(labels, beats))}
@@ -317,15 +315,15 @@ def summarise_ec57(matrices: Mapping[str, ArrayLike]) -> dict[str, Any]:
         n_records_averaged, the records in which each statistic is defined, as others are left out.
         Statistics are by event and name; None where one is not defined.
     """
-    total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
-    by_record = pd.DataFrame([ec57_statistics(matrix) for matrix in matrices.values()])
+    table = tabulate_ec57(matrices).set_index("record")
+    statistics = table[[name for name in table.columns if " " in name]].T
     return {
         "labels": list(EC57_LABELS),
         "n_records": len(matrices),
-        "matrix": total.tolist(),
-        "gross": _nest(ec57_statistics(total)),
-        "average": _nest(_average(by_record)),
-        "n_records_averaged": _nest(by_record.notna().sum().to_dict()),
+        "matrix": _add(matrices).tolist(),
+        "gross": _nest(statistics["gross"]),
+        "average": _nest(statistics["average"]),
+        "n_records_averaged": _nest(statistics.iloc[:, :-2].notna().sum(axis=1)),
     }
 
 
@@ -341,27 +339,26 @@ def tabulate_ec57(matrices: Mapping[str, ArrayLike]) -> pd.DataFrame:
         for c, test in enumerate(EC57_LABELS)
         if not (reference in "OX" and test in "OX")
     }
-    total = np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
     rows: list[dict[str, Any]] = []
-    for record, matrix in {**matrices, "gross": total}.items():
+    for record, matrix in {**matrices, "gross": _add(matrices)}.items():
         of_record = {name: np.asarray(matrix)[place] for name, place in cells.items()}
         rows.append({"record": record, **of_record, **ec57_statistics(matrix)})
-    average = _average(pd.DataFrame(rows[:-1])[list(ec57_statistics(total))])
+    by_record = pd.DataFrame(rows[:-1]).drop(columns=["record", *cells])
+    known = {name: values.dropna().to_numpy() for name, values in by_record.items()}
+    average = {name: each.mean() if len(each) else np.nan for name, each in known.items()}
     table = pd.DataFrame([*rows, {"record": "average", **average}])
     return table.astype(dict.fromkeys(cells, "Int64"))
 
 
-def _average(by_record: pd.DataFrame) -> dict[str, float]:
-    """Return the mean of each statistic over the records in which it is defined."""
-    known = {str(name): values.dropna().to_numpy() for name, values in by_record.items()}
-    return {name: float(each.mean()) if len(each) else np.nan for name, each in known.items()}
+def _add(matrices: Mapping[str, ArrayLike]) -> NDArray[np.int64]:
+    return np.sum([np.asarray(matrix) for matrix in matrices.values()], axis=0)
 
 
-def _nest(statistics: Mapping[Any, float]) -> dict[str, dict[str, float | None]]:
+def _nest(statistics: pd.Series[Any]) -> dict[str, dict[str, float | None]]:
     """Return statistics by event, then by name, as JSON holds them."""
     found: dict[str, dict[str, float | None]] = {}
-    for label, value in statistics.items():
-        event, name = label.split(" ")
+    for label, value in statistics.to_dict().items():
+        event, name = str(label).split(" ")
         found.setdefault(event, {})[name] = None if np.isnan(value) else value
     return found
 
@@ -380,13 +377,11 @@ def annotate_predictions(
     """
     keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
     rows_of = predictions.groupby(keys.to_numpy()).indices
-    found = {}
-    for record in records:
-        rows = predictions.iloc[rows_of.get(record, [])]
-        found[record] = make_annotations(
-            rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str)
-        )
-    return found
+    found = {record: predictions.iloc[rows_of.get(record, [])] for record in records}
+    return {
+        record: make_annotations(rows["sample"].to_numpy(), rows["predicted"].to_numpy(dtype=str))
+        for record, rows in found.items()
+    }
 
 
 def _window_samples(fs: float) -> int:
@@ -396,7 +391,3 @@ def _window_samples(fs: float) -> int:
 
 def _inside(sample: int, intervals: Iterable[tuple[int, int]]) -> bool:
     return any(first <= sample <= last for first, last in intervals)
-
-
-def _positions(labels: str) -> list[int]:
-    return [EC57_LABELS.index(label) for label in labels]

@@ -14,18 +14,23 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from cnns_spectrograms.evaluation.scores import HEADLINE_SCORES, label_score, list_headline
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.scores import (
+    HEADLINE_SCORES,
+    label_score,
+    list_headline,
+    score_ranking,
+)
 from cnns_spectrograms.presentation import CLASS_COLORS, EN
 
 DARK, MID, LIGHT = "#222222", "#777777", "#E6E6E6"
 Style = dict[str, Any]
-_SMOTE_COLUMN = "train (SMOTE)"
+_MAX_POINTS = 1000  # of a curve: more cannot be seen, and makes files large
 # Where a log axis of counts starts, so that a count of 1 still has a bar.
 _LOG_FLOOR = 0.7
 
@@ -108,7 +113,8 @@ def plot_learning_curves(history: pd.DataFrame, title: str) -> Figure:
             axes.axvline(epochs[best], color=MID, linewidth=1, linestyle=":", label=name)
         axes.set_ylabel(label)
         tidy_axes(axes)
-        axes.set_ylim(0, 1.08 * _greatest(history[list(lines)]))
+        values = history[list(lines)].to_numpy(dtype=np.float64)
+        axes.set_ylim(0, 1.08 * (values[np.isfinite(values)].max(initial=0) or 1))
     for axes in all_axes[:2]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
     all_axes[1].set_ylim(0, 1.03)
@@ -163,101 +169,194 @@ def plot_model_comparison(comparison: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def plot_contact_sheet(
-    images: Mapping[str, Sequence[tuple[NDArray[np.uint8], str]]],
-    title: str,
-    *,
-    times_s: NDArray[np.float64],
-    frequencies_hz: NDArray[np.float64],
-) -> Figure:
-    """Draw example spectrograms, a row per class and a column per example.
-
-    Args:
-        images: class -> (image, caption) pairs, maybe none. An image is uint8 (H, W): frequency
-            runs down the rows and time along the columns.
-        title: see above.
-        times_s: time of the centre of each column, s, evenly spaced, (W,).
-        frequencies_hz: frequency of the centre of each row, Hz, (H,).
-    """
-    n_columns = max(len(examples) for examples in images.values())
-    assert n_columns, "there is no image"
-    shape = (len(frequencies_hz), len(times_s))
-    left_right, bottom_top = _edges(times_s), _find_bottom_top(frequencies_hz)
-    n_rows = len(images)
-    figure = start_figure((1.0 + 1.75 * n_columns, 0.9 + 1.85 * n_rows), title)
-    grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    for i, (name, examples) in enumerate(images.items()):
-        for j in range(n_columns):
-            axes: Axes = grid[i, j]
-            if j < len(examples):
-                image, caption = examples[j]
-                assert (image.dtype, image.shape) == (np.uint8, shape), (caption, image.shape)
-                show_spectrogram(axes, image, times_s, frequencies_hz)
-                axes.set_title(caption, fontsize=7.5)
-                axes.tick_params(labelsize=8)
-            else:
-                # Invisible, but as wide as its neighbours, so that rows stay aligned.
-                axes.set(xlim=left_right, ylim=bottom_top)
-                axes.spines[:].set_visible(False)
-                axes.tick_params(colors="none", labelsize=8)
-            axes.tick_params(labelleft=j == 0)
-        first: Axes = grid[i, 0]
-        first.set_ylabel("frequency, Hz", fontsize=8, color=DARK if examples else "none")
-        beside: Style = dict(xycoords=first.yaxis.label, xytext=(-8, 0), textcoords="offset points")
-        look: Style = dict(fontsize=14, fontweight="bold", color=CLASS_COLORS.get(name, DARK))
-        first.annotate(name, (0, 0.5), **beside, **look, ha="right", va="center")
-        if not examples:
-            first.text(0.5, 0.5, "no example", ha="center", va="center", transform=first.transAxes)
-    figure.supxlabel("time, s", fontsize=10)
-    return figure
-
-
 def plot_class_distribution(counts: pd.DataFrame, title: str) -> Figure:
     """Draw how many windows of each class every split holds, on a log axis.
 
-    `counts` has one row per class and one column per split. A column "train (SMOTE)" holds the
-    synthetic windows of train: they are hatched bars beside the real ones.
+    `counts` has one row per class and one column per split; the bars of a column named as in
+    "train (SMOTE)", of synthetic windows, are hatched.
     """
-    splits = [str(column) for column in counts.columns if column != _SMOTE_COLUMN]
-    has_smote = _SMOTE_COLUMN in counts.columns
-    classes = [str(name) for name in counts.index]
-    colors = [CLASS_COLORS.get(name, MID) for name in classes]
-    positions = np.arange(len(classes), dtype=np.float64)
-
-    figure = start_figure((1.0 + 3.2 * len(splits), 4.0), title)
-    all_axes = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    for axes, split in zip(all_axes, splits, strict=True):
-        real = counts[split].to_numpy(dtype=np.int64)
-        smote = (
-            counts[_SMOTE_COLUMN].to_numpy(dtype=np.int64)
-            if has_smote and split == "train"
-            else np.zeros_like(real)
-        )
-        paired = smote > 0
-        # A class with SMOTE windows has two narrower bars side by side: stacked on a log axis,
-        # their heights could not be compared.
-        x = np.where(paired, positions - 0.21, positions)
-        widths = np.where(paired, 0.4, 0.78)
-        bars = axes.bar(x, real, widths, color=colors, edgecolor=DARK, linewidth=0.5)
-        _label_bars(axes, bars)
-        if paired.any():
-            edges = [color for color, is_paired in zip(colors, paired, strict=True) if is_paired]
-            look: Style = dict(color="white", edgecolor=edges, hatch="////")
-            look["label"] = "synthetic (SMOTE)"
-            bars = axes.bar(positions[paired] + 0.21, smote[paired], 0.4, **look)
-            _label_bars(axes, bars)
-            axes.legend(loc="upper right", frameon=False, fontsize=8.5)
-        made = f" + {EN.number(smote.sum())} synthetic" if paired.any() else ""
-        axes.set_title(f"{split}: {EN.number(real.sum())} windows{made}", fontsize=10)
-        axes.set_xticks(positions, classes, fontsize=11)
-        axes.tick_params(axis="x", length=0)
+    figure = start_figure((1.0 + 3.2 * len(counts.columns), 4.0), title)
+    all_axes = figure.subplots(1, len(counts.columns), sharey=True, squeeze=False)[0]
+    colors = [CLASS_COLORS.get(str(name), MID) for name in counts.index]
+    for axes, (split, values) in zip(all_axes, counts.items(), strict=True):
+        look: Style = dict(color=colors, edgecolor=DARK, linewidth=0.5)
+        if "(" in str(split):
+            look = dict(color="white", edgecolor=colors, hatch="////")
+        bars = axes.bar(counts.index.astype(str), values, 0.78, **look)
+        for bar in bars:  # a height of 0 stands on the floor of the log axis
+            top = (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR))
+            above: Style = dict(xytext=(0, 2), textcoords="offset points", ha="center", va="bottom")
+            axes.annotate(EN.number(bar.get_height()), top, **above, fontsize=8)
+        axes.set_title(f"{split}: {EN.number(values.sum())} windows", fontsize=10)
+        axes.tick_params(axis="x", length=0, labelsize=11)
         tidy_axes(axes, "y")
-    top = max(int(counts.to_numpy().max()), 1)
     all_axes[0].set_yscale("log")
-    # Room above for the legend.
-    all_axes[0].set_ylim(_LOG_FLOOR, 8 * top)
+    all_axes[0].set_ylim(_LOG_FLOOR, 3 * max(int(counts.to_numpy().max()), 1))
     all_axes[0].set_ylabel("windows (log scale)")
     figure.supxlabel("AAMI class", fontsize=10)
+    return figure
+
+
+def plot_rank_curves(predictions: pd.DataFrame, title: str) -> Figure:
+    """Draw the ROC and the precision-recall curve of each class against all others.
+
+    `predictions` are those of one split. A class that no beat, or every beat, has is named without
+    a curve.
+    """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    figure = start_figure((9.6, 4.6), title)
+    roc, pr = figure.subplots(1, 2)
+    for name in AAMI_CLASSES:
+        is_k = (predictions["aami_class"] == name).to_numpy()
+        score = predictions[f"prob_{name}"].to_numpy(dtype=np.float64)
+        color = CLASS_COLORS.get(name, DARK)
+        if is_k.all() or not is_k.any():
+            for axes in (roc, pr):
+                axes.plot([], [], color=color, label=f"{name}: not defined")
+            continue
+        false, true, _ = roc_curve(is_k, score)
+        scores = score_ranking(score, is_k)
+        area, average = (EN.number(scores[key], 3) for key in ("roc_auc", "average_precision"))
+        roc.plot(*_thin(false, true), color=color, label=f"{name}: AUC {area}")
+        precision, recall, _ = precision_recall_curve(is_k, score)
+        pr.plot(
+            *_thin(recall, precision),
+            color=color,
+            drawstyle="steps-post",
+            label=f"{name}: AP {average} (share {EN.number(is_k.mean(), 3)})",
+        )
+    roc.plot([0, 1], [0, 1], color=MID, linestyle=":", linewidth=1)
+    roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, one class against the rest")
+    pr.set(xlabel="recall (sensitivity)", ylabel="precision", title="precision and recall")
+    for axes, place in ((roc, "lower right"), (pr, "best")):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        tidy_axes(axes)
+        axes.legend(loc=place, fontsize=8.5, framealpha=0.9)
+    return figure
+
+
+def plot_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
+    """Draw accuracy against confidence, before and after temperature scaling.
+
+    `calibration` is what `evaluate_operating_points` returns; the temperature is that of val.
+    """
+    figure = start_figure((9.0, 5.0), title)
+    grid = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
+    fitted = f"temperature {EN.number(calibration['temperature'], 2)} (fitted on val)"
+    panels = (("as trained", "before"), (fitted, "after"))
+    for column, (name, when) in enumerate(panels):
+        measured = calibration[f"{when}_temperature"]
+        axes, counts = grid[0, column], grid[1, column]
+        centers = [(b["low"] + b["high"]) / 2 for b in measured["bins"]]
+        width = 0.94 * (measured["bins"][0]["high"] - measured["bins"][0]["low"])
+        accuracy = [b["accuracy"] for b in measured["bins"]]
+        axes.bar(centers, accuracy, width, color=CLASS_COLORS["N"], alpha=0.85, label="accuracy")
+        axes.plot([0, 1], [0, 1], color=DARK, linestyle="--", linewidth=1, label="calibrated")
+        ece, brier = (EN.number(measured[each], 3) for each in ("ece", "brier"))
+        axes.set_title(f"{name}\nECE {ece}, Brier {brier}", fontsize=10)
+        counts.bar(centers, [b["n_beats"] for b in measured["bins"]], width, color=MID)
+        counts.set_xlabel("confidence (greatest probability)")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        for each in (axes, counts):
+            tidy_axes(each)
+    grid[0, 0].set_ylabel("accuracy")
+    grid[1, 0].set_ylabel("beats")
+    grid[0, 0].legend(loc="upper left", fontsize=8.5, frameon=False)
+    return figure
+
+
+def plot_examples(
+    examples: pd.DataFrame,
+    images: NDArray[np.uint8],
+    title: str,
+    *,
+    fs: float,
+    times_s: NDArray[np.float64],
+    frequencies_hz: NDArray[np.float64],
+    signals: Sequence[NDArray[np.floating]] | None = None,
+    middle: str = "R peak",
+) -> Figure:
+    """Draw the spectrograms of single beats, a column per class, and above each its signal.
+
+    Args:
+        examples: one row per beat: aami_class; caption; and right, whether the prediction is the
+            truth, where there is one.
+        images: the spectrograms, (n, H, W).
+        title: see above.
+        fs: sampling rate of the signals, Hz.
+        times_s: time of each column of the images, s from the middle of the signal, (W,).
+        frequencies_hz: frequency of each row, Hz, (H,).
+        signals: mV, `(n_samples,)` each; None: only spectrograms are drawn.
+        middle: name of the middle of the signals.
+    """
+    places = examples.groupby("aami_class").cumcount().to_numpy()
+    n_rows, heights = places.max() + 1, [1.4] if signals is None else [1, 1.4]
+    figure = start_figure((11.5, (0.2 + sum(heights)) * n_rows + 0.8), title)
+    shape = n_rows * len(heights), len(AAMI_CLASSES)
+    grid = figure.subplots(*shape, squeeze=False, height_ratios=heights * n_rows)
+    for axes, name in zip(grid[:: len(heights)].flat, AAMI_CLASSES * n_rows, strict=True):
+        axes.set_title(f"{name}: no such beat", fontsize=8, color=MID)
+    for axes in grid.flat:
+        axes.axis("off")
+    beats = zip(examples.to_dict("records"), places, images, strict=True)
+    for i, (beat, place, image) in enumerate(beats):
+        column = AAMI_CLASSES.index(beat["aami_class"])
+        cells = grid[place * len(heights) :, column][: len(heights)]
+        color = CLASS_COLORS["Q" if beat["right"] else "V"] if "right" in beat else DARK
+        for axes in cells:
+            axes.axis("on")
+            axes.tick_params(labelsize=7)
+        cells[0].set_title(beat["caption"], fontsize=7.5, color=color)
+        show_spectrogram(cells[-1], image, times_s, frequencies_hz)
+        if signals is not None:
+            time_s = (np.arange(len(signals[i])) - len(signals[i]) // 2) / fs
+            cells[0].plot(time_s, signals[i], color=DARK, linewidth=0.8)
+            cells[0].axvline(0, color=color, linewidth=0.8, linestyle=":")
+            cells[0].tick_params(labelbottom=False)
+            for axes in cells:
+                axes.set_xlim(time_s[0], time_s[-1])
+        if column == 0:
+            cells[0].set_ylabel("mV", fontsize=8)
+            cells[-1].set_ylabel("Hz", fontsize=8)
+    figure.supxlabel(f"time from the {middle}, s", fontsize=9)
+    return figure
+
+
+def plot_robustness(tables: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """Draw macro F1 against the SNR of each noise, and as bars what else was done to the signals.
+
+    `tables` maps a model to rows of condition, snr_db (NaN where there is none) and macro_f1; the
+    condition `clean` is the reference.
+    """
+    joined = pd.concat([table.assign(model=model) for model, table in tables.items()])
+    noises = sorted(joined.loc[joined["snr_db"].notna(), "condition"].unique())
+    panels = [*noises, "other"]
+    figure = start_figure((3.6 * len(panels) + 1.2, 4.2), title)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    colors = colormaps["cividis"](np.linspace(0.12, 0.88, len(tables)))
+    for position, (model, table) in enumerate(tables.items()):
+        color = colors[position]
+        clean = table.loc[table["condition"] == "clean", "macro_f1"].iloc[0]
+        for axes, noise in zip(all_axes, noises, strict=False):
+            rows = table[table["condition"] == noise].sort_values("snr_db")
+            axes.plot(rows["snr_db"], rows["macro_f1"], marker="o", color=color, label=model)
+            axes.axhline(clean, color=color, linestyle=":", linewidth=1)
+        others = table[table["snr_db"].isna()]
+        centers = np.arange(len(others)) + (position - (len(tables) - 1) / 2) * 0.8 / len(tables)
+        all_axes[-1].bar(centers, others["macro_f1"], 0.76 / len(tables), color=color, label=model)
+        all_axes[-1].set_xticks(
+            np.arange(len(others)), others["condition"].tolist(), rotation=20, fontsize=8
+        )
+    for axes, noise in zip(all_axes, noises, strict=False):
+        axes.set(xlabel="SNR, dB (dotted: clean)", title=f"noise {noise}")
+        axes.invert_xaxis()
+    all_axes[-1].set_title("other changes")
+    all_axes[0].set_ylabel("macro F1 of the same beats")
+    for axes in all_axes:
+        axes.set_ylim(0, 1)
+        tidy_axes(axes)
+    all_axes[0].legend(fontsize=8.5, frameon=False)
     return figure
 
 
@@ -293,41 +392,31 @@ def show_spectrogram(
         times_s: time of the centre of each column, s, evenly spaced, (W,).
         frequencies_hz: frequency of the centre of each row, Hz, (H,).
     """
-    extent = (*_edges(times_s), *_find_bottom_top(frequencies_hz))
+    steps_hz = np.diff(frequencies_hz)
+    is_even = np.allclose(steps_hz, steps_hz[0])
+    bottom_top = _edges(frequencies_hz[::-1]) if is_even else (0.0, len(image))
     look: Style = dict(cmap="cividis", vmin=0, vmax=255, aspect="auto", origin="upper")
-    axes.imshow(image, **look, extent=extent)
-    if not _is_even(frequencies_hz):
+    axes.imshow(image, **look, extent=(*_edges(times_s), *bottom_top))
+    if not is_even:
         rows = np.linspace(0, len(image) - 1, 5).round().astype(int)
         axes.set_yticks(len(image) - rows - 0.5, [f"{hz:.2g}" for hz in frequencies_hz[rows]])
-
-
-def _find_bottom_top(frequencies_hz: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the ends of the axis of frequencies: in Hz, or else in rows."""
-    rows = 0.0, float(len(frequencies_hz))
-    return _edges(frequencies_hz[::-1]) if _is_even(frequencies_hz) else rows
-
-
-def _is_even(values: NDArray[np.float64]) -> bool:
-    steps = np.diff(values)
-    return bool(np.allclose(steps, steps[0]))
-
-
-def _greatest(values: pd.DataFrame) -> float:
-    """Return the greatest finite value, or 1 where none is above 0."""
-    array = values.to_numpy(dtype=np.float64)
-    greatest = array[np.isfinite(array)].max(initial=0.0)
-    return float(greatest) if greatest > 0 else 1.0
-
-
-def _label_bars(axes: Axes, bars: BarContainer) -> None:
-    """Write every bar's height above it; a height of 0 stands on the floor of the log axis."""
-    for bar in bars:
-        top = (bar.get_x() + bar.get_width() / 2, max(bar.get_height(), _LOG_FLOOR))
-        above: Style = dict(xytext=(0, 2), textcoords="offset points", ha="center", va="bottom")
-        axes.annotate(EN.number(bar.get_height()), top, **above, fontsize=8)
 
 
 def _edges(centers: NDArray[np.float64]) -> tuple[float, float]:
     """Return the outer edges of evenly spaced pixels, first to last, given their centres."""
     half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2
     return float(centers[0] - half), float(centers[-1] + half)
+
+
+def _thin(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[Any, Any]:
+    """Return at most `_MAX_POINTS` points of a curve, evenly along it, its ends among them.
+
+    Evenly among the points would leave next to none where a rare class has its recall: there a
+    curve is all steps, and most of its points lie where it is flat.
+    """
+    if len(x) <= _MAX_POINTS:
+        return x, y
+    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    keep = np.searchsorted(length, np.linspace(0, length[-1], _MAX_POINTS))
+    keep = np.unique(np.minimum(keep, len(x) - 1))
+    return x[[*keep[:-1], -1]], y[[*keep[:-1], -1]]

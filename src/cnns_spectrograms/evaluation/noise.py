@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg import download
+from cnns_spectrograms.ecg import download as physionet
 from cnns_spectrograms.ecg.resampling import resample
 
 N_MEASUREMENTS = 300
@@ -20,56 +20,47 @@ N_MEASUREMENTS = 300
 _QRS_HALF_WINDOW_S = 0.05
 
 
-def read_noise(folder: Path | str, name: str, fs: float) -> NDArray[np.float64]:
-    """Read the first signal of a noise record, such as `bw`, `em` or `ma` of nstdb.
+def read_noises(
+    folder: Path, names: Sequence[str], fs: float, *, download: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """Read the first signal of noise records, such as `bw`, `em` or `ma` of nstdb.
 
     Args:
         folder: of the database.
-        name: of the record.
+        names: of the records.
         fs: rate that is wanted, Hz.
+        download: whether records that the folder lacks are fetched from PhysioNet.
 
     Returns:
-        `(n_samples,)` in the record's own units, which mean nothing until they are scaled.
+        By name `(n_samples,)` in the record's own units, which mean nothing until they are scaled.
 
     Raises:
-        FileNotFoundError: the record is not there.
+        FileNotFoundError: a record is not there.
+        DownloadError: PhysioNet cannot be reached, or does not hold a record.
     """
     import wfdb
 
-    path = Path(folder) / name
-    missing = [suffix for suffix in (".hea", ".dat") if not path.with_suffix(suffix).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"no noise record {path}{missing[0]}; set ingestion.download to true, put the MIT-BIH "
-            f"Noise Stress Test Database there, or leave '{name}' out of "
-            f"reporting.robustness.noises"
-        )
-    # Digital: nstdb states no gain.
-    record = wfdb.rdrecord(str(path), physical=False, channels=[0])
-    signal = record.d_signal[:, 0].astype(np.float64)
-    return resample(signal, float(record.fs), fs).astype(np.float64)
-
-
-def fetch_noises(folder: Path, names: Sequence[str]) -> None:
-    """Download the noise records of nstdb that a folder lacks.
-
-    Raises:
-        DownloadError: PhysioNet cannot be reached, or does not hold a record.
-    """
     suffixes = (".hea", ".dat")  # noise has no annotations
-    missing = [
-        name for name in names if not all((folder / f"{name}{each}").is_file() for each in suffixes)
-    ]
-    if not missing:
-        return
-    shown = ", ".join(missing)
-    try:
-        download.download_database("nstdb", folder, missing, suffixes)
-    except download.DownloadError as error:
-        raise download.DownloadError(
-            f"{folder} lacks the noise records {shown}, and {error}; or name fewer in "
-            f"reporting.robustness.noises, without {shown}"
-        ) from error
+    lacking = [n for n in names if not all((folder / f"{n}{each}").is_file() for each in suffixes)]
+    shown = f"{folder} lacks the noise records {', '.join(lacking)}"
+    advice = f"name fewer in reporting.robustness.noises, without {', '.join(lacking)}"
+    if lacking and not download:
+        raise FileNotFoundError(
+            f"{shown}; set ingestion.download to true, put the MIT-BIH Noise Stress Test Database "
+            f"there, or {advice}"
+        )
+    if lacking:
+        try:
+            physionet.download_database("nstdb", folder, lacking, suffixes)
+        except physionet.DownloadError as error:
+            raise physionet.DownloadError(f"{shown}, and {error}; or {advice}") from error
+    noises = {}
+    for name in names:
+        # Digital: nstdb states no gain.
+        record = wfdb.rdrecord(str(folder / name), physical=False, channels=[0])
+        signal = record.d_signal[:, 0].astype(np.float64)
+        noises[name] = resample(signal, float(record.fs), fs).astype(np.float64)
+    return noises
 
 
 def measure_qrs_amplitude(signal: ArrayLike, normal_peaks: ArrayLike, fs: float) -> float:
@@ -127,18 +118,17 @@ def noise_gain(snr_db: float, qrs_amplitude: float, noise_amplitude: float) -> f
 
 
 def mark_noisy(
-    n_samples: int, fs: float, *, clean_s: float = 300, alternate_s: float = 120
+    sample: ArrayLike, fs: float, clean_s: float = 300, alternate_s: float = 120
 ) -> NDArray[np.bool_]:
     """Return which samples have noise: none at first, then noisy and clean parts in turn.
 
     Args:
-        n_samples: length of the record.
+        sample: `(n,)` positions in the record, samples.
         fs: sampling rate, Hz.
         clean_s: the clean beginning, s; `nst` has 300.
         alternate_s: length of each part, s; `nst` has 120.
     """
-    time_s = np.arange(n_samples) / fs
-    part = np.floor((time_s - clean_s) / alternate_s)
+    part = np.floor((np.asarray(sample) / fs - clean_s) / alternate_s)
     noisy: NDArray[np.bool_] = (part >= 0) & (part % 2 == 0)
     return noisy
 

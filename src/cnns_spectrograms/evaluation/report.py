@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.evaluation.literature import DS2_RECORDS, read_literature
 from cnns_spectrograms.evaluation.scores import (
     CLASS_SCORES,
     HEADLINE_SCORES,
@@ -29,6 +29,12 @@ N_WORST_RECORDS = 10
 LITERATURE_SUBSET = "ds2"
 """The subset whose protocol is that of most published results, where it holds all of DS2."""
 
+DS2_RECORDS = frozenset((
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210",
+    "212", "213", "214", "219", "221", "222", "228", "231", "232", "233", "234",
+))  # fmt: skip
+"""Records of mitdb that most published results test on (de Chazal 2004)."""
+
 _DATABASES = {
     "mitdb": "MIT-BIH Arrhythmia Database (doi:10.13026/C2F305; Moody and Mark 2001), 48 half "
     "hours of 47 people, Boston, 1975 to 1979",
@@ -37,15 +43,13 @@ _DATABASES = {
 }
 
 
-def render_report(
+def write_report(
     windows: pd.DataFrame,
     split: SplitParameters,
     reporting: ReportingParameters,
-    *,
     comparison: pd.DataFrame,
     paired_differences: pd.DataFrame,
-    figures: Mapping[str, bytes],
-    models: Mapping[str, Mapping[str, Any]],
+    **items: Any,
 ) -> str:
     """Return the report as HTML.
 
@@ -53,14 +57,18 @@ def render_report(
         windows: the `windows` table: who is in which split.
         split: the protocol.
         reporting: subsets, intervals, and whether the data are synthetic.
-        comparison: what `compare_models` returns.
+        comparison: what `compare_models` returns; models are shown in its order.
         paired_differences: first, second, score, difference, low, high, share_above_zero.
-        figures: name -> PNG: comparison, class_distribution, contact_sheet, and robustness where
-            it was run.
-        models: model -> metrics, intervals, ec57_summary, calibration, errors_by_record, the PNGs
-            confusion_matrix, learning_curves, rank_curves, reliability and examples, and
-            robustness (a table) where it was run; in the order they are to be shown.
+        items: as ``<item>.<model>`` of each model metrics, intervals, ec57_summary, calibration,
+            errors_by_record, the PNGs confusion_matrix, learning_curves, rank_curves, reliability
+            and examples, and robustness (a table) where it was run; and as ``<figure>.`` the PNGs
+            of all models: comparison, class_distribution, contact_sheet, and robustness likewise.
     """
+    by_model: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in items.items():
+        item, model = key.split(".", 1)
+        by_model[model][item] = value
+    models = {model: by_model[model] for model in comparison["model"].astype(str)}
     splits = _describe_splits(windows)
     sliding = next(iter(models.values()))["metrics"]["windows"] == "sliding"
     tested = set(splits[-1]["records"].get("mitdb", []))
@@ -85,7 +93,7 @@ def render_report(
         paired=paired_differences[paired_differences["score"].isin(HEADLINE_SCORES)]
         .rename(columns={"difference": "estimate"})
         .to_dict("records"),
-        figures=figures,
+        figures=by_model[""],
         models=models,
         n_worst=N_WORST_RECORDS,
         worst={
@@ -102,6 +110,20 @@ def render_report(
         sliding=sliding,
         literature_subset=None if sliding else _find_literature_subset(reporting, tested),
     )
+
+
+def read_literature() -> pd.DataFrame:
+    """Return published results, one per row, to compare ours with; NaN where one was not given.
+
+    Scores under different protocols cannot be compared, so no entry goes without its own.
+
+    Returns:
+        source (authors and year, and what the method uses beyond one beat's shape), protocol (what
+        was trained and tested on), accuracy over all beats, the F1 of N, S, V, F and Q, macro_f1
+        (mean of the F1 of the classes named in protocol or note) and note (how to read it).
+    """
+    table = pd.read_csv(Path(__file__).with_name("literature.csv"))
+    return table.fillna({"note": ""})
 
 
 def _find_literature_subset(reporting: ReportingParameters, tested: set[str]) -> str | None:

@@ -44,11 +44,7 @@ def keys_of(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def choose_windows(
-    test: pd.DataFrame,
-    normal: pd.DataFrame,
-    signals: Signals,
-    fs: int,
-    params: RobustnessParameters,
+    test: pd.DataFrame, normal: pd.DataFrame, fs: int, params: RobustnessParameters
 ) -> pd.DataFrame:
     """Return the windows whose centre is where the noise stress test adds noise.
 
@@ -68,14 +64,10 @@ def choose_windows(
             f"test records, or null for all of them"
         )
     have_normal = set(keys_of(normal))
-    kept = pd.Series(False, index=test.index)
-    for key, rows in test[keys.isin(wanted)].groupby(keys, sort=False):
-        if key not in have_normal:
-            logger.warning("%s has no normal beat, so no SNR: left out", key)
-            continue
-        noisy = _mark_noisy(len(signals[str(key)]), fs, params)
-        kept[rows.index] = noisy[rows["sample"].to_numpy()]
-    found = test[kept].reset_index(drop=True)
+    for key in sorted(wanted - have_normal):
+        logger.warning("%s has no normal beat, so no SNR: left out", key)
+    noisy = mark_noisy(test["sample"], fs, params.clean_s, params.alternate_s)
+    found = test[keys.isin(wanted & have_normal) & noisy].reset_index(drop=True)
     if found.empty:
         raise ValueError(
             f"no test beat stands in a noisy part: records begin with {params.clean_s:g} clean "
@@ -84,28 +76,38 @@ def choose_windows(
     return found
 
 
-def _mark_noisy(n_samples: int, fs: int, params: RobustnessParameters) -> NDArray[np.bool_]:
-    return mark_noisy(n_samples, fs, clean_s=params.clean_s, alternate_s=params.alternate_s)
-
-
-def make_conditions(
+def change_signals(
     clean: Signals,
     normal: pd.DataFrame,
-    noises: Mapping[str, NDArray[np.float64]],
     records: pd.DataFrame,
     physionet: Path,
+    noises: Mapping[str, NDArray[np.float64]],
     fs: int,
     params: RobustnessParameters,
 ) -> Iterator[Condition]:
     """Yield each condition as it is needed, since each holds a copy of all signals.
 
-    `noises` are `(n_noise,)` by name. Other leads are read from `physionet`, the databases' folder.
+    The amplitude of a signal is that of its normal beats at their R peaks, because the middle of a
+    sliding window is not an R peak. `noises` are `(n_noise,)` by name. Other leads are read from
+    `physionet`, the databases' folder.
     """
     yield "clean", np.nan, clean
+    amplitudes = {
+        str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
+        for key, peaks in normal.groupby(keys_of(normal))["sample"]
+        if noises and key in clean
+    }
     for name, noise in noises.items():
-        mix = _make_mixer(normal, clean, noise, fs, params)
+        noise_amplitude = measure_noise_amplitude(noise, fs)
         for snr_db in params.snr_db:
-            yield name, snr_db, {key: mix(key, snr_db) for key in clean}
+            changed = {}
+            for key, signal in clean.items():
+                gain = noise_gain(snr_db, amplitudes[key], noise_amplitude)
+                noisy = mark_noisy(np.arange(len(signal)), fs, params.clean_s, params.alternate_s)
+                # A signal lost its baseline at ingestion; what is added to it loses it here.
+                added = add_noise(np.zeros_like(signal), noise, gain, noisy)
+                changed[key] = signal + remove_baseline(added, fs)
+            yield name, snr_db, changed
     yield "flat lead", np.nan, {key: np.zeros_like(signal) for key, signal in clean.items()}
     yield "other lead", np.nan, read_other_leads(clean, records, physionet, fs)
     if params.resample_hz is not None:
@@ -121,8 +123,8 @@ def score_conditions(
     """Score the same windows under each condition, or those whose record has it.
 
     Returns:
-        One row per condition: condition, snr_db, n_beats, n_records, and the scores of
-        `list_headline`.
+        One row per condition: condition (`clean`, a noise, `flat lead`, `other lead`, `N Hz`),
+        snr_db (NaN without noise), n_beats, n_records, and the scores of `list_headline`.
     """
     rows: list[dict[str, Any]] = []
     for condition, snr_db, changed in conditions:
@@ -158,36 +160,6 @@ def read_other_leads(
         other = read_record(physionet / db, db, record_id, fs=fs, preferred_lead=others[0])
         found[key] = other.signal
     return found
-
-
-def _make_mixer(
-    normal: pd.DataFrame,
-    clean: Signals,
-    noise: NDArray[np.float64],
-    fs: int,
-    params: RobustnessParameters,
-) -> Callable[[str, float], NDArray[np.float32]]:
-    """Return a function that gives a record's signal with the noise at an SNR.
-
-    The amplitude of the signal is that of its normal beats at their R peaks, because the middle of
-    a sliding window is not an R peak.
-    """
-    noise_amplitude = measure_noise_amplitude(noise, fs)
-    amplitudes = {
-        str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
-        for key, peaks in normal.groupby(keys_of(normal))["sample"]
-        if key in clean
-    }
-
-    def mix(key: str, snr_db: float) -> NDArray[np.float32]:
-        signal = clean[key]
-        noisy = _mark_noisy(len(signal), fs, params)
-        gain = noise_gain(snr_db, amplitudes[key], noise_amplitude)
-        # The signal has lost its baseline at ingestion; what is added to it loses it here.
-        added = remove_baseline(add_noise(np.zeros_like(signal), noise, gain, noisy), fs)
-        return signal + added
-
-    return mix
 
 
 def _resample_back(signal: NDArray[np.float32], fs: int, lower_fs: int) -> NDArray[np.float32]:

@@ -189,23 +189,21 @@ def measure_macro_f1(
 
 def measure_confusion(matrix_BKK: Array, classes: Sequence[str]) -> dict[str, Array]:
     """Return every score of confusion matrices of counts, name -> (B,); `classes` has K names."""
-    found: dict[str, Array] = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for score in SCORES:
-            if score.of == "all":
-                found[score.name] = score.measure(matrix_BKK)
-            elif score.of == "class":
-                values_BK = score.measure(matrix_BKK)
-                found |= {f"{score.name}_{each}": values_BK[:, k] for k, each in enumerate(classes)}
-    return found
+    return _measure("all", matrix_BKK) | {
+        f"{name}_{each}": values_BK[:, k]
+        for name, values_BK in _measure("class", matrix_BKK).items()
+        for k, each in enumerate(classes)
+    }
 
 
 def measure_ranking(own_BE: Array, other_BE: Array) -> dict[str, Array]:
     """Return every score of a ranking, name -> (B,), from the histograms of `count_ranking`."""
+    return _measure("ranking", own_BE, other_BE)
+
+
+def _measure(of: str, *counts: Array) -> dict[str, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            score.name: score.measure(own_BE, other_BE) for score in SCORES if score.of == "ranking"
-        }
+        return {score.name: score.measure(*counts) for score in SCORES if score.of == of}
 
 
 def count_ranking(

@@ -37,6 +37,7 @@ class MLflowHooks:
 
     def __init__(self) -> None:
         self._runs: dict[str | None, str] = {}  # ids by model; None: the parent
+        self._active: str | None = None  # model of the active run
         self._logged: set[tuple[str, str]] = set()  # run and parameter
 
     @hook_impl
@@ -70,20 +71,11 @@ class MLflowHooks:
         if not self._runs:  # opened here, so that a run without a node leaves no trace
             self._open_parent()
         model = model_of(node)
-        if model is not None:
-            self._enter_child(model)
+        self._enter(model)
         for name, value in inputs.items():
             if name == "params:training" and not is_training(node):
                 continue  # the network that is read may have been trained with others
             self._log_params(self._runs[model], name, value)
-
-    @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Make the parent run the active one again."""
-        if self._runs and model_of(node) is not None:
-            import mlflow
-
-            mlflow.end_run()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
@@ -92,8 +84,6 @@ class MLflowHooks:
         kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
         if kind is None or not self._runs:
             return
-        import mlflow
-
         model = model_of(node)
         run_id = self._runs[model]
         if kind == "metrics":
@@ -105,11 +95,8 @@ class MLflowHooks:
         if kind == "model" and model is not None:
             from cnns_spectrograms.tracking.model_store import log_model
 
-            self._enter_child(model)
-            try:
-                log_model(path, model, f"{self._experiment}_{model}")
-            finally:
-                mlflow.end_run()
+            self._enter(model)
+            log_model(path, model, f"{self._experiment}_{model}")
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -128,7 +115,7 @@ class MLflowHooks:
         import atexit
 
         level = logging.getLogger("mlflow").level
-        import mlflow
+        import mlflow  # noqa: F401
 
         # MLflow sets its own level as it is imported; that of conf/logging.yml counts.
         logging.getLogger("mlflow").setLevel(level)
@@ -140,41 +127,47 @@ class MLflowHooks:
         self._client, self._experiment_id = open_experiment(self._tracking, self._experiment)
         names = self._run_params.get("pipeline_names") or ["__default__"]
         parts = self._run_params.get("namespaces") or self._run_params.get("node_names") or names
-        run = mlflow.start_run(
-            experiment_id=self._experiment_id,
-            run_name=f"{'+'.join(parts)} {self._env}",
-            tags={
-                "kedro.env": self._env,
-                "kedro.pipelines": ",".join(names),
-                "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
-                "kedro.run_id": self._run_params["run_id"],
-                "kedro.version": self._run_params["kedro_version"],
-                "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
-                **_describe_git(self._project_path),
-            },
-        )
-        self._runs[None] = run.info.run_id
-        for name, value in self._shared.items():
-            self._log_params(run.info.run_id, name, value)
+        tags = {
+            "kedro.pipelines": ",".join(names),
+            "kedro.namespaces": ",".join(self._run_params.get("namespaces") or []),
+            "kedro.run_id": self._run_params["run_id"],
+            "kedro.version": self._run_params["kedro_version"],
+            "kedro.runtime_params": json.dumps(self._run_params.get("runtime_params") or {}),
+            **_describe_git(self._project_path),
+        }
+        self._start(None, f"{'+'.join(parts)} {self._env}", tags)
 
-    def _enter_child(self, model: str) -> None:
-        """Make the child run of a model the active one."""
+    def _enter(self, model: str | None) -> None:
+        """Make the child run of a model the active one; for None the parent."""
         import mlflow
 
-        if model in self._runs:
-            mlflow.start_run(run_id=self._runs[model], nested=True)
+        if model == self._active:
             return
+        if self._active is not None:
+            mlflow.end_run()
+        if model is not None and model in self._runs:
+            mlflow.start_run(run_id=self._runs[model], nested=True)
+        elif model is not None:
+            self._start(model, model, {"model": model})
+        self._active = model
+
+    def _start(self, model: str | None, name: str, tags: dict[str, str]) -> None:
+        """Start a run and make it the active one: the parent, or the child run of a model.
+
+        A child is compared with those of other runs, so it holds every parameter itself.
+        """
+        import mlflow
+
         run = mlflow.start_run(
             experiment_id=self._experiment_id,
-            run_name=model,
-            nested=True,
-            tags={"model": model, "kedro.env": self._env},
+            run_name=name,
+            nested=model is not None,
+            tags={"kedro.env": self._env, **tags},
         )
         self._runs[model] = run.info.run_id
-        # A child is compared with those of other runs, so it holds every parameter itself.
-        for name, value in self._shared.items():
-            if name != "params:training":
-                self._log_params(run.info.run_id, name, value)
+        for key, value in self._shared.items():
+            if model is None or key != "params:training":
+                self._log_params(run.info.run_id, key, value)
 
     def _log_params(self, run_id: str, name: str, value: Any) -> None:
         """Log the flat parameters or the fingerprint of a node's input, each key once a run."""
@@ -205,7 +198,7 @@ class MLflowHooks:
             mlflow.end_run(status)
         for run_id in reversed(self._runs.values()):
             self._client.set_terminated(run_id, status)
-        self._runs = {}
+        self._runs, self._active = {}, None
 
 
 def _describe_git(project_path: Path) -> dict[str, str]:

@@ -90,20 +90,18 @@ def _find_one(folder: Path, name: str) -> Path:
     def version(path: Path) -> str:
         return path.parent.name if path.parent.parent.name == path.name else ""
 
-    every = [path for suffix in MODEL_SUFFIXES for path in folder.rglob(f"*{suffix}")]
-    files = [path for path in every if path.is_file()]  # Kedro's folder has the file's name
-    newest = max(map(version, files), default="")
-    latest = [path for path in files if version(path) == newest]
-    for suffix in MODEL_SUFFIXES:
-        found = [path for path in latest if path.suffix == suffix]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            break
-    raise ValueError(
-        f"{name} holds {len(latest)} models ({', '.join(MODEL_SUFFIXES)}); expected one, or the "
-        f"versions of one: give the path of a file"
-    )
+    def rank(path: Path) -> tuple[str, bool]:
+        return version(path), path.suffix == ".onnx"
+
+    # Kedro's folder of versions has the file's name.
+    found = [p for p in folder.rglob("*") if p.suffix in MODEL_SUFFIXES and p.is_file()]
+    best = [path for path in found if rank(path) == max(map(rank, found))]
+    if len(best) != 1:
+        raise ValueError(
+            f"{name} holds {len(best)} models ({', '.join(MODEL_SUFFIXES)}); expected one, or the "
+            f"versions of one: give the path of a file"
+        )
+    return best[0]
 
 
 def log_model(path: Path, name: str, registered_name: str | None = None) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""Nodes of the feature engineering pipeline."""
+"""Feature engineering: beats become windows with a split, windows become spectrograms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.parameters import (
     SPLITS,
@@ -15,6 +16,7 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     WindowParameters,
 )
+from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node
 from cnns_spectrograms.provenance import (
     StampedSignals,
     require_fresh,
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
     from cnns_spectrograms.imaging.plan import CachePlan
 else:  # Kedro resolves annotations at its start, which must not import torch
     CachePlan = Any
+
+
+def create_pipeline(cached: bool = True) -> Pipeline:
+    """Return the pipeline from `beats` and `signals` to `windows` and `spec_cache`.
+
+    Args:
+        cached: whether there is a spectrogram cache; none is made where images are drawn from
+            the signals as training asks for them.
+    """
+    nodes = [make_node(make_windows, "windows"), make_node(make_typical_beats, "typical_beats")]
+    if cached:
+        nodes.append(make_node(plan_spectrograms, "spec_cache", "render_spectrograms"))
+    return join_nodes("feature_engineering", nodes)
 
 
 def make_windows(

@@ -11,8 +11,6 @@ import pandas as pd
 
 from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, TrainingParameters
 
-from .nodes import entitle
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -34,14 +32,11 @@ def stress_model(
 ) -> pd.DataFrame:
     """Score the beats of the noisy minutes of test, clean and under everything asked for.
 
-    Every row is a score of the same beats: those whose R peak stands in the parts that the noise
-    stress test makes noisy. `other lead` is a score of the records alone that have one. A record
-    without a normal beat has no SNR and is left out. With `download`, noise records that are
-    missing are fetched from PhysioNet into ``physionet/nstdb``.
+    With `download`, noise records that are missing are fetched from PhysioNet into
+    ``physionet/nstdb``.
 
     Returns:
-        One row per condition: condition (`clean`, a noise, `flat lead`, `other lead`, `N Hz`),
-        snr_db (NaN without noise), n_beats, n_records, and the scores of `list_headline`.
+        See `evaluation.robustness.score_conditions`.
 
     Raises:
         FileNotFoundError: a noise record, or a recording whose other lead is wanted, is missing.
@@ -49,23 +44,21 @@ def stress_model(
         ValueError: a record is asked for that is not in test, or none has noisy parts.
     """
     from cnns_spectrograms.evaluation import robustness
-    from cnns_spectrograms.evaluation.noise import fetch_noises, read_noise
+    from cnns_spectrograms.evaluation.noise import read_noises
     from cnns_spectrograms.training.prediction import predict_signals
 
     params = reporting.robustness
     fs = int(model[1]["fs"])
     # First of all, so that a missing one stops the run before hours of prediction.
-    if download:
-        fetch_noises(physionet / "nstdb", params.noises)
-    noises = {name: read_noise(physionet / "nstdb", name, fs) for name in params.noises}
+    noises = read_noises(physionet / "nstdb", params.noises, fs, download=download)
     test = windows[windows["split"] == "test"].reset_index(drop=True)
     normal = beats[beats["aami_class"] == "N"]
-    test = robustness.choose_windows(test, normal, signals, fs, params)
+    test = robustness.choose_windows(test, normal, fs, params)
     # Copies, since a memory map holds its file open.
     clean = {key: np.array(signals[key]) for key in robustness.keys_of(test).unique()}
     return robustness.score_conditions(
         test,
-        robustness.make_conditions(clean, normal, noises, records, physionet, fs, params),
+        robustness.change_signals(clean, normal, records, physionet, noises, fs, params),
         lambda part, changed: predict_signals(model, part, changed, beats, training),
     )
 
@@ -74,7 +67,7 @@ def draw_robustness(
     split: SplitParameters, reporting: ReportingParameters, **tables: pd.DataFrame
 ) -> Figure:
     """Draw how each model's macro F1 falls with the noise."""
-    from cnns_spectrograms.evaluation.curves import plot_robustness
+    from cnns_spectrograms.evaluation.figures import plot_robustness
 
     title = f"Noise stress test on the test split, protocol {split.protocol}"
-    return plot_robustness(tables, entitle(title, reporting))
+    return plot_robustness(tables, reporting.entitle(title))

@@ -1,4 +1,4 @@
-"""Nodes of the balancing pipeline."""
+"""Balancing: SMOTE for class F, class weights and sampling weights, in train alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.parameters import BalancingParameters, SpectrogramParameters
+from cnns_spectrograms.pipelines.feature_engineering import plan_spectrograms
+from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node
 from cnns_spectrograms.provenance import (
     StampedSignals,
     require_fresh,
@@ -16,6 +19,23 @@ from cnns_spectrograms.provenance import (
     stamp_table,
     view_settings,
 )
+
+
+def create_pipeline(cached: bool = True) -> Pipeline:
+    """Return the pipeline from the train windows to `train_index` and the SMOTE images.
+
+    Args:
+        cached: whether there is a spectrogram cache.
+    """
+    made = {"windows": "smote_windows", "signals": "smote_signals"}
+    nodes = [
+        make_node(synthesise_windows, list(made.values())),
+        make_node(make_train_index, "train_index"),
+    ]
+    if cached:
+        name = "render_synthetic_spectrograms"
+        nodes.append(make_node(plan_spectrograms, "spec_cache_aug", name, reads=made))
+    return join_nodes("balancing", nodes)
 
 
 def synthesise_windows(

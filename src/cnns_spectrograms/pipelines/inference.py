@@ -1,12 +1,20 @@
-"""Node of the inference pipeline."""
+"""Inference: a trained model on your own recordings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.parameters import ExecutionParameters, InferenceParameters
+from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline that analyses your own recordings."""
+    node = make_node(predict_own, "inference_summary", reads={"folder": "inference_folder"})
+    return join_nodes("inference", [node])
 
 
 def predict_own(

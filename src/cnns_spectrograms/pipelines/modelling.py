@@ -1,14 +1,15 @@
-"""Nodes of the modelling pipeline."""
+"""Modelling: one namespace per network, all from one template."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.parameters import (
     BalancingParameters,
@@ -22,6 +23,7 @@ from cnns_spectrograms.parameters import (
     WindowParameters,
     fingerprint,
 )
+from cnns_spectrograms.pipelines.namespaces import make_node, repeat_by_model
 from cnns_spectrograms.provenance import require_fresh, settings, stamp_table, view_settings
 
 if TYPE_CHECKING:
@@ -31,6 +33,21 @@ if TYPE_CHECKING:
     from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
+
+
+def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
+    """Return a training and prediction pipeline for each of the named models.
+
+    Args:
+        models: their names.
+        cached: images come from the spectrogram cache, or else from the signals.
+    """
+    nodes = [
+        make_node(open_images if cached else draw_images, "images"),
+        make_node(train, ["model", "history"], reads={"window": "params:windows"}),
+        make_node(predict, "predictions"),
+    ]
+    return repeat_by_model(nodes, "modelling", models, own=["checkpoints"])
 
 
 def open_images(
