@@ -1,8 +1,10 @@
 """Kedro's settings of this project: context, hooks and how configuration is merged."""
 
 from cnns_spectrograms.context import ProjectContext
-from cnns_spectrograms.hooks.outputs import CheckpointHooks, SummaryHooks, VersionHooks
+from cnns_spectrograms.hooks.checkpoints import CheckpointHooks
 from cnns_spectrograms.hooks.preflight import PreflightHooks
+from cnns_spectrograms.hooks.summary import SummaryHooks
+from cnns_spectrograms.hooks.versions import VersionHooks
 from cnns_spectrograms.tracking.hook import MLflowHooks
 
 CONTEXT_CLASS = ProjectContext

@@ -12,6 +12,7 @@ from cnns_spectrograms.parameters import (
     IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
+    SplitParameters,
     TrainingParameters,
     ViewParameters,
     WindowParameters,
@@ -25,9 +26,14 @@ def make_views(**changes):
     return SpectrogramParameters(extra_views=views)
 
 
+def make_split(**splits):
+    return SplitParameters(protocol="x", records={"mitdb": splits})
+
+
 def _together(**changes) -> str:
     parameters = {
         "ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103"]}),
+        "split": make_split(train=["100"], val=["103"], test=["101"]),
         "windows": WindowParameters(),
         "spectrogram": SpectrogramParameters(),
     }
@@ -36,6 +42,7 @@ def _together(**changes) -> str:
 
 def test_parameters_that_fit_together_pass():
     assert not _together()
+    assert not _together(ingestion=IngestionParameters(databases={"mitdb": None}))
     assert not _together(spectrogram=make_views(), training=TrainingParameters())
     assert not _together(models=ModelParameters(timm_name="resnet50", rr_intervals=True))
     assert not find_contradictions({})
@@ -44,6 +51,33 @@ def test_parameters_that_fit_together_pass():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "103"]})},
+            r"lists \['101'\]",
+        ),
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": ["100", "101", "103", "105"]})},
+            r"reads \['105'\], which no list",
+        ),
+        (
+            {"ingestion": IngestionParameters(databases={"mitdb": None, "svdb": None})},
+            "'svdb', which split.records does not list",
+        ),
+        (
+            {
+                "ingestion": IngestionParameters(databases={"mitdb": None}),
+                "split": make_split(train=["201"], val=["100"], test=["202"]),
+            },
+            "one patient into two splits: mitdb/201 into train, mitdb/202 into test",
+        ),
+        (
+            {
+                "ingestion": IngestionParameters(
+                    databases={"mitdb": {"100": "p", "101": {"patient": "p"}, "103": "q"}}
+                ),
+            },
+            "one patient into two splits: mitdb/100 into train, mitdb/101 into test",
+        ),
         ({"spectrogram": SpectrogramParameters(max_frequency_hz=200)}, "up to 180 Hz; lower"),
         (
             {"spectrogram": make_views(max_frequency_hz=300)},

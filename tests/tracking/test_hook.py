@@ -14,7 +14,8 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro_datasets.text import TextDataset
 
-from cnns_spectrograms.hooks.outputs import SummaryHooks, VersionHooks
+from cnns_spectrograms.hooks.summary import SummaryHooks
+from cnns_spectrograms.hooks.versions import VersionHooks
 from cnns_spectrograms.parameters import ModelParameters, TrainingParameters
 from cnns_spectrograms.tracking.hook import MLflowHooks
 from empty_store import make_store

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 
+from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.imaging.kinds import make_kind
-from cnns_spectrograms.parameters import ModelParameters, ViewParameters
+from cnns_spectrograms.parameters import (
+    SPLITS,
+    IngestionParameters,
+    ModelParameters,
+    SplitParameters,
+    ViewParameters,
+)
 from cnns_spectrograms.pipelines.namespaces import find_training
 from cnns_spectrograms.provenance import STEPS
 
@@ -152,7 +159,10 @@ def find_contradictions(parameters: Mapping[str, Any]) -> list[str]:
     """
     ingestion, windows, spectrogram = map(parameters.get, ("ingestion", "windows", "spectrogram"))
     training, execution = parameters.get("training"), parameters.get("execution")
-    faults, views = [], {}
+    split = parameters.get("split")
+    faults, views = list(_find_bad_splits(split, ingestion)) if split else [], {}
+    if ingestion and split:
+        faults += _find_unshared_records(ingestion, split)
     if spectrogram:
         views["spectrogram"] = spectrogram, windows.window_s if windows else _LONGEST_S
         for i, view in enumerate(spectrogram.extra_views):
@@ -187,3 +197,47 @@ def find_contradictions(parameters: Mapping[str, Any]) -> list[str]:
                 f"multiple"
             )
     return faults
+
+
+def _find_unshared_records(ingestion: IngestionParameters, split: SplitParameters) -> Iterator[str]:
+    """Yield a fault for the records that are read and in no list, or listed and not read."""
+    for db, splits in split.records.items():
+        read = ingestion.databases.get(db, [])
+        if read is None:  # every record of the database; it is checked once it is read
+            continue
+        listed = {record_id for record_ids in splits.values() for record_id in record_ids}
+        if missing := sorted(listed - set(read)):
+            yield (
+                f"split.records.{db} lists {missing}, which ingestion.databases.{db} does not "
+                f"read; add them there or remove them from the split"
+            )
+        if unlisted := sorted(set(read) - listed):
+            yield (
+                f"ingestion.databases.{db} reads {unlisted}, which no list of "
+                f"split.records.{db} holds; add them to train, val, test or unused"
+            )
+    for db in sorted(set(ingestion.databases) - set(split.records)):
+        yield f"ingestion.databases reads '{db}', which split.records does not list"
+
+
+def _find_bad_splits(
+    split: SplitParameters, ingestion: IngestionParameters | None
+) -> Iterator[str]:
+    """Yield a fault for each split without a record, and each patient with records in two."""
+    for name in SPLITS:
+        if not any(splits.get(name) for splits in split.records.values()):
+            yield f"split.records lists no record in '{name}'; train, val and test need one each"
+    known = ingestion.known_records() if ingestion else {}
+    places: dict[str, dict[str, str]] = {}
+    for db, splits in split.records.items():
+        for name in SPLITS:
+            for record_id in splits.get(name, []):
+                patient = places.setdefault(patient_of(db, record_id, known), {})
+                patient.setdefault(name, f"{db}/{record_id}")
+    for patient in places.values():
+        if len(patient) > 1:
+            named = ", ".join(f"{record} into {name}" for name, record in patient.items())
+            yield (
+                f"split.records puts one patient into two splits: {named}; move them into one, or "
+                f"list one as unused"
+            )

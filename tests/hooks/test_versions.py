@@ -8,7 +8,7 @@ from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.text import TextDataset
 
-from cnns_spectrograms.hooks.outputs import VersionHooks
+from cnns_spectrograms.hooks.versions import VersionHooks
 
 
 def write(folder: Path, version: str) -> None:
