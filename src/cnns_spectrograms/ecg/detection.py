@@ -210,5 +210,12 @@ def _place_extremes(
     from scipy.signal import butter, sosfiltfilt
 
     size = np.abs(sosfiltfilt(butter(2, _PEAK_HZ, "bandpass", fs=fs, output="sos"), signal))
-    around = np.clip(at[:, None] + np.arange(-reach, reach + 1), 0, len(signal) - 1)
+    return pick_greatest(size, at, reach)
+
+
+def pick_greatest(
+    size: NDArray[np.floating], at: NDArray[np.int64], reach: int
+) -> NDArray[np.int64]:
+    """Return the index of the greatest of `size` within `reach` samples of each of `at`."""
+    around = np.clip(at[:, None] + np.arange(-reach, reach + 1), 0, len(size) - 1)
     return around[np.arange(len(at)), size[around].argmax(axis=1)]
