@@ -77,25 +77,21 @@ def _fresh_workers(*_: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _dask(address: str | None, n_workers: int) -> Iterator[None]:
     import joblib
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    with contextlib.ExitStack() as stack:
-        if address is None:
-            here = {"host": "127.0.0.1", "dashboard_address": None}
-            cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, **here)
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
-        else:
-            try:
-                client = stack.enter_context(Client(address, timeout="15s"))
-            except OSError as error:
-                raise OSError(
-                    f"no Dask scheduler answers at execution.address {address} ({error}); start "
-                    f"one with `dask scheduler`, and workers with `dask worker {address} "
-                    f"--nthreads 1`"
-                ) from error
+    here = {"n_workers": n_workers, "threads_per_worker": 1, "host": "127.0.0.1"}
+    try:
+        client = (
+            Client(address, timeout="15s") if address else Client(**here, dashboard_address=None)
+        )
+    except OSError as error:
+        raise OSError(
+            f"no Dask scheduler answers at execution.address {address} ({error}); start one with "
+            f"`dask scheduler`, and workers with `dask worker {address} --nthreads 1`"
+        ) from error
+    with client, joblib.parallel_config("dask"):
         n_workers = len(client.scheduler_info()["workers"])
         logger.info("Dask cluster %s: %d workers", client.scheduler.address, n_workers)
-        stack.enter_context(joblib.parallel_config("dask"))
         yield
 
 

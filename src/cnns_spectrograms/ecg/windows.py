@@ -20,8 +20,6 @@ from cnns_spectrograms.ecg.rhythm import (
 )
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
 
-_TEXT = ("row_id", "db", "record_id", "patient_id", "aami_class")
-
 
 def make_beat_windows(
     beats: pd.DataFrame, records: pd.DataFrame, params: WindowParameters
@@ -53,32 +51,20 @@ def make_beat_windows(
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], fs)
-    numbered = zip(beats["record_id"], beats["beat_idx"], strict=True)
+        peaks = sample[rows[is_beat[rows]]]
+        if len(peaks):
+            nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, sample[rows])
+            nearest[is_beat[rows]] = np.arange(len(peaks))  # beats may share a sample
+            rr_s[rows] = measure_rr_intervals(peaks, fs).to_numpy()[nearest]
     return tabulate_windows(
-        row_id=[f"{record_id}_{beat_idx:06d}" for record_id, beat_idx in numbered],
-        db=beats["db"].tolist(),
-        record_id=beats["record_id"].tolist(),
-        patient_id=keys.map(of_record["patient_id"]).tolist(),
-        beat_idx=beats["beat_idx"].to_numpy(np.int64),
-        sample=sample,
+        beats.assign(patient_id=keys.map(of_record["patient_id"])),
+        row_id=[
+            f"{name}_{i:06d}" for name, i in zip(beats["record_id"], beats["beat_idx"], strict=True)
+        ],
         start=sample - n_samples // 2,
         n_samples=n_samples,
-        aami_class=beats["aami_class"].tolist(),
         rr_s=rr_s,
     )
-
-
-def _measure_rhythm(
-    samples: NDArray[np.int64], is_beat: NDArray[np.bool_], fs: float
-) -> NDArray[np.float64]:
-    """Return the RR intervals of a record's annotations, those of the beats nearest to them."""
-    peaks = samples[is_beat]
-    if not len(peaks):
-        return np.full((len(samples), len(RR_COLUMNS)), np.nan)
-    nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, samples)
-    nearest[is_beat] = np.arange(len(peaks))  # beats may share a sample
-    return measure_rr_intervals(peaks, fs).to_numpy()[nearest]
 
 
 def make_sliding_windows(
@@ -118,19 +104,18 @@ def make_sliding_windows(
             if nearest_first:
                 label = _choose_class([classes[k] for k in nearest_first], params.label_rule)
                 found.append((i, start, label))
-    of_row = usable.iloc[[i for i, _, _ in found]]
+    rows = usable.iloc[[i for i, _, _ in found]].reset_index(drop=True)
     start = np.array([start for _, start, _ in found], dtype=np.int64)
-    return tabulate_windows(
-        row_id=[f"{name}_s{at:07d}" for name, at in zip(of_row["record_id"], start, strict=True)],
-        db=of_row["db"].tolist(),
-        record_id=of_row["record_id"].tolist(),
-        patient_id=of_row["patient_id"].tolist(),
-        beat_idx=np.full(len(start), -1, dtype=np.int64),
+    rows = rows.assign(
+        beat_idx=np.int64(-1),
         sample=start + n_samples // 2,
+        aami_class=[label for _, _, label in found],
+    )
+    return tabulate_windows(
+        rows,
+        row_id=[f"{name}_s{at:07d}" for name, at in zip(rows["record_id"], start, strict=True)],
         start=start,
         n_samples=n_samples,
-        aami_class=[label for _, _, label in found],
-        rr_s=np.full((len(start), len(RR_COLUMNS)), np.nan),  # of no beat
     )
 
 
@@ -376,22 +361,31 @@ class WindowReader:
 
 
 def tabulate_windows(
-    *, n_samples: int, rr_s: NDArray[np.floating], synthetic: bool = False, **columns: ArrayLike
+    rows: pd.DataFrame,
+    *,
+    row_id: ArrayLike,
+    start: ArrayLike,
+    n_samples: int,
+    rr_s: NDArray[np.floating] | float = np.nan,
+    synthetic: bool = False,
 ) -> pd.DataFrame:
     """Return a `windows` table without ``split`` and ``path``.
 
     Args:
+        rows: n rows with db, record_id, patient_id, beat_idx, sample and aami_class.
+        row_id: (n,), name of each window.
+        start: (n,), first sample of each.
         n_samples: length of every window.
-        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``.
+        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``; NaN for windows of no beat.
         synthetic: whether the windows are.
-        columns: row_id, db, record_id, patient_id, beat_idx, sample, start and aami_class, (n,).
     """
-    n = len(rr_s)
-    columns |= {
-        "n_samples": np.full(n, n_samples, dtype=np.int64),
-        "synthetic": np.full(n, synthetic),
-        **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
-    }
-    order = [*_TEXT[:4], "beat_idx", "sample", "start", "n_samples", _TEXT[4], "synthetic"]
-    table = pd.DataFrame({name: columns[name] for name in (*order, *RR_COLUMNS)})
-    return table.astype(dict.fromkeys(_TEXT, str))
+    table = rows[["db", "record_id", "patient_id", "beat_idx", "sample"]].reset_index(drop=True)
+    table.attrs = {}  # the stamp of the rows
+    table.insert(0, "row_id", np.asarray(row_id))
+    table["start"] = np.asarray(start)
+    table["n_samples"] = n_samples
+    table["aami_class"] = rows["aami_class"].to_numpy()
+    table["synthetic"] = synthetic
+    table[list(RR_COLUMNS)] = np.broadcast_to(rr_s, (len(table), len(RR_COLUMNS)))
+    text = ("row_id", "db", "record_id", "patient_id", "aami_class")
+    return table.astype(dict.fromkeys(text, str))

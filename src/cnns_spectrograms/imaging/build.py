@@ -87,7 +87,7 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> Spectrog
                 f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
                 f"records are done and kept. Free some space (at 224 px a window takes about "
                 f"13 KB per channel) and run again: it goes on from there",
-                files.storage.root,
+                files.root,
             ) from error
     return SpectrogramCache(root, name)
 
@@ -149,7 +149,7 @@ def _build(plan: CachePlan, files: BuildFiles) -> None:
     logger.info(
         "Spectrogram cache %s: %d windows, %.1f MB; drew %d in %.1f s (%.0f windows/s), "
         "%d of %d records reused",
-        f"{files.storage.root}/{files.manifest}",
+        files.manifest,
         len(sizes),
         sizes.sum() / 1e6,
         n_windows,
@@ -284,7 +284,7 @@ class BuildFiles(CacheFiles):
         """Mark the folder as being built, by this build alone."""
         # From here on nothing but a new manifest makes the cache complete. A new id stops workers
         # that a killed build may have left behind.
-        self.storage.delete(self.manifest)
+        self.storage.delete(self._manifest)
         self.storage.clear_temporary()
         self._id = f"{uuid.uuid4().hex} {n_records}"
         self.storage.write(self._build, self._id.encode())
@@ -304,7 +304,7 @@ class BuildFiles(CacheFiles):
     def end_build(self, manifest: pa.Table) -> None:
         """Write the manifest, and remove the mark."""
         self._require_current()
-        self._write_table(self.manifest, manifest)
+        self._write_table(self._manifest, manifest)
         self.storage.delete(self._build)
         self.storage.clear_temporary()
 
@@ -324,7 +324,7 @@ class BuildFiles(CacheFiles):
         except FileNotFoundError:
             current = ""
         if current != self._id:
-            raise RuntimeError(f"another build has begun in {self.storage.root}; this one stops")
+            raise RuntimeError(f"another build has begun in {self.root}; this one stops")
 
     def _write_table(self, path: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
