@@ -54,9 +54,8 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        index = self.folder / _INDEX
         try:
-            return dict(json.loads(index.read_text()))
+            return dict(json.loads((self.folder / _INDEX).read_text()))
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no complete set of signals in {self.folder}; run `{self._command}`"
@@ -74,7 +73,7 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
             fault = f"holds {signal.dtype} {signal.shape}, but float32 ({length},) was saved"
         except FileNotFoundError:
             raise FileNotFoundError(f"signal file {path} is gone; {advice}") from None
-        except ValueError as error:  # NumPy's word for a truncated file
+        except ValueError as error:  # NumPy raises it for a truncated file
             fault = f"is damaged ({error})"
         raise ValueError(f"signal file {path} {fault}; {advice}")
 
@@ -117,9 +116,8 @@ class SignalsDataset(FolderDataset):
         """
         import numpy as np
 
-        index = self._filepath / _INDEX
+        index, lengths = self._filepath / _INDEX, {}
         index.unlink(missing_ok=True)
-        lengths: dict[str, int] = {}
         for key, given in data.items():
             signal = given() if callable(given) else given
             assert _KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"

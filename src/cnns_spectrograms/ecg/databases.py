@@ -38,17 +38,20 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     record_ids = sorted(path.stem for path in folder.glob("*.hea"))
     if index.is_file():
         record_ids = index.read_text(encoding="utf-8").split()
+    deeper = [record_id for record_id in record_ids if re.search(r"[/\\]", record_id)]
+    fault = ""
     if not record_ids:
-        raise ValueError(
+        fault = (
             f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
             "correct the path or download the database"
         )
-    deeper = [record_id for record_id in record_ids if re.search(r"[/\\]", record_id)]
-    if deeper and not nested:
-        raise ValueError(
+    elif deeper and not nested:
+        fault = (
             f"{index} lists records in subfolders ({', '.join(deeper[:3])}); expected records in "
             "the folder itself; give each subfolder as a database of its own"
         )
+    if fault:
+        raise ValueError(fault)
     return record_ids
 
 

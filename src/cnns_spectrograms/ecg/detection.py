@@ -173,10 +173,7 @@ def _find_lone(
 ) -> NDArray[np.bool_]:
     """Return which beats have so little around them that they are chance finds in noise.
 
-    Args:
-        at: `(n,)` samples at `CANDIDATE_FS`, ascending.
-        probability: `(n,)` of each; one that is hardly likelier than not counts little.
-        duration_s: of the signal that was searched.
+    Arguments as of `choose_beats`; a beat that is hardly likelier than not counts little.
     """
     begin = np.maximum(at / CANDIDATE_FS - _COMPANY_S, 0)
     end = np.minimum(at / CANDIDATE_FS + _COMPANY_S, duration_s)

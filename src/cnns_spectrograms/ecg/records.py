@@ -121,39 +121,36 @@ def read_records(
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
                 rows.append(result.row)
-            elif ingestion.on_bad_record == "skip":
-                row = describe_record(db, record_id, ingestion.fs, known, reason=str(result))
-                rows.append(row)
-            else:
+                continue
+            if ingestion.on_bad_record == "raise":
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
                 ) from result
-    if not signals:
-        raise RecordError(
-            f"none of {len(rows)} records can be used; the first: {rows[0]['reason']}"
-            if rows
-            else "no record is listed; name databases and records in ingestion.databases"
-        )
+            rows.append(describe_record(db, record_id, ingestion.fs, known, reason=str(result)))
     records = pd.DataFrame(rows)
-    _check_preferred_lead(records, ingestion.preferred_lead, known)
+    if fault := _find_fault(records, ingestion.preferred_lead, known):
+        raise RecordError(fault)
     return signals, pd.concat(beats, ignore_index=True), records
 
 
-def _check_preferred_lead(
-    records: pd.DataFrame,
-    preferred_lead: str | None,
-    known: Mapping[str, RecordParameters],
-) -> None:
-    """Refuse records of which none has the preferred lead, which is then misspelt."""
+def _find_fault(
+    records: pd.DataFrame, preferred_lead: str | None, known: Mapping[str, RecordParameters]
+) -> str:
+    """Return why nothing can come of records, if so; of none with the preferred lead, a typo."""
+    if records.empty:
+        return "no record is listed; name databases and records in ingestion.databases"
+    if not (records["status"] == "ok").any():
+        return f"none of {len(records)} records can be used; the first: {records['reason'].iloc[0]}"
     # Records whose lead is given do not need the preferred one.
     given = {key for key, record in known.items() if record.lead is not None}
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
-    if leads and not any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
-        raise RecordError(
-            f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
-            f"ingestion.preferred_lead to one of them, or to null to prefer none"
-        )
+    if not leads or any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
+        return ""
+    return (
+        f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
+        f"ingestion.preferred_lead to one of them, or to null to prefer none"
+    )
 
 
 def _read_or_explain(
@@ -184,7 +181,7 @@ def describe_record(
         known: see `patient_of`.
         found: columns of the table: the reason, or all that is known of a record that was read.
     """
-    row = {
+    return {
         "db": db,
         "record_id": record_id,
         "patient_id": patient_of(db, record_id, known),
@@ -199,8 +196,8 @@ def describe_record(
         "signal_sha256": "",
         "status": "skipped",
         "reason": "",
+        **found,
     }
-    return row | found
 
 
 def hash_signal(signal: NDArray[np.float32]) -> str:

@@ -79,8 +79,7 @@ class SimulatedRecord:
 
     `clean` and `signal` are float64 mV of shape (n_samples, 2) at `fs` Hz, without and with
     noise. `samples` are the main QRS deflections in ascending order, `symbols` their WFDB
-    symbols and `aami_classes` their AAMI classes. `spikes` are the samples of pacing spikes.
-    `rr_s` is the mean RR interval of the patient, s.
+    symbols and `aami_classes` their AAMI classes. `rr_s` is the mean RR interval of the patient, s.
     """
 
     record_id: str
@@ -91,7 +90,6 @@ class SimulatedRecord:
     samples: NDArray[np.int64]
     symbols: list[str]
     aami_classes: list[str]
-    spikes: NDArray[np.int64]
     rr_s: float
 
 
@@ -227,7 +225,6 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
         samples=samples,
         symbols=[symbol_of[c] for c in classes],
         aami_classes=classes,
-        spikes=np.flatnonzero(np.abs(spikes).max(axis=1) > 0.1),
         rr_s=patient.rr_s,
     )
 

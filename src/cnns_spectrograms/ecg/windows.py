@@ -185,9 +185,9 @@ def make_typical_beats(
 ) -> NDArray[np.float32]:
     """Return the typical beats of a record: medians, sample by sample, of windows of its beats.
 
-    Of the beats that `select_typical` takes. Which of them are normal need not be known, since most
-    are: a median passes over the others. A record no longer than `rhythm.REFERENCE_S` has one.
-    A longer one has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
+    They are of the beats that `select_typical` takes, most of which are normal: a median passes
+    over the others. A record no longer than `rhythm.REFERENCE_S` has one typical beat. A longer one
+    has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
 
     Args:
         signal: the whole record, (n,), mV.
@@ -317,8 +317,7 @@ class WindowReader:
         The window itself, `n_samples` long, comes first; the stretches of the further views
         follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
         """
-        plan = self.plan(rows)
-        stretches = []
+        plan, stretches = self.plan(rows), []
         for n, starts, taken_off in zip(plan.lengths, plan.starts.T, plan.taken_off.T, strict=True):
             stretches.append(cut_windows(plan.signal, starts, n))
             if taken_off[0] >= 0:
@@ -331,17 +330,15 @@ class WindowReader:
         Raises:
             ValueError: the record is shorter than a stretch that is read.
         """
-        db, record_id, n_samples, synthetic = (
-            rows[name].iloc[0] for name in ("db", "record_id", "n_samples", "synthetic")
-        )
-        key = f"{db}/{record_id}"
+        first = rows.iloc[0]
+        key, n_samples = f"{first['db']}/{first['record_id']}", int(first["n_samples"])
         assert key in self.signals, f"there is no signal of record {key}"
         signal = self.signals[key]
-        parts = self.spectrogram.view_lengths(self.fs, int(n_samples))
+        parts = self.spectrogram.view_lengths(self.fs, n_samples)
         lengths = np.array([n for _, n in parts])
         starts = rows["start"].to_numpy(np.int64)
         typical, taken_off = np.empty(0, np.float32), np.full((len(rows), len(parts)), -1)
-        if synthetic:  # made whole
+        if first["synthetic"]:  # made whole
             assert not (starts % lengths.sum()).any(), f"{key} was made for other views"
             begins = np.cumsum([0, *lengths[:-1]])
             return WindowPlan(lengths, signal, starts[:, None] + begins, typical, taken_off)
@@ -350,7 +347,7 @@ class WindowReader:
                 f"record {key} has {len(signal)} samples, and a stretch of {lengths.max()} around "
                 f"its beats is read; choose shorter windows or views, or leave the record out"
             )
-        centres = starts + int(n_samples) // 2
+        centres = starts + n_samples // 2
         if length := self.spectrogram.typical_beat_length(self.fs):
             typical = self.typical_beats[key]
             of_row = find_typical_beat(centres, self.fs, len(typical) // length)
@@ -387,5 +384,5 @@ def tabulate_windows(
     table["aami_class"] = rows["aami_class"].to_numpy()
     table["synthetic"] = synthetic
     table[list(RR_COLUMNS)] = np.broadcast_to(rr_s, (len(table), len(RR_COLUMNS)))
-    text = ("row_id", "db", "record_id", "patient_id", "aami_class")
-    return table.astype(dict.fromkeys(text, str))
+    types = dict.fromkeys(("row_id", "db", "record_id", "patient_id", "aami_class"), str)
+    return table.astype({**types, "beat_idx": np.int64, "sample": np.int64})

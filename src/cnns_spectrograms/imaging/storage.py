@@ -53,10 +53,8 @@ class Storage:
         """Raise FileNotFoundError for a file that is not there, whatever the filesystem raises."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except Exception as error:  # FTP's is not an OSError
-            if self.exists(path):
+            if isinstance(error, FileNotFoundError) or self.exists(path):
                 raise
             raise FileNotFoundError(f"{self.root}/{path}") from error
 
