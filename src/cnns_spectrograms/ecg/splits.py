@@ -176,22 +176,7 @@ def stratified_record_split(
     """
     pinned = pinned or {}
     names = list(fractions)
-    total = round(sum(fractions.values()), 9)
-    is_known = set(pinned) <= set(counts.index) and set(pinned.values()) <= set(names)
-    fault = ""
-    if repeated := counts.index[counts.index.duplicated()].tolist():
-        fault = f"counts has several rows of {repeated}; expected one row per record"
-    elif not {"train"} <= set(names) <= set(SPLITS) or min(fractions.values()) <= 0 or total != 1:
-        fault = (
-            f"fractions is {dict(fractions)}; expected positive fractions of {', '.join(SPLITS)}, "
-            f"train among them, that sum to 1"
-        )
-    elif not is_known:
-        fault = (
-            f"pinned is {dict(pinned)}; expected records of counts, each with one of the splits "
-            f"{', '.join(names)}"
-        )
-    if fault:
+    if fault := _find_split_fault(counts, fractions, pinned):
         raise ValueError(fault)
     wanted = np.array([fractions[name] for name in names])
     train = names.index("train")
@@ -246,3 +231,23 @@ def stratified_record_split(
             "holds; give more records or fewer splits"
         )
     return result
+
+
+def _find_split_fault(
+    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
+) -> str:
+    """Return what is wrong with the arguments of `stratified_record_split`, or ''."""
+    names, smallest, total = set(fractions), min(fractions.values()), sum(fractions.values())
+    if repeated := counts.index[counts.index.duplicated()].tolist():
+        return f"counts has several rows of {repeated}; expected one row per record"
+    if not {"train"} <= names <= set(SPLITS) or smallest <= 0 or abs(total - 1) > 1e-9:
+        return (
+            f"fractions is {dict(fractions)}; expected positive fractions of {', '.join(SPLITS)}, "
+            f"train among them, that sum to 1"
+        )
+    if not set(pinned) <= set(counts.index) or not set(pinned.values()) <= names:
+        return (
+            f"pinned is {dict(pinned)}; expected records of counts, each with one of the splits "
+            f"{', '.join(fractions)}"
+        )
+    return ""

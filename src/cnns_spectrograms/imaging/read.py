@@ -184,9 +184,7 @@ class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]
             self.storage.delete(path)
 
     def __getitem__(self, path: str) -> Callable[[], NDArray[np.uint8]]:
-        if path not in self._path_set:
-            raise KeyError(path)
-        return partial(self.read, path)
+        return partial(self.read, self._known[path])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -202,8 +200,8 @@ class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]
         return SpectrogramCache, (self.root, self.name)
 
     @cached_property
-    def _path_set(self) -> frozenset[str]:
-        return frozenset(self.paths)
+    def _known(self) -> dict[str, str]:
+        return dict(zip(self.paths, self.paths, strict=True))
 
     @cached_property
     def _metadata(self) -> dict[str, str]:
