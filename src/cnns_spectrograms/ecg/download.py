@@ -113,7 +113,7 @@ def _index_url() -> str:
 def _connect(db: str) -> Iterator[tuple[requests.Session, str]]:
     """Give a connection and the latest version of a database; any fault of it is a DownloadError.
 
-    The version stands on the page that `wfdb` reads it from too, without a timeout.
+    The version stands on the page from which `wfdb` reads it too, but without a limit of time.
     """
     import requests
     from wfdb.io.download import PN_CONTENT_URL
