@@ -35,9 +35,27 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
             f"execution.backend is {backend}, which is not installed; run `pip install -c "
             f"requirements.lock -e '.[{backend}]'`, or set the backend to loky"
         )
-    workers = {"loky": _fresh_workers, "dask": _dask, "ray": _ray}[backend]
-    with workers(address, joblib.cpu_count() if n_jobs < 0 else n_jobs):
+    if backend == "loky":
+        with _fresh_workers():
+            yield
+        return
+    n_workers = joblib.cpu_count() if n_jobs < 0 else n_jobs
+    try:
+        cluster = (_join_dask if backend == "dask" else _join_ray)(address, n_workers)
+    except OSError as error:
+        what, start = _HOW_TO_START[backend]
+        raise OSError(
+            f"no {what} answers at execution.address {address} ({error}); start one with "
+            f"{start.format(address)}"
+        ) from error
+    with cluster, joblib.parallel_config(backend):
         yield
+
+
+_HOW_TO_START = {
+    "dask": ("Dask scheduler", "`dask scheduler`, and workers with `dask worker {} --nthreads 1`"),
+    "ray": ("Ray cluster", "`ray start --head`, and join it with `ray start --address={}`"),
+}
 
 
 @contextlib.contextmanager
@@ -57,7 +75,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fresh_workers(*_: Any) -> Iterator[None]:
+def _fresh_workers() -> Iterator[None]:
     """Let work begin and end without the idle workers that joblib keeps for its next call.
 
     Where psutil is installed, loky takes a worker that grows by 300 MB after its first task for a
@@ -74,49 +92,21 @@ def _fresh_workers(*_: Any) -> Iterator[None]:
         get_reusable_executor().shutdown(wait=True)
 
 
-@contextlib.contextmanager
-def _dask(address: str | None, n_workers: int) -> Iterator[None]:
-    import joblib
-    from distributed import Client, LocalCluster
+def _join_dask(address: str | None, n_workers: int) -> contextlib.AbstractContextManager[Any]:
+    from distributed import Client
 
-    with contextlib.ExitStack() as stack:
-        if address is None:
-            here = {"host": "127.0.0.1", "dashboard_address": None}
-            cluster = LocalCluster(n_workers=n_workers, threads_per_worker=1, **here)
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
-        else:
-            try:
-                client = stack.enter_context(Client(address, timeout="15s"))
-            except OSError as error:
-                raise OSError(
-                    f"no Dask scheduler answers at execution.address {address} ({error}); start "
-                    f"one with `dask scheduler`, and workers with `dask worker {address} "
-                    f"--nthreads 1`"
-                ) from error
-        n_workers = len(client.scheduler_info()["workers"])
-        logger.info("Dask cluster %s: %d workers", client.scheduler.address, n_workers)
-        stack.enter_context(joblib.parallel_config("dask"))
-        yield
+    here = {"n_workers": n_workers, "threads_per_worker": 1, "host": "127.0.0.1"}
+    client = Client(address, timeout="15s") if address else Client(**here, dashboard_address=None)
+    n_workers = len(client.scheduler_info()["workers"])
+    logger.info("Dask cluster %s: %d workers", client.scheduler.address, n_workers)
+    return client
 
 
-@contextlib.contextmanager
-def _ray(address: str | None, n_workers: int) -> Iterator[None]:
-    import joblib
+def _join_ray(address: str | None, n_workers: int) -> contextlib.AbstractContextManager[Any]:
     import ray
     from ray.util.joblib import register_ray
 
+    register_ray()
     here: dict[str, Any] = {"num_cpus": n_workers, "_node_ip_address": "127.0.0.1"}
     options = {"include_dashboard": False, "log_to_driver": False} | ({} if address else here)
-    try:
-        ray.init(address=address or "local", **options)
-    except ConnectionError as error:
-        raise OSError(
-            f"no Ray cluster answers at execution.address {address} ({error}); start one with "
-            f"`ray start --head`, and join it with `ray start --address={address}`"
-        ) from error
-    try:
-        register_ray()
-        with joblib.parallel_config("ray"):
-            yield
-    finally:
-        ray.shutdown()
+    return ray.init(address=address or "local", **options)  # shuts down at its end

@@ -21,7 +21,7 @@ import requests
 from cnns_spectrograms.ecg.databases import list_records, verify_checksums
 from cnns_spectrograms.ecg.download import (
     DownloadError,
-    _find_version,
+    _connect,
     download_database,
 )
 from cnns_spectrograms.ecg.records import read_record
@@ -178,11 +178,14 @@ def test_a_mirrored_folder_is_verified(server: Server):
 def test_version_is_the_one_that_wfdb_reads(server: Server):
     from wfdb.io.download import get_version
 
-    with requests.Session() as session:
-        assert _find_version(session, "tiny") == get_version("tiny") == "1.2.0"
-        page = server.files.parents[2] / "content" / "tiny" / "index.html"
-        page.write_text("Version: 1.0.0-b1 <a href='/content/tiny/'>latest</a>")
-        assert _find_version(session, "tiny") == "1.0.0-b1"
+    def find_version() -> str:
+        with _connect("tiny") as (_, version):
+            return version
+
+    assert find_version() == get_version("tiny") == "1.2.0"
+    page = server.files.parents[2] / "content" / "tiny" / "index.html"
+    page.write_text("Version: 1.0.0-b1 <a href='/content/tiny/'>latest</a>")
+    assert find_version() == "1.0.0-b1"
 
 
 def test_some_records(server: Server, tmp_path: Path):

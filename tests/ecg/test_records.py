@@ -14,7 +14,6 @@ import pytest
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.records import (
     describe_record,
-    describe_skipped_record,
     patient_of,
     read_record,
 )
@@ -55,8 +54,10 @@ def test_read_real_record(physionet: Path, db, record_id, lead, leads, source_fs
     import wfdb
 
     record = read_record(physionet / db, db, record_id)
-    assert (record.db, record.record_id, record.lead, record.leads) == (db, record_id, lead, leads)
-    assert (record.source_fs, record.fs) == (source_fs, 360)
+    row = record.row
+    assert (row["db"], row["record_id"], row["lead"]) == (db, record_id, lead)
+    assert row["leads"] == "|".join(leads)
+    assert (row["source_fs"], row["fs"]) == (source_fs, 360)
     assert record.signal.dtype == np.float32
     assert record.signal.shape == (650_000 if db == "mitdb" else 230_400 * 360 // 128,)
     beats = record.beats
@@ -140,7 +141,7 @@ def test_preferred_lead_is_read_and_named(tmp_path: Path):
     expected = remove_baseline(teeth / 200, 360)
     np.testing.assert_allclose(read_record(tmp_path, "db", "100").signal, -expected, atol=1e-6)
     fallback = read_record(tmp_path, "db", "100", preferred_lead="aVR")
-    assert fallback.lead == "V5"
+    assert fallback.row["lead"] == "V5"
     assert set(fallback.beats["lead"]) == {"V5"}
     np.testing.assert_allclose(fallback.signal, expected, atol=1e-6)
 
@@ -164,7 +165,7 @@ def test_lead_with_more_samples_a_frame_keeps_its_rate(tmp_path: Path):
     replace_in_header(path, "100 1 360 3600", "100 1 180 1800")
     replace_in_header(path, "100.dat 16 ", "100.dat 16x2 ")
     record = read_record(tmp_path, "db", "100", fs=360)
-    assert record.source_fs == 360
+    assert record.row["source_fs"] == 360
     expected = remove_baseline((np.arange(3600) % 777) / 200, 360)
     np.testing.assert_allclose(record.signal, expected, atol=1e-6)
     # Annotations count frames.
@@ -195,9 +196,9 @@ def test_patient_and_lead_of_a_record_that_are_given(tmp_path: Path):
         "mitdb/202": RecordParameters(lead="V5"),
     }
     record = read_record(tmp_path, "mitdb", "100", known=known)
-    assert (record.patient_id, record.lead) == ("mitdb/p1", "V5")
+    assert (record.row["patient_id"], record.row["lead"]) == ("mitdb/p1", "V5")
     assert set(record.beats["patient_id"]) == {"mitdb/p1"}
-    assert describe_skipped_record("mitdb", "100", 360, "x", known)["patient_id"] == "mitdb/p1"
+    assert describe_record("mitdb", "100", 360, known)["patient_id"] == "mitdb/p1"
     assert patient_of("mitdb", "202", known) == "mitdb/201"
     assert patient_of("other", "100", known) == "other/100"
     wrong = {"mitdb/100": RecordParameters(lead="V6")}
@@ -451,7 +452,7 @@ def test_target_rate_must_be_positive(tmp_path: Path):
 def test_describe_record(tmp_path: Path):
     write_record(tmp_path)
     record = read_record(tmp_path, "mitdb", "100")
-    row = describe_record(record)
+    row = record.row
     assert row == {
         "db": "mitdb",
         "record_id": "100",
@@ -468,7 +469,7 @@ def test_describe_record(tmp_path: Path):
         "status": "ok",
         "reason": "",
     }
-    skipped = describe_skipped_record("mitdb", "202", 360, "truncated")
+    skipped = describe_record("mitdb", "202", 360, reason="truncated")
     assert skipped.keys() == row.keys()
     assert (skipped["patient_id"], skipped["status"], skipped["reason"]) == (
         "mitdb/201",

@@ -264,10 +264,10 @@ def test_leak_stops_the_catalog_at_save_and_load(tmp_path: Path):
 
 
 def test_tables_of_a_real_record(physionet: Path):
-    from cnns_spectrograms.ecg.records import describe_record, describe_skipped_record, read_record
+    from cnns_spectrograms.ecg.records import describe_record, read_record
 
     record = read_record(physionet / "mitdb", "mitdb", "213")
     BeatsSchema.validate(record.beats, lazy=True)
-    rows = [describe_record(record), describe_skipped_record("mitdb", "214", 360, "absent")]
+    rows = [record.row, describe_record("mitdb", "214", 360, reason="absent")]
     records = RecordsSchema.validate(pd.DataFrame(rows), lazy=True)
     assert list(records["n_beats"]) == [3251, 0]

@@ -91,16 +91,16 @@ def test_real_noise_on_a_real_record_has_the_snr_asked_for(physionet, kind: str)
     noise = read_noises(physionet / "nstdb", [kind], 360)[kind]
     record = read_record(physionet / "mitdb", "mitdb", "100")
     peaks = record.beats.loc[record.beats["aami_class"] == "N", "sample"]
-    amplitude = measure_qrs_amplitude(record.signal, peaks, record.fs)
+    amplitude = measure_qrs_amplitude(record.signal, peaks, record.row["fs"])
     assert 1 < amplitude < 2  # mV, MLII of record 100
-    gain = noise_gain(6, amplitude, measure_noise_amplitude(noise, record.fs))
+    gain = noise_gain(6, amplitude, measure_noise_amplitude(noise, record.row["fs"]))
     everywhere = np.ones(len(record.signal), dtype=bool)
     added = add_noise(record.signal, noise, gain, everywhere).astype(float) - record.signal
-    power = measure_noise_amplitude(added, record.fs) ** 2
+    power = measure_noise_amplitude(added, record.row["fs"]) ** 2
     assert 10 * np.log10(amplitude**2 / 8 / power) == pytest.approx(6, abs=0.01)
     # The protocol lays the same noise over its own minutes, and nothing over the first five.
-    noisy = mark_noisy(np.arange(len(record.signal)), record.fs)
+    noisy = mark_noisy(np.arange(len(record.signal)), record.row["fs"])
     added = add_noise(record.signal, noise, gain, noisy).astype(float) - record.signal
-    assert not added[: 300 * record.fs].any()
-    minute = slice(310 * record.fs, 400 * record.fs)
+    assert not added[: 300 * record.row["fs"]].any()
+    minute = slice(310 * record.row["fs"], 400 * record.row["fs"])
     np.testing.assert_allclose(np.diff(added[minute]), gain * np.diff(noise[minute]), atol=1e-5)

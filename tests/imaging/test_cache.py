@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from joblib._parallel_backends import SequentialBackend
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -232,7 +233,7 @@ def test_bar_moves_with_a_backend_that_returns_all_at_the_end(
 
     monkeypatch.setattr(build_module, "tqdm", Bar)
     monkeypatch.setattr(build_module, "_GROUP", 1)
-    monkeypatch.setattr(build_module, "_gives_results_as_they_come", lambda: False)
+    monkeypatch.setattr(SequentialBackend, "supports_return_generator", False)
     build_cache(make_plan(4), tmp_path)
     assert updates == [N_ROWS] * 4
     assert SpectrogramCache(tmp_path).verify() == []

@@ -36,10 +36,8 @@ PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
 def predict_as_training(folder, record_id, model):
     """Return the predictions of the training pipeline's own functions for a record."""
-    from cnns_spectrograms.ecg.records import describe_record
-
     record = read_record(folder, "db", record_id)
-    records = pd.DataFrame([describe_record(record)])
+    records = pd.DataFrame([record.row])
     windows = make_beat_windows(record.beats, records, WindowParameters(window_s=2.5))
     windows["path"] = "none"
     n_typical = model.spectrogram.typical_beat_length(model.fs)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnns_spectrograms.ecg.records import describe_skipped_record
+from cnns_spectrograms.ecg.records import describe_record
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
@@ -50,7 +50,7 @@ def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     ).reset_index(drop=True)
     rows = [
         {
-            **describe_skipped_record("mitdb", record_id, 360, ""),
+            **describe_record("mitdb", record_id, 360),
             "patient_id": patient_id,
             "n_samples": 3600,
             "duration_s": 10.0,

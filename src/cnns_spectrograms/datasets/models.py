@@ -7,7 +7,7 @@ from abc import abstractmethod
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from kedro.io import AbstractVersionedDataset, Version
 from kedro_datasets._typing import JSONPreview
 
 from cnns_spectrograms.files import replacing
@@ -43,10 +43,7 @@ class _ModelFileDataset(AbstractVersionedDataset[_Model, _Model]):
         return path
 
     def _exists(self) -> bool:
-        try:
-            return Path(self._get_load_path()).is_file()
-        except DatasetError:  # no version yet
-            return False
+        return Path(self._get_load_path()).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "version": self._version}
@@ -70,8 +67,7 @@ class ClassifierDataset(_ModelFileDataset[Classifier]):
         """Write the network and its description."""
         from cnns_spectrograms.training.networks import save_classifier
 
-        classifier, description = data
-        save_classifier(classifier, self._find_save_path(), description)
+        save_classifier(data[0], self._find_save_path(), data[1])
 
     def _read_description(self, path: Path) -> dict[str, Any]:
         from cnns_spectrograms.training.networks import read_description

@@ -54,9 +54,8 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
     @cached_property
     def _index(self) -> dict[str, Any]:
-        index = self.folder / _INDEX
         try:
-            return dict(json.loads(index.read_text()))
+            return dict(json.loads((self.folder / _INDEX).read_text()))
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"no complete set of signals in {self.folder}; run `{self._command}`"
@@ -65,21 +64,18 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
     def __getitem__(self, key: str) -> NDArray[np.float32]:
         import numpy as np
 
-        length = self._lengths[key]
-        path = self.folder / f"{key}.npy"
+        length, path = self._lengths[key], self.folder / f"{key}.npy"
         advice = f"run `{self._command}` again"
         try:
             signal = np.load(path, mmap_mode="r")
+            if signal.shape == (length,) and signal.dtype == np.float32:
+                return signal
+            fault = f"holds {signal.dtype} {signal.shape}, but float32 ({length},) was saved"
         except FileNotFoundError:
             raise FileNotFoundError(f"signal file {path} is gone; {advice}") from None
-        except ValueError as error:  # NumPy's word for a truncated file
-            raise ValueError(f"signal file {path} is damaged ({error}); {advice}") from error
-        if signal.shape != (length,) or signal.dtype != np.float32:
-            raise ValueError(
-                f"signal file {path} holds {signal.dtype} {signal.shape}, but float32 ({length},) "
-                f"was saved; {advice}"
-            )
-        return signal
+        except ValueError as error:  # NumPy raises it for a truncated file
+            fault = f"is damaged ({error})"
+        raise ValueError(f"signal file {path} {fault}; {advice}")
 
     def __contains__(self, key: object) -> bool:
         return key in self._lengths
@@ -93,9 +89,6 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
     # Mapping compares by content, which would read every signal.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
-
-    def __repr__(self) -> str:
-        return f"Signals({str(self.folder)!r})"
 
     def __reduce__(self) -> tuple[type[Signals], tuple[str]]:
         return Signals, (str(self.folder),)
@@ -123,9 +116,8 @@ class SignalsDataset(FolderDataset):
         """
         import numpy as np
 
-        index = self._filepath / _INDEX
+        index, lengths = self._filepath / _INDEX, {}
         index.unlink(missing_ok=True)
-        lengths: dict[str, int] = {}
         for key, given in data.items():
             signal = given() if callable(given) else given
             assert _KEY.fullmatch(key), f"signal key is {key!r}, not db/record_id"

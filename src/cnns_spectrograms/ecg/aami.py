@@ -48,7 +48,7 @@ def map_symbols(symbols: Iterable[str]) -> NDArray[np.object_]:
     """Map WFDB annotation symbols to AAMI classes.
 
     Args:
-        symbols: one symbol an annotation.
+        symbols: one symbol per annotation.
 
     Returns:
         Object array `(n_symbols,)` of class names; None where the symbol is no beat.
@@ -63,12 +63,7 @@ def map_symbols(symbols: Iterable[str]) -> NDArray[np.object_]:
             f"unknown annotation symbol(s) {', '.join(unknown)}; expected symbols of the WFDB "
             f"table: {' '.join(sorted(_CLASS_OR_NONE)).strip()}; correct the annotation file"
         )
-    classes = np.empty(len(symbols), dtype=object)
-    classes[:] = [_CLASS_OR_NONE[s] for s in symbols]
-    return classes
+    return np.array([_CLASS_OR_NONE[s] for s in symbols], dtype=object)
 
 
-_CLASS_OR_NONE: dict[str, str | None] = {
-    **AAMI_CLASS_OF_SYMBOL,
-    **dict.fromkeys(NON_BEAT_SYMBOLS),
-}
+_CLASS_OR_NONE: dict[str, str | None] = {**AAMI_CLASS_OF_SYMBOL, **dict.fromkeys(NON_BEAT_SYMBOLS)}

@@ -35,21 +35,23 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     """
     folder = Path(folder)
     index = folder / "RECORDS"
+    record_ids = sorted(path.stem for path in folder.glob("*.hea"))
     if index.is_file():
         record_ids = index.read_text(encoding="utf-8").split()
-    else:
-        record_ids = sorted(path.stem for path in folder.glob("*.hea"))
+    deeper = [record_id for record_id in record_ids if re.search(r"[/\\]", record_id)]
+    fault = ""
     if not record_ids:
-        raise ValueError(
+        fault = (
             f"{folder} holds no record: found neither names in a RECORDS file nor .hea files; "
             "correct the path or download the database"
         )
-    deeper = [record_id for record_id in record_ids if re.search(r"[/\\]", record_id)]
-    if deeper and not nested:
-        raise ValueError(
+    elif deeper and not nested:
+        fault = (
             f"{index} lists records in subfolders ({', '.join(deeper[:3])}); expected records in "
             "the folder itself; give each subfolder as a database of its own"
         )
+    if fault:
+        raise ValueError(fault)
     return record_ids
 
 
@@ -70,19 +72,24 @@ def read_patients(folder: Path | str) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: a line is not a record and a patient.
+        ValueError: a line is not a record and a patient, or repeats a record.
     """
     path = Path(folder) / PATIENTS_FILE
-    patients: dict[str, str] = {}
-    for line in filter(str.strip, path.read_text(encoding="utf-8").splitlines()):
-        match = re.fullmatch(r"([^/\s,]+),([^/\s,]+/[^/\s,]+)", line.strip())
-        if match is None or match[1] in patients:
-            raise ValueError(
-                f"{path}: found the line {line[:80]!r}; expected record,database/patient, such as "
-                f"mitdb-201,mitdb/201, and each record once; correct it"
-            )
-        patients[match[1]] = match[2]
-    return patients
+    pattern = r"(?P<name>[^/\s,]+),(?P<value>[^/\s,]+/[^/\s,]+)"
+    expected = (
+        "record,database/patient, such as mitdb-201,mitdb/201, and each record once; correct it"
+    )
+    return _parse_lines(path.read_text(encoding="utf-8"), pattern, path, expected)
+
+
+def _parse_lines(text: str, pattern: str, source: Path | str, expected: str) -> dict[str, str]:
+    """Return the value of each name, of lines that hold both; a ValueError names another line."""
+    values: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        match = re.fullmatch(pattern, line)
+        if not match or values.setdefault(match["name"], match["value"]) != match["value"]:
+            raise ValueError(f"{source}: found the line {line[:80]!r}; expected {expected}")
+    return values
 
 
 def find_missing_files(folder: Path | str, record_ids: Iterable[str] | None = None) -> list[str]:
@@ -128,25 +135,26 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
     sums = parse_checksums(path.read_text(encoding="utf-8"), path)
     annotator = find_annotator(folder)
     faults: dict[str, list[str]] = {}
-    edited_headers: list[str] = []
-    unlisted: dict[str, None] = {}  # once each: records may share a file
+    edited: list[str] = []
+    unlisted: list[str] = []
     for record_id in record_ids:
         for name in list_files(folder, record_id, annotator):
-            if name not in sums:
-                unlisted[name] = None
-            elif (folder / name).is_file() and (found := hash_file(folder / name)) != sums[name]:
+            expected = sums.get(name)
+            if expected is None:
+                unlisted.append(name)
+            elif (folder / name).is_file() and (found := hash_file(folder / name)) != expected:
                 if name == f"{record_id}.hea":
-                    edited_headers.append(name)
-                    continue
-                faults.setdefault(record_id, []).append(
-                    f"{name} differs from {path.name} (found {found[:12]}, expected "
-                    f"{sums[name][:12]}); delete it and download it again"
-                )
+                    edited.append(name)
+                else:
+                    faults.setdefault(record_id, []).append(
+                        f"{name} differs from {path.name} (found {found[:12]}, expected "
+                        f"{expected[:12]}); delete it and download it again"
+                    )
     for names, what in (
-        (edited_headers, f"header(s) differ from {path.name}; this is harmless if text was edited"),
-        (list(unlisted), f"file(s) that {path.name} does not list; they are not compared"),
+        (edited, f"header(s) differ from {path.name}; this is harmless if text was edited"),
+        (unlisted, f"file(s) that {path.name} does not list; they are not compared"),
     ):
-        if names:
+        if names := list(dict.fromkeys(names)):  # once each: records may share a file
             logger.warning("%s: %d %s; the first is %s", folder, len(names), what, names[0])
     return {record_id: "; ".join(found) for record_id, found in faults.items()}
 
@@ -157,16 +165,10 @@ def parse_checksums(text: str, source: Path | str) -> dict[str, str]:
     Raises:
         ValueError: a line is not a digest and a name; `source` names the file in the message.
     """
-    sums: dict[str, str] = {}
-    for line in filter(str.strip, text.splitlines()):
-        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(?:\./)?(\S.*?)\s*", line)
-        if match is None:
-            raise ValueError(
-                f"{source}: found the line {line[:80]!r}; expected a SHA-256 hex digest and a "
-                "file name; download the file again"
-            )
-        sums[match[2]] = match[1].lower()
-    return sums
+    pattern = r"(?P<value>[0-9a-fA-F]{64})\s+\*?(?:\./)?(?P<name>\S.*?)"
+    expected = "a SHA-256 hex digest and a file name; download the file again"
+    sums = _parse_lines(text, pattern, source, expected)
+    return {name: digest.lower() for name, digest in sums.items()}
 
 
 def hash_file(path: Path | str) -> str:

@@ -173,10 +173,7 @@ def _find_lone(
 ) -> NDArray[np.bool_]:
     """Return which beats have so little around them that they are chance finds in noise.
 
-    Args:
-        at: `(n,)` samples at `CANDIDATE_FS`, ascending.
-        probability: `(n,)` of each; one that is hardly likelier than not counts little.
-        duration_s: of the signal that was searched.
+    Arguments as of `choose_beats`; a beat that is hardly likelier than not counts little.
     """
     begin = np.maximum(at / CANDIDATE_FS - _COMPANY_S, 0)
     end = np.minimum(at / CANDIDATE_FS + _COMPANY_S, duration_s)
@@ -210,5 +207,12 @@ def _place_extremes(
     from scipy.signal import butter, sosfiltfilt
 
     size = np.abs(sosfiltfilt(butter(2, _PEAK_HZ, "bandpass", fs=fs, output="sos"), signal))
-    around = np.clip(at[:, None] + np.arange(-reach, reach + 1), 0, len(signal) - 1)
+    return pick_greatest(size, at, reach)
+
+
+def pick_greatest(
+    size: NDArray[np.floating], at: NDArray[np.int64], reach: int
+) -> NDArray[np.int64]:
+    """Return the index of the greatest of `size` within `reach` samples of each of `at`."""
+    around = np.clip(at[:, None] + np.arange(-reach, reach + 1), 0, len(size) - 1)
     return around[np.arange(len(at)), size[around].argmax(axis=1)]

@@ -71,11 +71,8 @@ def download_database(
         DownloadError: PhysioNet cannot be reached, or a file is missing there or arrives corrupt.
         ValueError: the list of records or of checksums cannot be understood.
     """
-    import requests
-
     folder = Path(folder)
-    with _as_download_error(db), requests.Session() as session:
-        version = _find_version(session, db)
+    with _connect(db) as (session, version):
         base_url = f"{_index_url()}/{db}/{version}"
         folder.mkdir(parents=True, exist_ok=True)
         logger.info("downloading %s %s into %s", db, version, folder)
@@ -89,8 +86,7 @@ def download_database(
             with replacing(folder / _CHECKSUMS) as part:
                 part.write_bytes(response.content)
         _fetch(session, base_url, folder / "RECORDS", sums)
-        available = list_records(folder)
-        wanted = dict.fromkeys(available if record_ids is None else record_ids)
+        wanted = dict.fromkeys(list_records(folder) if record_ids is None else record_ids)
         names = [record_id + suffix for record_id in wanted for suffix in suffixes]
         # disable=None: no bar where the output is not a terminal.
         for name in tqdm(names, desc=f"downloading {db}", unit="file", disable=None):
@@ -103,17 +99,34 @@ def _index_url() -> str:
     return str(wfdb_download.config.db_index_url).rstrip("/")
 
 
-def _find_version(session: requests.Session, db: str) -> str:
-    """Return the latest version, from the page that `wfdb` reads it from too, with a timeout."""
-    from wfdb.io import download as wfdb_download
+@contextmanager
+def _connect(db: str) -> Iterator[tuple[requests.Session, str]]:
+    """Give a connection and the latest version of a database; any fault of it is a DownloadError.
 
-    url = f"{wfdb_download.PN_CONTENT_URL}{db}/"
-    with session.get(url, timeout=_TIMEOUT_S) as response:
-        response.raise_for_status()
-        found = re.search(r"Version:\s*([\w.-]*\w)", response.text)
-    if found is None:
-        raise DownloadError(f"found no 'Version: 1.0.0' on the page {url}; {_LOGIN_PAGE}")
-    return found[1]
+    The version stands on the page from which `wfdb` reads it too, but without a limit of time.
+    """
+    import requests
+    from wfdb.io.download import PN_CONTENT_URL
+
+    url = f"{PN_CONTENT_URL}{db}/"
+    try:
+        with requests.Session() as session:
+            with session.get(url, timeout=_TIMEOUT_S) as response:
+                response.raise_for_status()
+                found = re.search(r"Version:\s*([\w.-]*\w)", response.text)
+            if found is None:
+                raise DownloadError(f"found no 'Version: 1.0.0' on the page {url}; {_LOGIN_PAGE}")
+            yield session, found[1]
+    except requests.RequestException as error:
+        # Of an unreachable server, the fault itself, not how often urllib3 tried.
+        cause = getattr(error.args[0] if error.args else None, "reason", None) or error
+        status = 0 if error.response is None else error.response.status_code
+        refused = 400 <= status < 500 and status not in (408, 429)
+        raise DownloadError(
+            f"cannot download {db} from {_index_url()} ({type(cause).__name__}: {cause}). "
+            f"{_REFUSED if refused else _GO_ON}. Without a network, copy the database to a folder "
+            f"/path/to/physionet/{db} and run `kedro run --params=physionet=/path/to/physionet`"
+        ) from error
 
 
 @contextmanager
@@ -144,22 +157,3 @@ def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str,
                 f"{url} arrived corrupt: found SHA-256 {found}, expected {expected} as in the "
                 f"database's {_CHECKSUMS}; run the same command again, it goes on from here"
             )
-
-
-@contextmanager
-def _as_download_error(db: str) -> Iterator[None]:
-    """Turn whatever the network layer raises into one error with advice on how to go on."""
-    import requests
-
-    try:
-        yield
-    except requests.RequestException as error:
-        # Of an unreachable server, the fault itself, not how often urllib3 tried.
-        cause = getattr(error.args[0] if error.args else None, "reason", None) or error
-        status = 0 if error.response is None else error.response.status_code
-        refused = 400 <= status < 500 and status not in (408, 429)
-        raise DownloadError(
-            f"cannot download {db} from {_index_url()} ({type(cause).__name__}: {cause}). "
-            f"{_REFUSED if refused else _GO_ON}. Without a network, copy the database to a folder "
-            f"/path/to/physionet/{db} and run `kedro run --params=physionet=/path/to/physionet`"
-        ) from error

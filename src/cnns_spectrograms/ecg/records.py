@@ -37,6 +37,7 @@ MIN_DURATION_S = 5.0
 
 # Moody and Mark 2001 (doi:10.1109/51.932724): 201 and 202 come from one subject.
 _PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
+_NOTHING_KNOWN = RecordParameters()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,25 +45,13 @@ class Record:
     """One lead of a recording at the target rate, with its reference beats.
 
     Attributes:
-        db: database name.
-        record_id: name of the record in its database.
-        patient_id: equal for the records of one patient.
-        lead: name of the lead read.
-        leads: names of all leads of the recording.
-        source_fs: sampling rate of the recording, Hz.
-        fs: sampling rate of `signal`, Hz.
+        row: its row of the `records` table, see `describe_record`.
         signal: `(n_samples,)` float32, mV, without its baseline (`ecg.baseline`).
         beats: one row per reference beat, in time order: db, record_id, patient_id, beat_idx,
             time_s, sample, symbol, aami_class, lead, fs.
     """
 
-    db: str
-    record_id: str
-    patient_id: str
-    lead: str
-    leads: tuple[str, ...]
-    source_fs: float
-    fs: int
+    row: dict[str, Any]
     signal: NDArray[np.float32]
     beats: pd.DataFrame
 
@@ -74,9 +63,9 @@ def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | 
     another database; else mitdb 201 and 202 are one patient, and any other record is a patient of
     its own.
     """
-    given = (known or {}).get(f"{db}/{record_id}")
-    if given is not None and given.patient is not None:
-        return given.patient if "/" in given.patient else f"{db}/{given.patient}"
+    given = (known or {}).get(f"{db}/{record_id}", _NOTHING_KNOWN).patient
+    if given is not None:
+        return given if "/" in given else f"{db}/{given}"
     return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
 
 
@@ -131,40 +120,37 @@ def read_records(
             if isinstance(result, Record):
                 signals[f"{db}/{record_id}"] = result.signal
                 beats.append(result.beats)
-                rows.append(describe_record(result))
-            elif ingestion.on_bad_record == "skip":
-                row = describe_skipped_record(db, record_id, ingestion.fs, str(result), known)
-                rows.append(row)
-            else:
+                rows.append(result.row)
+                continue
+            if ingestion.on_bad_record == "raise":
                 raise RecordError(
                     f"{result}; to go on without such records, set ingestion.on_bad_record to skip"
                 ) from result
-    if not signals:
-        raise RecordError(
-            f"none of {len(rows)} records can be used; the first: {rows[0]['reason']}"
-            if rows
-            else "no record is listed; name databases and records in ingestion.databases"
-        )
+            rows.append(describe_record(db, record_id, ingestion.fs, known, reason=str(result)))
     records = pd.DataFrame(rows)
-    _check_preferred_lead(records, ingestion.preferred_lead, known)
+    if fault := _find_fault(records, ingestion.preferred_lead, known):
+        raise RecordError(fault)
     return signals, pd.concat(beats, ignore_index=True), records
 
 
-def _check_preferred_lead(
-    records: pd.DataFrame,
-    preferred_lead: str | None,
-    known: Mapping[str, RecordParameters],
-) -> None:
-    """Refuse records of which none has the preferred lead, which is then misspelt."""
+def _find_fault(
+    records: pd.DataFrame, preferred_lead: str | None, known: Mapping[str, RecordParameters]
+) -> str:
+    """Return why nothing can come of records, if so; of none with the preferred lead, a typo."""
+    if records.empty:
+        return "no record is listed; name databases and records in ingestion.databases"
+    if not (records["status"] == "ok").any():
+        return f"none of {len(records)} records can be used; the first: {records['reason'].iloc[0]}"
     # Records whose lead is given do not need the preferred one.
     given = {key for key, record in known.items() if record.lead is not None}
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
-    if leads and not any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
-        raise RecordError(
-            f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
-            f"ingestion.preferred_lead to one of them, or to null to prefer none"
-        )
+    if not leads or any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
+        return ""
+    return (
+        f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "
+        f"ingestion.preferred_lead to one of them, or to null to prefer none"
+    )
 
 
 def _read_or_explain(
@@ -179,30 +165,22 @@ def _read_or_explain(
         return error
 
 
-def describe_record(record: Record) -> dict[str, Any]:
-    """Return the row of the `records` table for a record that was read."""
-    return {
-        **describe_skipped_record(record.db, record.record_id, record.fs, ""),
-        "patient_id": record.patient_id,
-        "lead": record.lead,
-        "leads": "|".join(record.leads),
-        "source_fs": record.source_fs,
-        "n_samples": int(record.signal.size),
-        "duration_s": record.signal.size / record.fs,
-        "n_beats": len(record.beats),
-        "signal_sha256": hash_signal(record.signal),
-        "status": "ok",
-    }
-
-
-def describe_skipped_record(
+def describe_record(
     db: str,
     record_id: str,
     fs: int,
-    reason: str,
     known: Mapping[str, RecordParameters] | None = None,
+    **found: Any,
 ) -> dict[str, Any]:
-    """Return the row of the `records` table for a record that was left out, and why."""
+    """Return the row of the `records` table for a record that was left out, but for what is found.
+
+    Args:
+        db: database name.
+        record_id: record name.
+        fs: target sampling rate, Hz.
+        known: see `patient_of`.
+        found: columns of the table: the reason, or all that is known of a record that was read.
+    """
     return {
         "db": db,
         "record_id": record_id,
@@ -217,7 +195,8 @@ def describe_skipped_record(
         "highpass_hz": HIGHPASS_HZ,
         "signal_sha256": "",
         "status": "skipped",
-        "reason": reason,
+        "reason": "",
+        **found,
     }
 
 
@@ -281,24 +260,21 @@ def read_record(
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
             flat or has invalid samples, or an annotation is unknown or outside the recording.
     """
-    path = Path(folder) / record_id
-    with naming(f"{db}/{record_id}"):
+    path, key = Path(folder) / record_id, f"{db}/{record_id}"
+    with naming(key):
         header = _read_whole_header(path)
         source = read_samples(path, header, range(header.n_sig))
         _check_sample_checksums(header, source)
-        leads = tuple(
-            sig_name or f"signal {i}" for i, sig_name in enumerate(source.sig_name, start=1)
-        )
-        key = f"{db}/{record_id}"
-        given = known[key].lead if known and key in known else None
+        leads = [name or f"signal {i}" for i, name in enumerate(source.sig_name, start=1)]
+        given = (known or {}).get(key, _NOTHING_KNOWN).lead
         if given not in (None, *leads):
             raise RecordError(
                 f"found the leads {', '.join(leads)}; expected {given!r} as in "
                 f"ingestion.databases.{db}.{record_id}.lead; correct it there"
             )
         i_lead = choose_lead(leads, given or preferred_lead)
-        source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        lead_mv = _read_lead(header, source, i_lead, leads[i_lead], source_fs)
+        lead, source_fs = leads[i_lead], float(header.fs) * (source.samps_per_frame[i_lead] or 1)
+        lead_mv = _read_lead(header, source, i_lead, lead, source_fs)
         signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
         samples, symbols, _, ann_fs = read_annotation_file(
             path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
@@ -306,42 +282,52 @@ def read_record(
     classes = map_symbols(symbols)
     classes[[each is None for each in classes]] = other_class
     kept = np.array([each is not None for each in classes], dtype=bool)
-    patient_id = patient_of(db, record_id, known)
+    row = describe_record(
+        *(db, record_id, int(fs), known),
+        lead=lead,
+        leads="|".join(leads),
+        source_fs=source_fs,
+        n_samples=signal.size,
+        duration_s=signal.size / fs,
+        n_beats=int(kept.sum()),
+        signal_sha256=hash_signal(signal),
+        status="ok",
+    )
     beats = pd.DataFrame(
         {
             "db": db,
             "record_id": record_id,
-            "patient_id": patient_id,
+            "patient_id": row["patient_id"],
             "beat_idx": np.arange(kept.sum(), dtype=np.int64),
             "time_s": samples[kept] / ann_fs,
             "sample": move_to_rate(samples[kept], ann_fs, fs, signal.size),
             "symbol": np.array(symbols, dtype=object)[kept],
             "aami_class": classes[kept],
-            "lead": leads[i_lead],
+            "lead": lead,
             "fs": np.int64(fs),
         }
     )
-    return Record(
-        *(db, record_id, patient_id, leads[i_lead], leads, source_fs, int(fs), signal, beats)
-    )
+    return Record(row, signal, beats)
 
 
 def _read_whole_header(path: Path) -> Any:
     """Return a header of one segment whose signal files are there and whole."""
     import wfdb
 
-    header = read_header(path)
+    header, fault = read_header(path), ""
     if not isinstance(header, wfdb.Record):
-        raise RecordError(
-            f"found a record of {header.n_seg} segments; expected one segment; convert it to a "
+        fault = (
+            f"a record of {header.n_seg} segments; expected one segment; convert it to a "
             f"single-segment record (WFDB's xform does) or remove it"
         )
-    check_signal_files(path, header)
-    if "61" in header.fmt:
-        raise RecordError(
-            "found samples in format 61, whose integers wfdb does not read; expected another "
-            "format; write the record again, such as in format 16"
+    elif "61" in header.fmt:
+        fault = (
+            "samples in format 61, whose integers wfdb does not read; expected another format; "
+            "write the record again, such as in format 16"
         )
+    if fault:
+        raise RecordError(f"found {fault}")
+    check_signal_files(path, header)
     return header
 
 
@@ -363,16 +349,14 @@ def _read_lead(
 ) -> NDArray[np.float64]:
     """Return a lead in mV, if it has no skew and is whole."""
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
-    duration_s = signal.size / source_fs
-    if duration_s < MIN_DURATION_S:
-        raise RecordError(
-            f"found {signal.size} samples ({duration_s:.3g} s); expected at least "
-            f"{MIN_DURATION_S:g} s; remove the record from the list"
-        )
-    unit = header.units[i_lead]
+    unit, duration_s = header.units[i_lead], signal.size / source_fs
     mv = mv_per_unit(unit)
     invalid = np.flatnonzero(~np.isfinite(signal))
-    if skew := header.skew[i_lead]:  # to undo it would leave the end without samples
+    if duration_s < MIN_DURATION_S:
+        fault = (
+            f"{signal.size} samples ({duration_s:.3g} s); expected at least {MIN_DURATION_S:g} s"
+        )
+    elif skew := header.skew[i_lead]:  # to undo it would leave the end without samples
         fault = f"a skew of {skew} frames for lead {lead}; expected none"
     elif mv is None:
         fault = f"unit {unit!r} for lead {lead}; expected a voltage ({KNOWN_VOLTAGES})"

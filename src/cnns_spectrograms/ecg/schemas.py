@@ -19,6 +19,7 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 
 # The columns of text are coerced: pandas 2 holds text as object, pandas 3 as str, and a record's
 # name may come back from a file as a number. Numbers are not: a cast would hide a fraction.
+# `dataframe_check` makes class methods.
 
 
 class _Table(pa.DataFrameModel):
@@ -34,7 +35,6 @@ class _Table(pa.DataFrameModel):
         strict = True
 
     @pa.dataframe_check(error="the index is not 0, 1, 2, ...: call reset_index(drop=True)")
-    @classmethod
     def _check_index(cls, table: pd.DataFrame) -> bool:
         return table.index.equals(pd.RangeIndex(len(table)))
 
@@ -57,7 +57,6 @@ class RecordsSchema(_Table):
     reason: Series[str] = pa.Field(coerce=True, description="why it was skipped, else empty")
 
     @pa.dataframe_check(error="a record is listed twice")
-    @classmethod
     def _check_unique(cls, records: pd.DataFrame) -> pd.Series[bool]:
         return ~records.duplicated(["db", "record_id"])
 
@@ -74,13 +73,11 @@ class BeatsSchema(_Table):
     fs: Series[int] = pa.Field(gt=0, description="Hz")
 
     @pa.dataframe_check(error="a class is not that of its symbol")
-    @classmethod
     def _check_class(cls, beats: pd.DataFrame) -> pd.Series[bool]:
         expected = beats["symbol"].map(AAMI_CLASS_OF_SYMBOL)
         return expected.isna() | (expected == beats["aami_class"])
 
     @pa.dataframe_check(error="the beats of a record are not numbered 0, 1, ... in time order")
-    @classmethod
     def _check_order(cls, beats: pd.DataFrame) -> pd.Series[bool]:
         of_record = beats.groupby(["db", "record_id"], sort=False)
         numbered = beats["beat_idx"] == of_record.cumcount()
@@ -105,7 +102,6 @@ class WindowsSchema(_Table):
     path: Series[str] = pa.Field(coerce=True, description="of the image in the cache")
 
     @pa.dataframe_check(error="a path is not {split}/{db}/{row_id}.png")
-    @classmethod
     def _check_path(cls, windows: pd.DataFrame) -> pd.Series[bool]:
         return windows["path"] == (
             windows["split"] + "/" + windows["db"] + "/" + windows["row_id"] + ".png"
@@ -137,12 +133,10 @@ class TrainIndexSchema(WindowsSchema):
     )
 
     @pa.dataframe_check(error="a row is outside the train split")
-    @classmethod
     def _check_train(cls, rows: pd.DataFrame) -> pd.Series[bool]:
         return rows["split"] == "train"
 
     @pa.dataframe_check(error="a synthetic row stands before a real one")
-    @classmethod
     def _check_synthetic_last(cls, rows: pd.DataFrame) -> bool:
         return rows["synthetic"].is_monotonic_increasing
 
@@ -168,12 +162,10 @@ class PredictionsSchema(_Table):
     prob_Q: Series[float] = _probability()
 
     @pa.dataframe_check(error="the probabilities of a row do not sum to 1: are they logits?")
-    @classmethod
     def _check_sum(cls, predictions: pd.DataFrame) -> pd.Series[bool]:
         return (predictions.filter(like="prob_").sum(axis=1) - 1).abs() < 1e-3
 
     @pa.dataframe_check(error="'predicted' is not a class of the greatest probability")
-    @classmethod
     def _check_predicted(cls, predictions: pd.DataFrame) -> pd.Series[bool]:
         probability = predictions.filter(like="prob_")
         named = pd.Index(AAMI_CLASSES).get_indexer(pd.Index(predictions["predicted"]))

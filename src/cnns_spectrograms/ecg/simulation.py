@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import wfdb
 from numpy.typing import NDArray
 from scipy import signal as sps
 
+from cnns_spectrograms.ecg.detection import pick_greatest
 from cnns_spectrograms.ecg.simulated_patients import (
     FloatArray,
     Patient,
-    draw_beat,
-    draw_patient,
+    evaluate_waves,
+    scale_waves,
 )
 from cnns_spectrograms.files import replacing
 
@@ -27,7 +28,7 @@ NOTICE = "synthetic ECG, not a patient"
 
 @dataclass(frozen=True)
 class _Format:
-    """How one database is recorded."""
+    """How one database is recorded, and what beats its records hold."""
 
     key: int  # part of the seed
     first_record: int
@@ -39,34 +40,37 @@ class _Format:
     highest: int
     s_symbol: str
     q_symbol: str
+    # Of each record in turn: the background class, and the shares of the others.
+    mixes: tuple[tuple[str, dict[str, float]], ...]
 
 
-# -2048 is not used: format 212 keeps it for invalid samples.
-_FORMATS: dict[str, _Format] = {
-    "mitdb": _Format(1, 100, 360, ("MLII", "V1"), 11, 1024, 0, 2047, "A", "/"),
-    "svdb": _Format(2, 800, 128, ("ECG1", "ECG2"), 12, 0, -2047, 2047, "S", "Q"),
+# Any three neighbours of mitdb hold all five classes, and so do any two of svdb. -2048 is not
+# used: format 212 keeps it for invalid samples.
+_FORMATS = {
+    "mitdb": _Format(
+        *(1, 100, 360, ("MLII", "V1"), 11, 1024, 0, 2047, "A", "/"),
+        mixes=(
+            ("N", {"S": 0.25, "V": 0.03}),
+            ("N", {"V": 0.12, "F": 0.20, "S": 0.02}),
+            ("Q", {"N": 0.10, "V": 0.06}),
+            ("N", {"S": 0.10, "V": 0.03}),
+            ("N", {"V": 0.20, "F": 0.16, "S": 0.02}),
+            ("Q", {"N": 0.20, "V": 0.03}),
+        ),
+    ),
+    "svdb": _Format(
+        *(2, 800, 128, ("ECG1", "ECG2"), 12, 0, -2047, 2047, "S", "Q"),
+        mixes=(
+            ("N", {"S": 0.20, "V": 0.05, "Q": 0.05}),
+            ("N", {"S": 0.08, "V": 0.15, "F": 0.04}),
+            ("N", {"S": 0.07, "V": 0.06, "Q": 0.07}),
+            ("N", {"S": 0.15, "V": 0.06, "F": 0.04}),
+        ),
+    ),
 }
 _GAIN = 200.0  # ADC units per mV, both databases
 _V5_FIRST = 4  # index of the mitdb-like record with leads V5, MLII
-
-# The background class of a record, and the shares of the others. Any three neighbours of mitdb hold
-# all five classes, and so do any two of svdb.
-_MIXES: dict[str, tuple[tuple[str, dict[str, float]], ...]] = {
-    "mitdb": (
-        ("N", {"S": 0.25, "V": 0.03}),
-        ("N", {"V": 0.12, "F": 0.20, "S": 0.02}),
-        ("Q", {"N": 0.10, "V": 0.06}),
-        ("N", {"S": 0.10, "V": 0.03}),
-        ("N", {"V": 0.20, "F": 0.16, "S": 0.02}),
-        ("Q", {"N": 0.20, "V": 0.03}),
-    ),
-    "svdb": (
-        ("N", {"S": 0.20, "V": 0.05, "Q": 0.05}),
-        ("N", {"S": 0.08, "V": 0.15, "F": 0.04}),
-        ("N", {"S": 0.07, "V": 0.06, "Q": 0.07}),
-        ("N", {"S": 0.15, "V": 0.06, "F": 0.04}),
-    ),
-}
+_TACHOGRAM_HZ = 4
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,7 @@ class SimulatedRecord:
 
     `clean` and `signal` are float64 mV of shape (n_samples, 2) at `fs` Hz, without and with
     noise. `samples` are the main QRS deflections in ascending order, `symbols` their WFDB
-    symbols and `aami_classes` their AAMI classes. `spikes` are the samples of pacing spikes.
-    `rr_s` is the mean RR interval of the patient, s.
+    symbols and `aami_classes` their AAMI classes. `rr_s` is the mean RR interval of the patient, s.
     """
 
     record_id: str
@@ -87,7 +90,6 @@ class SimulatedRecord:
     samples: NDArray[np.int64]
     symbols: list[str]
     aami_classes: list[str]
-    spikes: NDArray[np.int64]
     rr_s: float
 
 
@@ -177,69 +179,54 @@ def simulate_record(db: Database, index: int, duration_s: float, seed: int) -> S
     assert duration_s >= 10, duration_s
     assert index >= 0, index
     form = _FORMATS[db]
-    background, shares = _MIXES[db][index % len(_MIXES[db])]
-    paced = background == "Q"
+    background, shares = form.mixes[index % len(form.mixes)]
     rng = np.random.default_rng([seed, form.key, index])
     leads, reference = form.leads, 0
     if db == "mitdb" and index == _V5_FIRST:
         leads, reference = ("V5", "MLII"), 1
-    patient = draw_patient(rng, leads, reference, paced=paced, has_fusion="F" in shares)
+    paced, has_fusion = background == "Q", "F" in shares
+    patient = Patient(rng, leads, reference, paced=paced, has_fusion=has_fusion)
     times, rr, classes = _simulate_rhythm(rng, patient, background, shares, duration_s)
 
-    n_samples = round(duration_s * form.fs)
+    fs, n_samples = form.fs, round(duration_s * form.fs)
     dipole = np.zeros((n_samples, 3))
     spikes: FloatArray = np.zeros((n_samples, 2))
     bursts: FloatArray = np.zeros(n_samples)
     breath_phase = rng.uniform(0, 2 * np.pi)
     for time, rr_before, aami_class in zip(times, rr, classes, strict=True):
-        waves = draw_beat(rng, patient, aami_class, paced=paced)
+        waves = patient.draw_beat(rng, aami_class)
         breath = 0.04 * np.sin(2 * np.pi * patient.breath_hz * time + breath_phase)
-        waves = waves.scaled(1 + breath + rng.normal(0, 0.02))
+        waves = scale_waves(waves, 1 + breath + rng.normal(0, 0.02))
         # QT follows the RR interval before the beat.
         stretch = np.clip(np.sqrt(rr_before / patient.rr_s), 0.8, 1.1)
-        times_s = np.where(waves.kinds == "T", waves.times * stretch, waves.times)
-        waves = replace(waves, times=times_s)
-        first = max(0, int((time - 0.45) * form.fs))
-        last = min(n_samples, int((time + 0.80) * form.fs))
-        dipole[first:last] += waves.evaluate(np.arange(first, last) / form.fs - time)
+        waves["time"][waves["kind"] == "T"] *= stretch
+        n = np.arange(max(0, int((time - 0.45) * fs)), min(n_samples, int((time + 0.80) * fs)))
+        dipole[n] += evaluate_waves(waves, n / fs - time)
         if aami_class == "Q" and paced:
-            _add_pulse(spikes, time - patient.spike_lead_s, patient, form.fs)
+            # A rectangular pulse, averaged over each sampling interval that it touches.
+            start = time - patient.spike_lead_s
+            inside = np.minimum((n + 1) / fs, start + patient.spike_s) - np.maximum(n / fs, start)
+            spikes[n] += patient.spike_mv * inside.clip(0)[:, None] * fs
         elif aami_class == "Q":
-            t = np.arange(first, last) / form.fs - time
-            bursts[first:last] += np.exp(-0.5 * (t / 0.2) ** 2)
+            bursts[n] += np.exp(-0.5 * ((n / fs - time) / 0.2) ** 2)
 
-    samples = _find_deflections(dipole @ patient.lead, times, form.fs)
+    # The largest deflection within 0.05 s.
+    near = np.rint(np.array(times) * fs).astype(np.int64)
+    samples = pick_greatest(np.abs(dipole @ patient.lead), near, round(0.05 * fs))
     clean = dipole @ patient.vectors.T + spikes
-    noise = _simulate_noise(rng, patient, n_samples, form.fs, bursts, breath_phase)
+    noise = _simulate_noise(rng, patient, n_samples, fs, bursts, breath_phase)
     symbol_of = {"N": "N", "S": form.s_symbol, "V": "V", "F": "F", "Q": form.q_symbol}
     return SimulatedRecord(
         record_id=str(form.first_record + index),
-        fs=form.fs,
+        fs=fs,
         leads=patient.leads,
         clean=clean,
         signal=clean + noise,
         samples=samples,
         symbols=[symbol_of[c] for c in classes],
-        aami_classes=list(classes),
-        spikes=np.flatnonzero(np.abs(spikes).max(axis=1) > 0.1).astype(np.int64),
+        aami_classes=classes,
         rr_s=patient.rr_s,
     )
-
-
-def _plan_classes(
-    rng: np.random.Generator, background: str, shares: dict[str, float], n_beats: int
-) -> list[str]:
-    """Return the classes of `n_beats` beats: exact shares, and no two ectopic neighbours."""
-    ectopic = [c for c, share in shares.items() for _ in range(round(share * n_beats))]
-    ectopic = [str(c) for c in rng.permutation(ectopic)]
-    n = len(ectopic)
-    # Distinct places among the others, spread so that one background beat parts two ectopic ones;
-    # slot 0 stays background.
-    places = np.sort(rng.choice(n_beats - n, size=n, replace=False)) + np.arange(1, n + 1)
-    plan = [background] * n_beats
-    for place, aami_class in zip(places, ectopic, strict=True):
-        plan[place] = aami_class
-    return plan
 
 
 def _simulate_rhythm(
@@ -253,38 +240,38 @@ def _simulate_rhythm(
     rr_s = patient.rr_s
     modulation = _simulate_rr_modulation(rng, duration_s, patient.breath_hz)
     # Few enough that early beats leave none of the plan beyond the end.
-    plan = _plan_classes(rng, background, shares, int(0.95 * duration_s / rr_s))
-    end = duration_s - 0.2
+    n_beats = int(0.95 * duration_s / rr_s)
+    ectopic = rng.permutation([c for c in shares for _ in range(round(shares[c] * n_beats))])
+    # Distinct places among the others, spread so that one background beat parts two ectopic ones;
+    # the first beat is background.
+    n = len(ectopic)
+    places = np.sort(rng.choice(n_beats - n, size=n, replace=False)) + np.arange(1, n + 1)
+    plan = np.full(n_beats, background)
+    plan[places] = ectopic
     beat = sinus = rr_s * rng.uniform(0.4, 0.7)
     times, intervals, classes = [beat], [rr_s], [background]
-    for aami_class in itertools.chain(plan[1:], itertools.repeat(background)):
-        if background == "Q":
+    for aami_class in chain(plan[1:].tolist(), repeat(background)):
+        if patient.is_paced:
             # A demand pacemaker waits its interval from whatever beat came last.
             low, high = {"Q": (1.0, 1.0), "N": (0.86, 0.96), "V": (0.55, 0.80)}[aami_class]
             following = beat + rr_s * rng.uniform(low, high)
         else:
             drift = patient.rr_sd * modulation[int(sinus * _TACHOGRAM_HZ)]
-            rr = rr_s * (1 + drift + rng.normal(0, 0.004))
-            if aami_class == "S":
+            sinus += rr_s * (1 + drift + rng.normal(0, 0.004))
+            if aami_class in "SV":
                 following = beat + rr_s * rng.uniform(0.55, 0.80)
-                sinus = following + rr_s * rng.uniform(0.0, 0.12)
-            elif aami_class == "V":
-                following = beat + rr_s * rng.uniform(0.55, 0.80)
-                sinus += rr
+                if aami_class == "S":
+                    sinus = following + rr_s * rng.uniform(0.0, 0.12)
             else:
-                sinus += rr
                 early = {"N": 0.0, "F": rng.uniform(0.0, 0.06), "Q": rng.uniform(-0.05, 0.05)}
                 following = sinus - rr_s * early[aami_class]
-        if following > end:
+        if following > duration_s - 0.2:
             break
         times.append(following)
         intervals.append(following - beat)
         classes.append(aami_class)
         beat = following
     return times, intervals, classes
-
-
-_TACHOGRAM_HZ = 4
 
 
 def _simulate_rr_modulation(
@@ -303,27 +290,6 @@ def _simulate_rr_modulation(
     tachogram = np.fft.irfft(np.sqrt(spectrum) * np.exp(1j * phases), n)
     result: FloatArray = (tachogram - tachogram.mean()) / tachogram.std()
     return result
-
-
-def _find_deflections(x: FloatArray, times: list[float], fs: int) -> NDArray[np.int64]:
-    """Return the sample of the largest deflection of `x` (mV) within 0.05 s of each beat."""
-    half = round(0.05 * fs)
-    samples = np.empty(len(times), dtype=np.int64)
-    for i, time in enumerate(times):
-        first = max(0, round(time * fs) - half)
-        samples[i] = first + np.argmax(np.abs(x[first : round(time * fs) + half + 1]))
-    return samples
-
-
-def _add_pulse(spikes: FloatArray, start_s: float, patient: Patient, fs: int) -> None:
-    """Add a rectangular pacing pulse, averaged over each sampling interval it touches."""
-    if start_s < 0:
-        return
-    first = int(start_s * fs)
-    for n in range(first, min(first + 3, len(spikes))):
-        overlap = min((n + 1) / fs, start_s + patient.spike_s) - max(n / fs, start_s)
-        if overlap > 0:
-            spikes[n] += patient.spike_mv * overlap * fs
 
 
 def _simulate_noise(
@@ -360,33 +326,32 @@ def _simulate_noise(
 
 def _write_record(folder: Path, db: str, record: SimulatedRecord, seed: int) -> None:
     form = _FORMATS[db]
-    n_leads = len(record.leads)
     digital = np.round(record.signal * _GAIN).astype(np.int64) + form.adc_zero
-    header: dict[str, Any] = {
-        "record_name": record.record_id,
-        "n_sig": n_leads,
-        "fs": record.fs,
-        "sig_len": len(digital),
-        "file_name": [f"{record.record_id}.dat"] * n_leads,
-        "fmt": ["212"] * n_leads,
-        "adc_gain": [_GAIN] * n_leads,
-        "baseline": [form.adc_zero] * n_leads,
-        "units": ["mV"] * n_leads,
-        "adc_res": [form.adc_res] * n_leads,
-        "adc_zero": [form.adc_zero] * n_leads,
-        "sig_name": list(record.leads),
-        "comments": [NOTICE, f"simulated after {db} with seed {seed}"],
-        "d_signal": np.clip(digital, form.lowest, form.highest),
-    }
-    out = wfdb.Record(**header)
+    out = wfdb.Record(
+        record_name=record.record_id,
+        n_sig=2,
+        fs=record.fs,
+        sig_len=len(digital),
+        file_name=[f"{record.record_id}.dat"] * 2,
+        fmt=["212"] * 2,
+        adc_gain=[_GAIN] * 2,
+        baseline=[form.adc_zero] * 2,
+        units=["mV"] * 2,
+        adc_res=[form.adc_res] * 2,
+        adc_zero=[form.adc_zero] * 2,
+        sig_name=list(record.leads),
+        comments=[NOTICE, f"simulated after {db} with seed {seed}"],
+        d_signal=np.clip(digital, form.lowest, form.highest),
+    )
     out.set_d_features()
     out.set_defaults()
     out.wrsamp(write_dir=str(folder))
 
     paced = "/" in record.symbols
     events = [(int(0.05 * record.fs), "+", 0, "(P" if paced else "(N")]
-    events += [(int(s), c, 0, "") for s, c in zip(record.samples, record.symbols, strict=True)]
-    for sample, symbol in zip(record.samples, record.symbols, strict=True):
+    beats = list(zip(record.samples.tolist(), record.symbols, strict=True))
+    events += [(sample, symbol, 0, "") for sample, symbol in beats]
+    for sample, symbol in beats:
         if symbol == "Q":  # both signals noisy (3), then clean again (0)
             start, stop = sample - 0.35 * record.fs, sample + 0.35 * record.fs
             events += [(max(0, int(start)), "~", 3, ""), (int(stop), "~", 0, "")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,12 @@ def assign_splits(
     }
     keys = windows["db"] + "/" + windows["record_id"]
     present = set(keys.unique())
-    corrected = sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique())
-    split_of |= _place_corrected(corrected, split_of)
+    for record_id in sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique()):
+        split_of[f"{CORRECTED}/{record_id}"] = "train"
+        original = record_id.replace("-", "/", 1)
+        if split_of.get(original) == "train":
+            split_of[original] = "unused"
+            logger.info("%s takes the place of %s in train", record_id, original)
     if unlisted := sorted(present - split_of.keys()):
         raise ValueError(
             f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "
@@ -83,18 +87,6 @@ def assign_splits(
     return table
 
 
-def _place_corrected(record_ids: Sequence[str], split_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the split of corrected records, and of those in train that they take the place of."""
-    places = {}
-    for record_id in record_ids:
-        places[f"{CORRECTED}/{record_id}"] = "train"
-        original = record_id.replace("-", "/", 1)
-        if split_of.get(original) == "train":
-            places[original] = "unused"
-            logger.info("%s takes the place of %s in train", record_id, original)
-    return places
-
-
 def check_no_leak(windows: pd.DataFrame) -> None:
     """Fail if a patient or record is in two splits, or a synthetic row outside train.
 
@@ -110,27 +102,33 @@ def check_no_leak(windows: pd.DataFrame) -> None:
     placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
     for what, owner in (("patient", "patient_id"), ("record", "record")):
         n_splits = placed.groupby(owner)["split"].nunique()
-        if torn := n_splits.index[n_splits > 1].tolist():
-            torn = [f"{each} in {_describe_places(placed[placed[owner] == each])}" for each in torn]
-            raise LeakError(
-                f"{len(torn)} {what}(s) in more than one split: {_name_some(torn, '; ')}; put all "
-                f"windows of a {what} in one split, or its other records in unused"
-            )
-    strays = windows[windows["synthetic"].astype(bool) & (windows["split"] != "train")]
-    if len(strays):
-        rows = [f"{row} ({split})" for row, split in zip(strays.row_id, strays.split, strict=True)]
-        raise LeakError(
-            f"{len(rows)} synthetic row(s) outside train: {_name_some(rows)}; synthetic windows "
-            f"may only be in train"
+        torn = n_splits.index[n_splits > 1]
+        _refuse(
+            [f"{each} in {_describe_places(placed[placed[owner] == each])}" for each in torn],
+            f"{what}(s) in more than one split",
+            f"put all windows of a {what} in one split, or its other records in unused",
+            separator="; ",
         )
+    strays = windows[windows["synthetic"].astype(bool) & (windows["split"] != "train")]
+    _refuse(
+        [f"{row} ({split})" for row, split in zip(strays.row_id, strays.split, strict=True)],
+        "synthetic row(s) outside train",
+        "synthetic windows may only be in train",
+    )
     for column in ("row_id", "path"):
-        repeated = windows.loc[windows[column].duplicated(), column].unique().tolist()
-        if repeated:
-            raise LeakError(
-                f"{len(repeated)} value(s) of {column} stand in more than one row: "
-                f"{_name_some(repeated)}; record names must differ between databases, and beat_idx "
-                f"within a record"
-            )
+        _refuse(
+            windows.loc[windows[column].duplicated(), column].unique().tolist(),
+            f"value(s) of {column} stand in more than one row",
+            "record names must differ between databases, and beat_idx within a record",
+        )
+
+
+def _refuse(found: list[str], fault: str, advice: str, separator: str = ", ") -> None:
+    """Raise a LeakError that names the first of what is found, if anything is."""
+    if found:
+        more = f" and {len(found) - _N_NAMED} more" if len(found) > _N_NAMED else ""
+        named = separator.join(found[:_N_NAMED]) + more
+        raise LeakError(f"{len(found)} {fault}: {named}; {advice}")
 
 
 def _describe_places(placed: pd.DataFrame) -> str:
@@ -139,11 +137,6 @@ def _describe_places(placed: pd.DataFrame) -> str:
     return ", ".join(
         f"{split} ({' '.join(sorted(records[split]))})" for split in SPLITS if split in records
     )
-
-
-def _name_some(items: Sequence[str], separator: str = ", ") -> str:
-    more = f" and {len(items) - _N_NAMED} more" if len(items) > _N_NAMED else ""
-    return separator.join(items[:_N_NAMED]) + more
 
 
 def stratified_record_split(
@@ -183,23 +176,8 @@ def stratified_record_split(
     """
     pinned = pinned or {}
     names = list(fractions)
-    if repeated := counts.index[counts.index.duplicated()].tolist():
-        raise ValueError(f"counts has several rows of {repeated}; expected one row per record")
-    total = sum(fractions.values())
-    if (
-        not {"train"} <= set(names) <= set(SPLITS)
-        or min(fractions.values()) <= 0
-        or abs(total - 1) > 1e-9
-    ):
-        raise ValueError(
-            f"fractions is {dict(fractions)}; expected positive fractions of {', '.join(SPLITS)}, "
-            f"train among them, that sum to 1"
-        )
-    if not set(pinned) <= set(counts.index) or not set(pinned.values()) <= set(names):
-        raise ValueError(
-            f"pinned is {dict(pinned)}; expected records of counts, each with one of the splits "
-            f"{', '.join(names)}"
-        )
+    if fault := _find_split_fault(counts, fractions, pinned):
+        raise ValueError(fault)
     wanted = np.array([fractions[name] for name in names])
     train = names.index("train")
 
@@ -217,9 +195,8 @@ def stratified_record_split(
                 f"(record {record}); keep the records of a patient in one split"
             )
     filled = np.zeros((len(names), counts.shape[1]))
-    for row, patient in enumerate(by_patient.index):
-        if patient in split_of:
-            filled[split_of[patient]] += shares[row]
+    for patient, k in split_of.items():
+        filled[k] += shares[by_patient.index.get_loc(patient)]
 
     alone = (shares == 1).any(axis=1)
     order = np.random.default_rng(seed).permutation(len(shares))
@@ -254,3 +231,23 @@ def stratified_record_split(
             "holds; give more records or fewer splits"
         )
     return result
+
+
+def _find_split_fault(
+    counts: pd.DataFrame, fractions: Mapping[str, float], pinned: Mapping[str, str]
+) -> str:
+    """Return what is wrong with the arguments of `stratified_record_split`, or ''."""
+    names, smallest, total = set(fractions), min(fractions.values()), sum(fractions.values())
+    if repeated := counts.index[counts.index.duplicated()].tolist():
+        return f"counts has several rows of {repeated}; expected one row per record"
+    if not {"train"} <= names <= set(SPLITS) or smallest <= 0 or abs(total - 1) > 1e-9:
+        return (
+            f"fractions is {dict(fractions)}; expected positive fractions of {', '.join(SPLITS)}, "
+            f"train among them, that sum to 1"
+        )
+    if not set(pinned) <= set(counts.index) or not set(pinned.values()) <= names:
+        return (
+            f"pinned is {dict(pinned)}; expected records of counts, each with one of the splits "
+            f"{', '.join(fractions)}"
+        )
+    return ""

@@ -20,8 +20,6 @@ from cnns_spectrograms.ecg.rhythm import (
 )
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
 
-_TEXT = ("row_id", "db", "record_id", "patient_id", "aami_class")
-
 
 def make_beat_windows(
     beats: pd.DataFrame, records: pd.DataFrame, params: WindowParameters
@@ -53,32 +51,20 @@ def make_beat_windows(
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        rr_s[rows] = _measure_rhythm(sample[rows], is_beat[rows], fs)
-    numbered = zip(beats["record_id"], beats["beat_idx"], strict=True)
+        peaks = sample[rows[is_beat[rows]]]
+        if len(peaks):
+            nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, sample[rows])
+            nearest[is_beat[rows]] = np.arange(len(peaks))  # beats may share a sample
+            rr_s[rows] = measure_rr_intervals(peaks, fs).to_numpy()[nearest]
     return tabulate_windows(
-        row_id=[f"{record_id}_{beat_idx:06d}" for record_id, beat_idx in numbered],
-        db=beats["db"].tolist(),
-        record_id=beats["record_id"].tolist(),
-        patient_id=keys.map(of_record["patient_id"]).tolist(),
-        beat_idx=beats["beat_idx"].to_numpy(np.int64),
-        sample=sample,
+        beats.assign(patient_id=keys.map(of_record["patient_id"])),
+        row_id=[
+            f"{name}_{i:06d}" for name, i in zip(beats["record_id"], beats["beat_idx"], strict=True)
+        ],
         start=sample - n_samples // 2,
         n_samples=n_samples,
-        aami_class=beats["aami_class"].tolist(),
         rr_s=rr_s,
     )
-
-
-def _measure_rhythm(
-    samples: NDArray[np.int64], is_beat: NDArray[np.bool_], fs: float
-) -> NDArray[np.float64]:
-    """Return the RR intervals of a record's annotations, those of the beats nearest to them."""
-    peaks = samples[is_beat]
-    if not len(peaks):
-        return np.full((len(samples), len(RR_COLUMNS)), np.nan)
-    nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, samples)
-    nearest[is_beat] = np.arange(len(peaks))  # beats may share a sample
-    return measure_rr_intervals(peaks, fs).to_numpy()[nearest]
 
 
 def make_sliding_windows(
@@ -118,19 +104,18 @@ def make_sliding_windows(
             if nearest_first:
                 label = _choose_class([classes[k] for k in nearest_first], params.label_rule)
                 found.append((i, start, label))
-    of_row = usable.iloc[[i for i, _, _ in found]]
+    rows = usable.iloc[[i for i, _, _ in found]].reset_index(drop=True)
     start = np.array([start for _, start, _ in found], dtype=np.int64)
-    return tabulate_windows(
-        row_id=[f"{name}_s{at:07d}" for name, at in zip(of_row["record_id"], start, strict=True)],
-        db=of_row["db"].tolist(),
-        record_id=of_row["record_id"].tolist(),
-        patient_id=of_row["patient_id"].tolist(),
-        beat_idx=np.full(len(start), -1, dtype=np.int64),
+    rows = rows.assign(
+        beat_idx=np.int64(-1),
         sample=start + n_samples // 2,
+        aami_class=[label for _, _, label in found],
+    )
+    return tabulate_windows(
+        rows,
+        row_id=[f"{name}_s{at:07d}" for name, at in zip(rows["record_id"], start, strict=True)],
         start=start,
         n_samples=n_samples,
-        aami_class=[label for _, _, label in found],
-        rr_s=np.full((len(start), len(RR_COLUMNS)), np.nan),  # of no beat
     )
 
 
@@ -200,9 +185,9 @@ def make_typical_beats(
 ) -> NDArray[np.float32]:
     """Return the typical beats of a record: medians, sample by sample, of windows of its beats.
 
-    Of the beats that `select_typical` takes. Which of them are normal need not be known, since most
-    are: a median passes over the others. A record no longer than `rhythm.REFERENCE_S` has one.
-    A longer one has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
+    They are of the beats that `select_typical` takes, most of which are normal: a median passes
+    over the others. A record no longer than `rhythm.REFERENCE_S` has one typical beat. A longer one
+    has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
 
     Args:
         signal: the whole record, (n,), mV.
@@ -332,8 +317,7 @@ class WindowReader:
         The window itself, `n_samples` long, comes first; the stretches of the further views
         follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
         """
-        plan = self.plan(rows)
-        stretches = []
+        plan, stretches = self.plan(rows), []
         for n, starts, taken_off in zip(plan.lengths, plan.starts.T, plan.taken_off.T, strict=True):
             stretches.append(cut_windows(plan.signal, starts, n))
             if taken_off[0] >= 0:
@@ -346,17 +330,15 @@ class WindowReader:
         Raises:
             ValueError: the record is shorter than a stretch that is read.
         """
-        db, record_id, n_samples, synthetic = (
-            rows[name].iloc[0] for name in ("db", "record_id", "n_samples", "synthetic")
-        )
-        key = f"{db}/{record_id}"
+        first = rows.iloc[0]
+        key, n_samples = f"{first['db']}/{first['record_id']}", int(first["n_samples"])
         assert key in self.signals, f"there is no signal of record {key}"
         signal = self.signals[key]
-        parts = self.spectrogram.view_lengths(self.fs, int(n_samples))
+        parts = self.spectrogram.view_lengths(self.fs, n_samples)
         lengths = np.array([n for _, n in parts])
         starts = rows["start"].to_numpy(np.int64)
         typical, taken_off = np.empty(0, np.float32), np.full((len(rows), len(parts)), -1)
-        if synthetic:  # made whole
+        if first["synthetic"]:  # made whole
             assert not (starts % lengths.sum()).any(), f"{key} was made for other views"
             begins = np.cumsum([0, *lengths[:-1]])
             return WindowPlan(lengths, signal, starts[:, None] + begins, typical, taken_off)
@@ -365,7 +347,7 @@ class WindowReader:
                 f"record {key} has {len(signal)} samples, and a stretch of {lengths.max()} around "
                 f"its beats is read; choose shorter windows or views, or leave the record out"
             )
-        centres = starts + int(n_samples) // 2
+        centres = starts + n_samples // 2
         if length := self.spectrogram.typical_beat_length(self.fs):
             typical = self.typical_beats[key]
             of_row = find_typical_beat(centres, self.fs, len(typical) // length)
@@ -376,22 +358,31 @@ class WindowReader:
 
 
 def tabulate_windows(
-    *, n_samples: int, rr_s: NDArray[np.floating], synthetic: bool = False, **columns: ArrayLike
+    rows: pd.DataFrame,
+    *,
+    row_id: ArrayLike,
+    start: ArrayLike,
+    n_samples: int,
+    rr_s: NDArray[np.floating] | float = np.nan,
+    synthetic: bool = False,
 ) -> pd.DataFrame:
     """Return a `windows` table without ``split`` and ``path``.
 
     Args:
+        rows: n rows with db, record_id, patient_id, beat_idx, sample and aami_class.
+        row_id: (n,), name of each window.
+        start: (n,), first sample of each.
         n_samples: length of every window.
-        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``.
+        rr_s: (n, 4), s, in the order of ``RR_COLUMNS``; NaN for windows of no beat.
         synthetic: whether the windows are.
-        columns: row_id, db, record_id, patient_id, beat_idx, sample, start and aami_class, (n,).
     """
-    n = len(rr_s)
-    columns |= {
-        "n_samples": np.full(n, n_samples, dtype=np.int64),
-        "synthetic": np.full(n, synthetic),
-        **dict(zip(RR_COLUMNS, np.asarray(rr_s, dtype=np.float64).T, strict=True)),
-    }
-    order = [*_TEXT[:4], "beat_idx", "sample", "start", "n_samples", _TEXT[4], "synthetic"]
-    table = pd.DataFrame({name: columns[name] for name in (*order, *RR_COLUMNS)})
-    return table.astype(dict.fromkeys(_TEXT, str))
+    table = rows[["db", "record_id", "patient_id", "beat_idx", "sample"]].reset_index(drop=True)
+    table.attrs = {}  # the stamp of the rows
+    table.insert(0, "row_id", np.asarray(row_id))
+    table["start"] = np.asarray(start)
+    table["n_samples"] = n_samples
+    table["aami_class"] = rows["aami_class"].to_numpy()
+    table["synthetic"] = synthetic
+    table[list(RR_COLUMNS)] = np.broadcast_to(rr_s, (len(table), len(RR_COLUMNS)))
+    types = dict.fromkeys(("row_id", "db", "record_id", "patient_id", "aami_class"), str)
+    return table.astype({**types, "beat_idx": np.int64, "sample": np.int64})

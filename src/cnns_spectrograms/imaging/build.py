@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _MANIFEST_COLUMNS = ("row_id", "path", "split", "db", "record_id")
 _BATCH = 256  # windows held at once by a worker
-_GROUP = 4  # records per worker between two looks at what is done, where results come all at once
+_GROUP = 4  # records per worker and call, where the results of a call come all at once
 
 
 def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> SpectrogramCache:
@@ -87,7 +88,7 @@ def build_cache(plan: CachePlan, root: str | Path, name: str = REAL) -> Spectrog
                 f"the disk is full, and the spectrogram cache unfinished: {done} of {total} "
                 f"records are done and kept. Free some space (at 224 px a window takes about "
                 f"13 KB per channel) and run again: it goes on from there",
-                files.storage.root,
+                files.root,
             ) from error
     return SpectrogramCache(root, name)
 
@@ -108,10 +109,7 @@ def _is_damaged(cache: SpectrogramCache) -> bool:
     logger.warning(
         "Spectrogram cache %s: %d of %d images are missing or damaged (first: %s); their records "
         "are drawn again",
-        cache.manifest,
-        len(bad),
-        len(cache),
-        bad[0],
+        *(cache.manifest, len(bad), len(cache), bad[0]),
     )
     cache.delete(bad)
     return True
@@ -144,19 +142,12 @@ def _build(plan: CachePlan, files: BuildFiles) -> None:
     for key, record_sizes in _draw(plan, files, todo):
         sizes[plan.positions[key]] = record_sizes
     files.end_build(_tabulate(plan, sizes))
-    seconds = time.perf_counter() - began
-    n_windows = sum(len(record.rows) for record in todo)
+    seconds, n_drawn = time.perf_counter() - began, sum(len(record.rows) for record in todo)
     logger.info(
         "Spectrogram cache %s: %d windows, %.1f MB; drew %d in %.1f s (%.0f windows/s), "
         "%d of %d records reused",
-        f"{files.storage.root}/{files.manifest}",
-        len(sizes),
-        sizes.sum() / 1e6,
-        n_windows,
-        seconds,
-        n_windows / seconds,
-        len(plan.positions) - len(todo),
-        len(plan.positions),
+        *(files.manifest, len(sizes), sizes.sum() / 1e6, n_drawn, seconds, n_drawn / seconds),
+        *(len(plan.positions) - len(todo), len(plan.positions)),
     )
     for key, reason in plan.skipped.items():
         logger.warning("Spectrogram cache: record %s has no images: %s", key, reason)
@@ -166,23 +157,23 @@ def _draw(
     plan: CachePlan, files: BuildFiles, todo: list[_Record]
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Draw records on the workers of a plan; yield the key and the file sizes of each."""
-    work = partial(
-        _write_record,
-        read_windows=plan.read_windows,
-        fs=plan.fs,
-        parameters=plan.parameters,
-        files=files,
-        owner=os.getpid(),
-    )
-    execution = plan.execution
-    n_records, n_windows = len(plan.positions), sum(len(record.rows) for record in todo)
+    write = partial(_write_record, plan.read_windows, plan.fs, plan.parameters, files, os.getpid())
+    work = joblib.delayed(write)
+    execution, n_records = plan.execution, len(plan.positions)
+    n_windows = sum(len(record.rows) for record in todo)
     progress = LoggedProgress("Spectrograms", n_windows, "windows")
     with (
         joblib_backend(execution.backend, execution.address, execution.n_jobs),
         tqdm(total=n_windows, unit="window", desc="Spectrograms", disable=None) as bar,
     ):
+        # Ray gives all results of a call at once: there, several calls.
+        as_they_come = joblib.parallel.get_active_backend()[0].supports_return_generator
+        size = len(todo) if as_they_come else _GROUP * joblib.effective_n_jobs(execution.n_jobs)
+        form = "generator_unordered" if as_they_come else "list"
+        parallel = joblib.Parallel(n_jobs=execution.n_jobs, return_as=form)
         n_drawn, n_done = 0, n_records - len(todo)
-        for key, sizes in _run(work, todo, execution.n_jobs):
+        groups = (todo[start : start + size] for start in range(0, len(todo), max(size, 1)))
+        for key, sizes in chain.from_iterable(parallel(map(work, group)) for group in groups):
             n_drawn, n_done = n_drawn + len(sizes), n_done + 1
             bar.set_postfix_str(f"{n_done}/{n_records} records", refresh=False)
             bar.update(len(sizes))
@@ -191,30 +182,13 @@ def _draw(
             yield key, sizes
 
 
-def _run(
-    work: Callable[[_Record], tuple[str, NDArray[np.int64]]], todo: list[_Record], n_jobs: int
-) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yield results as they come, or in groups where the joblib backend gives them all at once."""
-    tasks = [joblib.delayed(work)(record) for record in todo]
-    if _gives_results_as_they_come():
-        yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks)
-        return
-    size = _GROUP * joblib.effective_n_jobs(n_jobs)
-    for start in range(0, len(tasks), size):
-        yield from joblib.Parallel(n_jobs=n_jobs)(tasks[start : start + size])
-
-
-def _gives_results_as_they_come() -> bool:
-    return bool(joblib.parallel.get_active_backend()[0].supports_return_generator)
-
-
 def _write_record(
-    record: _Record,
     read_windows: Callable[[pd.DataFrame], NDArray[np.float32]],
     fs: int,
     parameters: SpectrogramParameters,
     files: BuildFiles,
     owner: int,
+    record: _Record,
 ) -> tuple[str, NDArray[np.int64]]:
     """Draw and write one record's images, then its shard; return its key and file sizes."""
     from cnns_spectrograms.imaging.spectrogram import compute_spectrograms
@@ -284,7 +258,7 @@ class BuildFiles(CacheFiles):
         """Mark the folder as being built, by this build alone."""
         # From here on nothing but a new manifest makes the cache complete. A new id stops workers
         # that a killed build may have left behind.
-        self.storage.delete(self.manifest)
+        self.storage.delete(self._manifest)
         self.storage.clear_temporary()
         self._id = f"{uuid.uuid4().hex} {n_records}"
         self.storage.write(self._build, self._id.encode())
@@ -304,7 +278,7 @@ class BuildFiles(CacheFiles):
     def end_build(self, manifest: pa.Table) -> None:
         """Write the manifest, and remove the mark."""
         self._require_current()
-        self._write_table(self.manifest, manifest)
+        self._write_table(self._manifest, manifest)
         self.storage.delete(self._build)
         self.storage.clear_temporary()
 
@@ -324,7 +298,7 @@ class BuildFiles(CacheFiles):
         except FileNotFoundError:
             current = ""
         if current != self._id:
-            raise RuntimeError(f"another build has begun in {self.storage.root}; this one stops")
+            raise RuntimeError(f"another build has begun in {self.root}; this one stops")
 
     def _write_table(self, path: str, table: pa.Table) -> None:
         buffer = io.BytesIO()
@@ -342,14 +316,15 @@ class BuildFiles(CacheFiles):
 
         The shard of another one is deleted.
         """
+        path = self._shard(record.key)
         try:
-            shard = json.loads(self.storage.read(self._shard(record.key)))
+            shard = json.loads(self.storage.read(path))
         except (FileNotFoundError, ValueError):  # ValueError: emptied by a power failure
             shard = {"fingerprint": None, "bytes": []}
-        paths, sizes = record.rows["path"].tolist(), shard["bytes"]
+        paths, sizes = record.rows["path"].tolist(), list(shard["bytes"])
         if shard["fingerprint"] == record.fingerprint and self.storage.sizes(paths) == sizes:
-            return list(sizes)
-        self.storage.delete(self._shard(record.key))
+            return sizes
+        self.storage.delete(path)
         return None
 
     def _shard(self, key: str) -> str:

@@ -48,27 +48,30 @@ class Stft:
     """
 
     def __init__(self, params: TransformParameters, fs: float, n_samples: int) -> None:
-        if params.max_frequency_hz > fs / 2:
-            raise ValueError(
-                f"max_frequency_hz is {params.max_frequency_hz:g}, but a signal at {fs:g} Hz holds "
-                f"frequencies up to {fs / 2:g} Hz; lower max_frequency_hz, or raise fs"
-            )
+        nperseg, highest = params.nperseg, params.max_frequency_hz
         # The tiny term keeps a bin that lies on the limit, in spite of rounding.
-        self.n_bins = math.floor(params.max_frequency_hz * params.nperseg / fs + 1e-9) + 1
-        if self.n_bins < 2:
-            raise ValueError(
-                f"max_frequency_hz {params.max_frequency_hz:g} keeps {self.n_bins} frequency bin, "
-                f"and an image needs 2: bins are {fs / params.nperseg:g} Hz apart (fs {fs:g} Hz, "
-                f"nperseg {params.nperseg}); raise max_frequency_hz or nperseg"
+        self.n_bins = math.floor(highest * nperseg / fs + 1e-9) + 1
+        fault = ""
+        if highest > fs / 2:
+            fault = (
+                f"max_frequency_hz is {highest:g}, but a signal at {fs:g} Hz holds frequencies up "
+                f"to {fs / 2:g} Hz; lower max_frequency_hz, or raise fs"
             )
-        if n_samples < params.nperseg:
-            raise ValueError(
-                f"windows have {n_samples} samples, fewer than nperseg ({params.nperseg}); "
-                f"lengthen the windows or lower nperseg"
+        elif self.n_bins < 2:
+            fault = (
+                f"max_frequency_hz {highest:g} keeps {self.n_bins} frequency bin, and an image "
+                f"needs 2: bins are {fs / nperseg:g} Hz apart (fs {fs:g} Hz, nperseg {nperseg}); "
+                f"raise max_frequency_hz or nperseg"
             )
-        self.fs, self.nperseg = fs, params.nperseg
-        self.hop = params.nperseg - params.noverlap
-        self.n_frames = 1 + (n_samples - params.nperseg) // self.hop
+        elif n_samples < nperseg:
+            fault = (
+                f"windows have {n_samples} samples, fewer than nperseg ({nperseg}); lengthen the "
+                f"windows or lower nperseg"
+            )
+        if fault:
+            raise ValueError(fault)
+        self.fs, self.nperseg, self.hop = fs, nperseg, nperseg - params.noverlap
+        self.n_frames = 1 + (n_samples - nperseg) // self.hop
 
     def compute(self, windows_NS: torch.Tensor) -> torch.Tensor:
         """Return magnitudes, see `Kind`."""

@@ -30,8 +30,9 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     """
     try:
         image = png_decode(content)
+        fault = "" if image.dtype == np.uint8 else "not a PNG of 8 bits per channel"
     except (PngError, ValueError, RuntimeError) as error:
-        raise ValueError(f"not a whole PNG: {error}") from error
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise ValueError("not a PNG of 8 bits per channel")
-    return image
+        fault = f"not a whole PNG: {error}"
+    if fault:
+        raise ValueError(fault)
+    return np.asarray(image)

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,13 @@ def name_of_cache(path: str) -> str:
 class CacheFiles:
     """The files of one cache beside its images, see above; cheap to pickle."""
 
-    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
+    def __init__(self, root: str | os.PathLike[str], name: str = REAL) -> None:
         assert name in _MADE_BY, f"the cache is named {name!r}; expected one of {[*_MADE_BY]}"
         self.name = name
-        self.manifest = f"{name}.parquet"
         self.storage = open_storage(root, temporary=f".{name}/tmp")
+        self.root = self.storage.root
+        self.manifest = f"{self.root}/{name}.parquet"
+        self._manifest = f"{name}.parquet"
         self._shards = f".{name}/shards"
         self._build = f".{name}/build"
         self._claims = f".{name}/claims.parquet"
@@ -73,7 +74,7 @@ class CacheFiles:
         return len(self.storage.find(self._shards)), n_records
 
 
-class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
+class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     """A finished cache: a mapping of path ("split/db/row_id.png") to a loader of its image.
 
     Opening costs the same for any number of images; the manifest is read when first needed.
@@ -87,23 +88,16 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
         FileNotFoundError: from everything but ``complete``, if the cache is missing or unfinished.
     """
 
-    def __init__(self, root: str | Path, name: str = REAL) -> None:
-        self._files = CacheFiles(root, name)
-        self._storage = self._files.storage
-        self.root = self._storage.root
-        self.name = name
-        self.manifest = f"{self.root}/{self._files.manifest}"
-
     @property
     def complete(self) -> bool:
         """Whether the cache is finished: a build writes the manifest last."""
-        return self._storage.exists(self._files.manifest)
+        return self.storage.exists(self._manifest)
 
     def require_complete(self) -> None:
         """Raise FileNotFoundError, with what to run, unless the cache is finished."""
         if self.complete:
             return
-        progress = self._files.read_progress()
+        progress = self.read_progress()
         state = "missing" if progress is None else "unfinished ({} of {} records)".format(*progress)
         raise FileNotFoundError(
             f"the spectrogram cache {self.manifest} is {state}; run "
@@ -129,7 +123,7 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     def rows(self) -> pd.DataFrame:
         """The manifest: row_id, path, split, db, record_id, bytes (int), in the plan's order."""
         self.require_complete()
-        return self._files.read_table(self._files.manifest).to_pandas()
+        return self.read_table(self._manifest).to_pandas()
 
     @cached_property
     def paths(self) -> list[str]:
@@ -146,19 +140,18 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
             FileNotFoundError, OSError: the file is gone, or damaged, with what to do.
         """
         try:
-            return decode_png(self._storage.read(path))
+            return decode_png(self.storage.read(path))
         except (FileNotFoundError, ValueError) as error:
-            name = name_of_cache(path)
-            advice = (
-                f"run `{_name_command(name)} --params=execution.check_files=true`, which looks at "
-                f"every image and draws what is missing or damaged"
-            )
-            if isinstance(error, ValueError):
-                raise OSError(
-                    f"image {path} in {self.root} is damaged ({error}); {advice}"
-                ) from error
+            name, is_gone = name_of_cache(path), isinstance(error, FileNotFoundError)
             SpectrogramCache(self.root, name).require_complete()
-            raise FileNotFoundError(f"image {path} is gone from {self.root}; {advice}") from error
+            fault = (
+                f"is gone from {self.root}" if is_gone else f"in {self.root} is damaged ({error})"
+            )
+            raise (FileNotFoundError if is_gone else OSError)(
+                f"image {path} {fault}; run `{_name_command(name)} "
+                f"--params=execution.check_files=true`, which looks at every image and draws what "
+                f"is missing or damaged"
+            ) from error
 
     def pin(self) -> PinnedReader:
         """Return a reader that stops once one of the two caches is rebuilt."""
@@ -180,20 +173,18 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
             except OSError:
                 return False
 
-        sizes = self._storage.sizes(self.paths)
+        sizes = self.storage.sizes(self.paths)
         files = zip(self.paths, sizes, self.rows["bytes"], strict=True)
         shown = tqdm(files, "Verifying", len(sizes), unit="image", disable=None)
         return [path for path, found, size in shown if found != size or not is_whole(path)]
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete images, and the manifest: the cache is then unfinished."""
-        for path in (self._files.manifest, *paths):
-            self._storage.delete(path)
+        for path in (self._manifest, *paths):
+            self.storage.delete(path)
 
     def __getitem__(self, path: str) -> Callable[[], NDArray[np.uint8]]:
-        if path not in self._path_set:
-            raise KeyError(path)
-        return partial(self.read, path)
+        return partial(self.read, self._known[path])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -205,20 +196,17 @@ class SpectrogramCache(Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __repr__(self) -> str:
-        return f"SpectrogramCache({self.root!r}, {self.name!r})"
-
     def __reduce__(self) -> tuple[type[SpectrogramCache], tuple[str, str]]:
         return SpectrogramCache, (self.root, self.name)
 
     @cached_property
-    def _path_set(self) -> frozenset[str]:
-        return frozenset(self.paths)
+    def _known(self) -> dict[str, str]:
+        return dict(zip(self.paths, self.paths, strict=True))
 
     @cached_property
     def _metadata(self) -> dict[str, str]:
         self.require_complete()
-        with self._storage.open(self._files.manifest) as file:  # reads the end of the file
+        with self.storage.open(self._manifest) as file:  # reads the end of the file
             metadata = pq.read_schema(file).metadata
         return {key.decode(): value.decode() for key, value in metadata.items()}
 
@@ -251,18 +239,17 @@ class PinnedReader:
         now = time.monotonic()
         if abs(now - self._looked_at) > _LOOK_S:  # another machine has another clock
             for name, expected in self.fingerprints.items():
-                self._require_unchanged(SpectrogramCache(self.cache.root, name), expected)
+                cache = SpectrogramCache(self.cache.root, name)
+                try:
+                    found = cache.fingerprint
+                except FileNotFoundError:
+                    found = "none: a build has begun and not ended"
+                if found != expected:
+                    raise RuntimeError(
+                        f"the spectrogram cache {cache.manifest} was rebuilt while it was read: "
+                        f"its fingerprint was {expected}, now it is {found}. Run the same command "
+                        f"again when the build has ended, or give one of the two another data "
+                        f"folder"
+                    )
             self._looked_at = now
         return self.cache.read(path)
-
-    def _require_unchanged(self, cache: SpectrogramCache, expected: str) -> None:
-        try:
-            found = cache.fingerprint
-        except FileNotFoundError:
-            found = "none: a build has begun and not ended"
-        if found != expected:
-            raise RuntimeError(
-                f"the spectrogram cache {cache.manifest} was rebuilt while it was read: its "
-                f"fingerprint was {expected}, now it is {found}. Run the same command again "
-                f"when the build has ended, or give one of the two another data folder"
-            )

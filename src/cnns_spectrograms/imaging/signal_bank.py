@@ -51,11 +51,13 @@ class SignalBank(nn.Module):
             taken_off[mine] = np.where(plan.taken_off < 0, 0, end + plan.taken_off)
             end += len(plan.typical)
         # Not persistent: no checkpoint is to carry the signals.
-        self.register_buffer(
-            "_samples", torch.from_numpy(np.concatenate(samples)), persistent=False
-        )
-        self.register_buffer("_offsets", torch.from_numpy(offsets), persistent=False)
-        self.register_buffer("_taken_off", torch.from_numpy(taken_off), persistent=False)
+        buffers = {
+            "_offsets": offsets,
+            "_taken_off": taken_off,
+            "_samples": np.concatenate(samples),
+        }
+        for name, array in buffers.items():
+            self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
     def __len__(self) -> int:
         return len(self._offsets)

@@ -10,10 +10,12 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.dirfs import DirFileSystem
 from typing_extensions import override
 
 logger = logging.getLogger(__name__)
@@ -44,84 +46,74 @@ class Storage:
 
     @property
     def _filesystem(self) -> Any:
-        # fsspec keeps one instance per process, so this costs a look-up.
-        return fsspec.core.url_to_fs(self.root)[0]
-
-    def _url(self, path: str) -> str:
-        return str(self._filesystem._strip_protocol(f"{self.root}/{path}"))
+        return _reach(self.root)
 
     @contextlib.contextmanager
     def _naming_absence(self, path: str) -> Iterator[None]:
         """Raise FileNotFoundError for a file that is not there, whatever the filesystem raises."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except Exception as error:  # FTP's is not an OSError
-            if self.exists(path):
+            if isinstance(error, FileNotFoundError) or self.exists(path):
                 raise
             raise FileNotFoundError(f"{self.root}/{path}") from error
 
     def read(self, path: str) -> bytes:
         """Return a file's content; FileNotFoundError if there is none."""
         with self._naming_absence(path):
-            return bytes(self._filesystem.cat_file(self._url(path)))
+            return bytes(self._filesystem.cat_file(path))
 
     def open(self, path: str) -> IO[bytes]:
         """Open a file to read parts of it; FileNotFoundError if there is none."""
         with self._naming_absence(path):
-            opened: IO[bytes] = self._filesystem.open(self._url(path), "rb")
+            opened: IO[bytes] = self._filesystem.open(path, "rb")
         return opened
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file in one step, replacing what is there."""
-        filesystem, url = self._filesystem, self._url(path)
         # Where folders are real they must be made first, and another worker may be making them too:
         # each failure is at least one level further down. FTP's is no OSError.
-        for _ in PurePosixPath(url).parts:
+        for _ in PurePosixPath(f"{self.root}/{path}").parts:
             try:
-                filesystem.pipe_file(url, content)
+                self._filesystem.pipe_file(path, content)
                 return
             except Exception:
                 with contextlib.suppress(Exception):
-                    filesystem.makedirs(url.rsplit("/", 1)[0], exist_ok=True)
-                filesystem.invalidate_cache()
-        filesystem.pipe_file(url, content)
+                    self._filesystem.makedirs(os.path.dirname(path), exist_ok=True)
+                self._filesystem.invalidate_cache()
+        self._filesystem.pipe_file(path, content)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file of this name."""
-        return bool(self._filesystem.isfile(self._url(path)))
+        return bool(self._filesystem.isfile(path))
 
     def sizes(self, paths: Sequence[str]) -> list[int]:
         """Return the sizes of files, bytes; -1 for one that is not there."""
         found: dict[str, int] = {}
         for folder in {os.path.dirname(path) for path in paths}:
             with contextlib.suppress(FileNotFoundError):
-                for each in self._filesystem.ls(self._url(folder), detail=True, refresh=True):
+                for each in self._filesystem.ls(folder, detail=True, refresh=True):
                     if each.get("type") != "directory":
-                        name = os.path.basename(each["name"])
-                        found[f"{folder}/{name}"] = int(each.get("size") or 0)
+                        found[each["name"]] = int(each.get("size") or 0)
         return [found.get(path, -1) for path in paths]
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
         with contextlib.suppress(FileNotFoundError), self._naming_absence(path):
-            self._filesystem.rm_file(self._url(path))
+            self._filesystem.rm_file(path)
 
     def find(self, folder: str) -> list[str]:
         """Return the paths of all files below a folder, sorted; none if it does not exist."""
-        base = self._url("").rstrip("/")
         try:
-            found = self._filesystem.find(self._url(folder), refresh=True)
+            return sorted(self._filesystem.find(folder, refresh=True))
         except FileNotFoundError:
             return []
-        return sorted(str(path)[len(base) + 1 :] for path in found)
 
     def stamp(self, path: str) -> Any:
         """Return what changes once a file has changed, here with a delay of up to a second."""
         return int(time.monotonic())
 
-    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[None]:
+    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[Any]:
         """Keep other processes out, or wait for them, where the place can do that."""
         return contextlib.nullcontext()
 
@@ -135,11 +127,6 @@ class LocalStorage(Storage):
     def __init__(self, root: str, temporary: str) -> None:
         super().__init__(str(Path(root).absolute()))
         self._temporary = f"{self.root}/{temporary}"
-
-    @property
-    @override
-    def _filesystem(self) -> Any:
-        return fsspec.filesystem("file")
 
     @override
     def read(self, path: str) -> bytes:
@@ -167,7 +154,8 @@ class LocalStorage(Storage):
 
     @override
     def sizes(self, paths: Sequence[str]) -> list[int]:
-        return [_measure(f"{self.root}/{path}") for path in paths]
+        files = [f"{self.root}/{path}" for path in paths]
+        return [os.path.getsize(file) if os.path.isfile(file) else -1 for file in files]
 
     @override
     def stamp(self, path: str) -> Any:
@@ -178,21 +166,16 @@ class LocalStorage(Storage):
         return status.st_ino, status.st_mtime_ns
 
     @override
-    @contextlib.contextmanager
-    def lock(self, path: str, what: str) -> Iterator[None]:
+    def lock(self, path: str, what: str) -> contextlib.AbstractContextManager[Any]:
         from filelock import FileLock, Timeout
 
         os.makedirs(self.root, exist_ok=True)
         lock = FileLock(f"{self.root}/{path}")
         try:
-            lock.acquire(timeout=0)
+            return lock.acquire(timeout=0)
         except Timeout:
             logger.info("Waiting for another process that builds %s", what)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+            return lock.acquire()
 
     @override
     def clear_temporary(self) -> None:
@@ -202,8 +185,8 @@ class LocalStorage(Storage):
 _IMPORT_ID = uuid.uuid4().hex
 
 
-def _measure(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
+@lru_cache(maxsize=8)
+def _reach(root: str) -> DirFileSystem:
+    """Return the filesystem of a root, whose paths are those below it."""
+    filesystem, path = url_to_fs(root)
+    return DirFileSystem(path, filesystem)

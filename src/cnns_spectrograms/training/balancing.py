@@ -98,17 +98,21 @@ def make_smote_table(
         Table with ``row_id`` ``smote_F_000000`` and on, db ``AUG``, split train.
     """
     n = len(rr_s)
-    none = np.full(n, -1, dtype=np.int64)
+    rows = pd.DataFrame(
+        {
+            "db": "AUG",
+            "record_id": "smote",
+            "patient_id": "synthetic",
+            "beat_idx": np.full(n, -1),
+            "sample": -1,
+            "aami_class": SMOTE_CLASS,
+        }
+    )
     table = tabulate_windows(
+        rows,
         row_id=[f"smote_{SMOTE_CLASS}_{i:06d}" for i in range(n)],
-        db=["AUG"] * n,
-        record_id=["smote"] * n,
-        patient_id=["synthetic"] * n,
-        beat_idx=none,
-        sample=none,
         start=np.arange(n, dtype=np.int64) * (n_samples if width is None else width),
         n_samples=n_samples,
-        aami_class=[SMOTE_CLASS] * n,
         rr_s=rr_s,
         synthetic=True,
     )
