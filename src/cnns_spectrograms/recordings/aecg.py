@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 from cnns_spectrograms.recordings.signals import (
@@ -81,15 +81,16 @@ class _Target:
 
     def doctype(self, *_: str | None) -> None:
         # What it defines may grow without limit; no annotated ECG has one.
-        raise RecordError("found a document type (DTD); expected none; remove it")
+        check(False, "a document type (DTD)", "none", "remove it")
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         tag = tag.rpartition("}")[2]
-        if not self._is_aecg and tag != _ROOT:
-            raise RecordError(
-                f"found XML of the kind {tag[:80]!r}; expected {_ROOT} (HL7 aECG); "
-                f"export the ECG as that, as DICOM or as EDF"
-            )
+        check(
+            self._is_aecg or tag == _ROOT,
+            f"XML of the kind {tag[:80]!r}",
+            f"{_ROOT} (HL7 aECG)",
+            "export the ECG as that, as DICOM or as EDF",
+        )
         self._is_aecg = True
         if self._skipped or tag == "annotationSet":
             self._skipped += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import check
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     is_called_ecg,
@@ -66,11 +66,11 @@ def make_recording(path: Path, signals: Sequence[Signal], title: str | None = No
         for name, each in zip(names, signals, strict=True)
         if (factor := mv_per_unit(each.unit)) is not None
     }
-    if not voltages:
-        raise RecordError(
-            f"found signals in {sorted({each.unit for each in signals})}; expected a voltage "
-            f"({KNOWN_VOLTAGES}) in one at least"
-        )
+    check(
+        voltages,
+        f"signals in {sorted({each.unit for each in signals})}",
+        f"a voltage ({KNOWN_VOLTAGES}) in one at least",
+    )
     left_out = {
         name: f"its unit is {each.unit!r}, which is no voltage"
         for name, each in zip(names, signals, strict=True)
@@ -79,8 +79,7 @@ def make_recording(path: Path, signals: Sequence[Signal], title: str | None = No
     faults = {name: each.fault for name, (each, _) in voltages.items() if each.fault}
     told = "; ".join(f"{name}: {fault}" for name, fault in [*faults.items()][:10])
     rates = {name: each.fs for name, (each, _) in voltages.items() if not each.fault}
-    if not rates:
-        raise RecordError(f"found no sound signal ({told}); correct the header")
+    check(rates, f"no sound signal ({told})", "one at least", "correct the header")
     if faults:
         logger.warning("%s: signals that cannot be read are left out: %s", path.name, told)
     counted = [rate for name, rate in rates.items() if is_called_ecg(name)] or [*rates.values()]
@@ -143,8 +142,7 @@ def choose_stretch(path: Path, found: Sequence[tuple[Stretch, Sequence[Signal]]]
     Raises:
         RecordError: there is no stretch.
     """
-    if not found:
-        raise RecordError("found no waveform; expected one at least; export it with its waveforms")
+    check(found, "no waveform", "one at least", "export it with its waveforms")
     stretches: dict[Stretch, list[Signal]] = {}
     for stretch, signals in found:
         stretches.setdefault(stretch, []).extend(signals)
@@ -184,11 +182,12 @@ class StoredSamples:
     def __post_init__(self) -> None:
         width = np.dtype(self.dtype).itemsize * self.shape[1]
         found = (self.path.stat().st_size - self.offset) // width
-        if found < self.shape[0]:
-            raise RecordError(
-                f"found {max(found, 0)} samples per channel; expected {self.shape[0]}, as its "
-                f"header states; the file is truncated: copy or download it again"
-            )
+        check(
+            found >= self.shape[0],
+            f"{max(found, 0)} samples per channel",
+            f"{self.shape[0]}, as its header states",
+            "the file is truncated: copy or download it again",
+        )
 
     def read(
         self,
