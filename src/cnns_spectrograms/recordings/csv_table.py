@@ -269,7 +269,8 @@ def _holds_numbered_names(rows: Rows) -> bool:
 def _is_decimal_comma(above: Rows, rows: Rows) -> bool:
     """Return whether the comma between two numbers is a decimal mark: `0,123` under one name."""
     texts = [",".join(row) for row in rows if row]
-    if "," not in "".join(texts) or not all(re.fullmatch(r"[+-]?\d+(,\d+)?", t) for t in texts):
+    is_pair = max(map(len, rows)) == 2
+    if not is_pair or not all(re.fullmatch(r"[+-]?\d+(,\d+)?", text) for text in texts):
         return False
     if above and above[-1]:  # the header
         return len(above[-1]) == 1
@@ -320,16 +321,18 @@ def _find_header(
     for i, cells in enumerate(rows):
         if not any(cells):
             continue
-        # LabChart's notes, `Range=`, have one cell per column.
-        if not re.match("[#%].", cells[0]) and cells[0][-1:] not in ("=", ":"):
-            texts.append(i)
-        if not re.search("[:={]", lines[i]):
-            comments.append(i)
         row = list(cells)
         if delimiter == " " and len(row) != width:  # names of more than one word
             row = re.split(r"\s{2,}|\t", lines[i].strip())
         if re.match("[#%].", row[0]):
             row[0] = row[0].lstrip("#% ")
+        elif cells[0][-1:] not in (
+            "=",
+            ":",
+        ):  # as LabChart's notes end, which have a cell per column
+            texts.append(i)
+        if not re.search("[:={]", lines[i]):
+            comments.append(i)
         n_named = _count_used(row)
         if used <= len(row) and n_named <= width:
             fitting[i] = row[: max(used, n_named)]
@@ -377,12 +380,14 @@ def _read_devices(line: str) -> tuple[list[Column], float | None] | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     ecg = {sensor for _, sensor in pairs if re.search("e[ck]g", sensor.lower())}
-    columns = []
-    for i, (header, sensor) in enumerate(pairs):
-        why = f"of the sensor {sensor}" if sensor else "of no sensor"
-        is_lead = sensor in ecg or (sensor and not ecg)
-        name = sensor if sensor in ecg else header
-        columns.append(Column(i, header, name, no_ecg="" if is_lead else why))
+    columns = [
+        Column(i, header, sensor)
+        if sensor in ecg
+        else Column(i, header, header, no_ecg=f"of the sensor {sensor}" if ecg else "")
+        if sensor
+        else Column(i, header, header, no_ecg="of no sensor")
+        for i, (header, sensor) in enumerate(pairs)
+    ]
     return columns, rates.pop() if len(rates) == 1 else None
 
 
