@@ -281,41 +281,36 @@ def _read_header(
     lines: Sequence[str], rows: Rows, data: Rows, delimiter: str
 ) -> tuple[list[Column], float | None]:
     """Return what the lines above the rows, `data`, state: the columns, and the rate or None."""
-    header = _find_header(lines, rows, data, delimiter)
-    at, names = header or (
-        len(lines),
-        [(str(i + 1), "") for i in range(max(map(_count_used, data)))],
-    )
-    columns = [
-        Column(i, name, *((name, unit) if unit else split_unit(name)))
-        for i, (name, unit) in enumerate(names)
-    ]
+    used, width = max(map(_count_used, data)), max(map(len, data))
+    unnamed = [(str(i + 1), "") for i in range(used)]
+    at, names = _find_header(lines, rows, used, width, delimiter) or (len(lines), unnamed)
     rates, leads, units = (
         [found for found in map(form.search, lines[:at]) if found]
         for form in (_RATE, _LEAD_NOTE, _UNIT_NOTE)
     )
-    stated = {float(each[1].replace(",", ".")) * (1000 if each[2] else 1) for each in rates}
-    fs = stated.pop() if len(stated) == 1 else None
-    for line in lines[:at]:
-        devices = _read_devices(line)
+    if names == unnamed and used == 1:  # the Apple Watch exports lead and unit as notes
+        unit = next((each[1] for each in units if mv_per_unit(each[1]) is not None), "")
+        names = [(leads[0][1] if leads else "1", unit)]
+    columns = [
+        Column(i, name, *((name, unit) if unit else split_unit(name)))
+        for i, (name, unit) in enumerate(names)
+    ]
+    for devices in map(_read_devices, lines[:at]):
         if devices and len(devices[0]) == len(columns):
             return devices
-    if len(columns) == 1 and header is None:  # as the Apple Watch exports it
-        lead = leads[0][1] if leads else "1"
-        unit = next((each[1] for each in units if mv_per_unit(each[1]) is not None), "")
-        columns = [Column(0, "1", lead, unit)]
-    return columns, fs
+    stated = {float(each[1].replace(",", ".")) * (1000 if each[2] else 1) for each in rates}
+    return columns, stated.pop() if len(stated) == 1 else None
 
 
 def _find_header(
-    lines: Sequence[str], rows: Rows, data: Rows, delimiter: str
+    lines: Sequence[str], rows: Rows, used: int, width: int, delimiter: str
 ) -> tuple[int, list[tuple[str, str]]] | None:
     """Return the line of the header, with names and units of the columns; None without one.
 
     The header is the last line that is no comment, or the one before where the last holds units.
-    Of comments, as NumPy writes headers, it is the last one with as many cells as the rows.
+    Of comments, as NumPy writes headers, it is the last one with as many cells as the rows, which
+    have `used` cells of `width` at most.
     """
-    used, width = max(map(_count_used, data)), max(map(len, data))
     fitting: dict[int, list[str]] = {}  # line -> its cells, as many as there are columns
     texts, comments = [], []
     for i, cells in enumerate(rows):
@@ -326,10 +321,7 @@ def _find_header(
             row = re.split(r"\s{2,}|\t", lines[i].strip())
         if re.match("[#%].", row[0]):
             row[0] = row[0].lstrip("#% ")
-        elif cells[0][-1:] not in (
-            "=",
-            ":",
-        ):  # as LabChart's notes end, which have a cell per column
+        elif not cells[0].endswith(("=", ":")):  # as LabChart's notes do
             texts.append(i)
         if not re.search("[:={]", lines[i]):
             comments.append(i)

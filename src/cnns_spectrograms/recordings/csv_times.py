@@ -213,7 +213,8 @@ def _read_changes(
         for chunk in chunks:
             cells = chunk[column.index]
             times = _parse(cells, form)
-            if len(wrong := np.flatnonzero(np.isnan(times) & cells.notna())):
+            missing = np.flatnonzero(np.isnan(times))
+            if len(wrong := missing[cells.iloc[missing].notna()]):
                 row = f"in row {n_rows + wrong[0] + 1:,} below the header"
                 raise RecordError(f"found no time ({cells.iloc[wrong[0]]!r:.50} {row}){_EXPECTED}")
             known = np.flatnonzero(np.isfinite(times))
@@ -230,7 +231,8 @@ def _read_changes(
                     f"the times do not rise: row {n_rows + known[at] + 1:,} below the header has "
                     f"{now[at]:.10g} s after {before[at]:.10g} s; correct it, or {_ASK}"
                 )
-            new = np.stack([n_rows + known, now], axis=1)[steps != 0]
+            changed = steps != 0
+            new = np.stack([n_rows + known[changed], now[changed]], axis=1)
             changes = np.concatenate([changes if len(changes) else new[:1], new])
             last = before[-1]
             n_rows += len(times)

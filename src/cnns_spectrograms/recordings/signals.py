@@ -60,45 +60,45 @@ def make_recording(path: Path, signals: Sequence[Signal], title: str | None = No
     Raises:
         RecordError: no signal is a voltage, none of these is sound, or no ECG has such a shape.
     """
-    names = name_leads([each.label for each in signals])
-    voltages = {
-        name: (each, factor)
-        for name, each in zip(names, signals, strict=True)
+    named = dict(zip(name_leads([each.label for each in signals]), signals, strict=True))
+    factors = {
+        name: factor
+        for name, each in named.items()
         if (factor := mv_per_unit(each.unit)) is not None
     }
+    voltages = {name: named[name] for name in factors}
     check(
         voltages,
         f"signals in {sorted({each.unit for each in signals})}",
         f"a voltage ({KNOWN_VOLTAGES}) in one at least",
     )
-    left_out = {
-        name: f"its unit is {each.unit!r}, which is no voltage"
-        for name, each in zip(names, signals, strict=True)
-        if name not in voltages
-    }
-    faults = {name: each.fault for name, (each, _) in voltages.items() if each.fault}
-    told = "; ".join(f"{name}: {fault}" for name, fault in [*faults.items()][:10])
-    rates = {name: each.fs for name, (each, _) in voltages.items() if not each.fault}
+    faults = [f"{name}: {each.fault}" for name, each in voltages.items() if each.fault]
+    told = "; ".join(faults[:10])
+    rates = {name: each.fs for name, each in voltages.items() if not each.fault}
     check(rates, f"no sound signal ({told})", "one at least", "correct the header")
     if faults:
         logger.warning("%s: signals that cannot be read are left out: %s", path.name, told)
     counted = [rate for name, rate in rates.items() if is_called_ecg(name)] or [*rates.values()]
     fs = max(counted, key=lambda rate: (counted.count(rate), rate))
-    if others := {name: rate for name, rate in rates.items() if rate != fs}:
+    if others := [f"{name} ({rate:g} Hz)" for name, rate in rates.items() if rate != fs]:
         logger.info(
             "%s: read at %g Hz; signals of another rate are left out: %s",
-            *(path.name, fs, ", ".join(f"{n} ({rate:g} Hz)" for n, rate in [*others.items()][:10])),
+            *(path.name, fs, ", ".join(others[:10])),
         )
-    left_out |= faults
-    left_out |= {name: f"its rate is {rate:g} Hz, not {fs:g} Hz" for name, rate in others.items()}
-    leads = {name: voltages[name] for name in rates if name not in others}
-    reads = [(each.read, factor) for each, factor in leads.values()]
+    leads = [name for name, rate in rates.items() if rate == fs]
+    left_out = {
+        name: f"its unit is {each.unit!r}, which is no voltage"
+        if name not in factors
+        else each.fault or f"its rate is {each.fs:g} Hz, not {fs:g} Hz"
+        for name, each in named.items()
+        if name not in leads
+    }
 
     def read(lead: int, start: int, stop: int) -> NDArray[np.floating]:
-        read_signal, factor = reads[lead]
-        return read_signal(start, stop) * factor
+        name = leads[lead]
+        return named[name].read(start, stop) * factors[name]
 
-    n_samples = next(each.n_samples for each, _ in leads.values())
+    n_samples = named[leads[0]].n_samples
     check_shape(fs, n_samples, len(leads))
     return Recording(
         name=path.stem if title is None else title,
