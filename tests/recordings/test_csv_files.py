@@ -454,7 +454,8 @@ def test_what_is_no_time_is_refused(tmp_path, real, form, row):
     assert open_recording(good).fs == REAL_FS
     times[row] = "soon"
     path = write(tmp_path / "b.csv", "time,MLII (mV)", [times, cells(real[:, 0])])
-    with pytest.raises(RecordError, match=r"column 'time': found no time \(.*soon.*--fs"):
+    where = rf"\('soon' in row {row + 1:,} below the header\)"
+    with pytest.raises(RecordError, match=rf"column 'time': found no time {where}.*--fs"):
         open_recording(path)
 
 
@@ -609,6 +610,8 @@ def test_what_numpy_writes(tmp_path, real):
     assert (found.fs, found.lead_names, found.n_samples) == (REAL_FS, ("MLII", "V5"), len(real))
     np.savetxt(tmp_path / "b.csv", table, delimiter=",", header="made by hand")
     assert open_recording(tmp_path / "b.csv").lead_names == ("2", "3")
+    np.savetxt(tmp_path / "d.txt", table, header="made by hand")  # blanks between the cells
+    assert open_recording(tmp_path / "d.txt").lead_names == ("2", "3")
     path = write(tmp_path / "c.csv", "# made by hand\nMLII (mV)", [cells(real[:, 0])])
     assert open_recording(path, fs=REAL_FS).lead_names == ("MLII",)
 

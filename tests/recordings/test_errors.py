@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,10 @@ def test_an_error_names_the_file(error, told):
         raise error
     assert str(caught.value).startswith(told)
     assert caught.value is error or caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("advice", "end"), [("", ""), ("correct it", "; correct it")])
+def test_what_is_not_sound_is_refused_in_one_form(advice, end):
+    check([1], "0 leads", "one", advice)
+    with pytest.raises(RecordError, match=f"^found 0 leads; expected one{end}$"):
+        check([], "0 leads", "one", advice)

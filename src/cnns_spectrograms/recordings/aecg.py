@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 from cnns_spectrograms.recordings.signals import (
@@ -52,7 +52,7 @@ def open_aecg(path: Path) -> Recording:
             voltage.
     """
     with tempfile.TemporaryFile() as digits, open(path, "rb") as file:
-        parser = ElementTree.XMLParser(target=_Target(digits))
+        parser = ElementTree.XMLParser(target=_Builder(digits))
         while block := file.read(_BLOCK_BYTES):
             parser.feed(block)
         root = parser.close()
@@ -64,7 +64,7 @@ def open_aecg(path: Path) -> Recording:
     return make_recording(path, choose_stretch(path, list(_list_stretches(root, stored))))
 
 
-class _Target:
+class _Builder(ElementTree.TreeBuilder):
     """Builds the elements of a file, with the numbers of its sequences in a file of their own.
 
     An element `digits` has the attributes first and last, its place among these numbers. Names are
@@ -72,8 +72,8 @@ class _Target:
     """
 
     def __init__(self, digits: IO[bytes]) -> None:
+        super().__init__()
         self._digits = digits
-        self._tree = ElementTree.TreeBuilder()
         self._skipped = 0  # the depth of annotations that are left out
         self._text: list[str] | None = None  # of digits that are not stored yet
         self._n_signs = self._n_stored = 0
@@ -83,22 +83,23 @@ class _Target:
         # What it defines may grow without limit; no annotated ECG has one.
         raise RecordError("found a document type (DTD); expected none; remove it")
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: dict[str, str]) -> None:  # type: ignore[override]
         tag = tag.rpartition("}")[2]
-        if not self._is_aecg and tag != _ROOT:
-            raise RecordError(
-                f"found XML of the kind {tag[:80]!r}; expected {_ROOT} (HL7 aECG); "
-                f"export the ECG as that, as DICOM or as EDF"
-            )
+        check(
+            self._is_aecg or tag == _ROOT,
+            f"XML of the kind {tag[:80]!r}",
+            f"{_ROOT} (HL7 aECG)",
+            "export the ECG as that, as DICOM or as EDF",
+        )
         self._is_aecg = True
         if self._skipped or tag == "annotationSet":
             self._skipped += 1
             return
         if tag == "digits" and self._text is None:
             self._text, self._n_signs = [], 0
-            self._open = self._tree.start(tag, {"first": str(self._n_stored)})
+            self._open = super().start(tag, {"first": str(self._n_stored)})
         else:
-            self._tree.start(tag, attributes)
+            super().start(tag, attributes)
 
     def data(self, text: str) -> None:
         if self._text is None:
@@ -111,7 +112,7 @@ class _Target:
             self._store(whole[:end])
             self._text, self._n_signs = [whole[end:]], len(whole) - end
 
-    def end(self, tag: str) -> None:
+    def end(self, tag: str) -> None:  # type: ignore[override]
         if self._skipped:
             self._skipped -= 1
             return
@@ -120,10 +121,7 @@ class _Target:
             self._store("".join(self._text))
             self._open.set("last", str(self._n_stored))
             self._text = None
-        self._tree.end(tag)
-
-    def close(self) -> ElementTree.Element:
-        return self._tree.close()
+        super().end(tag)
 
     def _store(self, text: str) -> None:
         numbers = np.array(text.split(), dtype="<i4")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import IO
 
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.opening import FILE_SUFFIXES, find_recordings
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,12 @@ def unpack_recording(
                 else:
                     writer.copy(name, _as_file(content), None)
         found = find_recordings(folder)
-        if not found:
-            names = ", ".join(path.name for path in writer.written[:10]) or "nothing"
-            raise RecordError(
-                f"found no recording among {names}; expected a WFDB record with its .hea and .dat "
-                f"files, or a file of {', '.join(FILE_SUFFIXES)}"
-            )
+        names = ", ".join(path.name for path in writer.written[:10]) or "nothing"
+        check(
+            found,
+            f"no recording among {names}",
+            f"a WFDB record with its .hea and .dat files, or a file of {', '.join(FILE_SUFFIXES)}",
+        )
         if packed := [path.name for path in writer.written if path.suffix.lower() == ".zip"]:
             logger.info("archives in the archive are left out: %s", ", ".join(packed))
     except BaseException:
@@ -105,8 +105,8 @@ class _Writer:
 
     def copy(self, name: str, file: IO[bytes], packed_bytes: int | None) -> None:
         target = self._folder / _safe_name(name)
-        if target.exists() or target.is_symlink():
-            raise RecordError(f"found two files of the name {target.name!r}; expected one of each")
+        is_new = not (target.exists() or target.is_symlink())
+        check(is_new, f"two files of the name {target.name!r}", "one of each")
         if len(self.written) >= self._max_files:
             raise RecordError(f"found more than {self._max_files} files; give fewer")
         self.written.append(target)
@@ -139,11 +139,12 @@ def _safe_name(name: str) -> str:
         faults = ["a way that leads outside"]
     if len(path.name) > 200:
         faults.append(f"{len(path.name)} signs")
-    if faults:
-        raise RecordError(
-            f"found the file name {name[:80]!r}, with {', '.join(faults)}; expected a plain name "
-            f"of at most 200 signs that every system takes; rename the file"
-        )
+    check(
+        not faults,
+        f"the file name {name[:80]!r}, with {', '.join(faults)}",
+        "a plain name of at most 200 signs that every system takes",
+        "rename the file",
+    )
     return path.name
 
 

@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -15,28 +15,26 @@ from typing import Any
 
 import pandas as pd
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 
 Rows = Sequence[Sequence[str]]
 
-PROBE_ROWS = 5000
-"""Rows from which the content of a column is judged."""
-
+_PROBE_ROWS = 5000  # from which the content of a column is judged
 _PROBE_BYTES = 1 << 16
 _PROBE_LINES = 200
 _LONGEST_LINE = 1 << 20
 
 SECONDS_PER = {
     word: seconds
-    for words, seconds in (
-        ("ns nsec nanosecond nanoseconds", 1e-9),
-        ("us \N{MICRO SIGN}s usec microsecond microseconds", 1e-6),
-        ("ms msec millisec millisecond milliseconds", 1e-3),
-        ("s sec secs second seconds", 1.0),
-        ("min mins minute minutes", 60.0),
-        ("h hr hrs hour hours", 3600.0),
-    )
+    for words, seconds in {
+        "ns nsec nanosecond nanoseconds": 1e-9,
+        "us \N{MICRO SIGN}s usec microsecond microseconds": 1e-6,
+        "ms msec millisec millisecond milliseconds": 1e-3,
+        "s sec secs second seconds": 1.0,
+        "min mins minute minutes": 60.0,
+        "h hr hrs hour hours": 3600.0,
+    }.items()
     for word in words.split()
 }
 _OTHER_UNITS = {
@@ -51,7 +49,6 @@ TIME = re.compile(
     r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?)+",
     re.IGNORECASE,
 )
-_COMMENT = re.compile("[#%].")
 _IN_BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
 _UNIT_AT_END = re.compile(
     r"(?:(.*?)[\s_,./-]+)?([mun\N{MICRO SIGN}]v|(?:milli|micro|nano)?volts?)", re.IGNORECASE
@@ -67,8 +64,8 @@ _RATE = re.compile(
     r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(k?)(?:hz|her[tc]\w*)|sps|samples.*)?[\s\",;]*$",
     re.IGNORECASE,
 )
-_UNIT_NOTE = re.compile(r"(?:unit|unidad|einheit)\w*\W+(\w+)\W*", re.IGNORECASE)
-_LEAD_NOTE = re.compile(r"(?:lead|channel|derivaci.n)[,;:=\t]+\s*([^,;]+?)[\s,;]*", re.IGNORECASE)
+_UNIT_NOTE = re.compile(r"^(?:unit|unidad|einheit)\w*\W+(\w+)\W*$", re.IGNORECASE)
+_LEAD_NOTE = re.compile(r"^(?:lead|channel|derivaci.n)[,;:=\t]+\s*([^,;]+?)[\s,;]*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -101,44 +98,27 @@ class Table:
 
     Attributes:
         path: of the file.
-        encoding: of the text.
         delimiter: between cells; a blank stands for any number of them.
-        decimal: mark.
-        n_header: lines before the first row of numbers.
-        width: cells per row; those beyond the columns are empty.
+        dialect: options of `pandas.read_csv`, which name columns by their index.
         columns: the columns.
         fs: sampling rate that the lines above the table state, Hz.
     """
 
     path: Path
-    encoding: str
     delimiter: str
-    decimal: str
-    n_header: int
-    width: int
+    dialect: dict[str, Any]
     columns: list[Column]
     fs: float | None
 
     def read(self, columns: Sequence[Column], **options: Any) -> Any:
         """Return what `pandas.read_csv` makes of some columns, named by their index."""
-        return pd.read_csv(
-            self.path,
-            sep=r"\s+" if self.delimiter == " " else self.delimiter,
-            decimal=self.decimal,
-            encoding=self.encoding,
-            encoding_errors="replace",
-            header=None,
-            skiprows=self.n_header,
-            usecols=[column.index for column in columns],
-            names=list(range(self.width)),
-            na_values=["-"],
-            **options,
-        )
+        used = [column.index for column in columns]
+        return pd.read_csv(self.path, usecols=used, **self.dialect, **options)
 
     @cached_property
     def probe(self) -> pd.DataFrame:
         """The first rows, str, cleaned by `clean_cells`; columns are named by their index."""
-        return self.read(self.columns, dtype=str, nrows=PROBE_ROWS).apply(clean_cells)
+        return self.read(self.columns, dtype=str, nrows=_PROBE_ROWS).apply(clean_cells)
 
 
 def read_table(path: Path) -> Table:
@@ -159,28 +139,18 @@ def read_table(path: Path) -> Table:
         rows = _split(lines, delimiter)
     data = [row for row in rows[begin:] if any(row)]
     commas = ("," in cell and _NUMBER.fullmatch(cell) for row in data for cell in row)
-    decimal = "," if any(commas) else "."
-    width = max(map(len, data))
-    used = max(len(_trim(row)) for row in data)
-    header = _find_header(lines[:begin], rows[:begin], (used, width), delimiter)
-    notes = lines[:begin]
-    if header is None:
-        columns = [Column(i, str(i + 1), str(i + 1)) for i in range(used)]
-    else:
-        at, names, units = header
-        notes = notes[:at]
-        columns = [
-            Column(i, name, name, unit) if unit else Column(i, name, *split_unit(name))
-            for i, (name, unit) in enumerate(zip(names, [*units, *[""] * width], strict=False))
-        ]
-    rates = {
-        float(found[1].replace(",", ".")) * (1000 if found[2] else 1)
-        for found in map(_RATE.search, notes)
-        if found
+    dialect = {
+        "sep": r"\s+" if delimiter == " " else delimiter,
+        "decimal": "," if any(commas) else ".",
+        "encoding": encoding,
+        "encoding_errors": "replace",
+        "header": None,
+        "skiprows": begin,
+        "names": list(range(max(map(len, data)))),
+        "na_values": ["-"],
     }
-    fs = rates.pop() if len(rates) == 1 else None
-    table = Table(path, encoding, delimiter, decimal, begin, width, columns, fs)
-    return _apply_notes(table, notes, has_header=header is not None)
+    columns, fs = _read_header(lines[:begin], rows[:begin], data, delimiter)
+    return Table(path, delimiter, dialect, columns, fs)
 
 
 def _read_head(path: Path) -> tuple[list[str], str]:
@@ -190,13 +160,14 @@ def _read_head(path: Path) -> tuple[list[str], str]:
     encoding = _find_encoding(head)
     with open(path, encoding=encoding, errors="replace") as text:
         while chunk := text.read(_LONGEST_LINE):
-            is_text = "\0" not in chunk
-            if not is_text or (len(chunk) == _LONGEST_LINE and "\n" not in chunk):
-                line = f"a line of more than {_LONGEST_LINE:,} characters"
-                raise RecordError(
-                    f"found {line if is_text else 'bytes that are no text'}; expected "
-                    f"one row per sample, as UTF-8 or UTF-16 text; export it as CSV"
-                )
+            line = f"a line of more than {_LONGEST_LINE:,} characters"
+            is_binary = "\0" in chunk
+            check(
+                not is_binary and (len(chunk) < _LONGEST_LINE or "\n" in chunk),
+                "bytes that are no text" if is_binary else line,
+                "one row per sample, as UTF-8 or UTF-16 text",
+                "export it as CSV",
+            )
     lines = head.decode(encoding, errors="replace").splitlines()
     if len(head) == _PROBE_BYTES:  # the last line is cut
         lines = lines[:-1]
@@ -222,14 +193,13 @@ def _guess_delimiter(lines: Sequence[str]) -> str:
     filled = [line.strip(" \r") for line in lines if line.strip()]
     tail = filled[len(filled) // 2 :]
     found = [each for each in ";\t|, " if sum(each in line for line in tail) > len(tail) / 2]
-    if found[:1] == [","]:
-        # `0,5 0,25` is two numbers.
-        rows = [line.split() for line in tail]
-        if all(len(row) > 1 and all(map(_NUMBER.fullmatch, row)) for row in rows) and not any(
-            cell.endswith(",") for row in rows for cell in row
-        ):
-            return " "
-    return found[0] if found else ","
+    # `0,5 0,25` is two numbers.
+    if found == [",", " "] and all(
+        " " in line and all(map(_NUMBER.fullmatch, line.split())) and ", " not in f"{line} "
+        for line in tail
+    ):
+        return " "
+    return (found or [","])[0]
 
 
 def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
@@ -241,10 +211,9 @@ def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     return [[cell.strip().strip("'\"") for cell in row] for row in rows]
 
 
-def _trim(row: Sequence[str]) -> list[str]:
-    """Return a row without the empty cells at its end."""
-    n = max((i + 1 for i, cell in enumerate(row) if cell), default=0)
-    return list(row[:n])
+def _count_used(row: Sequence[str]) -> int:
+    """Return the number of cells without the empty ones at the end."""
+    return max((i for i, cell in enumerate(row, 1) if cell), default=0)
 
 
 def _find_first_row(rows: Rows) -> int:
@@ -285,11 +254,10 @@ def _kind_of(cells: Sequence[str]) -> str:
 
 def _holds_numbered_names(rows: Rows) -> bool:
     """Return whether the first row names columns by number, as pandas does: `,0,1` or `0,1`."""
-    names, data = _trim(rows[0]), [row for row in rows[1:] if row]
-    over_index = names[0] == ""
-    names = names[over_index:]
-    counted = [[str(i + first) for i in range(len(names))] for first in (0, 1)]
-    if names not in counted or not data:
+    data = [row for row in rows[1:] if row]
+    over_index = rows[0][0] == ""
+    names = rows[0][over_index : _count_used(rows[0])]
+    if not data or not any(names == [str(i + n) for i in range(len(names))] for n in (0, 1)):
         return False
     if over_index:
         return all(row[0] for row in data)
@@ -300,62 +268,86 @@ def _holds_numbered_names(rows: Rows) -> bool:
 
 def _is_decimal_comma(above: Rows, rows: Rows) -> bool:
     """Return whether the comma between two numbers is a decimal mark: `0,123` under one name."""
-    data = [row for row in rows if row]
-    pairs = [row for row in data if len(row) == 2]
-    if not pairs or not all(
-        len(row) <= 2 and re.fullmatch(r"[+-]?\d+", row[0]) and all(map(str.isdecimal, row[1:]))
-        for row in data
-    ):
+    texts = [",".join(row) for row in rows if row]
+    is_pair = max(map(len, rows)) == 2
+    if not is_pair or not all(re.fullmatch(r"[+-]?\d+(,\d+)?", text) for text in texts):
         return False
     if above and above[-1]:  # the header
         return len(above[-1]) == 1
-    return any(row[0] == "-0" or re.fullmatch(r"0\d+", row[1]) for row in pairs)
+    return any(re.search(r"^-0,|,0\d", text) for text in texts)
+
+
+def _read_header(
+    lines: Sequence[str], rows: Rows, data: Rows, delimiter: str
+) -> tuple[list[Column], float | None]:
+    """Return what the lines above the rows, `data`, state: the columns, and the rate or None."""
+    used, width = max(map(_count_used, data)), max(map(len, data))
+    unnamed = [(str(i + 1), "") for i in range(used)]
+    at, names = _find_header(lines, rows, used, width, delimiter) or (len(lines), unnamed)
+    rates, leads, units = (
+        [found for found in map(form.search, lines[:at]) if found]
+        for form in (_RATE, _LEAD_NOTE, _UNIT_NOTE)
+    )
+    if names == unnamed and used == 1:  # the Apple Watch exports lead and unit as notes
+        unit = next((each[1] for each in units if mv_per_unit(each[1]) is not None), "")
+        names = [(leads[0][1] if leads else "1", unit)]
+    columns = [
+        Column(i, name, *((name, unit) if unit else split_unit(name)))
+        for i, (name, unit) in enumerate(names)
+    ]
+    for devices in map(_read_devices, lines[:at]):
+        if devices and len(devices[0]) == len(columns):
+            return devices
+    stated = {float(each[1].replace(",", ".")) * (1000 if each[2] else 1) for each in rates}
+    return columns, stated.pop() if len(stated) == 1 else None
 
 
 def _find_header(
-    lines: Sequence[str], rows: Rows, widths: tuple[int, int], delimiter: str
-) -> tuple[int, list[str], list[str]] | None:
-    """Return the line of the header, its names, and units of a row of their own; None without one.
+    lines: Sequence[str], rows: Rows, used: int, width: int, delimiter: str
+) -> tuple[int, list[tuple[str, str]]] | None:
+    """Return the line of the header, with names and units of the columns; None without one.
 
     The header is the last line that is no comment, or the one before where the last holds units.
-    Of comments, as NumPy writes headers, it is the last one with as many cells as the rows.
+    Of comments, as NumPy writes headers, it is the last one with as many cells as the rows, which
+    have `used` cells of `width` at most.
     """
-    used, width = widths
-
-    def read(i: int) -> list[str] | None:
-        row = list(rows[i])
+    fitting: dict[int, list[str]] = {}  # line -> its cells, as many as there are columns
+    texts, comments = [], []
+    for i, cells in enumerate(rows):
+        if not any(cells):
+            continue
+        row = list(cells)
         if delimiter == " " and len(row) != width:  # names of more than one word
             row = re.split(r"\s{2,}|\t", lines[i].strip())
-        if row and _COMMENT.match(row[0]):
+        if re.match("[#%].", row[0]):
             row[0] = row[0].lstrip("#% ")
-        n_named = len(_trim(row))
-        is_fit = used <= len(row) and n_named <= width
-        return [*row, *[""] * width][: max(used, n_named)] if is_fit else None
-
-    filled = [i for i, row in enumerate(rows) if any(row)]
-    # LabChart's notes, `Range=`, have one cell per column.
-    texts = [i for i in filled if not _COMMENT.match(rows[i][0]) and rows[i][0][-1:] not in "=:"]
-    comments = [i for i in filled if not re.search("[:={]", lines[i])]
+        elif not cells[0].endswith(("=", ":")):  # as LabChart's notes do
+            texts.append(i)
+        if not re.search("[:={]", lines[i]):
+            comments.append(i)
+        n_named = _count_used(row)
+        if used <= len(row) and n_named <= width:
+            fitting[i] = row[: max(used, n_named)]
     if used == 1 and len(texts) > 1 and re.search("[,;:=\t]", lines[texts[-1]]):
         return None  # a note over one column, such as `Unit,uV`
-    for at in texts[-1:] or reversed(comments):
-        row = read(at)
-        if row is None:
-            continue
-        above = read(at - 1) if at - 1 in filled else None
-        if above is None or not _are_units(row):
-            return at, row, []
-        cells = [cell.strip(" ()[]") for cell in row]
-        return at - 1, above, ["" if c == "-" or _LEAD.fullmatch(c) else c for c in cells]
-    # The last of many lines over the rows, such as `Unit,uV`, is a note.
-    if texts and (len(texts) <= 3 or len(rows[texts[-1]]) > 2):
-        unfit = rows[texts[-1]]
-        raise RecordError(
-            f"found a header of {len(unfit)} cells ({', '.join(unfit)[:100]}) over "
-            f"rows of {used}; expected one name per column; correct the header. Numbers with a "
-            f"decimal comma need another delimiter than the comma"
+    at = next((i for i in texts[-1:] or reversed(comments) if i in fitting), None)
+    if at is None:
+        unfit = rows[texts[-1]] if texts else []
+        check(
+            # The last of many lines over the rows, such as `Unit,uV`, is a note.
+            len(unfit) == 0 or (len(texts) > 3 and len(unfit) <= 2),
+            f"a header of {len(unfit)} cells ({', '.join(unfit)[:100]}) over rows of {used}",
+            "one name per column",
+            "correct the header. Numbers with a decimal comma need another delimiter than the "
+            "comma",
         )
-    return None
+        return None
+    units: list[str] = []
+    if at - 1 in fitting and _are_units(fitting[at]):
+        cells = [cell.strip(" ()[]") for cell in fitting[at]]
+        units = ["" if cell == "-" or _LEAD.fullmatch(cell) else cell for cell in cells]
+        at -= 1
+    return at, list(zip(fitting[at], [*units, *[""] * width], strict=False))
 
 
 def _are_units(row: Sequence[str]) -> bool:
@@ -368,43 +360,26 @@ def _are_units(row: Sequence[str]) -> bool:
     )  # fmt: skip
 
 
-def _apply_notes(table: Table, notes: Sequence[str], has_header: bool) -> Table:
-    """Return the table with what the lines above it state about its columns.
-
-    OpenSignals writes columns, sensors and rate as JSON. Above a single column without a header
-    stand its lead and its unit, as the Apple Watch exports them.
-    """
-    for line in notes:
-        try:
-            columns, fs = _read_devices(line.lstrip("#% "))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
-        if len(columns) == len(table.columns):
-            return replace(table, columns=columns, fs=fs)
-    if len(table.columns) == 1 and not has_header:
-        leads = [found[1] for found in map(_LEAD_NOTE.fullmatch, notes) if found]
-        units = [found[1] for found in map(_UNIT_NOTE.fullmatch, notes) if found]
-        units = [unit for unit in units if mv_per_unit(unit) is not None]
-        return replace(table, columns=[Column(0, "1", *(leads or ["1"])[:1], *units[:1])])
-    return table
-
-
-def _read_devices(text: str) -> tuple[list[Column], float | None]:
+def _read_devices(line: str) -> tuple[list[Column], float | None] | None:
     """Return columns and rate from the JSON of OpenSignals; sensors belong to the last columns."""
-    devices = list(json.loads(text).values())
     pairs: list[tuple[str, str]] = []
-    for device in devices:
-        headers, sensors = list(map(str, device["column"])), list(map(str, device["sensor"]))
-        pairs += zip(headers, [""] * (len(headers) - len(sensors)) + sensors, strict=True)
+    try:
+        devices = list(json.loads(line.lstrip("#% ")).values())
+        for device in devices:
+            headers, sensors = list(map(str, device["column"])), list(map(str, device["sensor"]))
+            pairs += zip(headers, [""] * (len(headers) - len(sensors)) + sensors, strict=True)
+        rates = {float(device["sampling rate"]) for device in devices}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
     ecg = {sensor for _, sensor in pairs if re.search("e[ck]g", sensor.lower())}
-    columns = []
-    for i, (header, sensor) in enumerate(pairs):
-        if sensor in ecg:
-            columns.append(Column(i, header, sensor))
-        else:
-            why = f"of the sensor {sensor}" if sensor else "of no sensor"
-            columns.append(Column(i, header, header, no_ecg=why if ecg or not sensor else ""))
-    rates = {float(device["sampling rate"]) for device in devices}
+    columns = [
+        Column(i, header, sensor)
+        if sensor in ecg
+        else Column(i, header, header, no_ecg=f"of the sensor {sensor}" if ecg else "")
+        if sensor
+        else Column(i, header, header, no_ecg="of no sensor")
+        for i, (header, sensor) in enumerate(pairs)
+    ]
     return columns, rates.pop() if len(rates) == 1 else None
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.csv_columns import find_places
 from cnns_spectrograms.recordings.csv_table import (
     SECONDS_PER,
     Column,
@@ -20,7 +20,7 @@ from cnns_spectrograms.recordings.csv_table import (
     clean_cells,
     split_words,
 )
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ
 
 logger = logging.getLogger(__name__)
@@ -47,11 +47,16 @@ _FRACTION = re.compile(r"(?:(?<=:\d\d)\.|(?<=:\d\d:\d\d):)(\d+)")
 _HALF_OF_DAY = re.compile(r"\s*\b([ap])\.?\s?m\b\.?", re.IGNORECASE)
 _TIME_FIRST = re.compile(r"^(\d+:[\d:.]+(?: [AP]M)?)\s+(\d+[/.-]\d+[/.-]\d+)$")
 
+# Of a number, or of the seconds in a time, but not of the date `02.03.2024`.
+_DECIMALS = r"(?::\d+|^[+-]?\d*)\.(\d+)(?![.\d])"
+
 _ASK = "give the sampling rate (--fs), which replaces the times"
+_EXPECTED = (
+    "; expected numbers, h:mm:ss.mmm, or dates as 2024-01-31 10:11:12.004; rewrite them, or "
+) + _ASK
 
 
-@dataclass(frozen=True)
-class Times:
+class Times(NamedTuple):
     """What a column of times states.
 
     Attributes:
@@ -61,8 +66,8 @@ class Times:
     """
 
     fs: float
-    gap_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    n_missing: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    gap_rows: NDArray[np.int64] = np.empty(0, np.int64)
+    n_missing: NDArray[np.int64] = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -107,70 +112,60 @@ def measure_times(table: Table, column: Column) -> Times:
     return times
 
 
-def _measure(table: Table, column: Column, form: _Form) -> Times:
-    meter: _Meter | None = None
-    changes = np.empty((0, 2))
-    n_rows = 0
-    for piece, n_new in _read_changes(table, column, form):
-        n_rows += n_new
-        changes = np.concatenate([changes, piece])
-        if meter is None and len(changes) > _LEAST_CHANGES:
-            meter = _Meter(changes, form)
-        if meter is not None:
-            changes = meter.take(changes, is_last=False)
-    if len(changes) < 3:
-        raise RecordError(f"the times do not rise at {n_rows:,} rows, or twice at most; {_ASK}")
-    meter = meter or _Meter(changes, form)
-    meter.take(changes, is_last=True)
-    return _conclude(form, meter, n_rows)
-
-
 def _find_forms(table: Table, column: Column) -> list[_Form]:
     """Return the forms that the first times may have: one, or two of dates."""
     cells = table.probe[column.index].dropna()
     if not len(cells):
         raise RecordError(f"found no time; {_ASK}")
     places = find_places(cells)
-    # By most of the cells, so that one that is none is named when it is read.
-    if pd.to_numeric(cells, errors="coerce").notna().mean() > 0.5:
+
+    def reads(kind: str) -> bool:
+        # Most of the cells, so that one that is none is named when it is read.
+        return bool(np.isfinite(_parse(cells, _Form(kind, *places))).mean() > 0.5)
+
+    if reads("numbers"):
         unit = _find_seconds_per(column)
         written, rounded = (place * (unit or 1.0) for place in places)
         return [_Form("numbers", written, rounded, unit)]
-    texts = _spell_alike(cells.str.replace(_FRACTION, "", regex=True))
-    if texts.str.fullmatch(_CLOCK).mean() > 0.5:
-        return [_Form("clock", *places)]
-    formats = _guess_formats(list(texts.unique()), f"{column.unit} {column.header}".lower())
-    if not formats:
-        raise RecordError(
-            f"found no time ({cells.iloc[0][:50]!r}); expected numbers, h:mm:ss.mmm, or dates as "
-            f"2024-01-31 10:11:12.004; rewrite them, or {_ASK}"
-        )
-    return [_Form(each, *places) for each in formats]
+    kinds = [kind for kind in ("clock", "ISO8601") if reads(kind)][:1]
+    hint = f"{column.unit} {column.header}".lower()
+    kinds = kinds or [kind for kind in _guess_formats(cells, hint) if reads(kind)]
+    if not kinds:
+        raise RecordError(f"found no time ({cells.iloc[0][:50]!r}){_EXPECTED}")
+    return [_Form(kind, *places) for kind in kinds]
+
+
+def find_places(cells: pd.Series) -> tuple[float, float]:
+    """Return the last decimal place of numbers or times, as text, and the last that is not zero.
+
+    They are 0.001 and 0.01 for `0.5` and `1.120`.
+    """
+    digits = cells.str.extract(_DECIMALS, expand=False).fillna("")
+    exponents = cells.str.extract(r"[eE]([+-]?\d+)$", expand=False).fillna("0").astype(int)
+    written, rounded = (
+        int((each.str.len().to_numpy(dtype=int) - exponents.to_numpy(dtype=int)).max())
+        for each in (digits, digits.str.rstrip("0"))
+    )
+    return 10.0 ** -min(max(written, -15), 15), 10.0 ** -min(max(rounded, -15), 15)
 
 
 def _find_seconds_per(column: Column) -> float | None:
     """Return the unit of a column of times, s; None if its header states none."""
     known = [word for word in split_words(column.unit or column.header) if word in SECONDS_PER]
-    if not column.unit:
-        return SECONDS_PER[known[-1]] if known else None
-    if len(set(known)) != 1 or re.search(r"\d", column.unit):  # `min:sec`, `1/360 s`
-        raise RecordError(
-            f"found times in {column.unit!r}; expected ns, us, ms, s, min or h; correct the "
-            f"header, or {_ASK}"
-        )
-    return SECONDS_PER[known[0]]
+    check(  # `min:sec` and `1/360 s` are none
+        not column.unit or (len(set(known)) == 1 and not re.search(r"\d", column.unit)),
+        f"times in {column.unit!r}",
+        "ns, us, ms, s, min or h",
+        f"correct the header, or {_ASK}",
+    )
+    return SECONDS_PER[known[-1]] if known else None
 
 
-def _guess_formats(dates: Sequence[str], hint: str) -> list[str]:
-    """Return the formats in which pandas reads most of some dates of whole seconds."""
+def _guess_formats(cells: pd.Series, hint: str) -> list[str]:
+    """Return the formats that dates may have, without decimals: one, or day and month first."""
     from pandas.tseries.api import guess_datetime_format
 
-    def reads(form: str | None) -> bool:
-        read = pd.to_datetime(pd.Series(dates), format=form, errors="coerce", utc=True)
-        return form is not None and bool(read.notna().mean() > 0.5)
-
-    if reads("ISO8601"):
-        return ["ISO8601"]
+    dates = _spell_alike(cells.str.replace(_FRACTION, "", regex=True)).unique()
     if re.search(r"\d\.\d", dates[0]):  # no language has the month first there
         hint = "d.m"
     # pandas guesses no format from most hours with PM.
@@ -182,7 +177,7 @@ def _guess_formats(dates: Sequence[str], hint: str) -> list[str]:
             for dayfirst, other in ((True, "m[/.-]d"), (False, "d[/.-]m"))
             if not re.search(other, hint)
         ]
-    return [guess for guess in dict.fromkeys(guesses) if guess and reads(guess)]
+    return [guess for guess in dict.fromkeys(guesses) if guess]
 
 
 def _spell_alike(cells: pd.Series) -> pd.Series:
@@ -191,25 +186,37 @@ def _spell_alike(cells: pd.Series) -> pd.Series:
     return cells.str.replace(_TIME_FIRST, r"\2 \1", regex=True)
 
 
+def _measure(table: Table, column: Column, form: _Form) -> Times:
+    meter: _Meter | None = None
+    for changes, n_rows in _read_changes(table, column, form):
+        if meter is None and len(changes) < 5:  # two are there twice
+            raise RecordError(f"the times do not rise at {n_rows:,} rows, or twice at most; {_ASK}")
+        meter = meter or _Meter(changes, form)
+        meter.take(changes)
+    assert meter is not None
+    return meter.conclude(n_rows)
+
+
 def _read_changes(
     table: Table, column: Column, form: _Form
 ) -> Iterator[tuple[NDArray[np.float64], int]]:
-    """Yield the rows where the time changes, by pieces, and the number of rows of each piece.
+    """Yield the rows where the time changes, by pieces, and the number of rows so far.
 
     A change is a row, from 0, and the time there, s: `(n, 2)`. Rows without a time, or with that
-    of the row before, are none.
+    of the row before, are none. Pieces overlap by three changes, and the first and the last change
+    of all stand there twice: so each step of time lies once between two others of its piece.
     """
+    changes = np.empty((0, 2))
     last, days, n_rows = np.nan, 0, 0
     dtype = None if form.kind == "numbers" else str
     with table.read([column], dtype=dtype, chunksize=CHUNK_ROWS, low_memory=False) as chunks:
         for chunk in chunks:
-            try:
-                times = _parse(chunk[column.index], form)
-            except ValueError as error:
-                raise RecordError(
-                    f"found no time ({' '.join(str(error).split())[:100]}); expected numbers, "
-                    f"h:mm:ss or dates as 2024-01-31; correct it, or {_ASK}"
-                ) from error
+            cells = chunk[column.index]
+            times = _parse(cells, form)
+            missing = np.flatnonzero(np.isnan(times))
+            if len(wrong := missing[cells.iloc[missing].notna()]):
+                row = f"in row {n_rows + wrong[0] + 1:,} below the header"
+                raise RecordError(f"found no time ({cells.iloc[wrong[0]]!r:.50} {row}){_EXPECTED}")
             known = np.flatnonzero(np.isfinite(times))
             now = times[known]
             if form.kind == "clock":  # past midnight
@@ -225,18 +232,22 @@ def _read_changes(
                     f"{now[at]:.10g} s after {before[at]:.10g} s; correct it, or {_ASK}"
                 )
             changed = steps != 0
-            yield np.stack([n_rows + known[changed], now[changed]], axis=1), len(times)
+            new = np.stack([n_rows + known[changed], now[changed]], axis=1)
+            changes = np.concatenate([changes if len(changes) else new[:1], new])
             last = before[-1]
             n_rows += len(times)
+            if len(changes) > _LEAST_CHANGES + 1:
+                yield changes, n_rows
+                changes = changes[-3:]
+    yield np.concatenate([changes, changes[-1:]]), n_rows
 
 
 def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
-    """Return times, s; NaN where a row has none."""
+    """Return times, s; NaN where a cell holds none."""
     if form.kind == "numbers":
         if not pd.api.types.is_numeric_dtype(cells):  # quotes
-            cells = pd.to_numeric(clean_cells(cells))
-        numbers = cells.to_numpy(np.float64, na_value=np.nan)
-        return np.asarray(numbers * (form.seconds_per or 1.0))
+            cells = pd.to_numeric(clean_cells(cells), errors="coerce")
+        return np.asarray(cells.to_numpy(np.float64, na_value=np.nan) * (form.seconds_per or 1.0))
     # The times of whole seconds are few, and rows differ in whether they have decimals.
     cells = clean_cells(cells)
     decimals = ("0." + cells.str.extract(_FRACTION, expand=False)).astype(np.float64).fillna(0.0)
@@ -245,17 +256,17 @@ def _parse(cells: pd.Series, form: _Form) -> NDArray[np.float64]:
     if form.kind == "clock":
         whole = np.array([_read_clock(text) for text in texts])
     else:
-        dates = pd.to_datetime(texts, format=form.kind, utc=True)
+        dates = pd.to_datetime(texts, format=form.kind, errors="coerce", utc=True)
         since = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
         whole = since.to_numpy(np.float64)
     return np.asarray(np.append(whole, np.nan)[codes] + decimals.to_numpy(np.float64))
 
 
 def _read_clock(text: str) -> float:
-    """Return the seconds in `3:59`, `23:03:59`, `11:03:59 PM` or `1 day. 23:03:59`."""
+    """Return the seconds in `3:59`, `23:03:59`, `11:03:59 PM` or `1 day. 23:03:59`, else NaN."""
     found = _CLOCK.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no time")
+        return np.nan
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups()[:4])
     if found[5]:
         hours = hours % 12 + 12 * (found[5].lower() == "p")
@@ -271,9 +282,10 @@ class _Meter:
 
     def __init__(self, changes: NDArray[np.float64], form: _Form) -> None:
         """Judge the first changes by their median step."""
-        counts, steps = np.diff(changes, axis=0).T
+        counts, steps = np.diff(changes[np.diff(changes[:, 1], prepend=-np.inf) > 0], axis=0).T
         # Numbers as large as the seconds since 1970 have decimals that no float64 holds.
         spacing_s = float(4 * np.spacing(np.abs(changes[-1, 1])))
+        self.form = form
         self.typical_s = float(np.median(steps))
         is_equal = np.abs(steps - self.typical_s) <= 0.5 * form.written_s + spacing_s
         self.is_shared = bool(np.median(counts) > 1)
@@ -294,80 +306,74 @@ class _Meter:
                 self.fs = float(counts[full].sum() / steps[full].sum())
         # Of the time of a change: which row of those that share a time it belongs to is known.
         self.rounding_s = min(self.resolution_s, 1 / self.fs)
-        self.n_judged = 0  # of the steps that `take` returned
         self.n_rows, self.duration_s = 0, 0.0  # between the gaps
         self.gaps: list[NDArray[np.float64]] = []  # (n, 3): row after the gap, step in s, rows
 
-    def take(self, changes: NDArray[np.float64], is_last: bool) -> NDArray[np.float64]:
-        """Judge all steps whose next is known, and return the changes that later ones need."""
+    def take(self, changes: NDArray[np.float64]) -> None:
+        """Judge all steps but the first and the last, which others have judged or will."""
         counts, steps = np.diff(changes, axis=0).T
-        judged = slice(self.n_judged, len(steps) if is_last else len(steps) - 1)
-        if judged.stop <= judged.start:
-            return changes
-        is_gap = self._find_gaps(counts, steps)
+        excess = steps * self.fs - counts
+        if self.is_clock:
+            is_gap = excess > self.few
+        else:
+            # A time that is only late is followed by a shorter step.
+            lasting = excess + np.minimum(np.append(excess[1:], 0.0), 0.0)
+            sizes = np.concatenate([[0], counts, [0]])
+            largest = np.maximum(np.maximum(sizes[:-2], sizes[2:]), counts)
+            is_long = steps - self.typical_s > self.rounding_s * (1 + 1e-6)
+            is_gap = (steps > self.longest_s) & is_long & (lasting > 0.5 * largest)
         counted = ~is_gap
+        if self.is_shared and not self.gaps:
+            counted[1] = False  # the first may be cut, and is none the less no gap
+            is_gap[1] &= steps[1] > self.longest_s
         begins = changes[1:, 0].copy()
-        if self.is_shared and self.n_judged == 0:
-            counted[0] = False  # the first may be cut, and is none the less no gap
-            is_gap[0] &= steps[0] > self.longest_s
         if self.is_clock:
             # Rows after a gap that begins in the time before end with their own time.
             after = np.flatnonzero(is_gap[1:] & is_gap[:-1]) + 1
             begins[after] = changes[after, 0]
-        self.n_rows += int(counts[judged][counted[judged]].sum())
-        self.duration_s += float(steps[judged][counted[judged]].sum())
-        self.gaps.append(np.stack([begins, steps, counts], axis=1)[judged][is_gap[judged]])
-        self.n_judged = min(judged.stop, 2)
-        return changes[judged.stop - self.n_judged :]
+        counted[[0, -1]] = is_gap[[0, -1]] = False
+        self.n_rows += int(counts[counted].sum())
+        self.duration_s += float(steps[counted].sum())
+        self.gaps.append(np.stack([begins, steps, counts], axis=1)[is_gap])
 
-    def _find_gaps(
-        self, counts: NDArray[np.float64], steps: NDArray[np.float64]
-    ) -> NDArray[np.bool]:
-        excess = steps * self.fs - counts
-        if self.is_clock:
-            return np.asarray(excess > self.few)
-        # A time that is only late is followed by a shorter step.
-        lasting = excess + np.minimum(np.append(excess[1:], 0.0), 0.0)
-        sizes = np.concatenate([[0], counts, [0]])
-        largest = np.maximum(np.maximum(sizes[:-2], sizes[2:]), counts)
-        is_long = steps - self.typical_s > self.rounding_s * (1 + 1e-6)
-        return np.asarray((steps > self.longest_s) & is_long & (lasting > 0.5 * largest))
-
-
-def _conclude(form: _Form, meter: _Meter, n_rows: int) -> Times:
-    """Return rate and gaps, if an ECG may have them and the times are fine and regular enough."""
-    fs = meter.n_rows / meter.duration_s if meter.duration_s else meter.fs
-    highest = MAX_UNNAMED_RATE_HZ if form.seconds_per is None else MAX_FS_HZ
-    if not MIN_RATE_HZ <= fs <= highest:
-        guessed = ", taken for seconds as nothing names their unit," * (form.seconds_per is None)
-        raise RecordError(
-            f"the times{guessed} give a sampling rate of {fs:.4g} Hz; expected {MIN_RATE_HZ:g} to "
-            f"{highest:,.0f}; name their unit in the header, as in 'time (ms)', or {_ASK}"
-        )
-    if meter.jitter_s > meter.typical_s:
-        raise RecordError(
-            f"the times rise irregularly, in steps of {meter.typical_s:.4g} ± "
-            f"{meter.jitter_s:.4g} s; expected samples at one rate, with gaps or without; {_ASK}"
-        )
-    gaps = np.concatenate(meter.gaps)
-    spread = (meter.rounding_s + meter.jitter_s) * np.sqrt(len(gaps) + 1)
-    if not spread <= _MOST_UNCERTAIN * meter.duration_s:
-        raise RecordError(
-            f"the times give the rate too roughly, as {fs:.3g} Hz, at {n_rows:,} rows with steps "
-            f"of {meter.resolution_s:g} s; expected it within {_MOST_UNCERTAIN:.1%}; write them "
-            f"with more decimals, or {_ASK}"
-        )
-    # No recorder's clock is truer than ten in a million.
-    if abs(fs - round(fs)) <= fs * (spread / meter.duration_s + 1e-5):
-        fs = float(round(fs))
-    missing = np.maximum(np.rint(gaps[:, 1] * fs - gaps[:, 2]), 0.0)
-    if n_rows + missing.sum() > fs * MAX_DURATION_S:
-        worst = int(missing.argmax())
-        raise RecordError(
-            f"the times last {(n_rows + missing.sum()) / fs / _DAY_S:,.1f} days, "
-            f"{missing[worst] / fs / _DAY_S:,.1f} of them missing before row "
-            f"{int(gaps[worst, 0]) + 1:,} below the header; expected at most "
-            f"{MAX_DURATION_S / _DAY_S:g}; correct the clock there, or cut the recording"
-        )
-    kept = missing > 0
-    return Times(fs, gaps[kept, 0].astype(np.int64), missing[kept].astype(np.int64))
+    def conclude(self, n_rows: int) -> Times:
+        """Return rate and gaps, if an ECG may have them and the times are fine and regular."""
+        fs = self.n_rows / self.duration_s if self.duration_s else self.fs
+        is_named = self.form.seconds_per is not None
+        highest = MAX_FS_HZ if is_named else MAX_UNNAMED_RATE_HZ
+        gaps = np.concatenate(self.gaps)
+        spread = (self.rounding_s + self.jitter_s) * np.sqrt(len(gaps) + 1)
+        fault = ""
+        if not MIN_RATE_HZ <= fs <= highest:
+            guessed = "" if is_named else ", taken for seconds as nothing names their unit,"
+            fault = (
+                f"the times{guessed} give a sampling rate of {fs:.4g} Hz; expected {MIN_RATE_HZ:g} "
+                f"to {highest:,.0f}; name their unit in the header, as in 'time (ms)', or {_ASK}"
+            )
+        elif self.jitter_s > self.typical_s:
+            fault = (
+                f"the times rise irregularly, in steps of {self.typical_s:.4g} ± "
+                f"{self.jitter_s:.4g} s; expected samples at one rate, with gaps or without; {_ASK}"
+            )
+        elif not spread <= _MOST_UNCERTAIN * self.duration_s:
+            fault = (
+                f"the times give the rate too roughly, as {fs:.3g} Hz, at {n_rows:,} rows with "
+                f"steps of {self.resolution_s:g} s; expected it within {_MOST_UNCERTAIN:.1%}; "
+                f"write them with more decimals, or {_ASK}"
+            )
+        if fault:
+            raise RecordError(fault)
+        # No recorder's clock is truer than ten in a million.
+        if abs(fs - round(fs)) <= fs * (spread / self.duration_s + 1e-5):
+            fs = float(round(fs))
+        missing = np.maximum(np.rint(gaps[:, 1] * fs - gaps[:, 2]), 0.0)
+        if n_rows + missing.sum() > fs * MAX_DURATION_S:
+            worst = int(missing.argmax())
+            raise RecordError(
+                f"the times last {(n_rows + missing.sum()) / fs / _DAY_S:,.1f} days, "
+                f"{missing[worst] / fs / _DAY_S:,.1f} of them missing before row "
+                f"{int(gaps[worst, 0]) + 1:,} below the header; expected at most "
+                f"{MAX_DURATION_S / _DAY_S:g}; correct the clock there, or cut the recording"
+            )
+        kept = missing > 0
+        return Times(fs, gaps[kept, 0].astype(np.int64), missing[kept].astype(np.int64))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 from cnns_spectrograms.recordings.signals import (
@@ -87,33 +87,35 @@ def _read_groups(path: Path, file: BinaryIO) -> tuple[list[Dataset], str]:
     """Return the multiplex groups of a file without their samples, and the order of bytes."""
     from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
 
-    if read_file_meta_info(path).TransferSyntaxUID.is_deflated:
-        raise RecordError(
-            "found a deflated file; expected an uncompressed one; export it as "
-            "Explicit VR Little Endian"
-        )
+    check(
+        not read_file_meta_info(path).TransferSyntaxUID.is_deflated,
+        "a deflated file",
+        "an uncompressed one",
+        "export it as Explicit VR Little Endian",
+    )
     # The elements of a file are in the order of their tags.
     head = read_partial(file, lambda tag, *_: tag >= _WAVEFORM_SEQUENCE, _MAX_VALUE_BYTES)
     is_implicit, is_little = map(bool, head.original_encoding)
     order = "<" if is_little else ">"
     tag, n_bytes = _read_tag(file, f"{order}HHL" if is_implicit else f"{order}HH4xL")
-    if tag != _WAVEFORM_SEQUENCE:
-        kind = getattr(head.get("SOPClassUID"), "name", "file")
-        raise RecordError(
-            f"found a DICOM {kind} without waveforms; expected an ECG waveform "
-            f"(12-lead, general or ambulatory); export that"
-        )
+    check(
+        tag == _WAVEFORM_SEQUENCE,
+        f"a DICOM {getattr(head.get('SOPClassUID'), 'name', 'file')} without waveforms",
+        "an ECG waveform (12-lead, general or ambulatory)",
+        "export that",
+    )
     end = path.stat().st_size if n_bytes == _UNDEFINED else file.tell() + n_bytes
     groups: list[Dataset] = []
     while file.tell() < min(end, path.stat().st_size):
         tag, n_bytes = _read_tag(file, f"{order}HHL")
         if tag == _END_OF_SEQUENCE:
             break
-        if tag != _ITEM or len(groups) == _MAX_GROUPS:
-            raise RecordError(
-                f"found a corrupt DICOM file after {len(groups)} groups of waveforms; "
-                f"expected their end, and {_MAX_GROUPS} at most; {_AGAIN}"
-            )
+        check(
+            tag == _ITEM and len(groups) < _MAX_GROUPS,
+            f"a corrupt DICOM file after {len(groups)} groups of waveforms",
+            f"their end, and {_MAX_GROUPS} at most",
+            _AGAIN,
+        )
         at, length = file.tell(), None if n_bytes == _UNDEFINED else n_bytes
         options: dict[str, Any] = {"defer_size": _MAX_VALUE_BYTES, "at_top_level": False}
         groups.append(read_dataset(file, is_implicit, is_little, length, **options))
@@ -140,21 +142,22 @@ def _list_signals(
     fs = float(group.SamplingFrequency)
     check_shape(fs, n_samples, n_channels)
     kind, bits = group.WaveformSampleInterpretation, group.WaveformBitsAllocated
-    dtype = _DTYPES.get(kind)
-    if dtype is None or bits != 8 * np.dtype(dtype).itemsize:
-        raise RecordError(
-            f"found samples of {bits} bits of the kind {kind!r} in {label}; expected "
-            f"one of {', '.join(_DTYPES)}, of 8, 16 or 32 bits; {_AGAIN}"
-        )
+    dtype = _DTYPES.get(kind, "")
+    check(
+        dtype and bits == 8 * int(dtype[1]),
+        f"samples of {bits} bits of the kind {kind!r} in {label}",
+        f"one of {', '.join(_DTYPES)}, of 8, 16 or 32 bits",
+        _AGAIN,
+    )
     channels = list(group.ChannelDefinitionSequence)
     data: Any = group.get_item(_WAVEFORM_DATA, keep_deferred=True)  # raw, where it was not read
     expected = n_channels * n_samples * np.dtype(dtype).itemsize
-    if len(channels) != n_channels or data.length < expected or data.length == _UNDEFINED:
-        raise RecordError(
-            f"found {len(channels)} channels and {data.length} bytes of samples in "
-            f"{label}; expected {n_channels} and {expected}, as it states; the file is truncated "
-            f"or corrupt: {_AGAIN}"
-        )
+    check(
+        len(channels) == n_channels and expected <= data.length < _UNDEFINED,
+        f"{len(channels)} channels and {data.length} bytes of samples in {label}",
+        f"{n_channels} and {expected}, as it states",
+        f"the file is truncated or corrupt: {_AGAIN}",
+    )
     samples = StoredSamples(path, data.value_tell, order + dtype, (n_samples, n_channels))
     stretch = Stretch(
         fs=fs,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 from cnns_spectrograms.recordings.recording import MAX_LEADS, Recording, insert_gaps
 from cnns_spectrograms.recordings.signals import Signal, make_recording
@@ -105,11 +105,12 @@ def _read_layout(path: Path) -> _Layout:
     version, width = _FORMATS[path.suffix.lower()]
     with open(path, "rb") as file:
         head = file.read(_FIXED_BYTES)
-        if len(head) < _FIXED_BYTES or head[:8] != version:
-            raise RecordError(
-                f"found {head[:8]!r} at its head; expected {version!r}, the version "
-                f"of such a file; correct its ending ({' or '.join(_FORMATS)}), or {_AGAIN}"
-            )
+        check(
+            len(head) == _FIXED_BYTES and head.startswith(version),
+            f"{head[:8]!r} at its head",
+            f"{version!r}, the version of such a file",
+            f"correct its ending ({' or '.join(_FORMATS)}), or {_AGAIN}",
+        )
         n_bytes, n_records, duration_s, n_signals = (
             _parse_number(what, head[first:last].decode("latin-1"))
             for what, first, last in (
@@ -119,16 +120,17 @@ def _read_layout(path: Path) -> _Layout:
                 ("signals", 252, 256),
             )
         )
-        if not 1 <= n_signals <= 2 * MAX_LEADS:
-            raise RecordError(f"found {n_signals:.0f} signals; expected 1 to {2 * MAX_LEADS}")
+        most = 2 * MAX_LEADS
+        check(1 <= n_signals <= most, f"{n_signals:.0f} signals", f"1 to {most}")
         text = file.read(int(n_signals) * _SIGNAL_BYTES).decode("latin-1")
     expected = _FIXED_BYTES + int(n_signals) * _SIGNAL_BYTES
     size = path.stat().st_size
-    if int(n_bytes) != expected or size < expected:
-        raise RecordError(
-            f"found a header of {n_bytes:.0f} bytes in a file of {size}; expected "
-            f"{expected} for {n_signals:.0f} signals; the file is truncated or corrupt: {_AGAIN}"
-        )
+    check(
+        int(n_bytes) == expected <= size,
+        f"a header of {n_bytes:.0f} bytes in a file of {size}",
+        f"{expected} for {n_signals:.0f} signals",
+        f"the file is truncated or corrupt: {_AGAIN}",
+    )
     signals: list[dict[str, str]] = [{} for _ in range(int(n_signals))]
     at = 0
     for field, length in _FIELDS.items():
@@ -138,11 +140,12 @@ def _read_layout(path: Path) -> _Layout:
     per_record = [
         int(_parse_number("samples a data record", each["n_samples"])) for each in signals
     ]
-    if not duration_s > 0 or min(per_record) < 0 or not sum(per_record):
-        raise RecordError(
-            f"found data records of {duration_s:g} s with {per_record[:10]} samples; "
-            f"expected more; correct the header"
-        )
+    check(
+        duration_s > 0 and min(per_record) >= 0 and sum(per_record),
+        f"data records of {duration_s:g} s with {per_record[:10]} samples",
+        "more",
+        "correct the header",
+    )
     n_found, rest = divmod(size - expected, sum(per_record) * width)
     if rest:
         logger.warning("%s: Incomplete data record at the end, which is left out", path.name)

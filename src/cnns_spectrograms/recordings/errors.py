@@ -10,6 +10,16 @@ class RecordError(ValueError):
     """A recording cannot be used: what was found, what was expected, and what to do."""
 
 
+def check(is_sound: object, found: str, expected: str, advice: str = "") -> None:
+    """Refuse a file in which something is not as it should be.
+
+    Raises:
+        RecordError: it is not; the message holds what was found, what was expected, and the advice.
+    """
+    if not is_sound:
+        raise RecordError(f"found {found}; expected {expected}{advice and '; '}{advice}")
+
+
 @contextmanager
 def naming(name: str, expected: str = "a whole file of its kind") -> Iterator[None]:
     """Begin an error with the name of the file that it is of.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 from cnns_spectrograms.recordings.signals import Signal, StoredSamples, make_recording
 
@@ -57,10 +57,8 @@ def open_ishne(path: Path) -> Recording:
     """
     header = _read_header(path)
     fs, n_leads = float(header["fs"]), int(header["n_leads"])
-    if not 1 <= n_leads <= _MAX_LEADS:
-        raise RecordError(
-            f"found {n_leads} leads; expected 1 to {_MAX_LEADS}; correct the header, or {_AGAIN}"
-        )
+    advice = f"correct the header, or {_AGAIN}"
+    check(1 <= n_leads <= _MAX_LEADS, f"{n_leads} leads", f"1 to {_MAX_LEADS}", advice)
     n_samples = _count_samples(path, header)
     check_shape(fs, n_samples, n_leads)
     samples = StoredSamples(path, int(header["samples_at"]), "<i2", (n_samples, n_leads))
@@ -84,12 +82,12 @@ def _read_header(path: Path) -> np.void:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(_HEADER.itemsize)
-        if not head.startswith(_MAGIC) or len(head) < _HEADER.itemsize:
-            raise RecordError(
-                f"found {head[: len(_MAGIC)]!r} at the head of {len(head)} bytes; expected "
-                f"{_MAGIC!r}, an ISHNE Holter file, and a header of {_HEADER.itemsize}; convert it "
-                f"to that, EDF or CSV, correct its ending, or {_AGAIN}"
-            )
+        check(
+            head.startswith(_MAGIC) and len(head) == _HEADER.itemsize,
+            f"{head[: len(_MAGIC)]!r} at the head of {len(head)} bytes",
+            f"{_MAGIC!r}, an ISHNE Holter file, and a header of {_HEADER.itemsize}",
+            f"convert it to that, EDF or CSV, correct its ending, or {_AGAIN}",
+        )
         header = np.frombuffer(head, _HEADER)[0]
         samples_at, stated = int(header["samples_at"]), int(header["checksum"])
         if not _HEADER.itemsize <= samples_at <= min(size, _MAX_HEADER_BYTES):
@@ -101,11 +99,13 @@ def _read_header(path: Path) -> np.void:
     found = binascii.crc_hqx(checked, 0xFFFF)  # CRC-CCITT, as the specification has it
     if stated == 0 != found:
         logger.warning("%s: states no checksum; its header is not checked", path.name)
-    elif found != stated:
-        raise RecordError(
-            f"found the checksum {found:04X} of its header; expected {stated:04X}, as "
-            f"it states; the header is corrupt: {_AGAIN}"
-        )
+        return header
+    check(
+        found == stated,
+        f"the checksum {found:04X} of its header",
+        f"{stated:04X}, as it states",
+        f"the header is corrupt: {_AGAIN}",
+    )
     return header
 
 

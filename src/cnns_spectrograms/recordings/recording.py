@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import check, naming
 
 MAX_LEADS = 256
 """Most leads that a recording may have: body surface maps have some two hundred."""
@@ -109,11 +109,12 @@ class Recording:
             return np.empty(0, np.float32)
         with naming(f"recording {self.name}"):
             signal = np.asarray(self.read_lead(index, start, stop), dtype=np.float32)
-            if signal.shape != (stop - start,):
-                raise RecordError(
-                    f"found {signal.size} samples of lead {self.lead_names[index]} from {start} "
-                    f"on; expected {stop - start}; the file is truncated: copy or download it again"
-                )
+            check(
+                signal.shape == (stop - start,),
+                f"{signal.size} samples of lead {self.lead_names[index]} from {start} on",
+                f"{stop - start}",
+                "the file is truncated: copy or download it again",
+            )
         return signal
 
 
@@ -155,15 +156,12 @@ def check_shape(fs: float, n_samples: int, n_leads: int) -> None:
     Raises:
         RecordError: a number is out of its bounds.
     """
-    if not (np.isfinite(fs) and 0 < fs <= MAX_FS_HZ):
-        raise RecordError(
-            f"found a sampling rate of {fs:g} Hz; expected more than 0 and at most "
-            f"{MAX_FS_HZ:g}; correct it"
-        )
-    if not 0 < n_leads <= MAX_LEADS:
-        raise RecordError(f"found {n_leads} leads; expected 1 to {MAX_LEADS}; correct the header")
-    if not 2 <= n_samples <= fs * MAX_DURATION_S:
-        raise RecordError(
-            f"found {n_samples} samples at {fs:g} Hz; expected at least 2 and at most "
-            f"{MAX_DURATION_S / 86_400:g} days; correct the header, or cut the recording"
-        )
+    rate, most = f"a sampling rate of {fs:g} Hz", f"{MAX_DURATION_S / 86_400:g} days"
+    check(0 < fs <= MAX_FS_HZ, rate, f"more than 0 and at most {MAX_FS_HZ:g}", "correct it")
+    check(0 < n_leads <= MAX_LEADS, f"{n_leads} leads", f"1 to {MAX_LEADS}", "correct the header")
+    check(
+        2 <= n_samples <= fs * MAX_DURATION_S,
+        f"{n_samples} samples at {fs:g} Hz",
+        f"at least 2 and at most {most}",
+        "correct the header, or cut the recording",
+    )

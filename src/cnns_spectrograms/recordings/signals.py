@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import check
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     is_called_ecg,
@@ -60,46 +60,45 @@ def make_recording(path: Path, signals: Sequence[Signal], title: str | None = No
     Raises:
         RecordError: no signal is a voltage, none of these is sound, or no ECG has such a shape.
     """
-    names = name_leads([each.label for each in signals])
-    voltages = {
-        name: (each, factor)
-        for name, each in zip(names, signals, strict=True)
+    named = dict(zip(name_leads([each.label for each in signals]), signals, strict=True))
+    factors = {
+        name: factor
+        for name, each in named.items()
         if (factor := mv_per_unit(each.unit)) is not None
     }
-    if not voltages:
-        raise RecordError(
-            f"found signals in {sorted({each.unit for each in signals})}; expected a voltage "
-            f"({KNOWN_VOLTAGES}) in one at least"
-        )
-    left_out = {
-        name: f"its unit is {each.unit!r}, which is no voltage"
-        for name, each in zip(names, signals, strict=True)
-        if name not in voltages
-    }
-    faults = {name: each.fault for name, (each, _) in voltages.items() if each.fault}
-    told = "; ".join(f"{name}: {fault}" for name, fault in [*faults.items()][:10])
-    rates = {name: each.fs for name, (each, _) in voltages.items() if not each.fault}
-    if not rates:
-        raise RecordError(f"found no sound signal ({told}); correct the header")
+    voltages = {name: named[name] for name in factors}
+    check(
+        voltages,
+        f"signals in {sorted({each.unit for each in signals})}",
+        f"a voltage ({KNOWN_VOLTAGES}) in one at least",
+    )
+    faults = [f"{name}: {each.fault}" for name, each in voltages.items() if each.fault]
+    told = "; ".join(faults[:10])
+    rates = {name: each.fs for name, each in voltages.items() if not each.fault}
+    check(rates, f"no sound signal ({told})", "one at least", "correct the header")
     if faults:
         logger.warning("%s: signals that cannot be read are left out: %s", path.name, told)
     counted = [rate for name, rate in rates.items() if is_called_ecg(name)] or [*rates.values()]
     fs = max(counted, key=lambda rate: (counted.count(rate), rate))
-    if others := {name: rate for name, rate in rates.items() if rate != fs}:
+    if others := [f"{name} ({rate:g} Hz)" for name, rate in rates.items() if rate != fs]:
         logger.info(
             "%s: read at %g Hz; signals of another rate are left out: %s",
-            *(path.name, fs, ", ".join(f"{n} ({rate:g} Hz)" for n, rate in [*others.items()][:10])),
+            *(path.name, fs, ", ".join(others[:10])),
         )
-    left_out |= faults
-    left_out |= {name: f"its rate is {rate:g} Hz, not {fs:g} Hz" for name, rate in others.items()}
-    leads = {name: voltages[name] for name in rates if name not in others}
-    reads = [(each.read, factor) for each, factor in leads.values()]
+    leads = [name for name, rate in rates.items() if rate == fs]
+    left_out = {
+        name: f"its unit is {each.unit!r}, which is no voltage"
+        if name not in factors
+        else each.fault or f"its rate is {each.fs:g} Hz, not {fs:g} Hz"
+        for name, each in named.items()
+        if name not in leads
+    }
 
     def read(lead: int, start: int, stop: int) -> NDArray[np.floating]:
-        read_signal, factor = reads[lead]
-        return read_signal(start, stop) * factor
+        name = leads[lead]
+        return named[name].read(start, stop) * factors[name]
 
-    n_samples = next(each.n_samples for each, _ in leads.values())
+    n_samples = named[leads[0]].n_samples
     check_shape(fs, n_samples, len(leads))
     return Recording(
         name=path.stem if title is None else title,
@@ -143,8 +142,7 @@ def choose_stretch(path: Path, found: Sequence[tuple[Stretch, Sequence[Signal]]]
     Raises:
         RecordError: there is no stretch.
     """
-    if not found:
-        raise RecordError("found no waveform; expected one at least; export it with its waveforms")
+    check(found, "no waveform", "one at least", "export it with its waveforms")
     stretches: dict[Stretch, list[Signal]] = {}
     for stretch, signals in found:
         stretches.setdefault(stretch, []).extend(signals)
@@ -184,11 +182,12 @@ class StoredSamples:
     def __post_init__(self) -> None:
         width = np.dtype(self.dtype).itemsize * self.shape[1]
         found = (self.path.stat().st_size - self.offset) // width
-        if found < self.shape[0]:
-            raise RecordError(
-                f"found {max(found, 0)} samples per channel; expected {self.shape[0]}, as its "
-                f"header states; the file is truncated: copy or download it again"
-            )
+        check(
+            found >= self.shape[0],
+            f"{max(found, 0)} samples per channel",
+            f"{self.shape[0]}, as its header states",
+            "the file is truncated: copy or download it again",
+        )
 
     def read(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.recording import Recording
 from cnns_spectrograms.recordings.signals import Signal, make_recording
 from cnns_spectrograms.recordings.wfdb_annotations import read_annotations
@@ -118,11 +118,12 @@ def _list_segments(path: Path, header: Any) -> tuple[Any, list[_Segment]]:
     import wfdb
 
     total = sum(header.seg_len)
-    if total != header.sig_len:
-        raise RecordError(
-            f"found segments of {total} samples together; expected {header.sig_len} as in the "
-            f"first line; copy or download the header again"
-        )
+    check(
+        total == header.sig_len,
+        f"segments of {total} samples together",
+        f"{header.sig_len} as in the first line",
+        "copy or download the header again",
+    )
     segments: list[_Segment] = []
     headers: dict[str, Any] = {}
     start = 0
@@ -147,9 +148,10 @@ def _list_segments(path: Path, header: Any) -> tuple[Any, list[_Segment]]:
         start += length
     # The header of a layout stands first, and has no samples; else the first segment tells.
     layout: Any = next(iter(headers.values()), None)
-    if not segments or len(layout.sig_name) != header.n_sig:
-        raise RecordError(
-            f"found no segment with the {header.n_sig} signals of the header; copy or download the "
-            f"record again"
-        )
+    check(
+        segments and len(layout.sig_name) == header.n_sig,
+        "no segment with all signals of the header",
+        f"one with {header.n_sig}",
+        "copy or download the record again",
+    )
     return layout, segments

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS, map_symbols
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.wfdb_header import read_header
 
 
@@ -35,11 +35,12 @@ def read_annotation_file(
     file = path.with_name(f"{path.name}.{extension}")
     with naming(file.name):
         content = file.read_bytes()
-        if content[-2:] != b"\0\0":
-            raise RecordError(
-                f"found no end mark in {len(content)} bytes, which are truncated; expected two "
-                f"zero bytes at the end; copy or download the file again"
-            )
+        check(
+            content.endswith(b"\0\0"),
+            f"no end mark in {len(content)} bytes, which are truncated",
+            "two zero bytes at the end",
+            "copy or download the file again",
+        )
         found = wfdb.rdann(str(path), extension, return_label_elements=["symbol", "label_store"])
         samples = np.asarray(found.sample, dtype=np.int64)
         labels = zip(found.symbol, found.label_store, strict=True)
@@ -50,16 +51,18 @@ def read_annotation_file(
             raise RecordError(str(error)) from error
         # An annotation file may state a time resolution of its own.
         ann_fs = float(found.fs or fs)
-        if not (np.isfinite(ann_fs) and ann_fs > 0):
-            raise RecordError(f"found {ann_fs:g} Hz; expected more; correct the annotation file")
+        is_rate = 0 < ann_fs < np.inf
+        check(is_rate, f"{ann_fs:g} Hz", "more", "correct the annotation file")
         end = n_samples * ann_fs / fs
         outside = samples[(samples < 0) | (samples > end)]
-        if outside.size:
-            raise RecordError(
-                f"found {outside.size} annotation(s) outside the signal, the first at sample "
-                f"{outside[0]}; expected samples 0 to {end:g}; the file is not of this signal, or "
-                f"one of them is corrupt: copy or download both again"
-            )
+        first = outside[0] if outside.size else None
+        check(
+            first is None,
+            f"{outside.size} annotation(s) outside the signal, the first at sample {first}",
+            f"samples 0 to {end:g}",
+            "the file is not of this signal, or one of them is corrupt: copy or download both "
+            "again",
+        )
     order = np.argsort(samples, kind="stable")
     subtypes = np.asarray(found.subtype, dtype=np.int64)
     return samples[order], [symbols[i] for i in order], subtypes[order], ann_fs

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnns_spectrograms.recordings.errors import RecordError, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.leads import spell_micro
 from cnns_spectrograms.recordings.recording import check_shape
 
@@ -67,24 +67,24 @@ def read_header(path: Path) -> Any:
 
     file = path.with_name(f"{path.name}.hea")
     with naming(file.name):
-        if (n_bytes := file.stat().st_size) > MAX_HEADER_BYTES:
-            raise RecordError(f"found {n_bytes:,} bytes; expected {MAX_HEADER_BYTES:,} at most")
+        n_bytes = file.stat().st_size
+        check(n_bytes <= MAX_HEADER_BYTES, f"{n_bytes:,} bytes", f"{MAX_HEADER_BYTES:,} at most")
         lines = _read_header_lines(file)
         rows = [line.split() for line in lines]
-        if not lines or not _RECORD.fullmatch(lines[0]):
-            raise RecordError(
-                f"found {lines[0][:80] if lines else ''!r} at the head; expected name (letters, "
-                f"digits, - and _), number of signals, sampling rate in Hz, both positive, and "
-                f"number of samples; correct it, or copy or download the record again"
-            )
+        first = (lines or [""])[0]
+        check(
+            _RECORD.fullmatch(first),
+            f"{first[:80]!r} at the head",
+            "name (letters, digits, - and _), number of signals, sampling rate in Hz, both "
+            "positive, and number of samples",
+            "correct it, or copy or download the record again",
+        )
         has_segments = "/" in rows[0][0]
         checks = _FIELDS[:1] if has_segments else _FIELDS
         for row in rows[1:]:
             for (what, pattern, form), text in zip(checks, row, strict=False):
-                if not pattern.fullmatch(text):
-                    raise RecordError(
-                        f"found the {what} {text[:80]!r}; expected {form}; correct the header"
-                    )
+                is_fit = pattern.fullmatch(text)
+                check(is_fit, f"the {what} {text[:80]!r}", form, "correct the header")
         # What wfdb would do with letters that it does not know.
         plain = [line.encode("ascii", "ignore").decode() for line in lines]
         fields = _header._parse_record_line(" ".join(plain[0].split()[:4]))
@@ -140,11 +140,12 @@ def check_signal_files(path: Path, header: Any) -> None:
         RecordError: the header states no length, or a file is too short.
         FileNotFoundError: there is no such file.
     """
-    if not header.sig_len:
-        raise RecordError(
-            f"found no length in the first line of {path.name}.hea; expected it as the fourth "
-            f"field; write there how many samples each signal has"
-        )
+    check(
+        header.sig_len,
+        f"no length in the first line of {path.name}.hea",
+        "it as the fourth field",
+        "write there how many samples each signal has",
+    )
     for file_name in dict.fromkeys(header.file_name):
         signals = [i for i, other in enumerate(header.file_name) if other == file_name]
         frame_bytes = _LEAST_FLAC_BYTES
@@ -153,12 +154,12 @@ def check_signal_files(path: Path, header: Any) -> None:
             frame_bytes = samples * BYTES_PER_SAMPLE[header.fmt[signals[0]]]
         expected = (header.byte_offset[signals[0]] or 0) + int(header.sig_len * frame_bytes)
         found = path.with_name(file_name).stat().st_size
-        if found < expected:
-            raise RecordError(
-                f"found {found} bytes in {file_name}, which is truncated; expected {expected} "
-                f"bytes for {header.sig_len} samples of {len(signals)} signal(s); copy or download "
-                f"the file again"
-            )
+        check(
+            found >= expected,
+            f"{found} bytes in {file_name}, which is truncated",
+            f"{expected} bytes for {header.sig_len} samples of {len(signals)} signal(s)",
+            "copy or download the file again",
+        )
 
 
 def read_samples(
