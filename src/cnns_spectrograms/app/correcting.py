@@ -20,7 +20,7 @@ from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
 from cnns_spectrograms.corrections.journal import JournalInUseError
-from cnns_spectrograms.corrections.session import Session
+from cnns_spectrograms.corrections.session import Event, Session
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import place_peak
 from cnns_spectrograms.presentation import GLYPHS, Translator
@@ -181,14 +181,12 @@ class Correcting:
                 self.relabel(edit["beats"], edit["to"])
             case "relabel_group":
                 self.relabel(self._list_alike(edit["beat"]), edit["to"])
-            case "delete":
-                self._delete(edit["beats"])
             case "add":
                 self._add(float(edit["time_s"]))
+            case "delete":
+                self._show(self._write(self.session.do, "delete", beats=edit["beats"]))
             case "undo" | "redo" as kind:
-                turned = self._write(self.session.do, kind)
-                if turned is not None:
-                    self._show(turned.beats)
+                self._show(self._write(self.session.do, kind))
 
     def _write(self, act: Callable[..., T], *args: Any, **what: Any) -> T | None:
         """Correct if this window may; if it cannot be saved, show so."""
@@ -211,14 +209,6 @@ class Correcting:
             return np.array([beat])
         return groups.members(groups.of_beat[beat])
 
-    def _delete(self, beats: list[int]) -> None:
-        session = self.session
-        last = session.samples[beats].max(initial=0)
-        if self._write(session.do, "delete", beats=beats):
-            left = session.order()
-            following = left[session.samples[left] >= last]
-            self._show(following[:1] if len(following) else left[-1:])
-
     def _add(self, time_s: float) -> None:
         analysis, leads, session = self.study.analysis, self.study.leads, self.session
         fs = analysis.model.fs
@@ -227,15 +217,17 @@ class Correcting:
         sample = min(round(peak * leads.fs / fs), leads.n_samples - 1)
         if (np.abs(session.samples[session.order()] - sample) <= REACH_S * leads.fs).any():
             st.session_state["correction_refused"] = "add_refused"
-        elif added := self._write(session.do, "add", sample=sample, to="N"):
-            self._show(added.beats)
+        else:
+            self._show(self._write(session.do, "add", sample=sample, to="N"))
 
-    def _show(self, beats: NDArray[np.int64]) -> None:
-        """Choose the first of some beats that stands, and bring it into view."""
+    def _show(self, event: Event | None) -> None:
+        """Choose the first beat of an event that stands, or the next one; bring it into view."""
         reading = self.read()
-        standing = np.flatnonzero(np.isin(reading.ids, beats))
-        if len(standing):
-            Viewer(reading).show(int(standing[0]))
+        if event is not None and len(reading.ids):
+            standing = np.flatnonzero(np.isin(reading.ids, event.beats))
+            following = np.flatnonzero(reading.beats["sample"] >= event.samples.max())
+            at, *_ = (*standing[:1], *following[:1], len(reading.ids) - 1)
+            Viewer(reading).show(int(at))
 
     # -- lists of beats to go through -----------------------------------------------------------
 
