@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OVERVIEW_LEFT_PX, OVERVIEW_RIGHT_PX = 46, 6
 """What lies beside the time axis of the overview, px."""
 
-_BINS = 1200  # of the whole recording, where single beats cannot be told apart
+_BINS = 1200  # of the whole recording, where single beats are too close
 _ROWS = {  # what of the height a beat's axes take, without and with Grad-CAM
     2: ([0.497, 1], [0, 0.447]),
     3: ([0.676, 1], [0.338, 0.626], [0, 0.288]),

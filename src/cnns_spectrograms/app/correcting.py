@@ -1,4 +1,4 @@
-"""Corrections of the beats that a window shows: who may make them, taken, saved, shown again."""
+"""Corrections of the beats that a window shows: who may make them, and what they change."""
 
 from __future__ import annotations
 
@@ -41,15 +41,14 @@ EDITOR_TEXTS = (
     "no_redo", "add", "add_help", "add_aim", "measure", "measure_help", "measure_aim", "saving",
     "choose_beat", "per_minute",
 )  # fmt: skip
-"""What `strip_editor.js` says, besides the names of the classes."""
+"""Texts of `strip_editor.js`, besides the names of the classes."""
 
 
 @dataclass(eq=False)
 class Desk:
     """The corrections that are open in this process; windows are Streamlit's sessions, by id.
 
-    Of all windows on this app one at a time corrects a recording. Other processes are kept away by
-    the lock of the journal.
+    One window at a time corrects a recording. The lock of the journal keeps other processes away.
 
     Args:
         is_open: whether a window still is.
@@ -189,7 +188,7 @@ class Correcting:
                 self._show(self._write(self.session.do, kind))
 
     def _write(self, act: Callable[..., T], *args: Any, **what: Any) -> T | None:
-        """Correct if this window may; if it cannot be saved, show so."""
+        """Correct if this window may; keep the error for the page if it cannot be saved."""
         try:
             who, window = self.who, find_window()
             return open_desk().write(self.session, window, lambda: act(who, *args, **what))

@@ -135,14 +135,14 @@ def _show_beat_panel(reading: Reading, viewer: Viewer, t: Translator) -> None:
 def _show_call(reading: Reading, viewer: Viewer, beat: pd.Series, t: Translator) -> None:
     """Show what the chosen beat is called, its probabilities and its RR interval."""
     call = str(reading.called[viewer.selected])
-    said = [f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"]
+    lines = [f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"]
     if call == UNSURE:
-        said.append(t("unsure_beat" if beat["usable"] else "unusable_beat"))
+        lines.append(t("unsure_beat" if beat["usable"] else "unusable_beat"))
     if beat["origin"] == "corrected":
-        confirmed = beat["found_class"] == beat["aami_class"]
-        model_said = str(beat["found_class"])
-        said.append(t("confirmed_beat") if confirmed else t("corrected_beat", name=model_said))
-    st.markdown("  \n".join(said))
+        found = str(beat["found_class"])
+        confirmed = found == beat["aami_class"]
+        lines.append(t("confirmed_beat") if confirmed else t("corrected_beat", name=found))
+    st.markdown("  \n".join(lines))
     if beat["origin"] == "added":
         st.info(t("added_beat"))
     else:

@@ -1,7 +1,7 @@
 """Corrected recordings as a WFDB database that a training can read.
 
 The folder holds, besides the records, what PhysioNet's databases hold too: RECORDS, and
-ANNOTATORS, which names the annotator. PATIENTS says whose each record is, so that no patient can
+ANNOTATORS, which names the annotator. PATIENTS holds whose each record is, so that no patient can
 train a network that another of their recordings tests.
 """
 

@@ -24,7 +24,7 @@ class JournalInUseError(ValueError):
 class Journal:
     """An append-only file of JSON lines that one program at a time may write to.
 
-    The first line is a header, which says of what recording the others are. `append` returns once
+    The first line is a header: of what recording the others are. `append` returns once
     a line is on the disk. A kill may tear the last line, which is then dropped. The lock is the
     operating system's, so a kill frees it too.
 

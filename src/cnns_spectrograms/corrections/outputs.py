@@ -34,7 +34,7 @@ _LONGEST_NOTE = 255  # characters; WFDB keeps the length in a byte
 def write_corrected_annotations(path: Path, session: Session) -> None:
     """Write the beats that stand as WFDB annotations, with a note beside each corrected one.
 
-    A note says "was N, by WHO" or "added, by WHO", and "confirmed, by WHO" of a class that was
+    A note is "was N, by WHO" or "added, by WHO", and "confirmed, by WHO" of a class that was
     right. Deleted beats are absent.
 
     Args:

@@ -130,7 +130,7 @@ class Session:
         self._journal = None if folder is None else self._open(folder)
 
     def _open(self, folder: Path) -> Journal:
-        """Open the journal, and do what it says."""
+        """Open the journal, and apply its lines."""
         codes = pd.Categorical(self.found, AAMI_CLASSES).codes.astype(np.int8)
         beats = hashlib.sha256(self.samples.astype("<i8").tobytes() + codes.tobytes()).hexdigest()
         header = {**asdict(self.source), "n_beats": len(self.found), "beats": beats}
@@ -223,7 +223,7 @@ class Session:
         Args:
             who: corrects.
             kind: relabel, delete, add, undo or redo.
-            what: else is said of it, see `plan`.
+            what: the rest of the event, see `plan`.
 
         Raises:
             OSError: it could not be saved; the beats are then as they were.
@@ -262,7 +262,7 @@ class Session:
         self.last_who = event.who
 
     def find_others(self) -> list[Path]:
-        """Return journals of the same lead whose beats are others: of another model, say."""
+        """Return journals of the same lead whose beats are others, such as another model's."""
         assert self.path is not None
         found = sorted(self.path.parent.glob(f"{self._stem}_*.jsonl"))
         digests = {path: read_header(path).get("digest") for path in found if path != self.path}

@@ -34,8 +34,8 @@ def correct_beats(
         The columns of `found`, and beat_id; found_class (None of an added beat); and origin:
         "model" of what nobody touched, "corrected" of a class that a person gave or confirmed,
         "added". An added beat has no probabilities (NaN), and the signal quality of the nearest
-        beat. An interval is NaN where one of `found` says that a gap lies before a beat in
-        between, or where `gaps_s` does.
+        beat. An interval is NaN where a beat of `found` in between follows a gap, or
+        where `gaps_s` has one.
     """
     ids, fs, n_found = session.order(), session.source.fs, len(found)
     samples = session.samples[ids]
@@ -60,7 +60,7 @@ def correct_beats(
 def correct_analysis(analysis: Analysis, beats: pd.DataFrame) -> Analysis:
     """Return an analysis with other beats, and with what they amount to.
 
-    A beat that a person has called counts wherever it lies. What the model was told of the beats
+    A beat that a person has called counts wherever it lies. What the model got of the beats
     (rhythm, typical beats) is not kept: rows of `rr_intervals` are of the beats that were found.
 
     Args:
