@@ -115,7 +115,10 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     if st.session_state.get("described", (None, None))[0] != key:
         st.session_state.pop("described", None)
         with _explained(t), stored(files) as paths:
-            found = [(path.name, _forget_signal(_open(path, fs))) for path in paths]
+            found = [
+                (path.name, replace(_open(path, fs), read_lead=lambda *_: np.empty(0)))
+                for path in paths
+            ]
             st.session_state["described"] = (key, found)
     if "described" not in st.session_state:
         return
@@ -138,10 +141,6 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
 
 def _open(path: Path, fs: float | None) -> Recording:
     return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
-
-
-def _forget_signal(recording: Recording) -> Recording:
-    return replace(recording, read_lead=lambda lead, start, stop: np.empty(0))
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def draw_overview(reading: Reading, t: Translator) -> Figure:
         data.append(
             scatter(shown, lanes, "markers", marker=marker, **hover, xaxis="x2", yaxis="y2")
         )
-    wide = [step for step in NICE_STEPS_S if duration_s / step <= 8]
-    ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
+    step_s = next((step for step in NICE_STEPS_S if duration_s / step <= 8), duration_s / 6)
+    ticks = np.arange(0, duration_s, step_s)
     labels = [format_clock(float(tick)) for tick in ticks]
     time_axis = dict(range=[0, duration_s], tickvals=ticks, ticktext=labels, ticks="outside")
     time_axis["ticklabeloverflow"] = "hide past div"  # the last label may not have room

@@ -243,8 +243,8 @@ def _write_reference(
 def _lay_paper(view: View, range_mv: tuple[float, float], t: Translator) -> dict[str, Any]:
     """Return the layout of ECG paper; its labels are at least 70 px apart."""
     px_per_s = view.width_px / view.span_s
-    wide = [step for step in NICE_STEPS_S if step >= 1 and step * px_per_s >= 70]
-    label_s = wide[0] if wide else NICE_STEPS_S[-1]
+    wide = (step for step in NICE_STEPS_S if step >= max(1, 70 / px_per_s))
+    label_s = next(wide, NICE_STEPS_S[-1])
     grid_s = 0.2 if px_per_s * 0.2 >= 3 else label_s
     begin, end = max(0.0, view.start_s - view.span_s), view.stop_s + view.span_s
     per_label = round(label_s / grid_s)

@@ -202,6 +202,7 @@ def _show_evidence(study: Study, beat: pd.Series, t: Translator) -> None:
 
 def _show_review(correcting: Correcting, t: Translator) -> None:
     """Show who corrects, and the way through the beats worth a look."""
+    state = st.session_state
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         # Kept under another name: a widget's own value goes when it is not on the page.
         st.text_input(
@@ -212,7 +213,7 @@ def _show_review(correcting: Correcting, t: Translator) -> None:
             label_visibility="collapsed",
             max_chars=60,
             width=190,
-            on_change=_keep_who,
+            on_change=lambda: state.update(who=state["who_input"].strip()),
             help=t("who_help"),
         )
         work, group = correcting.list_work(), correcting.group
@@ -222,29 +223,21 @@ def _show_review(correcting: Correcting, t: Translator) -> None:
             n, of = len(correcting.looked_at), len(correcting.study.queue)
             st.markdown(t("looked_at", n=n, of=of), width="content")
         else:
-            at = np.flatnonzero(work == st.session_state["selected"]) + 1
+            at = np.flatnonzero(work == state["selected"]) + 1
             n = int(at[0]) if len(at) else 0
             st.markdown(t("of_group", n=n, of=len(work), group=group + 1), width="content")
             st.button(
                 t("to_queue"),
                 key="to_queue",
                 icon=":material/checklist:",
-                on_click=lambda: st.session_state.pop("work"),
+                on_click=lambda: state.pop("work"),
             )
         if correcting.study.lanes:
             _show_leads(correcting.study, t)
 
 
-def _keep_who() -> None:
-    st.session_state["who"] = st.session_state["who_input"].strip()
-
-
 def _show_leads(study: Study, t: Translator) -> None:
     key = f"lanes_{st.session_state.get('n_studies', 0)}"
-
-    def keep() -> None:  # also where the choice is not on the page
-        st.session_state["lanes"] = st.session_state[key]
-
     with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
         st.pills(
             t("leads_help", lead=study.source.lead),
@@ -253,7 +246,8 @@ def _show_leads(study: Study, t: Translator) -> None:
             selection_mode="multi",
             default=list(range(len(study.lanes)))[:_SHOWN_LANES],
             key=key,
-            on_change=keep,
+            # Kept where the choice is not on the page, too.
+            on_change=lambda: st.session_state.update(lanes=st.session_state[key]),
         )
 
 
