@@ -185,7 +185,8 @@ class Session:
                 confirmed: what a person has called stays called.
 
         Raises:
-            ValueError: the class is none; or KeyError, something lacks.
+            ValueError: the class is not one that this kind gives.
+            KeyError: the kind is unknown, or something is missing.
         """
         kind, of, to = what["do"], None, what.get("to")
         if kind in ("undo", "redo"):
