@@ -42,6 +42,7 @@ TEMPLATES = sorted(Path(cnns_spectrograms.__file__).parent.rglob("*.j2"))
 COMPOSED = {
     "class_": CALLS,
     "environment_": ENVIRONMENTS,
+    "page_": ("clinical", "technical"),
     "group_": ("synthetic", "mitdb", "svdb"),
     "source_": ("sample", "upload"),
     "stage_": ("keep", "read", "detect", "classify"),

@@ -18,6 +18,76 @@ from typing import Any, Literal, NamedTuple, get_args
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 
 # --------------------------------------------------------------------------------------
+# Classes and colours
+# --------------------------------------------------------------------------------------
+
+UNSURE = "?"
+"""Called instead of a class where no probability reaches the threshold."""
+
+CALLS: tuple[str, ...] = (*AAMI_CLASSES, UNSURE)
+"""What a beat may be called."""
+
+# The colours are from Okabe and Ito's Color Universal Design palette (2008), which people with any
+# common form of colour blindness can distinguish. S, F and Q are darker than there, for 3:1 against
+# white and against ECG paper. Each class has a symbol and its letter too, so that nobody depends on
+# colours.
+_LOOKS = {  # on a light page, on a dark one, Plotly's marker, in running text
+    "N": ("#0072B2", "#56B4E9", "circle", "●"),
+    "S": ("#B87700", "#E69F00", "triangle-up", "▲"),
+    "V": ("#D55E00", "#FF7F2A", "square", "■"),
+    "F": ("#B85C93", "#E39BC4", "diamond", "◆"),
+    "Q": ("#007A5A", "#2FC59B", "star", "★"),
+    UNSURE: ("#666666", "#B0B0B0", "circle-open", "○"),
+}
+_LIGHT, _DARK, SYMBOLS, GLYPHS = (
+    dict(zip(_LOOKS, looks, strict=True)) for looks in zip(*_LOOKS.values(), strict=True)
+)
+CLASS_COLORS: dict[str, str] = {name: _LIGHT[name] for name in AAMI_CLASSES}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of the figures on a light or a dark page."""
+
+    classes: dict[str, str]
+    trace: str
+    text: str
+    faint: str
+    paper: str
+    minor_grid: str
+    major_grid: str
+    highlight: str
+
+
+LIGHT = Theme(
+    classes=_LIGHT,
+    trace="#111111",
+    text="#31333F",
+    faint="#D9D9DE",
+    paper="#FFFAF8",
+    minor_grid="#FBE3DE",
+    major_grid="#F0B8AD",
+    highlight="rgba(86, 180, 233, 0.28)",
+)
+
+DARK = Theme(
+    classes=_DARK,
+    trace="#F2F2F2",
+    text="#E6E6EA",
+    faint="#3A3D46",
+    paper="#15171D",
+    minor_grid="#26211F",
+    major_grid="#4A3530",
+    highlight="rgba(86, 180, 233, 0.20)",
+)
+
+
+def choose_theme(kind: str | None) -> Theme:
+    """Return the colours for Streamlit's theme type, "light" or "dark" (None: not known yet)."""
+    return DARK if kind == "dark" else LIGHT
+
+
+# --------------------------------------------------------------------------------------
 # Texts and numbers
 # --------------------------------------------------------------------------------------
 
@@ -53,10 +123,11 @@ def read_texts() -> Mapping[str, Text]:
 
 
 class Translator:
-    """Gives texts, numbers, percentages and intervals in one language."""
+    """Gives texts, numbers, percentages and intervals in one language, and colours of figures."""
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: Language, theme: Theme = LIGHT) -> None:
         self.language = language
+        self.theme = theme
 
     def __call__(self, key: str, /, **values: str | float) -> str:
         """Return the text of a key, with values put into its {placeholders}.
@@ -161,88 +232,3 @@ def render_page(template: Path, t: Translator, **context: Any) -> str:
         "png": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
     }
     return environment.get_template(template.name).render(t=t, **context)
-
-
-# --------------------------------------------------------------------------------------
-# Classes and colours
-# --------------------------------------------------------------------------------------
-
-UNSURE = "?"
-"""Called instead of a class where no probability reaches the threshold."""
-
-CALLS: tuple[str, ...] = (*AAMI_CLASSES, UNSURE)
-"""What a beat may be called."""
-
-# From Okabe and Ito's Color Universal Design palette (2008), whose colours people with any common
-# form of colour blindness can distinguish. S, F and Q are darker than there, for 3:1 against white
-# and against ECG paper.
-CLASS_COLORS: dict[str, str] = {
-    "N": "#0072B2",
-    "S": "#B87700",
-    "V": "#D55E00",
-    "F": "#B85C93",
-    "Q": "#007A5A",
-}
-
-# Each class has a symbol and its letter too, so that nobody depends on colours.
-SYMBOLS: dict[str, str] = {
-    "N": "circle",
-    "S": "triangle-up",
-    "V": "square",
-    "F": "diamond",
-    "Q": "star",
-    UNSURE: "circle-open",
-}
-"""Plotly's marker symbol of each call."""
-
-GLYPHS: dict[str, str] = dict(zip(CALLS, "●▲■◆★○", strict=True))
-"""The same symbols in running text."""
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of the figures on a light or a dark page."""
-
-    classes: dict[str, str]
-    trace: str
-    text: str
-    faint: str
-    paper: str
-    minor_grid: str
-    major_grid: str
-    highlight: str
-
-
-LIGHT = Theme(
-    classes={**CLASS_COLORS, UNSURE: "#666666"},
-    trace="#111111",
-    text="#31333F",
-    faint="#D9D9DE",
-    paper="#FFFAF8",
-    minor_grid="#FBE3DE",
-    major_grid="#F0B8AD",
-    highlight="rgba(86, 180, 233, 0.28)",
-)
-
-DARK = Theme(
-    classes={
-        "N": "#56B4E9",
-        "S": "#E69F00",
-        "V": "#FF7F2A",
-        "F": "#E39BC4",
-        "Q": "#2FC59B",
-        UNSURE: "#B0B0B0",
-    },
-    trace="#F2F2F2",
-    text="#E6E6EA",
-    faint="#3A3D46",
-    paper="#15171D",
-    minor_grid="#26211F",
-    major_grid="#4A3530",
-    highlight="rgba(86, 180, 233, 0.20)",
-)
-
-
-def choose_theme(kind: str | None) -> Theme:
-    """Return the colours for Streamlit's theme type, "light" or "dark" (None: not known yet)."""
-    return DARK if kind == "dark" else LIGHT

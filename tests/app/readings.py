@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.viewer import Reading
+from cnns_spectrograms.corrections.session import Source
 from cnns_spectrograms.presentation import UNSURE
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -31,10 +32,9 @@ def make_study(
     n_samples = round(len(signal) * (recording_fs or fs) / fs)
     rest: dict[str, Any] = {
         "leads": Recording("r", recording_fs or fs, ("II",), n_samples, None, cast(Any, None)),
-        "source": SimpleNamespace(lead="II"),
+        "source": Source("r", "II", recording_fs or fs, n_samples, "d" * 64),
         "db": "own",
         "reference": None,
-        "outputs": {},
         "range_mv": (-1.0, 1.0),
         "lanes": [],
         "groups": None,

@@ -22,11 +22,11 @@ from cnns_spectrograms.app.clinical_figures import (
     draw_probabilities,
 )
 from cnns_spectrograms.app.figure_parts import UNUSABLE
-from cnns_spectrograms.app.findings import PROBABILITIES
 from cnns_spectrograms.app.strip_figure import decimate, draw_strip
 from cnns_spectrograms.app.study import BeatInput, choose_range_mv, make_lane
 from cnns_spectrograms.app.viewer import PX_PER_MM, Reading, View, span_of_speed
 from cnns_spectrograms.corrections.shapes import ShapeGroups
+from cnns_spectrograms.corrections.table import PROBABILITIES
 from cnns_spectrograms.imaging.kinds import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator
@@ -103,7 +103,7 @@ def test_paper_is_25_mm_a_second_and_10_mm_a_millivolt() -> None:
     assert 945 / span == pytest.approx(25 * 96 / 25.4)  # px a second
     called = np.array(["N"] * 50, dtype=object)
     reading = _reading(_beats(50), called, 100, range_mv=(-1.5, 1.5))
-    figure = _checked(draw_strip)(reading, View(0, span, 945), LIGHT, T)
+    figure = _checked(draw_strip)(reading, View(0, span, 945), T)
     layout = figure.layout
     inner = layout.height - layout.margin.t - layout.margin.b
     assert inner / 3 == pytest.approx(10 * PX_PER_MM, abs=0.5)  # px a millivolt
@@ -121,7 +121,9 @@ def test_a_strip_marks_each_beat_by_class_and_writes_the_reference(theme: Theme)
     called = np.array(list("NNVNS?FQNN"), dtype=object)
     reference = beats.assign(aami_class=list("NNVNNNNNNN"))
     reading = _reading(beats, called, 10, reference=reference)
-    figure = _checked(draw_strip)(reading, View(0, 10, 1000), theme, T, np.array([2]))
+    figure = _checked(draw_strip)(
+        reading, View(0, 10, 1000), Translator("en", theme), np.array([2])
+    )
     traces = {trace.name: trace for trace in figure.data if trace.name}
     for name in "NSVFQ?":
         expected = beats["time_s"][called == name].tolist()
@@ -138,7 +140,7 @@ def test_an_abnormal_beat_alone_is_drawn_in_its_colour() -> None:
     signal = np.arange(770, dtype=np.float32) / 770
     called = np.array(list("NNVVNNNNNN"), dtype=object)
     reading = _reading(_beats(10), called, signal, fs=77)
-    figure = _checked(draw_strip)(reading, View(0, 10, 1000), LIGHT, T)
+    figure = _checked(draw_strip)(reading, View(0, 10, 1000), T)
     [trace] = [each for each in figure.data if each.mode == "lines" and each.name is None]
     assert trace.line.color == LIGHT.classes["V"]
     x, y = np.array(trace.x), np.array(trace.y)
@@ -156,12 +158,12 @@ def test_nothing_is_drawn_in_a_gap() -> None:
     beats.loc[10, "rr_s"] = np.nan
     called = np.array(["N"] * 20, dtype=object)
     reading = _reading(beats, called, 20, gaps_s=[(3, 5), (9, 9.5)])
-    strip = _checked(draw_strip)(reading, View(0, 20, 1200), LIGHT, T)
+    strip = _checked(draw_strip)(reading, View(0, 20, 1200), T)
     x, y = (np.asarray(strip.data[0][axis], float) for axis in "xy")
     inside = ((x >= 3) & (x < 5)) | ((x >= 9) & (x < 9.5))
     assert inside.sum() > 50
     np.testing.assert_array_equal(np.isnan(y), inside)
-    overview = _checked(draw_overview)(reading, LIGHT, T)
+    overview = _checked(draw_overview)(reading, T)
     rates = np.asarray(overview.data[0].y, float)
     assert np.flatnonzero(np.isnan(rates)).tolist() == [0, 10]  # where the line breaks
 
@@ -170,12 +172,12 @@ def test_unusable_signal_is_grey() -> None:
     called = np.array(["N"] * 40, dtype=object)
     unusable = [(0, 5), (10, 40), (70, 80)]
     reading = _reading(_beats(40), called, 80, unusable_s=unusable)
-    strip = _checked(draw_strip)(reading, View(20, 10, 1200), LIGHT, T, np.array([3]))
+    strip = _checked(draw_strip)(reading, View(20, 10, 1200), T, np.array([3]))
     # As far as it is drawn, 10 to 40 s; then the window of the chosen beat.
     grey, window = strip.layout.shapes
     assert (grey.x0, grey.x1, grey.fillcolor) == (10, 40, UNUSABLE)
     assert window.fillcolor == LIGHT.highlight
-    overview = _checked(draw_overview)(reading, LIGHT, T)
+    overview = _checked(draw_overview)(reading, T)
     assert [(each.x0, each.x1) for each in overview.layout.shapes] == unusable
 
 
@@ -188,8 +190,8 @@ def test_a_day_is_drawn_with_a_bounded_number_of_points() -> None:
     day = float(beats["time_s"].iloc[-1])
     signal = rng.normal(size=int(day * 100)).astype(np.float32)
     reading = _reading(beats, called, signal, fs=100)
-    strip = _checked(draw_strip)(reading, View(0, day, 1200), LIGHT, T)
-    overview = _checked(draw_overview)(reading, LIGHT, T)
+    strip = _checked(draw_strip)(reading, View(0, day, 1200), T)
+    overview = _checked(draw_overview)(reading, T)
     for figure in (strip, overview):
         assert sum(len(trace.x) for trace in figure.data) < 20_000
         assert len(figure.layout.annotations) < 50
@@ -208,7 +210,7 @@ def test_of_many_gaps_the_longest_break_the_line_of_the_overview() -> None:
     beats.loc[after_gap, "rr_s"] = np.nan
     called = np.array(["N"] * n, dtype=object)
     stop_s = float(beats["time_s"].iloc[-1])
-    rate = _checked(draw_overview)(_reading(beats, called, stop_s), LIGHT, T).data[0]
+    rate = _checked(draw_overview)(_reading(beats, called, stop_s), T).data[0]
     x, y = np.asarray(rate.x, float), np.asarray(rate.y, float)
     assert len(x) <= 3600
     assert (np.diff(x) > 0).all()
@@ -223,7 +225,7 @@ def test_a_rare_beat_is_in_the_overview_of_a_long_recording() -> None:
     beats = _beats(5000)
     called = np.array(["N"] * 5000, dtype=object)
     called[4321] = "V"
-    overview = _checked(draw_overview)(_reading(beats, called, 4100), LIGHT, T)
+    overview = _checked(draw_overview)(_reading(beats, called, 4100), T)
     lane = next(trace for trace in overview.data if trace.name == "V")
     assert list(lane.x) == [beats["time_s"][4321]]
 
@@ -235,7 +237,7 @@ def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
     seen = BeatInput(np.zeros(900, np.float32), image, np.zeros(4, np.float32))
     cam = np.zeros((64, 64), np.float32)
     cam[:, 40] = 1
-    figure = _checked(draw_beat)(seen, model, LIGHT, T, cam)
+    figure = _checked(draw_beat)(seen, model, T, cam)
     traces = {trace.name: trace for trace in figure.data if trace.name}
     peak = traces["ECG"].x[450]  # where the R peak stands in the window
     assert peak == 0
@@ -248,11 +250,11 @@ def test_signal_spectrogram_and_grad_cam_share_the_time_axis() -> None:
 
 
 def test_probabilities_show_the_band_in_which_nothing_is_called() -> None:
-    figure = _checked(draw_probabilities)(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, LIGHT, T)
+    figure = _checked(draw_probabilities)(np.array([0.1, 0.2, 0.4, 0.2, 0.1]), 0.5, T)
     band = figure.layout.shapes[0]
     assert (band.x0, band.x1) == (0, 0.5)
     assert figure.data[0].text[2] == "40.0\xa0%"
-    assert not _checked(draw_probabilities)(np.full(5, 0.2), 0.0, LIGHT, T).layout.shapes
+    assert not _checked(draw_probabilities)(np.full(5, 0.2), 0.0, T).layout.shapes
 
 
 def test_amplitudes_ignore_an_artefact_and_are_whole_half_millivolts() -> None:
@@ -284,7 +286,9 @@ def test_other_leads_stand_below_at_the_same_scale(theme: Theme) -> None:
     called = beats["aami_class"].to_numpy(object)
     lane = make_lane("V<1>", other)
     reading = _reading(beats, called, signal, 1000, recording_fs=250, range_mv=(-1.5, 1.5))
-    figure = _checked(draw_strip)(reading, view, theme, T, np.array([3, 4, 5]), [lane])
+    figure = _checked(draw_strip)(
+        reading, view, Translator("en", theme), np.array([3, 4, 5]), [lane]
+    )
     height_mv = 3 + lane.range_mv[1] - lane.range_mv[0]
     margins = figure.layout.margin.t + figure.layout.margin.b
     assert figure.layout.height - margins == round(height_mv * 10 * PX_PER_MM)
@@ -307,7 +311,7 @@ def test_groups_are_tiles_that_report_their_number() -> None:
     groups = ShapeGroups(np.zeros(9, np.int32), means, np.zeros((9, 5), np.float32), True)
     counts = [{"N": 1200, "V": 3, "S": 2, "F": 1}, {"V": 7}, {"S": 3}, {"?": 2}, {}]
     for width_px, columns in ((1280, 8), (390, 2)):
-        figure = _checked(draw_groups)(groups, counts, 1, width_px, LIGHT, T)
+        figure = _checked(draw_groups)(groups, counts, 1, width_px, T)
         assert [set(each.customdata) for each in figure.data] == [{i} for i in range(5)]
         assert (figure.layout.grid.rows, figure.layout.grid.columns) == (-(-5 // columns), columns)
     titles = [each.text for each in figure.layout.annotations]

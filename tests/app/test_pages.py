@@ -99,7 +99,7 @@ def test_disagreements_with_the_reference_are_stepped_through() -> None:
     called = call_beats(study.beats, 0.5)
     found = find_disagreements(study.beats, called, study.reference, study.leads.fs)
     now = study.beats["time_s"][app.session_state["selected"]]
-    later = found["time_s"][found["time_s"] > now + 1e-3].iloc[0]
+    later = found[found > now + 1e-3][0]
     app.button(key="next_disagreement").click().run()
     start, span = app.session_state["cursor"]
     assert start <= later <= start + span

@@ -12,6 +12,7 @@ import wfdb
 from cnns_spectrograms.app.study import Study, make_study, read_reference, show_beat
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.inference.model import BeatModel
+from cnns_spectrograms.inference.outputs import write_outputs
 from cnns_spectrograms.recordings.opening import open_recording
 
 
@@ -63,9 +64,8 @@ def test_the_reference_is_taken_where_it_is_asked_for(folder: Path, model: BeatM
 
 
 def test_the_annotations_to_download_are_the_beats(study: Study, tmp_path: Path) -> None:
-    name, content = study.outputs["annotations"]
-    (tmp_path / name).write_bytes(content)
-    read = wfdb.rdann(str(tmp_path / "100"), name.rsplit(".", 1)[1])
+    write_outputs(study.analysis, study.leads, tmp_path)
+    read = wfdb.rdann(str(tmp_path / "100"), "cnn")
     np.testing.assert_array_equal(read.sample, study.beats["sample"])
     assert read.symbol == study.beats["aami_class"].tolist()
     assert read.fs == 360

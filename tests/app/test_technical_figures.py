@@ -59,19 +59,18 @@ def test_a_confusion_matrix_says_each_count_and_the_recall(
     predictions: pd.DataFrame, theme: Theme
 ) -> None:
     scores = evaluate_predictions(predictions)
-    figure = _checked(draw_confusion)(scores, theme, T)
+    figure = _checked(draw_confusion)(scores, Translator("es", theme))
     recalls = [scores["per_class"][name]["recall"] for name in AAMI_CLASSES]
     assert [row[i] for i, row in enumerate(figure.data[0].z)] == pytest.approx(recalls)
-    said = {(each.y, each.x): each.text for each in figure.layout.annotations}
     first = scores["confusion_matrix"][0][0]
-    assert said["N", "N"] == f"{T.percent(recalls[0], 1)}<br>{first}"
+    assert figure.data[0].text[0][0] == f"{T.percent(recalls[0], 1)}<br>{first}"
 
 
 def test_intervals_reach_from_low_to_high(predictions: pd.DataFrame) -> None:
     metrics = {"test": evaluate_predictions(predictions)}
     value = metrics["test"]["macro_f1"]
     report = ModelResults("a", "", metrics, {"macro_f1": (value - 0.2, value + 0.05)}, None, None)
-    (trace,) = _checked(draw_intervals)([report], LIGHT, T).data
+    (trace,) = _checked(draw_intervals)([report], T).data
     assert trace.y[0] == pytest.approx(value)
     assert (trace.error_y.arrayminus[0], trace.error_y.array[0]) == pytest.approx((0.2, 0.05))
     assert trace.error_y.array[1] == 0  # accuracy has no interval here
@@ -80,7 +79,7 @@ def test_intervals_reach_from_low_to_high(predictions: pd.DataFrame) -> None:
 def test_a_reliability_diagram_shows_what_was_measured(predictions: pd.DataFrame) -> None:
     measured = measure_calibration(predictions)
     figure = _checked(draw_reliability)(
-        {"before_temperature": measured, "after_temperature": measured}, LIGHT, T
+        {"before_temperature": measured, "after_temperature": measured}, T
     )
     assert list(figure.data[1].y) == [each["accuracy"] for each in measured["bins"]]
     assert figure.layout.separators == ",\u202f"  # Spanish
@@ -94,7 +93,7 @@ def test_noise_curves_are_a_line_a_noise() -> None:
             "macro_f1": [0.6, 0.3, 0.5, 0.4, 0.1],
         }
     )
-    figure = _checked(draw_robustness)({"a": table}, LIGHT, T)
+    figure = _checked(draw_robustness)({"a": table}, T)
     assert [(each.name, list(each.y)) for each in figure.data] == [
         ("a, em", [0.3, 0.5]),
         ("a, ma", [0.4]),
@@ -104,7 +103,7 @@ def test_noise_curves_are_a_line_a_noise() -> None:
 
 def test_class_counts_are_a_bar_a_database() -> None:
     counts = pd.DataFrame({"N": [10, 5], "V": [3, 1]}, index=["mitdb", "svdb"])
-    figure = _checked(draw_class_counts)(counts, LIGHT, T)
+    figure = _checked(draw_class_counts)(counts, T)
     assert [(each.name, list(each.y)) for each in figure.data] == [
         ("mitdb", [10, 3]),
         ("svdb", [5, 1]),

@@ -11,8 +11,8 @@ import pytest
 
 from app.readings import FS, make_study
 from cnns_spectrograms.app import viewer
-from cnns_spectrograms.app.findings import PROBABILITIES
 from cnns_spectrograms.app.viewer import Viewer
+from cnns_spectrograms.corrections.table import PROBABILITIES
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def _view(
         samples = [round(time * FS) for time, _ in reference]
         truth = pd.DataFrame({"sample": samples, "aami_class": [name for _, name in reference]})
     study = make_study(beats, np.zeros(n, np.float32), reference=truth)
-    return Viewer(viewer.read(study, 0.5))
+    return Viewer(viewer.read(study, study.correct(None), 0.5))
 
 
 def _long() -> Viewer:
@@ -117,6 +117,18 @@ def test_steps_go_from_where_the_strip_was_moved_to(
     assert moving.selected % 20 == 7
 
 
+def test_steps_stop_at_the_ends(state: dict[str, Any]) -> None:
+    moving = _view(60, [1.0, 2.0, 4.0], "VVV")
+    steps = []
+    for forwards in (True, True, True, False, False, False):
+        moving.step_abnormal(forwards)
+        steps.append((moving.selected, state["at_end"]))
+    assert steps == [(1, False), (2, False), (2, True), (1, False), (0, False), (0, True)]
+    none = _view(60, [1.0], "N")
+    none.step_abnormal(True)
+    assert state["at_end"]
+
+
 def test_a_beat_that_is_on_screen_is_where_steps_go_from(state: dict[str, Any]) -> None:
     moving = _long()
     moving.follow({"start": 5.0, "stop": 5.0 + moving.view.span_s, "width": 1200})
@@ -183,6 +195,10 @@ def test_a_scale_is_let_go_once_the_wheel_has_zoomed(state: dict[str, Any]) -> N
 def test_a_beat_in_unusable_signal_is_called_only_if_it_counts() -> None:
     seen = _view(60, [10, 20, 30], "VVS", unusable_s=[20])
     study = seen._reading.study
-    assert viewer.read(study, 0.5).called.tolist() == ["V", "?", "S"]
-    assert viewer.read(study, 0.5).abnormal.tolist() == [0, 2]
-    assert viewer.read(study, 0.5, count_unusable=True).called.tolist() == ["V", "V", "S"]
+    assert viewer.read(study, study.correct(None), 0.5).called.tolist() == ["V", "?", "S"]
+    assert viewer.read(study, study.correct(None), 0.5).abnormal.tolist() == [0, 2]
+    assert viewer.read(study, study.correct(None), 0.5, count_unusable=True).called.tolist() == [
+        "V",
+        "V",
+        "S",
+    ]

@@ -28,7 +28,7 @@ def session(analysis: Analysis, recording: Recording, tmp_path: Path) -> Iterato
     beats = analysis.beats
     source = Source(recording.name, analysis.lead, analysis.fs, recording.n_samples, "d" * 64)
     made = Session(tmp_path / "journals", source, beats["sample"], beats["aami_class"].to_numpy())
-    made.relabel(range(20), "F", "ana")
+    made.do("ana", "relabel", beats=range(20), to="F")
     yield made
     made.close()
 
@@ -53,7 +53,7 @@ def test_a_corrected_recording_trains_in_place_of_its_original(
 ) -> None:
     folder = tmp_path / "database"
     assert add_record(folder, session, recording, "mitdb", "mitdb/100") == "mitdb-100"
-    session.relabel([20], "F", "ana")
+    session.do("ana", "relabel", beats=[20], to="F")
     add_record(folder, session, recording, "mitdb", "mitdb/100")  # again, a later version
     assert (folder / "RECORDS").read_text() == "mitdb-100\n"
     assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []

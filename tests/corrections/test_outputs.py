@@ -30,14 +30,14 @@ def session(analysis: Analysis, recording: Recording, tmp_path: Path) -> Iterato
     source = Source(recording.name, analysis.lead, analysis.fs, recording.n_samples, "d" * 64)
     made = Session(tmp_path / "journals", source, beats["sample"], beats["aami_class"].to_numpy())
     other = {name: AAMI_CLASSES[(i + 1) % 5] for i, name in enumerate(AAMI_CLASSES)}
-    made.relabel([3], other[beats["aami_class"][3]], "Zoë Peña")
-    made.relabel([4, 5], "F", "ben")
-    made.undo("ben")
-    made.relabel([6], beats["aami_class"][6], "ben")
-    made.delete([7], "ben")
-    made.add(int(beats["sample"][9]) + 100, "Q", "ben")
-    made.add(int(beats["sample"][11]) + 100, "V", "ben")
-    made.undo("ben")
+    made.do("Zoë Peña", "relabel", beats=[3], to=other[beats["aami_class"][3]])
+    made.do("ben", "relabel", beats=[4, 5], to="F")
+    made.do("ben", "undo")
+    made.do("ben", "relabel", beats=[6], to=beats["aami_class"][6])
+    made.do("ben", "delete", beats=[7])
+    made.do("ben", "add", sample=int(beats["sample"][9]) + 100, to="Q")
+    made.do("ben", "add", sample=int(beats["sample"][11]) + 100, to="V")
+    made.do("ben", "undo")
     yield made
     made.close()
 

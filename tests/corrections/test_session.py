@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.corrections.edits import BeatEdits, decode
 from cnns_spectrograms.corrections.journal import JournalInUseError
 from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -38,10 +37,10 @@ def opened(folder: Path, source: Source = SOURCE) -> Iterator[Session]:
         session.close()
 
 
-def beats_of(edits: BeatEdits) -> list[tuple[int, str]]:
+def beats_of(session: Session) -> list[tuple[int, str]]:
     """Return what stands, in time order."""
-    order = edits.order()
-    return list(zip(edits.samples[order].tolist(), decode(edits.codes[order]), strict=True))
+    order = session.order()
+    return list(zip(session.samples[order].tolist(), session.classes[order], strict=True))
 
 
 FOUND = list(zip(SAMPLES.tolist(), CLASSES, strict=True))
@@ -64,8 +63,12 @@ operations = st.lists(
 
 
 def perform(session: Session, steps: list[tuple]) -> None:
+    names = {"relabel": ("beats", "to"), "delete": ("beats",), "add": ("sample", "to")}
     for kind, *given_ in steps:
-        getattr(session, kind)(*given_, "ana")
+        if kind == "look":
+            session.look("ana", *given_)
+        else:
+            session.do("ana", kind, **dict(zip(names.get(kind, ()), given_, strict=True)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,14 +76,14 @@ def perform(session: Session, steps: list[tuple]) -> None:
 def test_undoing_all_gives_what_was_found_and_redoing_what_was_there(steps: list[tuple]) -> None:
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as session:
         perform(session, steps)
-        there, n = beats_of(session.edits), session.edits.n_done
-        while session.undo("ana") is not None:
+        there, n = beats_of(session), len(session.done)
+        while session.do("ana", "undo") is not None:
             pass
-        assert beats_of(session.edits) == FOUND
-        assert not session.edits.is_edited.any()
+        assert beats_of(session) == FOUND
+        assert not session.is_edited.any()
         for _ in range(n):
-            session.redo("ana")
-        assert beats_of(session.edits) == there
+            session.do("ana", "redo")
+        assert beats_of(session) == there
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,9 +97,9 @@ def test_a_journal_cut_at_any_byte_gives_what_stood_after_its_whole_lines(
         stood: dict[int, tuple] = {}
 
         def state(session: Session) -> tuple:
-            edits = session.edits
-            counts = edits.n_done, len(edits.undone), len(session.events), sorted(session.looked_at)
-            return beats_of(edits), edits.is_edited.tolist(), counts
+            lists = session.done, session.undone, session.events, session.looked_at
+            looked_at = sorted(session.looked_at)
+            return beats_of(session), session.is_edited.tolist(), [*map(len, lists)], looked_at
 
         with opened(folder) as session:
             path = session.path
@@ -113,18 +116,19 @@ def test_a_journal_cut_at_any_byte_gives_what_stood_after_its_whole_lines(
         with opened(folder) as session:
             assert state(session) == stood[last]
             assert path.read_bytes() == content[:last]
-            session.relabel([0], "V", "ben")  # and it goes on
+            session.do("ben", "relabel", beats=[0], to="V")  # and it goes on
         with opened(folder) as session:
-            assert (100, "V") in beats_of(session.edits) or (100 not in dict(stood[last][0]))
+            assert (100, "V") in beats_of(session) or (100 not in dict(stood[last][0]))
 
 
 def test_an_edit_says_who_when_and_what_from_what(tmp_path: Path) -> None:
     with opened(tmp_path) as session:
-        session.relabel([3, 4], "S", "Ana Pérez")
-        session.undo("ben")
-        session.delete([9], "ben")
-        added = session.add(1234, "V", "ben")
-        assert added == 10
+        session.do("Ana Pérez", "relabel", beats=[3, 4], to="S")
+        session.do("ben", "undo")
+        session.do("ben", "delete", beats=[9])
+        added = session.do("ben", "add", sample=1234, to="V")
+        assert added is not None
+        assert added.beats.tolist() == [10]
     lines = [json.loads(line) for line in session.path.read_text("utf-8").splitlines()][1:]
     assert [line["do"] for line in lines] == ["relabel", "undo", "delete", "add"]
     assert (lines[0]["who"], lines[0]["from"], lines[0]["to"]) == ("Ana Pérez", "VN", "S")
@@ -145,28 +149,28 @@ def test_an_edit_says_who_when_and_what_from_what(tmp_path: Path) -> None:
 
 def test_the_class_a_beat_has_can_be_confirmed(tmp_path: Path) -> None:
     with opened(tmp_path) as session:
-        assert session.relabel([3], "V", "ana")
-        assert session.edits.is_edited.tolist() == [i == 3 for i in range(10)]
-        assert beats_of(session.edits) == FOUND
+        assert session.do("ana", "relabel", beats=[3], to="V")
+        assert session.is_edited.tolist() == [i == 3 for i in range(10)]
+        assert beats_of(session) == FOUND
 
 
 def test_nothing_is_done_to_beats_that_are_gone(tmp_path: Path) -> None:
     with opened(tmp_path) as session:
-        session.delete([2], "ana")
-        assert not session.relabel([2, 77], "V", "ana")
-        assert not session.delete([2], "ana")
-        assert session.edits.n_done == 1
+        session.do("ana", "delete", beats=[2])
+        assert not session.do("ana", "relabel", beats=[2, 77], to="V")
+        assert not session.do("ana", "delete", beats=[2])
+        assert len(session.done) == 1
 
 
 def test_a_torn_line_is_dropped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(tmp_path) as session:
-        session.relabel([0], "V", "ana")
+        session.do("ana", "relabel", beats=[0], to="V")
     whole = session.path.read_bytes()
     session.path.write_bytes(whole + b'{"at":"2026-01-01T00:0')
     with caplog.at_level(logging.WARNING), opened(tmp_path) as again:
-        assert beats_of(again.edits)[0] == (100, "V")
+        assert beats_of(again)[0] == (100, "V")
     assert "torn last line" in caplog.text
     assert session.path.read_bytes() == whole
 
@@ -184,7 +188,7 @@ def test_a_damaged_journal_or_anothers_is_refused(
     tmp_path: Path, old: bytes, new: bytes, says: str
 ) -> None:
     with opened(tmp_path) as session:
-        session.relabel([0], "V", "ana")
+        session.do("ana", "relabel", beats=[0], to="V")
     content = session.path.read_bytes()
     assert old in content
     session.path.write_bytes(content.replace(old, new))
@@ -195,9 +199,9 @@ def test_a_damaged_journal_or_anothers_is_refused(
 
 def test_other_beats_of_the_same_lead_have_a_journal_of_their_own(tmp_path: Path) -> None:
     with opened(tmp_path) as first:
-        first.relabel([0], "V", "ana")
+        first.do("ana", "relabel", beats=[0], to="V")
     other = Session(tmp_path, SOURCE, SAMPLES, ["N"] * 10)
-    assert beats_of(other.edits)[0] == (100, "N")
+    assert beats_of(other)[0] == (100, "N")
     assert other.find_others() == [first.path]
     other.close()
     with opened(tmp_path, replace(SOURCE, digest="e" * 64)) as third:
@@ -206,18 +210,18 @@ def test_other_beats_of_the_same_lead_have_a_journal_of_their_own(tmp_path: Path
 
 def test_two_at_once_are_refused_and_the_next_is_let_in(tmp_path: Path) -> None:
     with opened(tmp_path) as session:
-        session.relabel([0], "V", "ana")
+        session.do("ana", "relabel", beats=[0], to="V")
         with pytest.raises(JournalInUseError, match="open in another window"):
             Session(tmp_path, SOURCE, SAMPLES, CLASSES)
     with opened(tmp_path) as again:
-        assert again.edits.n_done == 1
+        assert len(again.done) == 1
 
 
 def test_what_cannot_be_written_is_not_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path) as session:
-        session.relabel([0], "V", "ana")
+        session.do("ana", "relabel", beats=[0], to="V")
         before = session.path.read_bytes()
         write = os.write
 
@@ -227,19 +231,19 @@ def test_what_cannot_be_written_is_not_done(
 
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
-            session.relabel([1], "V", "ana")
+            session.do("ana", "relabel", beats=[1], to="V")
         monkeypatch.undo()
         assert session.path.read_bytes() == before
-        assert beats_of(session.edits)[1] == (200, "N")
-        session.relabel([1], "V", "ana")
+        assert beats_of(session)[1] == (200, "N")
+        session.do("ana", "relabel", beats=[1], to="V")
     with opened(tmp_path) as again:
-        assert [name for _, name in beats_of(again.edits)[:2]] == ["V", "V"]
+        assert [name for _, name in beats_of(again)[:2]] == ["V", "V"]
 
 
 def _correct_for_ever(folder: Path, pipe: multiprocessing.connection.Connection) -> None:
     session = Session(folder, SOURCE, SAMPLES, CLASSES)
     for number in range(1_000_000):
-        session.relabel([number % 10], AAMI_CLASSES[number % 5], "ana")
+        session.do("ana", "relabel", beats=[number % 10], to=AAMI_CLASSES[number % 5])
         pipe.send(number)
 
 
@@ -261,6 +265,6 @@ def test_a_kill_loses_nothing_that_was_done_and_leaves_no_lock(tmp_path: Path) -
         pass
     with opened(tmp_path) as session:
         # One may be in the file of which its writer could not tell any more.
-        assert session.edits.n_done in (last + 1, last + 2)
-        code = AAMI_CLASSES[(session.edits.n_done - 1) % 5]
-        assert beats_of(session.edits)[(session.edits.n_done - 1) % 10][1] == code
+        assert len(session.done) in (last + 1, last + 2)
+        code = AAMI_CLASSES[(len(session.done) - 1) % 5]
+        assert beats_of(session)[(len(session.done) - 1) % 10][1] == code

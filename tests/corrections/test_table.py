@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnns_spectrograms.corrections.edits import BeatEdits
+from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.corrections.table import correct_analysis, correct_beats
 from cnns_spectrograms.inference.analysis import Analysis
 
@@ -30,17 +30,14 @@ def found_beats(times_s: list[float], after_gap: tuple[int, ...] = ()) -> pd.Dat
     )
 
 
-def edits_of(found: pd.DataFrame) -> BeatEdits:
-    return BeatEdits(found["sample"].to_numpy(), found["aami_class"].to_numpy(object))
-
-
-def do(edits: BeatEdits, edit: object) -> None:
-    edits.do(edit)  # type: ignore[arg-type]
+def session_of(found: pd.DataFrame, fs: float = FS) -> Session:
+    source = Source("r", "II", fs, 100_000, "d" * 64)
+    return Session(None, source, found["sample"], found["aami_class"].to_numpy(object))
 
 
 def test_without_edits_it_is_what_was_found(analysis: Analysis) -> None:
-    edits = edits_of(analysis.beats)
-    table = correct_beats(analysis.beats, edits, analysis.fs, analysis.gaps_s)
+    session = session_of(analysis.beats, analysis.fs)
+    table = correct_beats(analysis.beats, session, analysis.gaps_s)
     pd.testing.assert_frame_equal(table[analysis.beats.columns], analysis.beats)
     assert table["beat_id"].tolist() == list(range(len(table)))
     assert (table["origin"] == "model").all()
@@ -48,11 +45,11 @@ def test_without_edits_it_is_what_was_found(analysis: Analysis) -> None:
 
 def test_intervals_and_origins_follow_the_edits() -> None:
     found = found_beats([1, 2, 3, 4, 5])
-    edits = edits_of(found)
-    do(edits, edits.plan_change([1], None))
-    do(edits, edits.plan_add(340, "V"))
-    do(edits, edits.plan_change([4], "S"))
-    table = correct_beats(found, edits, FS)
+    session = session_of(found)
+    session.do("ana", "delete", beats=[1])
+    session.do("ana", "add", sample=340, to="V")
+    session.do("ana", "relabel", beats=[4], to="S")
+    table = correct_beats(found, session)
     assert table["time_s"].tolist() == [1, 3, 3.4, 4, 5]
     np.testing.assert_allclose(table["rr_s"], [np.nan, 2, 0.4, 0.6, 1])
     assert table["aami_class"].tolist() == ["N", "N", "V", "N", "S"]
@@ -67,12 +64,12 @@ def test_intervals_and_origins_follow_the_edits() -> None:
 @pytest.mark.parametrize("deleted", [None, 2, 3])
 def test_no_interval_spans_a_gap(deleted: int | None) -> None:
     found = found_beats([1, 2, 13, 14, 15], after_gap=(2,))
-    edits = edits_of(found)
-    do(edits, edits.plan_add(300, "N"))
-    do(edits, edits.plan_add(1250, "N"))
+    session = session_of(found)
+    session.do("ana", "add", sample=300, to="N")
+    session.do("ana", "add", sample=1250, to="N")
     if deleted is not None:
-        do(edits, edits.plan_change([deleted], None))
-    table = correct_beats(found, edits, FS, [(4.0, 12.0)])
+        session.do("ana", "delete", beats=[deleted])
+    table = correct_beats(found, session, [(4.0, 12.0)])
     known = table[table["rr_s"].notna()]
     starts = known["time_s"] - known["rr_s"]
     assert not ((starts < 12) & (known["time_s"] > 4)).any()
@@ -83,20 +80,20 @@ def test_no_interval_spans_a_gap(deleted: int | None) -> None:
 @pytest.mark.parametrize("sample", [0, 120, 900])
 def test_a_recording_of_one_beat(sample: int) -> None:
     found = found_beats([5.0])
-    edits = edits_of(found)
-    do(edits, edits.plan_add(sample, "V"))
-    table = correct_beats(found, edits, FS)
+    session = session_of(found)
+    session.do("ana", "add", sample=sample, to="V")
+    table = correct_beats(found, session)
     assert sorted(table["sample"]) == sorted([500, sample])
     assert table["rr_s"][1] == pytest.approx(abs(500 - sample) / FS)
 
 
 def test_a_beat_that_a_person_called_counts_in_unusable_signal(analysis: Analysis) -> None:
-    edits = edits_of(analysis.beats)
+    session = session_of(analysis.beats, analysis.fs)
     unusable = analysis.beats.assign(usable=False)
-    do(edits, edits.plan_change([0, 1], "V"))
-    do(edits, edits.plan_change([2], "S"))
+    session.do("ana", "relabel", beats=[0, 1], to="V")
+    session.do("ana", "relabel", beats=[2], to="S")
     corrected = correct_analysis(
-        analysis_with(analysis, unusable), correct_beats(unusable, edits, analysis.fs)
+        analysis_with(analysis, unusable), correct_beats(unusable, session)
     )
     assert corrected.counted.sum() == 3
     assert corrected.summary["counts"] == {"N": 0, "S": 1, "V": 2, "F": 0, "Q": 0}

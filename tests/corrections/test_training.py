@@ -34,8 +34,8 @@ def correct(project: Path, record: str) -> int:
     source = Source(record, lead, recording.fs, recording.n_samples, "d" * 64)
     session = Session(project / "sessions", source, samples, classes)
     changed = np.flatnonzero(classes == "N")[::10]
-    session.relabel(changed, "F", "ana")
-    session.delete([len(samples) - 1], "ana")
+    session.do("ana", "relabel", beats=changed, to="F")
+    session.do("ana", "delete", beats=[len(samples) - 1])
     add_record(project / "database", session, recording, "mitdb", patient_of("mitdb", record))
     session.close()
     return len(changed)

@@ -1,18 +1,24 @@
-"""The clinical report's choice of a recording: a sample, or files of one's own."""
+"""The clinical report's choice of a recording: a sample, or files of one's own.
+
+An upload lies on the disk only while it is read: in a folder of its own, which is removed after.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from cnns_spectrograms.app import resources, sources
+from cnns_spectrograms.app import resources
+from cnns_spectrograms.app.correcting import find_window, open_desk
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.study import make_study, read_reference
 from cnns_spectrograms.app.style import escape_markdown
@@ -21,13 +27,27 @@ from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_lead
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
+from cnns_spectrograms.recordings.opening import (
+    CSV_SUFFIXES,
+    FILE_SUFFIXES,
+    WFDB_SUFFIXES,
+    open_recording,
+)
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
 
 logger = logging.getLogger(__name__)
+
+SUFFIXES = (".zip", *WFDB_SUFFIXES, *FILE_SUFFIXES)
+"""Endings of the files that can be uploaded."""
+
+MAX_FILES = 200
+"""Files of one upload, unpacked."""
+
+MAX_BYTES = 1 << 30
+"""Size of one upload, unpacked."""
 
 _STAGES = {  # begin, length
     "keep": (0.0, 0.1),
@@ -77,7 +97,7 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
 def _choose_upload(model: BeatModel, t: Translator) -> None:
     files = st.file_uploader(
         t("upload_label"),
-        type=[suffix[1:] for suffix in sources.SUFFIXES],
+        type=[suffix[1:] for suffix in SUFFIXES],
         accept_multiple_files=True,
         key="upload",
         help=t("upload_help", limit=MAX_UPLOAD_MB),
@@ -86,7 +106,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     if not files:
         return
     fs = None
-    if sources.holds_csv(files):
+    if holds_csv(files):
         fs = st.number_input(
             t("csv_rate"), min_value=1.0, max_value=10_000.0, value=None, step=1.0, key="csv_fs"
         )
@@ -94,8 +114,11 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
     key = ("+".join(each.file_id for each in files), fs)
     if st.session_state.get("described", (None, None))[0] != key:
         st.session_state.pop("described", None)
-        with _explained(t), sources.stored(files) as paths:
-            found = [(path.name, _forget_signal(_open(path, fs))) for path in paths]
+        with _explained(t), stored(files) as paths:
+            found = [
+                (path.name, replace(_open(path, fs), read_lead=lambda *_: np.empty(0)))
+                for path in paths
+            ]
             st.session_state["described"] = (key, found)
     if "described" not in st.session_state:
         return
@@ -112,16 +135,12 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
             t("record"), range(len(found)), format_func=labels.__getitem__, key="which"
         )
     if confirmed := _confirm(found[which][1], model, f"{key}{which}", t):
-        with _explained(t), sources.stored(files) as paths:
+        with _explained(t), stored(files) as paths:
             _run(_open(paths[which], fs), model, *confirmed, OWN, t)
 
 
 def _open(path: Path, fs: float | None) -> Recording:
     return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
-
-
-def _forget_signal(recording: Recording) -> Recording:
-    return replace(recording, read_lead=lambda lead, start, stop: np.empty(0))
 
 
 @contextmanager
@@ -184,9 +203,48 @@ def _run(
         )
     finally:
         bar.empty()
-    resources.open_desk().leave(resources.find_window())
+    open_desk().leave(find_window())
     for name in ("cursor", "selected", "anchor", "scale", "reading", "work", "lanes"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
     st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1
     st.rerun()
+
+
+def holds_csv(files: Sequence[IO[bytes]]) -> bool:
+    """Return whether an upload holds a CSV file, also in an archive, so that its rate is asked."""
+    from cnns_spectrograms.recordings.archives import list_names
+
+    names = [each.name for each in files]
+    for each in files:
+        if each.name.lower().endswith(".zip"):
+            each.seek(0)
+            names += list_names(each)
+    return any(name.lower().endswith(CSV_SUFFIXES) for name in names)
+
+
+@contextmanager
+def stored(files: Sequence[IO[bytes]]) -> Iterator[list[Path]]:
+    """Write an upload to a folder of its own, and give the recordings in it.
+
+    Args:
+        files: ZIP files, files of one recording, or all the files of WFDB records.
+
+    Yields:
+        Paths for `recordings.opening.open_recording`, one or more. All is removed afterwards.
+
+    Raises:
+        RecordError: the upload holds no recording, or is not safe to unpack.
+    """
+    from cnns_spectrograms.recordings.archives import unpack_recording
+
+    by_name = {each.name: each for each in files}
+    if len(by_name) < len(files):
+        raise RecordError("two files have one name; rename one")
+    for each in files:
+        each.seek(0)
+    with tempfile.TemporaryDirectory(prefix="ecg-upload-") as folder:
+        try:
+            yield unpack_recording(by_name, Path(folder), MAX_BYTES, MAX_FILES)
+        except RecordError as error:  # names a file as its owner does, not where it lay here
+            raise RecordError(str(error).replace(f"{folder}{os.sep}", "")) from error

@@ -9,15 +9,14 @@ from cnns_spectrograms import __version__
 from cnns_spectrograms.app import findings, resources
 from cnns_spectrograms.app.choosing import choose_recording
 from cnns_spectrograms.app.clinical_figures import draw_overview
-from cnns_spectrograms.app.downloads import show_downloads, show_handing_on
+from cnns_spectrograms.app.correcting import find_corrections
+from cnns_spectrograms.app.downloads import show_downloads
 from cnns_spectrograms.app.figure_parts import CONFIG
-from cnns_spectrograms.app.review_panel import find_corrections
-from cnns_spectrograms.app.sources import SYNTHETIC
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer
 from cnns_spectrograms.app.viewer_panel import show_viewer
-from cnns_spectrograms.presentation import GLYPHS, UNSURE, Translator, choose_theme, format_clock
+from cnns_spectrograms.presentation import GLYPHS, UNSURE, Translator, format_clock
 
 _RUNS_SHOWN = 200
 
@@ -25,7 +24,12 @@ _RUNS_SHOWN = 200
 def show(t: Translator) -> None:
     """Show the page."""
     study: Study | None = st.session_state.get("study")
-    st.title(t("page_clinical") if study is None else _name_study(study, t), anchor=False)
+    title = t("page_clinical")
+    if study is not None:
+        names = {"name": study.leads.name, "lead": study.source.lead}
+        shown = {key: escape_markdown(name) for key, name in names.items()}
+        title = t("study_title", **shown, duration=format_clock(study.leads.duration_s))
+    st.title(title, anchor=False)
     st.caption(t("disclaimer"))
     model = resources.find_model(t)
     if model is None:
@@ -38,18 +42,9 @@ def show(t: Translator) -> None:
     _show_study(study, t)
 
 
-def _name_study(study: Study, t: Translator) -> str:
-    return t(
-        "study_title",
-        name=escape_markdown(study.leads.name),
-        lead=escape_markdown(study.source.lead),
-        duration=format_clock(study.leads.duration_s),
-    )
-
-
 def _show_study(study: Study, t: Translator) -> None:
     model = study.analysis.model
-    if study.db == SYNTHETIC:
+    if study.db == resources.SYNTHETIC:
         st.warning(t("synthetic_recording"), icon=":material/science:")
     if model.synthetic_data:
         st.warning(t("synthetic_model"), icon=":material/science:")
@@ -76,8 +71,7 @@ def _show_study(study: Study, t: Translator) -> None:
         _show_burden(burden, t)
     with right:
         _show_runs(reading, t)
-    show_downloads(study, t)
-    show_handing_on(correcting, t)
+    show_downloads(correcting, t)
     _show_provenance(study, t)
 
 
@@ -93,7 +87,8 @@ def _ask_about_unusable(study: Study, t: Translator) -> bool:
 
 
 def _show_numbers(reading: Reading, burden: pd.DataFrame, t: Translator) -> None:
-    share, rate = burden["share"], findings.heart_rate_bpm(reading.beats["rr_s"])
+    share, rr_s = burden["share"], reading.beats["rr_s"]
+    rate = 60 / rr_s[rr_s > 0].median()  # NaN without an interval
     facts = {
         t("beats"): t.number(len(reading.called)),
         t("heart_rate"): f"{t.number(rate)} {t('per_minute')}",
@@ -109,7 +104,7 @@ def _show_numbers(reading: Reading, burden: pd.DataFrame, t: Translator) -> None
 def _show_overview(reading: Reading, t: Translator) -> None:
     """Show the whole recording; it stays as it is while the viewer moves."""
     st.plotly_chart(
-        draw_overview(reading, choose_theme(st.context.theme.type), t),
+        draw_overview(reading, t),
         key="overview",
         on_select=Viewer(reading).go_to_overview,
         selection_mode=("points", "box"),

@@ -24,7 +24,7 @@ from cnns_spectrograms.app.study import BeatInput
 from cnns_spectrograms.app.viewer import Reading
 from cnns_spectrograms.corrections.shapes import WINDOW_S, ShapeGroups, cut_shapes
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Theme, Translator, format_clock
+from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Translator, format_clock
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OVERVIEW_LEFT_PX, OVERVIEW_RIGHT_PX = 46, 6
 """What lies beside the time axis of the overview, px."""
 
-_BINS = 1200  # of the whole recording, where single beats cannot be told apart
+_BINS = 1200  # of the whole recording, where single beats are too close
 _ROWS = {  # what of the height a beat's axes take, without and with Grad-CAM
     2: ([0.497, 1], [0, 0.447]),
     3: ([0.676, 1], [0.338, 0.626], [0, 0.288]),
@@ -47,7 +47,7 @@ _TITLE = dict(xanchor="left", yanchor="bottom", showarrow=False, align="left", f
 _OVERLAID = 60  # beats of a group that are drawn over each other
 
 
-def draw_overview(reading: Reading, theme: Theme, t: Translator) -> Figure:
+def draw_overview(reading: Reading, t: Translator) -> Figure:
     """Draw the tachogram of the whole recording, and below it a lane of beats for each class.
 
     Unusable signal is grey.
@@ -55,20 +55,20 @@ def draw_overview(reading: Reading, theme: Theme, t: Translator) -> Figure:
     at_s = reading.beats["time_s"].to_numpy(np.float64)
     duration_s = reading.study.leads.duration_s
     names = [name for name in CALLS if name != UNSURE or name in reading.present]
-    data = [_draw_tachogram(reading, theme, t)]
+    data = [_draw_tachogram(reading, t)]
     for lane, name in enumerate(names):
         here = at_s[reading.called == name]
         bins = np.unique(np.floor(here / duration_s * _BINS).astype(np.int64))
         shown = (bins + 0.5) / _BINS * duration_s if len(here) > _BINS else here
-        line = dict(color=theme.classes[name], width=1.2)
+        line = dict(color=t.theme.classes[name], width=1.2)
         marker = dict(symbol="line-ns", size=11, line=line)
         hover = dict(hovertemplate=t("class_" + name) + "<extra></extra>", name=name)
         lanes = np.full(len(shown), -lane)
         data.append(
             scatter(shown, lanes, "markers", marker=marker, **hover, xaxis="x2", yaxis="y2")
         )
-    wide = [step for step in NICE_STEPS_S if duration_s / step <= 8]
-    ticks = np.arange(0, duration_s, wide[0] if wide else duration_s / 6)
+    step_s = next((step for step in NICE_STEPS_S if duration_s / step <= 8), duration_s / 6)
+    ticks = np.arange(0, duration_s, step_s)
     labels = [format_clock(float(tick)) for tick in ticks]
     time_axis = dict(range=[0, duration_s], tickvals=ticks, ticktext=labels, ticks="outside")
     time_axis["ticklabeloverflow"] = "hide past div"  # the last label may not have room
@@ -82,7 +82,6 @@ def draw_overview(reading: Reading, theme: Theme, t: Translator) -> Figure:
     )
     return make_figure(
         data,
-        theme,
         t,
         196,
         xaxis=dict(**time_axis, anchor="y", matches="x2", showticklabels=False),
@@ -99,7 +98,7 @@ def draw_overview(reading: Reading, theme: Theme, t: Translator) -> Figure:
     )
 
 
-def _draw_tachogram(reading: Reading, theme: Theme, t: Translator) -> dict[str, Any]:
+def _draw_tachogram(reading: Reading, t: Translator) -> dict[str, Any]:
     from tsdownsample import MinMaxDownsampler
 
     at_s = reading.beats["time_s"].to_numpy(np.float64)
@@ -114,14 +113,13 @@ def _draw_tachogram(reading: Reading, theme: Theme, t: Translator) -> dict[str, 
         gaps = gaps[np.argsort(-before_s, kind="stable")[:_BINS]]
     shown = np.sort(np.concatenate([known, gaps]))
     hover = "%{y:.0f} " + t("per_minute") + "<extra></extra>"
-    line = dict(color=theme.trace, width=0.8)
+    line = dict(color=t.theme.trace, width=0.8)
     return scatter(at_s[shown], rates[shown], line=line, hovertemplate=hover, name="rate")
 
 
 def draw_beat(
     seen: BeatInput,
     model: BeatModel,
-    theme: Theme,
     t: Translator,
     cam: NDArray[np.float32] | None = None,
 ) -> Figure:
@@ -130,8 +128,7 @@ def draw_beat(
     Args:
         seen: what the model saw of the beat.
         model: that saw it.
-        theme: colours.
-        t: gives the texts.
+        t: gives the texts and the colours.
         cam: Grad-CAM on the pixels of the spectrogram, 0 to 1, (H, W).
     """
     from cnns_spectrograms.imaging.kinds import spectrogram_axes
@@ -140,9 +137,9 @@ def draw_beat(
     times, frequencies = spectrogram_axes(model.n_samples, model.fs, model.spectrogram)
     times = times - middle_s
     at_s = np.arange(model.n_samples) / model.fs - middle_s
-    line, hover = dict(color=theme.trace, width=1.4), "%{x:.2f} s, %{y:.0f} Hz"
+    line, hover = dict(color=t.theme.trace, width=1.4), "%{x:.2f} s, %{y:.0f} Hz"
     # Dark where there is much, on a light page.
-    greys = dict(colorscale="Greys", reversescale=theme.trace == "#111111")
+    greys = dict(colorscale="Greys", reversescale=t.theme.trace == "#111111")
     data = [
         scatter(at_s, window, line=line, hovertemplate="%{y:.2f} mV<extra></extra>", name="ECG"),
         heatmap(times, frequencies, seen.image, **greys, hovertemplate=hover + "<extra></extra>"),
@@ -163,14 +160,13 @@ def draw_beat(
         row["range"] = [0, float(frequencies.max())]
     return make_figure(
         data,
-        theme,
         t,
         330 if cam is None else 460,
         xaxis=dict(
             anchor=f"y{len(rows)}", range=[-middle_s, middle_s], title=name_axis(t("axis_time"))
         ),
         **{f"yaxis{place if place > 1 else ''}": row for place, row in enumerate(rows, 1)},
-        shapes=[upright(0, theme.classes["N"], "dot", 1)],
+        shapes=[upright(0, t.theme.classes["N"], "dot", 1)],
         margin=dict(l=52, r=8, t=8, b=44),
     )
 
@@ -188,7 +184,7 @@ def _shade_by_time(
 
 
 def draw_probabilities(
-    probabilities: NDArray[np.float64], threshold: float, theme: Theme, t: Translator
+    probabilities: NDArray[np.float64], threshold: float, t: Translator
 ) -> Figure:
     """Draw the probabilities, (5,), of a beat, with the band below the threshold, 0 to 1."""
     bars = dict(
@@ -196,7 +192,7 @@ def draw_probabilities(
         x=probabilities,
         y=list(AAMI_CLASSES),
         orientation="h",
-        marker=dict(color=[theme.classes[name] for name in AAMI_CLASSES]),
+        marker=dict(color=[t.theme.classes[name] for name in AAMI_CLASSES]),
         text=[t.percent(float(p)) for p in probabilities],
         textposition="outside",
         cliponaxis=False,
@@ -204,14 +200,15 @@ def draw_probabilities(
     )
     shapes, annotations = [], []
     if threshold > 0:
-        color = theme.classes[UNSURE]
+        color = t.theme.classes[UNSURE]
         shapes = [shade(0, threshold, color, 0.15), upright(threshold, color, "dash", 2)]
         where = dict(x=threshold, y=1, yref="paper", yanchor="bottom", showarrow=False)
-        annotations = [dict(**where, text=t("abstain_band"), font=dict(size=12, color=theme.text))]
+        annotations = [
+            dict(**where, text=t("abstain_band"), font=dict(size=12, color=t.theme.text))
+        ]
     ticks = [0, 0.25, 0.5, 0.75, 1]
     return make_figure(
         [bars],
-        theme,
         t,
         220,
         yaxis=dict(autorange="reversed", tickfont=dict(size=15)),
@@ -223,9 +220,10 @@ def draw_probabilities(
     )
 
 
-def _times_s(shape: NDArray[np.float32]) -> NDArray[np.float64]:
-    n = len(shape)
-    return np.round((np.arange(n) + 0.5) * WINDOW_S / n - WINDOW_S / 2, 3)
+def _trace_shape(shape_mv: NDArray[np.float32], **options: Any) -> dict[str, Any]:
+    n = len(shape_mv)
+    times_s = (np.arange(n) + 0.5) * WINDOW_S / n - WINDOW_S / 2
+    return scatter(np.round(times_s, 3), np.round(shape_mv.astype(np.float64), 3), **options)
 
 
 def draw_groups(
@@ -233,7 +231,6 @@ def draw_groups(
     counts: Sequence[Mapping[str, int]],
     chosen: int | None,
     width_px: int,
-    theme: Theme,
     t: Translator,
 ) -> Figure:
     """Draw the mean beat of each group, its number and its beats by class above it.
@@ -243,8 +240,7 @@ def draw_groups(
         counts: of each group, how many beats of each call, the most frequent first.
         chosen: the group that is gone through.
         width_px: what there is room for.
-        theme: colours.
-        t: gives the texts.
+        t: gives the texts and the colours.
     """
     columns = min(max(2, width_px // _TILE_PX), _MOST_COLUMNS)
     rows = math.ceil(groups.n_groups / columns)
@@ -252,11 +248,10 @@ def draw_groups(
     for group, (mean, here) in enumerate(zip(groups.means_mv, counts, strict=True)):
         place = "" if group == 0 else str(group + 1)
         is_rest = groups.has_rest and group == groups.n_groups - 1
-        color = theme.classes[next(iter(here), "N")]
+        color = t.theme.classes[next(iter(here), "N")]
         data.append(
-            scatter(
-                _times_s(mean),
-                np.round(mean.astype(np.float64), 3),
+            _trace_shape(
+                mean,
                 line=dict(color=color, width=2, dash="dot" if is_rest else "solid"),
                 xaxis=f"x{place}",
                 yaxis=f"y{place}",
@@ -267,15 +262,14 @@ def draw_groups(
         )
         name = t("rest") if is_rest else str(group + 1)
         where = dict(xref=f"x{place} domain", x=0, yref=f"y{place} domain", y=1)
-        titles.append(where | _TITLE | dict(text=_write_title(name, here, theme, t)))
+        titles.append(where | _TITLE | dict(text=_write_title(name, here, t)))
         if group == chosen:
-            thick = dict(linewidth=3, linecolor=theme.text)
+            thick = dict(linewidth=3, linecolor=t.theme.text)
             layout = {f"xaxis{place}": thick, f"yaxis{place}": thick}
-    frame = dict(showline=True, mirror=True, linewidth=1, linecolor=theme.faint)
+    frame = dict(showline=True, mirror=True, linewidth=1, linecolor=t.theme.faint)
     tiles = dict(rows=rows, columns=columns, xgap=0.06, ygap=_TITLE_PX / _ROW_PX)
     return make_figure(
         data,
-        theme,
         t,
         rows * _ROW_PX,
         axes=dict(showgrid=False, showticklabels=False, **frame),
@@ -289,17 +283,17 @@ def draw_groups(
     )
 
 
-def _write_title(name: str, counts: Mapping[str, int], theme: Theme, t: Translator) -> str:
+def _write_title(name: str, counts: Mapping[str, int], t: Translator) -> str:
     """Return a group's name, how many beats it has, and how many of its most frequent classes."""
     of_class = [
-        f"<span style='color:{theme.classes[call]}'>{GLYPHS[call]}{call}</span> {t.number(n)}"
+        f"<span style='color:{t.theme.classes[call]}'>{GLYPHS[call]}{call}</span> {t.number(n)}"
         for call, n in counts.items()
     ]
     of_class[_CLASSES_NAMED:] = ["…"] if len(of_class) > _CLASSES_NAMED else []
     return f"<b>{name}</b> · {t.number(sum(counts.values()))}<br>{' '.join(of_class)}"
 
 
-def draw_group_beats(reading: Reading, group: int, theme: Theme, t: Translator) -> Figure:
+def draw_group_beats(reading: Reading, group: int, t: Translator) -> Figure:
     """Draw beats of a group over each other, evenly chosen, and their mean."""
     analysis, groups = reading.study.analysis, reading.study.groups
     assert groups is not None
@@ -308,25 +302,21 @@ def draw_group_beats(reading: Reading, group: int, theme: Theme, t: Translator) 
     shown = members[np.linspace(0, len(members) - 1, _OVERLAID).round().astype(int)]
     shown = np.unique(shown) if len(members) else members
     shapes = cut_shapes(analysis.signal, analysis.model.fs, analysis.at_model[shown])
-    times = _times_s(groups.means_mv[group])
     called = dict(zip(reading.ids.tolist(), reading.called, strict=True))
     data = [
-        scatter(
-            times,
-            np.round(shape.astype(np.float64), 3),
-            line=dict(color=theme.classes[called[beat]], width=0.7),
+        _trace_shape(
+            shape,
+            line=dict(color=t.theme.classes[called[beat]], width=0.7),
             opacity=0.5,
             hoverinfo="skip",
             name="beat",
         )
         for beat, shape in zip(shown.tolist(), shapes, strict=True)
     ]
-    mean = np.round(groups.means_mv[group].astype(np.float64), 3)
-    line = dict(color=theme.text, width=2.5)
-    data.append(scatter(times, mean, line=line, hoverinfo="skip", name="mean"))
+    line = dict(color=t.theme.text, width=2.5)
+    data.append(_trace_shape(groups.means_mv[group], line=line, hoverinfo="skip", name="mean"))
     return make_figure(
         data,
-        theme,
         t,
         220,
         xaxis=dict(title=name_axis(t("axis_time"))),

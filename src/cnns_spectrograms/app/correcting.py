@@ -1,11 +1,12 @@
-"""Corrections of the beats that a window shows: taken from its keys, saved, and shown again."""
+"""Corrections of the beats that a window shows: who may make them, and what they change."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,17 +14,22 @@ import streamlit as st
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.app.buttons import BUTTONS
-from cnns_spectrograms.app.desk import Desk, Seat
+from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.strip_figure import MARKS_MV
 from cnns_spectrograms.app.study import Study
+from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer, read
-from cnns_spectrograms.corrections.edits import BeatEdits, Edit, decode
-from cnns_spectrograms.corrections.session import Session
+from cnns_spectrograms.corrections.journal import JournalInUseError
+from cnns_spectrograms.corrections.session import Event, Session
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import place_peak
-from cnns_spectrograms.presentation import GLYPHS, Theme, Translator
+from cnns_spectrograms.presentation import GLYPHS, Translator
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LOCK = ":material/lock:"
 
 REACH_S = 0.1
 """How far from a click the R peak of an added beat may lie, s; no other beat may be so near it."""
@@ -35,7 +41,76 @@ EDITOR_TEXTS = (
     "no_redo", "add", "add_help", "add_aim", "measure", "measure_help", "measure_aim", "saving",
     "choose_beat", "per_minute",
 )  # fmt: skip
-"""What `strip_editor.js` says, besides the names of the classes."""
+"""Texts of `strip_editor.js`, besides the names of the classes."""
+
+
+@dataclass(eq=False)
+class Desk:
+    """The corrections that are open in this process; windows are Streamlit's sessions, by id.
+
+    One window at a time corrects a recording. The lock of the journal keeps other processes away.
+
+    Args:
+        is_open: whether a window still is.
+    """
+
+    is_open: Callable[[str], bool]
+    _sessions: dict[str, Session] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def take(
+        self, key: str, window: str, make: Callable[[], Session], *, force: bool = False
+    ) -> Session:
+        """Return the corrections of a recording, whose owner may be another window.
+
+        They become this window's if nobody has them, if the window that had them is closed, or by
+        force.
+
+        Args:
+            key: of the recording, its lead and its beats.
+            window: that asks.
+            make: opens the corrections, if they are not open yet.
+            force: take them from another window, which can then only look on.
+        """
+        with self._lock:
+            session = self._sessions.get(key) or make()
+            self._sessions[key] = session
+            if force or not session.owner or not self.is_open(session.owner):
+                session.owner = window
+            return session
+
+    def leave(self, window: str) -> None:
+        """Close what a window corrects; it looks at another recording now."""
+        with self._lock:
+            for key in [key for key, each in self._sessions.items() if each.owner == window]:
+                self._sessions.pop(key).close()
+
+    def write(self, session: Session, window: str, act: Callable[[], T]) -> T | None:
+        """Let a window correct, if the corrections are its own; None otherwise."""
+        with self._lock:
+            return act() if session.owner == window else None
+
+
+@st.cache_resource(show_spinner=False)
+def open_desk() -> Desk:
+    """Return where all windows on this app open their corrections."""
+    return Desk(_is_window_open)
+
+
+def _is_window_open(window: str) -> bool:
+    from streamlit.runtime import Runtime
+
+    # Without a runtime, as in tests, nobody closes a window.
+    return not Runtime.exists() or Runtime.instance().is_active_session(window)
+
+
+def find_window() -> str:
+    """Return the id of the window that runs the page."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    assert context is not None
+    return context.session_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,34 +121,20 @@ class Correcting:
         study: the analysed recording.
         threshold: least probability of a call.
         count_unusable: whether beats in unusable signal are called.
-        desk: of all windows.
-        window: this one.
-        seat: the corrections, perhaps another window's; None where they cannot be opened.
-        revision: of the corrections when the whole page ran.
+        session: the corrections, perhaps another window's; nobody's where they cannot be saved.
+        n_shown: how many events there were when the whole page ran.
     """
 
     study: Study
     threshold: float
     count_unusable: bool
-    desk: Desk
-    window: str
-    seat: Seat | None
-    revision: int
-
-    @property
-    def session(self) -> Session | None:
-        """The corrections, perhaps another window's."""
-        return None if self.seat is None else self.seat.session
-
-    @property
-    def edits(self) -> BeatEdits | None:
-        """The beats as they stand."""
-        return None if self.session is None else self.session.edits
+    session: Session
+    n_shown: int
 
     @property
     def is_mine(self) -> bool:
         """Whether this window may correct."""
-        return self.seat is not None and self.seat.owner == self.window
+        return self.session.owner == find_window()
 
     @property
     def who(self) -> str:
@@ -90,11 +151,11 @@ class Correcting:
     @property
     def is_page_behind(self) -> bool:
         """Whether beats were corrected since the whole page ran."""
-        return self.edits is not None and self.edits.revision != self.revision
+        return len(self.session.events) != self.n_shown
 
     def read(self) -> Reading:
         """Return the study as it stands."""
-        return read(self.study, self.threshold, self.count_unusable, self.edits)
+        return read(self.study, self.session, self.threshold, self.count_unusable)
 
     def take_edits(self, message: Mapping[str, Any]) -> None:
         """Apply the corrections of an editor that were not applied before.
@@ -119,22 +180,18 @@ class Correcting:
                 self.relabel(edit["beats"], edit["to"])
             case "relabel_group":
                 self.relabel(self._list_alike(edit["beat"]), edit["to"])
-            case "delete":
-                self._delete(edit["beats"])
             case "add":
                 self._add(float(edit["time_s"]))
+            case "delete":
+                self._show(self._write(self.session.do, "delete", beats=edit["beats"]))
             case "undo" | "redo" as kind:
-                turned: Edit | None = self._write(getattr(Session, kind))
-                if turned is not None:
-                    self._show(turned.beats)
+                self._show(self._write(self.session.do, kind))
 
-    def _write(self, method: Callable[..., Any], *args: Any) -> Any:
-        """Call a method of the session if it is this window's; if it cannot save, tell so."""
-        assert self.seat is not None
+    def _write(self, act: Callable[..., T], *args: Any, **what: Any) -> T | None:
+        """Correct if this window may; keep the error for the page if it cannot be saved."""
         try:
-            return self.desk.write(
-                self.seat, self.window, lambda session: method(session, *args, self.who)
-            )
+            who, window = self.who, find_window()
+            return open_desk().write(self.session, window, lambda: act(who, *args, **what))
         except OSError as error:  # the file is as it was, and so are the beats
             logger.error("a correction was not saved: %s", error)
             st.session_state["correction_failed"] = str(error)
@@ -142,8 +199,7 @@ class Correcting:
 
     def relabel(self, beats: ArrayLike, name: str) -> None:
         """Give beats, by id, a class."""
-        assert name in AAMI_CLASSES
-        self._write(Session.relabel, beats, name)
+        self._write(self.session.do, "relabel", beats=beats, to=name)
 
     def _list_alike(self, beat: int) -> NDArray[np.int64]:
         """Return all beats of a beat's group; of one that was added, itself."""
@@ -152,36 +208,25 @@ class Correcting:
             return np.array([beat])
         return groups.members(groups.of_beat[beat])
 
-    def _delete(self, beats: list[int]) -> None:
-        edits = self.edits
-        assert edits is not None
-        last = edits.samples[beats].max(initial=0)
-        if self._write(Session.delete, beats):
-            left = edits.order()
-            following = left[edits.samples[left] >= last]
-            self._show(following[:1] if len(following) else left[-1:])
-
     def _add(self, time_s: float) -> None:
-        analysis, leads, edits = self.study.analysis, self.study.leads, self.edits
-        assert edits is not None
+        analysis, leads, session = self.study.analysis, self.study.leads, self.session
         fs = analysis.model.fs
         at = min(max(round(time_s * fs), 0), len(analysis.signal) - 1)
         peak = place_peak(analysis.signal, fs, at, REACH_S)
         sample = min(round(peak * leads.fs / fs), leads.n_samples - 1)
-        standing = edits.samples[edits.order()]
-        if (np.abs(standing - sample) <= REACH_S * leads.fs).any():
+        if (np.abs(session.samples[session.order()] - sample) <= REACH_S * leads.fs).any():
             st.session_state["correction_refused"] = "add_refused"
-            return
-        added = self._write(Session.add, sample, "N")
-        if added is not None:
-            self._show(np.array([added]))
+        else:
+            self._show(self._write(session.do, "add", sample=sample, to="N"))
 
-    def _show(self, beats: NDArray[np.int64]) -> None:
-        """Choose the first of some beats that stands, and bring it into view."""
+    def _show(self, event: Event | None) -> None:
+        """Choose the first beat of an event that stands, or the next one; bring it into view."""
         reading = self.read()
-        standing = np.flatnonzero(np.isin(reading.ids, beats))
-        if len(standing):
-            Viewer(reading).show(int(standing[0]))
+        if event is not None and len(reading.ids):
+            standing = np.flatnonzero(np.isin(reading.ids, event.beats))
+            following = np.flatnonzero(reading.beats["sample"] >= event.samples.max())
+            at, *_ = (*standing[:1], *following[:1], len(reading.ids) - 1)
+            Viewer(reading).show(int(at))
 
     # -- lists of beats to go through -----------------------------------------------------------
 
@@ -200,7 +245,7 @@ class Correcting:
     @property
     def looked_at(self) -> set[int]:
         """The beats of the queue that were looked at."""
-        return self.session.looked_at & set(self.study.queue.tolist()) if self.session else set()
+        return self.session.looked_at & set(self.study.queue.tolist())
 
     def step_work(self, forwards: bool) -> None:
         """Choose the next or previous beat of the list that stands; note that it is looked at.
@@ -222,13 +267,11 @@ class Correcting:
         assert found is not None
         viewer.look_at(found)
         if self.enabled and left[0] in self.study.queue:
-            self._write(Session.look, left[0])
+            self._write(self.session.look, left[0])
 
     # -- what the editor shows ------------------------------------------------------------------
 
-    def describe_editor(
-        self, reading: Reading, viewer: Viewer, theme: Theme, t: Translator
-    ) -> dict[str, Any]:
+    def describe_editor(self, reading: Reading, viewer: Viewer, t: Translator) -> dict[str, Any]:
         """Return what `strip_editor.js` needs of the beats on and near the screen."""
         view = viewer.view
         times = reading.beats["time_s"].to_numpy(np.float64)
@@ -241,15 +284,14 @@ class Correcting:
         )
         alike = self._list_alike(selected[0]) if selected else np.empty(0, np.int64)
         token, confirmed = st.session_state.get("confirmed", ("", 0))
-        edits = self.edits
         return {
             "enabled": self.enabled,
             "token": token,
             "confirmed": confirmed,
             "selected": selected,
             "group_members": alike[np.isin(alike, np.append(near, selected[:1]))].tolist(),
-            "undo": edits and _preview(edits.last_done, edits, limits_s, reading, True),
-            "redo": edits and _preview(edits.last_undone, edits, limits_s, reading, False),
+            "undo": self._preview("undo", limits_s),
+            "redo": self._preview("redo", limits_s),
             "is_page_behind": self.is_page_behind,
             "marks_mv": reading.study.range_mv[1] - MARKS_MV,
             "status": self.describe_status(t),
@@ -257,8 +299,8 @@ class Correcting:
             "shortcuts": {key: name for name, (_, key) in BUTTONS.items() if len(key) == 1},
             "who": self.who,
             "who_cookie": WHO_COOKIE,
-            "colors": {**theme.classes, "cursor": theme.text, "+": theme.text, "×": theme.text},
-            "paper": theme.paper,
+            "colors": t.theme.classes | dict.fromkeys(("cursor", "+", "×"), t.theme.text),
+            "paper": t.theme.paper,
             "glyphs": GLYPHS,
             "texts": {
                 **{key: t(key) for key in EDITOR_TEXTS},
@@ -276,24 +318,49 @@ class Correcting:
             return t("correction_failed", why=str(st.session_state["correction_failed"]))
         if not self.is_mine:
             return t("read_only")
-        if not self.who:
-            return t("who_first")
-        assert self.edits is not None
-        return t("saved", n=self.edits.n_done)
+        return t("saved", n=len(self.session.done)) if self.who else t("who_first")
+
+    def _preview(self, kind: str, limits_s: tuple[float, float]) -> dict[str, str | None] | None:
+        """Return what the beats near the screen would be after an undo or redo, by id."""
+        event = self.session.plan({"do": kind})
+        if event is None:
+            return None
+        first, last = np.array(limits_s) * self.study.leads.fs
+        near = (event.samples >= first) & (event.samples <= last)
+        return dict(zip(map(str, event.beats[near].tolist()), event.after[near], strict=True))
 
 
-def _preview(
-    edit: Edit | None,
-    edits: BeatEdits,
-    limits_s: tuple[float, float],
-    reading: Reading,
-    undo: bool,
-) -> dict[str, str | None] | None:
-    """Return what the beats near the screen would be after an undo or redo, by id."""
-    if edit is None:
-        return None
-    first, last = np.array(limits_s) * reading.study.leads.fs
-    samples = edits.samples[edit.beats]
-    near = (samples >= first) & (samples <= last)
-    after = edit.before if undo else np.full(len(edit.beats), edit.after, np.int8)
-    return dict(zip(map(str, edit.beats[near].tolist()), decode(after[near]), strict=True))
+def find_corrections(
+    study: Study, threshold: float, count_unusable: bool, t: Translator
+) -> Correcting:
+    """Return the corrections of a study; show why they cannot be made, where they cannot."""
+    window, folder = find_window(), read_settings().corrections_folder / "sessions"
+    try:
+        # By force once the button below was pressed.
+        force = bool(st.session_state.get("correct_here"))
+        session = open_desk().take(study.key, window, lambda: study.correct(folder), force=force)
+    except (OSError, ValueError) as error:
+        logger.warning("corrections cannot be opened: %s", error)
+        in_use = isinstance(error, JournalInUseError)
+        st.warning(t("corrections_in_use" if in_use else "corrections_failed"), icon=_LOCK)
+        st.code(str(error), language=None, wrap_lines=True)
+        session = study.correct(None)
+    if session.owner and session.owner != window:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            who = escape_markdown(session.last_who) or "–"
+            st.warning(t("corrections_elsewhere", who=who), icon=_LOCK, width="stretch")
+            st.button(t("correct_here"), key="correct_here")
+    elif session.owner and st.session_state.get("opened") != study.key:
+        st.session_state["opened"] = study.key
+        _welcome_back(session, t)
+    return Correcting(study, threshold, count_unusable, session, len(session.events))
+
+
+def _welcome_back(session: Session, t: Translator) -> None:
+    """Show what was corrected before."""
+    if session.events:
+        last = session.events[-1]
+        at = last.at[:16].replace("T", " ")
+        st.toast(t("reopened", n=len(session.done), who=last.who, at=at), icon="💾")
+    elif others := session.find_others():
+        st.info(t("other_corrections", files=", ".join(f"`{each.name}`" for each in others)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import streamlit as st
 
 from cnns_spectrograms.app.correcting import Correcting
 from cnns_spectrograms.app.launch import read_settings
-from cnns_spectrograms.app.study import Study
-from cnns_spectrograms.corrections import outputs
 from cnns_spectrograms.corrections.database import add_record
-from cnns_spectrograms.corrections.session import Session
+from cnns_spectrograms.corrections.outputs import (
+    render_corrected_report,
+    write_corrected_annotations,
+    write_corrected_table,
+)
 from cnns_spectrograms.ecg.records import patient_of
+from cnns_spectrograms.inference.outputs import write_outputs
 from cnns_spectrograms.presentation import Translator
 
 _LOOKS = {  # type and icon of a file, by its ending
@@ -27,74 +31,75 @@ _LOOKS = {  # type and icon of a file, by its ending
 _ANNOTATIONS = ("application/octet-stream", "monitor_heart")
 
 
-def show_downloads(study: Study, t: Translator) -> None:
-    """Offer the files of the analysis."""
-    st.markdown("##### " + t("downloads"))
-    kinds = {kind: kind for kind in ("annotations", "csv", "json")} | {"html": f"html_{t.language}"}
-    _offer({kind: study.outputs[output] for kind, output in kinds.items()}, t)
-    st.caption(t("downloads_help"))
+def show_downloads(correcting: Correcting, t: Translator) -> None:
+    """Offer the files of the analysis and of the corrected beats, and the recording to training.
 
+    A file is made when it is downloaded.
+    """
+    session, leads, analysis = correcting.session, correcting.study.leads, correcting.study.analysis
 
-def show_handing_on(correcting: Correcting, t: Translator) -> None:
-    """Offer the corrected beats as files, and the recording to the next training."""
-    session, study = correcting.session, correcting.study
-    if session is None:
-        return
-    st.markdown("##### " + t("corrected_downloads"))
-
-    def write_table(path: Path) -> None:
-        outputs.write_corrected_table(path, study.analysis, session)
+    def write(path: Path) -> None:
+        write_outputs(analysis, leads, path.parent)
 
     def write_report(path: Path) -> None:
-        page = outputs.render_corrected_report(study.analysis, session, study.leads, t.language)
-        path.write_text(page, encoding="utf-8")
+        from cnns_spectrograms.inference.report import render_report
 
-    name = study.leads.name
-    files = {
-        "cnr": _make_later(
-            f"{name}.{outputs.ANNOTATOR}",
-            lambda path: outputs.write_corrected_annotations(path, session),
-        ),
-        "corrected_csv": _make_later(f"{name}-corrected.csv", write_table),
-        "corrected_html": _make_later(f"{name}-corrected.html", write_report),
-    }
-    _offer(files, t, disabled=not len(session.edits.order()))
+        path.write_bytes(render_report(analysis, leads, t.language).encode())
+
+    def write_annotations(path: Path) -> None:
+        write_corrected_annotations(path, session)
+
+    def write_table(path: Path) -> None:
+        write_corrected_table(path, analysis, session)
+
+    def write_corrected_report(path: Path) -> None:
+        page = render_corrected_report(analysis, session, leads, t.language)
+        path.write_bytes(page.encode())
+
+    def offer(kind: str, ending: str, write: Callable[[Path], None], **options: Any) -> None:
+        name = leads.name + ending
+        mime, icon = _LOOKS.get(Path(name).suffix, _ANNOTATIONS)
+        st.download_button(
+            t("download_" + kind),
+            functools.partial(_make, name, write),
+            file_name=name,
+            mime=mime,
+            icon=f":material/{icon}:",
+            key=f"download_{kind}",
+            on_click="ignore",
+            **options,
+        )
+
+    st.markdown("##### " + t("downloads"))
+    with st.container(horizontal=True):
+        offer("annotations", ".cnn", write)
+        offer("csv", ".csv", write)
+        offer("json", ".json", write)
+        offer("html", ".html", write_report)
+    st.caption(t("downloads_help"))
+    if session.path is None:
+        return
+    st.markdown("##### " + t("corrected_downloads"))
+    none_stands = not len(session.order())
+    with st.container(horizontal=True):
+        offer("cnr", ".cnr", write_annotations, disabled=none_stands)
+        offer("corrected_csv", "-corrected.csv", write_table, disabled=none_stands)
+        offer("corrected_html", "-corrected.html", write_corrected_report, disabled=none_stands)
     st.caption(t("corrected_downloads_help", file=str(session.path)))
     if correcting.is_mine:
-        _offer_to_training(study, session, t)
+        _offer_to_training(correcting, t)
 
 
-def _make_later(name: str, write: Callable[[Path], None]) -> tuple[str, Callable[[], bytes]]:
-    """Return a file's name, and what makes its content."""
-
-    def make() -> bytes:
-        with tempfile.TemporaryDirectory(prefix="ecg-corrected-") as folder:
-            path = Path(folder) / name
-            write(path)
-            return path.read_bytes()
-
-    return name, make
+def _make(name: str, write: Callable[[Path], None]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="ecg-download-") as folder:
+        path = Path(folder) / name
+        write(path)
+        return path.read_bytes()
 
 
-def _offer(files: Mapping[str, tuple[str, Any]], t: Translator, disabled: bool = False) -> None:
-    """Show a button for each file: its kind, name, and content or what makes it."""
-    with st.container(horizontal=True):
-        for kind, (name, content) in files.items():
-            mime, icon = _LOOKS.get(Path(name).suffix, _ANNOTATIONS)
-            st.download_button(
-                t("download_" + kind),
-                content,
-                file_name=name,
-                mime=mime,
-                icon=f":material/{icon}:",
-                key=f"download_{kind}",
-                on_click="ignore",
-                disabled=disabled,
-            )
-
-
-def _offer_to_training(study: Study, session: Session, t: Translator) -> None:
+def _offer_to_training(correcting: Correcting, t: Translator) -> None:
     """Let the recording, with its beats as they stand, join a database to train on."""
+    study, session = correcting.study, correcting.session
     folder = read_settings().corrections_folder / "database"
     with st.expander(t("to_training"), icon=":material/school:"):
         st.markdown(t("to_training_text"))

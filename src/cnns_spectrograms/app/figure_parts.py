@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cnns_spectrograms.presentation import Theme, Translator
+from cnns_spectrograms.presentation import Translator
 
 Figure = dict[str, Any]
 """``data``, a list of traces, and ``layout``."""
@@ -27,7 +27,6 @@ UNUSABLE = "#777777"
 
 def make_figure(
     data: list[dict[str, Any]],
-    theme: Theme,
     t: Translator,
     height_px: int,
     axes: Mapping[str, Any] | None = None,
@@ -38,14 +37,14 @@ def make_figure(
     Nothing can be dragged, and the axes have a faint grid and no zero line, unless `axes`, of all
     of them, or the layout states it otherwise.
     """
-    axis = dict(gridcolor=theme.faint, zeroline=False, fixedrange=True, ticks="")
+    axis = dict(gridcolor=t.theme.faint, zeroline=False, fixedrange=True, ticks="")
     axis |= dict(ticklabeloverflow="allow") | dict(axes or {})
     shared = dict(
         template=dict(layout=dict(xaxis=axis, yaxis=axis)),
         height=height_px,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font=dict(color=theme.text, size=13),
+        font=dict(color=t.theme.text, size=13),
         separators=t.separators,
         dragmode=False,
         showlegend="legend" in layout,

@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.corrections.table import PROBABILITIES
 from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
 from cnns_spectrograms.presentation import CALLS, UNSURE
-
-PROBABILITIES: tuple[str, ...] = tuple(f"prob_{name}" for name in AAMI_CLASSES)
 
 
 def call_beats(beats: pd.DataFrame, threshold: float) -> NDArray[np.object_]:
@@ -25,9 +23,9 @@ def call_beats(beats: pd.DataFrame, threshold: float) -> NDArray[np.object_]:
         threshold: least probability of the most probable class, 0 to 1; 0 calls every beat.
 
     Returns:
-        One of CALLS a beat, (n_beats,).
+        One of CALLS per beat, (n_beats,).
     """
-    highest = beats[list(PROBABILITIES)].to_numpy(dtype=np.float64).max(axis=1, initial=0.0)
+    highest = beats[PROBABILITIES].to_numpy(dtype=np.float64).max(axis=1, initial=0.0)
     classes = beats["aami_class"].to_numpy(dtype=object)
     called: NDArray[np.object_] = np.where(highest >= threshold, classes, UNSURE)
     return called
@@ -37,7 +35,7 @@ def measure_burden(called: ArrayLike) -> pd.DataFrame:
     """Count the beats of each call.
 
     Returns:
-        One row each of CALLS, in that order: beats, share (of all beats, 0 to 1; NaN without a
+        One row for each of CALLS, in that order: beats, share (of all beats, 0 to 1; NaN without a
         beat).
     """
     counts = pd.Series(np.asarray(called, dtype=object)).value_counts()
@@ -64,51 +62,27 @@ def find_ectopic_runs(beats: pd.DataFrame, called: ArrayLike) -> pd.DataFrame:
 
 def find_disagreements(
     beats: pd.DataFrame, called: ArrayLike, reference: pd.DataFrame, fs: float
-) -> pd.DataFrame:
-    """Compare with a reference, beat by beat, matched within 150 ms as EC57 does.
+) -> NDArray[np.float64]:
+    """Return where a reference disagrees, beat by beat, matched within 150 ms as EC57 does.
 
-    A beat that is called UNSURE disagrees with no class.
+    It does where a beat has another class, where there is no beat in the reference, and where no
+    beat was found. A beat that is called UNSURE disagrees with no class.
 
     Args:
         beats: the classified beats.
-        called: one of CALLS a beat.
+        called: one of CALLS per beat.
         reference: sample, ascending, and aami_class; beats whose class is None match any.
         fs: sampling rate of both, Hz.
 
     Returns:
-        One row a disagreement, in time order: time_s, kind ("class"; "extra", no beat in the
-        reference; "missed", no beat was found), reference, called (None where there is none).
+        Times, s, ascending: of the beat, or of the reference's where none was found.
     """
     names = np.asarray(called, dtype=object)
     truth = reference["aami_class"].to_numpy(dtype=object)
     truth_at, found_at = (table["sample"].to_numpy(np.int64) for table in (reference, beats))
-    rows = []
-    for i, j in match_beats(truth_at, found_at, MATCH_WINDOW_S * fs):
-        if j < 0:
-            rows.append((truth_at[i] / fs, "missed", truth[i], None))
-        elif i < 0:
-            rows.append((found_at[j] / fs, "extra", None, names[j]))
-        elif isinstance(truth[i], str) and names[j] not in (truth[i], UNSURE):
-            rows.append((found_at[j] / fs, "class", truth[i], names[j]))
-    table = pd.DataFrame(rows, columns=["time_s", "kind", "reference", "called"])
-    return table.sort_values("time_s", ignore_index=True, kind="stable")
-
-
-def step(times_s: ArrayLike, now_s: float, forwards: bool) -> int | None:
-    """Return the position of the next (or previous) time after (before) now, s; None at the end.
-
-    Times ascend. A time within 1 ms of `now_s` counts as now, and is passed over.
-    """
-    times = np.asarray(times_s, dtype=np.float64)
-    if forwards:
-        at = int(np.searchsorted(times, now_s + 1e-3, side="right"))
-    else:
-        at = int(np.searchsorted(times, now_s - 1e-3, side="left")) - 1
-    return at if 0 <= at < len(times) else None
-
-
-def heart_rate_bpm(rr_s: ArrayLike) -> float | None:
-    """Return 60 over the median RR interval, beats a minute; None without an interval."""
-    intervals = np.asarray(rr_s, dtype=np.float64)
-    known = intervals[intervals > 0]  # no NaN is
-    return float(60 / np.median(known)) if len(known) else None
+    samples = [
+        truth_at[i] if j < 0 else found_at[j]
+        for i, j in match_beats(truth_at, found_at, MATCH_WINDOW_S * fs)
+        if min(i, j) < 0 or (isinstance(truth[i], str) and names[j] not in (truth[i], UNSURE))
+    ]
+    return np.sort(np.array(samples, np.float64)) / fs

@@ -100,14 +100,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=find_model,
         help="file of a model, or name of a shipped one; default: efficientnetv2_b0",
     )
-    for name, default, told in (
+    for name, default, what in (
         ("physionet", _PHYSIONET, "folder of mitdb and svdb, for samples"),
         ("data", _DATA, "data folder of the project, for the technical report"),
         ("corrections", None, "folder that corrected beats are kept in"),
     ):
         otherwise = "%(default)s" if default else "01_raw/corrections in the data folder"
-        told = f"{told}; default: {otherwise}"
-        parser.add_argument(f"--{name}", type=Path, default=default, help=told)
+        shown = f"{what}; default: {otherwise}"
+        parser.add_argument(f"--{name}", type=Path, default=default, help=shown)
     parser.add_argument(
         "--address",
         default="127.0.0.1",
@@ -138,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         launch(settings, options.address, options.port)
     except ModuleNotFoundError as error:
-        told = f"{error}; install the app with `pip install 'cnns_spectrograms[app]'`"
-        print(f"error: {told}", file=sys.stderr)
+        advice = "install the app with `pip install 'cnns_spectrograms[app]'`"
+        print(f"error: {error}; {advice}", file=sys.stderr)
         return 1
     return 0

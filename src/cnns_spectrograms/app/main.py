@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from cnns_spectrograms.app import clinical, technical
 from cnns_spectrograms.app.style import apply_style, follow_theme
-from cnns_spectrograms.presentation import LANGUAGE_NAMES, LANGUAGES, Translator, choose_language
+from cnns_spectrograms.presentation import (
+    LANGUAGE_NAMES,
+    LANGUAGES,
+    Translator,
+    choose_language,
+    choose_theme,
+)
+
+_PAGES = (
+    ("clinical", clinical.show, "monitor_heart"),
+    ("technical", technical.show, "query_stats"),
+)
 
 
 def main() -> None:
@@ -15,26 +28,14 @@ def main() -> None:
         asked = st.query_params.get("lang")
         known = asked in LANGUAGES
         st.session_state["language"] = asked if known else choose_language(st.context.locale)
-    t = Translator(st.session_state["language"])
+    theme = choose_theme(st.context.theme.type)
+    t = Translator(st.session_state["language"], theme)
     st.set_page_config(page_title=t("app_title"), page_icon="🫀", layout="wide")
-    page = st.navigation(
-        [
-            st.Page(
-                lambda: clinical.show(t),
-                title=t("page_clinical"),
-                icon=":material/monitor_heart:",
-                url_path="clinical",
-                default=True,
-            ),
-            st.Page(
-                lambda: technical.show(t),
-                title=t("page_technical"),
-                icon=":material/query_stats:",
-                url_path="technical",
-            ),
-        ],
-        position="top",
-    )
+    pages = [
+        st.Page(partial(show, t), title=t("page_" + name), icon=f":material/{icon}:", url_path=name)
+        for name, show, icon in _PAGES
+    ]
+    page = st.navigation(pages, position="top")
     apply_style(t)
     follow_theme()
     st.segmented_control(

@@ -1,4 +1,4 @@
-"""What all sessions share: the model, and the recordings that the app offers."""
+"""What all windows share: the model, and the recordings that the app offers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from cnns_spectrograms.app import sources
-from cnns_spectrograms.app.desk import Desk
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.presentation import Translator
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
+
+SYNTHETIC = "synthetic"
+"""Database of simulated recordings."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -64,27 +65,7 @@ def _simulate() -> tempfile.TemporaryDirectory[str]:
 
 def find_databases() -> dict[str, Path]:
     """Return the folders of the recordings that the app offers, by database, real ones first."""
-    real = sources.find_databases(read_settings().physionet)
-    return {**real, sources.SYNTHETIC: Path(_simulate().name)}
-
-
-@st.cache_resource(show_spinner=False)
-def open_desk() -> Desk:
-    """Return where all windows on this app open their corrections."""
-    return Desk(_is_window_open)
-
-
-def _is_window_open(window: str) -> bool:
-    from streamlit.runtime import Runtime
-
-    # Without a runtime, as in tests, nobody closes a window.
-    return not Runtime.exists() or Runtime.instance().is_active_session(window)
-
-
-def find_window() -> str:
-    """Return the id of the window that runs the page."""
-    from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-    context = get_script_run_ctx()
-    assert context is not None
-    return context.session_id
+    physionet = read_settings().physionet
+    real = {name: physionet / name for name in ("mitdb", "svdb")} if physionet else {}
+    there = {name: folder for name, folder in real.items() if (folder / "RECORDS").is_file()}
+    return {**there, SYNTHETIC: Path(_simulate().name)}

@@ -14,12 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.corrections.database import OWN
-from cnns_spectrograms.corrections.edits import encode
 from cnns_spectrograms.corrections.queue import make_queue, score_beats
-from cnns_spectrograms.corrections.session import Source
+from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.corrections.shapes import ShapeGroups, cut_shapes, group_beats
 from cnns_spectrograms.ecg.aami import map_symbols
-from cnns_spectrograms.presentation import LANGUAGES
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
@@ -71,8 +69,6 @@ class Study:
         db: database that the recording is of, `corrections.database.OWN` of none.
         reference: sample (at the recording's rate) and aami_class of each reference beat; None
             where the recording came without annotations.
-        outputs: kind -> name and contents of a file that can be downloaded; the report in each
-            language.
         range_mv: amplitudes of the analysed lead that are shown.
         lanes: the other ones of `leads`.
         groups: of the beats by their shape; None without a beat.
@@ -84,7 +80,6 @@ class Study:
     source: Source
     db: str
     reference: pd.DataFrame | None
-    outputs: dict[str, tuple[str, bytes]]
     range_mv: tuple[float, float]
     lanes: list[Lane]
     groups: ShapeGroups | None
@@ -99,8 +94,13 @@ class Study:
 
     @property
     def beats(self) -> pd.DataFrame:
-        """One row a beat, see `findings`."""
+        """One row per beat, see `findings`."""
         return self.analysis.beats
+
+    def correct(self, folder: Path | None) -> Session:
+        """Open the corrections of the beats, whose journals a folder holds; None saves nothing."""
+        classes = self.beats["aami_class"].to_numpy(object)
+        return Session(folder, self.source, self.beats["sample"], classes)
 
 
 def read_reference(recording: Recording) -> pd.DataFrame | None:
@@ -137,24 +137,15 @@ def make_study(
         RecordError: the recording cannot be analysed, see `inference.analysis.analyse`.
     """
     from cnns_spectrograms.inference.analysis import analyse
-    from cnns_spectrograms.inference.outputs import write_outputs
-    from cnns_spectrograms.inference.report import draw_strips, render_report
 
     reference = read_reference(recording)
     peaks = reference["sample"] if at_reference and reference is not None else None
     leads, digest = keep_leads(recording, lead, progress)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
-    with tempfile.TemporaryDirectory(prefix="ecg-outputs-") as folder:
-        written = write_outputs(analysis, recording, Path(folder))
-        outputs = {kind: (path.name, path.read_bytes()) for kind, path in written.items()}
-    strips = draw_strips(analysis, recording)
-    for language in LANGUAGES:
-        page = render_report(analysis, recording, language, strips)
-        outputs[f"html_{language}"] = (f"{recording.name}.html", page.encode())
     groups, queue = None, np.empty(0, np.int64)
     if len(analysis.beats):
         shapes = cut_shapes(analysis.signal, model.fs, analysis.at_model)
-        groups = group_beats(shapes, encode(analysis.beats["aami_class"].to_numpy(object)))
+        groups = group_beats(shapes, analysis.beats["aami_class"].to_numpy(object))
         queue = make_queue(score_beats(analysis.beats, groups)["score"].to_numpy())
     return Study(
         analysis=analysis,
@@ -162,7 +153,6 @@ def make_study(
         source=Source(recording.name, analysis.lead, recording.fs, recording.n_samples, digest),
         db=db,
         reference=reference,
-        outputs=outputs,
         range_mv=choose_range_mv(analysis.signal),
         lanes=[make_lane(name, leads.read(name)) for name in leads.lead_names[1:]],
         groups=groups,

@@ -47,8 +47,5 @@ _watch = st.components.v2.component(
 
 def follow_theme() -> None:
     """Run the page again when its theme becomes light or dark, so that figures do too."""
-    _watch(
-        key="theme_watch",
-        data={"kind": st.context.theme.type},
-        on_changed_change=lambda: None,
-    )
+    kind = st.context.theme.type
+    _watch(key="theme_watch", data={"kind": kind}, on_changed_change=lambda: None)

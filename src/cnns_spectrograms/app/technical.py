@@ -31,19 +31,18 @@ from cnns_spectrograms.app.technical_figures import (
 )
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.scores import CLASS_SCORES, label_score
-from cnns_spectrograms.presentation import Theme, Translator, choose_theme
+from cnns_spectrograms.presentation import Translator
 
 
 def _plot(
-    draw: Callable[[Any, Theme, Translator], Figure],
+    draw: Callable[[Any, Translator], Figure],
     data: Any,
     key: str,
     alt: str,
     t: Translator,
     caption: str = "",
 ) -> None:
-    figure = draw(data, choose_theme(st.context.theme.type), t)
-    st.plotly_chart(figure, key=key, config=CONFIG, theme=None, alt=alt)
+    st.plotly_chart(draw(data, t), key=key, config=CONFIG, theme=None, alt=alt)
     st.caption(caption or alt)
 
 

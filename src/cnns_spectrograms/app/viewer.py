@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.app import findings
 from cnns_spectrograms.app.study import Study
-from cnns_spectrograms.corrections.edits import BeatEdits
+from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.corrections.table import correct_beats
 from cnns_spectrograms.presentation import UNSURE
 
@@ -71,25 +71,18 @@ class Reading:
     present: frozenset[str]
 
 
-def read(
-    study: Study,
-    threshold: float,
-    count_unusable: bool = False,
-    edits: BeatEdits | None = None,
-) -> Reading:
-    """Call the beats of a study, as they stand, at a threshold.
+def read(study: Study, session: Session, threshold: float, count_unusable: bool = False) -> Reading:
+    """Call the beats of a study, as they stand after corrections, at a threshold.
 
     Those in unusable signal are called only if they count. What a person has called has that
     class, whatever its probability and its signal. The window's last reading is returned again if
     nothing has changed since.
     """
-    key = f"{threshold}_{count_unusable}_{edits.revision if edits else 0}"
+    key = f"{threshold}_{count_unusable}_{len(session.events)}"
     last: Reading | None = st.session_state.get("reading")
     if last is not None and last.study is study and last.key == key:
         return last
-    if edits is None:
-        edits = BeatEdits(study.beats["sample"], study.beats["aami_class"].to_numpy(object))
-    beats = correct_beats(study.beats, edits, study.leads.fs, study.analysis.gaps_s)
+    beats = correct_beats(study.beats, session, study.analysis.gaps_s)
     called = findings.call_beats(beats, threshold)
     if not count_unusable:
         called[~beats["usable"].to_numpy(np.bool_)] = UNSURE
@@ -165,8 +158,8 @@ class Viewer:
         """Return a span that zooming may reach: the recording, or what is shown if that is more."""
         return min(max(span_s, SHORTEST_S), max(self._duration_s, self.view.span_s))
 
-    def _centre(self, time_s: float) -> None:
-        span = self.view.span_s
+    def _centre(self, time_s: float, span_s: float | None = None) -> None:
+        span = self.view.span_s if span_s is None else span_s
         self._place(time_s - span / 2, span)
 
     def _now_s(self) -> float:
@@ -192,10 +185,17 @@ class Viewer:
             self._centre(time_s)
 
     def _step(self, times_s: NDArray[np.float64], forwards: bool) -> int | None:
-        """Return the position of the next or previous of these times; without one, tell so."""
-        at = findings.step(times_s, self._now_s(), forwards)
-        st.session_state["at_end"] = at is None
-        return at
+        """Return the position of the next or previous of these times; note if there is none.
+
+        Times ascend. One within 1 ms of where steps go from is passed over.
+        """
+        now_s = self._now_s()
+        if forwards:
+            at = int(np.searchsorted(times_s, now_s + 1e-3, side="right"))
+        else:
+            at = int(np.searchsorted(times_s, now_s - 1e-3)) - 1
+        st.session_state["at_end"] = not 0 <= at < len(times_s)
+        return at if 0 <= at < len(times_s) else None
 
     def step_abnormal(self, forwards: bool) -> None:
         """Choose the next or previous beat that is not normal."""
@@ -222,7 +222,7 @@ class Viewer:
         assert reference is not None
         times_s = findings.find_disagreements(
             reading.beats, reading.called, reference, reading.study.leads.fs
-        )["time_s"].to_numpy()
+        )
         at = self._step(times_s, True)
         if at is not None:
             self.choose(int(np.argmin(np.abs(self._times_s - times_s[at]))))
@@ -245,10 +245,8 @@ class Viewer:
     def set_scale(self) -> None:
         """Take the scale that was picked."""
         scale = st.session_state["scale"]
-        if scale is None:
-            return
-        centre, span = self._now_s(), self._span_of(scale)
-        self._place(centre - span / 2, span)
+        if scale is not None:
+            self._centre(self._now_s(), self._span_of(scale))
 
     def go_to_overview(self) -> None:
         """Go where the overview was clicked, or show the stretch that was drawn over it."""
@@ -289,10 +287,9 @@ class Viewer:
             centre = self._now_s()
             st.session_state["width_px"] = width
             scale = st.session_state["scale"]
-            span = self.view.span_s if scale is None else self._span_of(scale)
-            self._place(centre - span / 2, span)
+            self._centre(centre, None if scale is None else self._span_of(scale))
         if "start" in moved:
             span = self._limit(moved["stop"] - moved["start"])
             if abs(span - self.view.span_s) > 1e-3 * span:  # not dragged, but zoomed
                 st.session_state["scale"] = None
-            self._place((moved["start"] + moved["stop"] - span) / 2, span)
+            self._centre((moved["start"] + moved["stop"]) / 2, span)

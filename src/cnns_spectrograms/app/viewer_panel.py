@@ -1,48 +1,46 @@
-"""The clinical report's viewer: the strip, its controls, and the chosen beat."""
+"""The clinical report's viewer: the strip, its controls, the chosen beat, and its review."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cnns_spectrograms.app import findings
 from cnns_spectrograms.app.buttons import show_button
 from cnns_spectrograms.app.clinical_figures import (
     OVERVIEW_LEFT_PX,
     OVERVIEW_RIGHT_PX,
     draw_beat,
+    draw_group_beats,
+    draw_groups,
     draw_probabilities,
 )
 from cnns_spectrograms.app.correcting import Correcting
 from cnns_spectrograms.app.live_plot import show_figure
-from cnns_spectrograms.app.review_panel import choose_lanes, show_groups, show_review
 from cnns_spectrograms.app.strip_figure import draw_strip
-from cnns_spectrograms.app.study import Study, show_beat
+from cnns_spectrograms.app.study import Lane, Study, show_beat
 from cnns_spectrograms.app.viewer import Reading, View, Viewer
+from cnns_spectrograms.corrections.shapes import ShapeGroups
+from cnns_spectrograms.corrections.table import PROBABILITIES
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.presentation import (
-    CALLS,
-    GLYPHS,
-    UNSURE,
-    Theme,
-    Translator,
-    choose_theme,
-    format_clock,
-)
+from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Translator, format_clock
 
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s
 _SPANS_S = (60.0, 600.0)
 
+_SHOWN_LANES = 2  # leads that are shown below the analysed one, unless others are chosen
 
-def _show_position(view: View, duration_s: float, theme: Theme) -> None:
+
+def _show_position(view: View, duration_s: float, t: Translator) -> None:
     """Show, below the time axis of the overview, which part of it the strip is."""
     left = 100 * view.start_s / duration_s
     width = min(100 * view.span_s / duration_s, 100 - left)
     st.html(
         f'<div style="margin:-8px {OVERVIEW_RIGHT_PX}px 0 {OVERVIEW_LEFT_PX}px;height:6px;'
-        f'border-radius:3px;background:{theme.faint}"><div class="position" style="height:6px;'
-        f"border-radius:3px;background:{theme.classes['N']};margin-left:{left:.3f}%;"
+        f'border-radius:3px;background:{t.theme.faint}"><div class="position" style="height:6px;'
+        f"border-radius:3px;background:{t.theme.classes['N']};margin-left:{left:.3f}%;"
         f'width:{width:.3f}%;min-width:4px"></div></div>'
     )
 
@@ -50,21 +48,20 @@ def _show_position(view: View, duration_s: float, theme: Theme) -> None:
 @st.fragment
 def show_viewer(correcting: Correcting, t: Translator) -> None:
     """Show the recording and the chosen beat; moving about and corrections run this part alone."""
-    theme = choose_theme(st.context.theme.type)
     study, reading = correcting.study, correcting.read()
     viewer = Viewer(reading)
-    _show_position(viewer.view, study.leads.duration_s, theme)
-    _show_legend(reading, theme, t)
+    _show_position(viewer.view, study.leads.duration_s, t)
+    _show_legend(reading, t)
     _show_controls(viewer, study, t)
-    show_review(correcting, t)
+    _show_review(correcting, t)
     settled = show_figure(
-        draw_strip(reading, viewer.view, theme, t, viewer.selection, choose_lanes(study)),
+        draw_strip(reading, viewer.view, t, viewer.selection, _choose_lanes(study)),
         "strip",
         t("strip_alt"),
         width_px=viewer.view.width_px,
         on_moved=viewer.follow,
         on_chosen=viewer.choose_clicked,
-        editor=correcting.describe_editor(reading, viewer, theme, t),
+        editor=correcting.describe_editor(reading, viewer, t),
         on_edits=correcting.take_edits,
     )
     if "correction_refused" in st.session_state:
@@ -76,13 +73,13 @@ def show_viewer(correcting: Correcting, t: Translator) -> None:
     speed = t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2)
     scale = t("strip_scale", start=start, stop=stop, speed=speed)
     st.caption(scale if study.reference is None else f"{scale} {t('reference_line')}")
-    _show_beat_panel(reading, viewer, theme, t)
-    show_groups(correcting, theme, t)
+    _show_beat_panel(reading, viewer, t)
+    _show_groups(correcting, t)
 
 
-def _show_legend(reading: Reading, theme: Theme, t: Translator) -> None:
+def _show_legend(reading: Reading, t: Translator) -> None:
     entries = " &nbsp; ".join(
-        f'<span style="white-space:nowrap"><span style="color:{theme.classes[name]}">'
+        f'<span style="white-space:nowrap"><span style="color:{t.theme.classes[name]}">'
         f"{GLYPHS[name]} <b>{name}</b></span> {t('class_' + name)}</span>"
         for name in CALLS
         if name in reading.present
@@ -120,7 +117,7 @@ def _name_scale(scale: float | str, t: Translator) -> str:
     return t("scale_speed", speed=scale)
 
 
-def _show_beat_panel(reading: Reading, viewer: Viewer, theme: Theme, t: Translator) -> None:
+def _show_beat_panel(reading: Reading, viewer: Viewer, t: Translator) -> None:
     if viewer.selected is None:
         st.info(t("choose_beat"))
         return
@@ -130,30 +127,28 @@ def _show_beat_panel(reading: Reading, viewer: Viewer, theme: Theme, t: Translat
     st.markdown(f"##### {title}{chosen}")
     left, right = st.columns([3, 2], gap="large")
     with right:
-        _show_call(reading, viewer, beat, theme, t)
+        _show_call(reading, viewer, beat, t)
     with left:
-        _show_evidence(reading.study, beat, theme, t)
+        _show_evidence(reading.study, beat, t)
 
 
-def _show_call(
-    reading: Reading, viewer: Viewer, beat: pd.Series, theme: Theme, t: Translator
-) -> None:
+def _show_call(reading: Reading, viewer: Viewer, beat: pd.Series, t: Translator) -> None:
     """Show what the chosen beat is called, its probabilities and its RR interval."""
     call = str(reading.called[viewer.selected])
-    said = [f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"]
+    lines = [f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"]
     if call == UNSURE:
-        said.append(t("unsure_beat" if beat["usable"] else "unusable_beat"))
+        lines.append(t("unsure_beat" if beat["usable"] else "unusable_beat"))
     if beat["origin"] == "corrected":
-        confirmed = beat["found_class"] == beat["aami_class"]
-        model_said = str(beat["found_class"])
-        said.append(t("confirmed_beat") if confirmed else t("corrected_beat", name=model_said))
-    st.markdown("  \n".join(said))
+        found = str(beat["found_class"])
+        confirmed = found == beat["aami_class"]
+        lines.append(t("confirmed_beat") if confirmed else t("corrected_beat", name=found))
+    st.markdown("  \n".join(lines))
     if beat["origin"] == "added":
         st.info(t("added_beat"))
     else:
-        probabilities = beat[list(findings.PROBABILITIES)].to_numpy(np.float64)
+        probabilities = beat[PROBABILITIES].to_numpy(np.float64)
         show_figure(
-            draw_probabilities(probabilities, reading.threshold, theme, t),
+            draw_probabilities(probabilities, reading.threshold, t),
             "probabilities",
             t("probabilities_alt"),
         )
@@ -169,7 +164,7 @@ def _show_call(
         show_button("extend_forward", t, viewer.step_beat, True, True)
 
 
-def _show_evidence(study: Study, beat: pd.Series, theme: Theme, t: Translator) -> None:
+def _show_evidence(study: Study, beat: pd.Series, t: Translator) -> None:
     """Show what the model saw of the chosen beat, and where it looked."""
     from cnns_spectrograms.app.explanation import explain
 
@@ -197,9 +192,132 @@ def _show_evidence(study: Study, beat: pd.Series, theme: Theme, t: Translator) -
             )
             cam = explain(model, seen.views, AAMI_CLASSES.index(target), seen.rr_s)
     alt = t("beat_alt" if cam is None or n_views == 1 else "beat_alt_views")
-    show_figure(draw_beat(seen, model, theme, t, cam), "beat", alt)
+    show_figure(draw_beat(seen, model, t, cam), "beat", alt)
     if cam is not None and cam.any():
         also = "" if n_views == 1 else " " + t("gradcam_views", n=n_views)
         st.caption(t("gradcam_caption") + also)
     elif cam is not None:
         st.caption(t("gradcam_empty"))
+
+
+def _show_review(correcting: Correcting, t: Translator) -> None:
+    """Show who corrects, and the way through the beats worth a look."""
+    state = st.session_state
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        # Kept under another name: a widget's own value goes when it is not on the page.
+        st.text_input(
+            t("who"),
+            value=correcting.who,
+            key="who_input",
+            placeholder=t("who"),
+            label_visibility="collapsed",
+            max_chars=60,
+            width=190,
+            on_change=lambda: state.update(who=state["who_input"].strip()),
+            help=t("who_help"),
+        )
+        work, group = correcting.list_work(), correcting.group
+        show_button("previous_look", t, correcting.step_work, False, disabled=not len(work))
+        show_button("next_look", t, correcting.step_work, True, disabled=not len(work))
+        if group is None:
+            n, of = len(correcting.looked_at), len(correcting.study.queue)
+            st.markdown(t("looked_at", n=n, of=of), width="content")
+        else:
+            at = np.flatnonzero(work == state["selected"]) + 1
+            n = int(at[0]) if len(at) else 0
+            st.markdown(t("of_group", n=n, of=len(work), group=group + 1), width="content")
+            st.button(
+                t("to_queue"),
+                key="to_queue",
+                icon=":material/checklist:",
+                on_click=lambda: state.pop("work"),
+            )
+        if correcting.study.lanes:
+            _show_leads(correcting.study, t)
+
+
+def _show_leads(study: Study, t: Translator) -> None:
+    key = f"lanes_{st.session_state.get('n_studies', 0)}"
+    with st.popover(t("leads"), icon=":material/stacked_line_chart:"):
+        st.pills(
+            t("leads_help", lead=study.source.lead),
+            range(len(study.lanes)),
+            format_func=lambda place: study.lanes[place].name,
+            selection_mode="multi",
+            default=list(range(len(study.lanes)))[:_SHOWN_LANES],
+            key=key,
+            # Kept where the choice is not on the page, too.
+            on_change=lambda: st.session_state.update(lanes=st.session_state[key]),
+        )
+
+
+def _choose_lanes(study: Study) -> list[Lane]:
+    """Return the leads that are shown below the analysed one."""
+    chosen = st.session_state.get("lanes", range(_SHOWN_LANES))
+    return [lane for place, lane in enumerate(study.lanes) if place in chosen]
+
+
+def _show_groups(correcting: Correcting, t: Translator) -> None:
+    """Show the groups of alike beats, and what can be done with one."""
+    groups, chosen = correcting.study.groups, correcting.group
+    if groups is None or not st.toggle(t("show_groups"), key="show_groups", help=t("groups_help")):
+        return
+    reading = correcting.read()
+    counts = _count_calls(groups, reading)
+
+    def open_group(group: int | None) -> None:
+        """Make a group the list that W and E go through, and choose its first beat."""
+        if group is None:
+            return
+        st.session_state["work"] = group
+        st.session_state["selected"] = st.session_state["anchor"] = None
+        correcting.step_work(True)
+
+    def name_group(group: int) -> str:
+        parts = [f"{t.number(n)} {name}" for name, n in counts[group].items()]
+        return f"{group + 1}: {', '.join(parts) or '–'}"
+
+    show_figure(
+        draw_groups(groups, counts, chosen, st.session_state["width_px"], t),
+        "groups",
+        t("groups_alt"),
+        on_moved=lambda moved: None,
+        on_chosen=lambda clicked: open_group(clicked["beat"]),
+    )
+    left, right = st.columns([2, 3], gap="large")
+    # A select box finds its choice by the words: one for each counts.
+    key = f"group_shown_{t.language}_{chosen}_{reading.key}"
+    with left:
+        st.selectbox(
+            t("group"),
+            range(groups.n_groups),
+            index=chosen,
+            format_func=name_group,
+            key=key,
+            placeholder=t("choose_group"),
+            on_change=lambda: open_group(st.session_state[key]),
+        )
+    if chosen is None:
+        return
+    with left:
+        if correcting.enabled:
+            st.caption(t("relabel_group"))
+            with st.container(horizontal=True, gap="small"):
+                for name in AAMI_CLASSES:
+                    st.button(
+                        f"{GLYPHS[name]} {name}",
+                        key=f"group_to_{name}",
+                        on_click=correcting.relabel,
+                        args=(groups.members(chosen), name),
+                    )
+    with right:
+        figure = draw_group_beats(reading, chosen, t)
+        show_figure(figure, "group_beats", t("group_beats_alt"))
+
+
+def _count_calls(groups: ShapeGroups, reading: Reading) -> list[dict[str, int]]:
+    """Return how many beats of each call stand in each group, the most frequent first."""
+    found = reading.ids < len(groups.of_beat)
+    of_beat, called = groups.of_beat[reading.ids[found]], reading.called[found]
+    counts = [Counter(called[of_beat == group].tolist()) for group in range(groups.n_groups)]
+    return [dict(sorted(each.items(), key=lambda item: (-item[1], item[0]))) for each in counts]

@@ -1,7 +1,7 @@
 """Corrected recordings as a WFDB database that a training can read.
 
 The folder holds, besides the records, what PhysioNet's databases hold too: RECORDS, and
-ANNOTATORS, which names the annotator. PATIENTS says whose each record is, so that no patient can
+ANNOTATORS, which names the annotator. PATIENTS holds whose each record is, so that no patient can
 train a network that another of their recordings tests.
 """
 
@@ -61,13 +61,11 @@ def add_record(folder: Path, session: Session, recording: Recording, db: str, pa
             f"found the patient {patient!r}; expected database/patient, such as mitdb/201 or "
             f"own/anna, without spaces and commas"
         )
-    if not len(session.edits.order()):
+    if not len(session.order()):
         raise ValueError(f"no beat of {session.source.recording} stands; nothing can be learnt")
     name = name_record(db, recording.name)
     folder.mkdir(parents=True, exist_ok=True)
-    leads = list(recording.lead_names)
-    first = leads.index(session.source.lead)
-    leads.insert(0, leads.pop(first))
+    leads = sorted(recording.lead_names, key=lambda lead: lead != session.source.lead)
     digital = np.empty((recording.n_samples, len(leads)), np.int16)
     for i, lead in enumerate(leads):
         scaled = np.clip(recording.read(lead) * _GAIN, -_MOST, _MOST).round()

@@ -24,7 +24,7 @@ class JournalInUseError(ValueError):
 class Journal:
     """An append-only file of JSON lines that one program at a time may write to.
 
-    The first line is a header, which says of what recording the others are. `append` returns once
+    The first line is a header: of what recording the others are. `append` returns once
     a line is on the disk. A kill may tear the last line, which is then dropped. The lock is the
     operating system's, so a kill frees it too.
 
@@ -35,6 +35,9 @@ class Journal:
     Raises:
         JournalInUseError: another window or program has the journal open.
         ValueError: the file is damaged, or of another recording.
+
+    Attributes:
+        lines: those after the header, when it was opened.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
@@ -57,25 +60,36 @@ class Journal:
     def _open(self, header: dict[str, Any]) -> None:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         content = self.path.read_bytes()
-        self.lines, whole = _parse(self.path, content)
-        found = self.lines[0] if self.lines else header
-        if differing := sorted(k for k in {*found, *header} if found.get(k) != header.get(k)):
+        *whole, last = content.split(b"\n")
+        self.lines = [self._parse(raw, number) for number, raw in enumerate(whole, 1)]
+        try:
+            if last:  # all of the line but its end
+                self.lines.append(self._parse(last, len(whole) + 1))
+                os.write(self._file, b"\n")
+        except ValueError:
+            logger.warning("%s: dropped a torn last line of %d bytes", self.path, len(last))
+            os.ftruncate(self._file, len(content) - len(last))
+        found = self.lines.pop(0) if self.lines else None
+        if found is None:
+            self.append(header)
+            _sync_folder(self.path.parent)
+        elif differing := sorted(k for k in {*found, *header} if found.get(k) != header.get(k)):
             raise ValueError(
                 f"{self.path} holds corrections of another recording or of other beats: found "
                 f"another {', '.join(differing)}; move the file away"
             )
-        if whole < len(content):
-            logger.warning(
-                "%s: dropped a torn last line of %d bytes", self.path, len(content) - whole
-            )
-            os.ftruncate(self._file, whole)
-        elif content and not content.endswith(b"\n"):  # all of the line but its end
-            os.write(self._file, b"\n")
-        if not self.lines:
-            self.append(header)
-            _sync_folder(self.path.parent)
         os.fsync(self._file)
-        del self.lines[0]
+
+    def _parse(self, raw: bytes, number: int) -> dict[str, Any]:
+        line = None
+        with suppress(ValueError):
+            line = json.loads(raw)
+        if isinstance(line, dict):
+            return line
+        raise ValueError(
+            f"{self.path}: found {raw[:60]!r} in line {number}; expected a JSON object; the file "
+            f"is damaged: remove that line, or restore a copy of the file"
+        )
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Write a line, and return once it is on the disk.
@@ -83,7 +97,8 @@ class Journal:
         Raises:
             OSError: it could not be written; the file is then as it was.
         """
-        content = memoryview(_line(line))
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        content = memoryview(f"{text}\n".encode())
         length = os.fstat(self._file).st_size
         try:
             while content:
@@ -93,7 +108,6 @@ class Journal:
             with suppress(OSError):
                 os.ftruncate(self._file, length)
             raise
-        self.lines.append(dict(line))
 
     def close(self) -> None:
         """Let others write to the file."""
@@ -103,39 +117,12 @@ class Journal:
         self._lock.release()
 
 
-def read_header(path: Path) -> dict[str, Any] | None:
-    """Return the header of a journal; None where its first line is none."""
-    with open(path, "rb") as file:
-        try:
-            header = json.loads(file.readline())
-        except ValueError:
-            return None
-    return header if isinstance(header, dict) and header.get("format") == FORMAT else None
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(path: Path, content: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return the lines of a journal, and how many bytes of it they are: all but a torn last one."""
-    lines: list[dict[str, Any]] = []
-    at = 0
-    for number, raw in enumerate(content.splitlines(keepends=True), 1):
-        try:
-            line = json.loads(raw)
-            if not isinstance(line, dict):
-                raise ValueError("no object")
-        except ValueError as error:
-            if raw.endswith(b"\n"):
-                raise ValueError(
-                    f"{path}: found {raw[:60]!r} in line {number}; expected a JSON object; the "
-                    f"file is damaged: remove that line, or restore a copy of the file"
-                ) from error
-            break
-        lines.append(line)
-        at += len(raw)
-    return lines, at
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of a journal; nothing where its first line is none."""
+    header = None
+    with open(path, "rb") as file, suppress(ValueError):
+        header = json.loads(file.readline())
+    return header if isinstance(header, dict) and header.get("format") == FORMAT else {}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.corrections.edits import NO_BEAT, decode
 from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.corrections.table import correct_analysis, correct_beats
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
@@ -35,19 +34,18 @@ _LONGEST_NOTE = 255  # characters; WFDB keeps the length in a byte
 def write_corrected_annotations(path: Path, session: Session) -> None:
     """Write the beats that stand as WFDB annotations, with a note beside each corrected one.
 
-    A note says "was N, by WHO" or "added, by WHO", and "confirmed, by WHO" of a class that was
+    A note is "was N, by WHO" or "added, by WHO", and "confirmed, by WHO" of a class that was
     right. Deleted beats are absent.
 
     Args:
         path: of the file, whose ending is the annotator.
         session: the corrections; at least one beat stands.
     """
-    edits, notes = session.edits, _note_beats(session)
-    ids = edits.order()
+    ids, notes = session.order(), _note_beats(session)
     write_annotations(
         path,
-        edits.samples[ids],
-        decode(edits.codes[ids]).tolist(),
+        session.samples[ids],
+        session.classes[ids].tolist(),
         session.source.fs,
         [notes.get(each, "") for each in ids.tolist()],
     )
@@ -60,11 +58,10 @@ def write_corrected_table(path: Path, analysis: Analysis, session: Session) -> N
     beat); corrected_class, which stands (empty of a deleted beat); and origin: model, corrected,
     added or deleted. An added beat that was undone has no row.
     """
-    edits = session.edits
-    standing = correct_beats(analysis.beats, edits, analysis.fs, analysis.gaps_s)
+    standing = correct_beats(analysis.beats, session, analysis.gaps_s)
     table = standing.assign(corrected_class=standing["aami_class"])
     table["aami_class"] = table["found_class"]
-    deleted = np.flatnonzero(edits.codes[: edits.n_found] == NO_BEAT)
+    deleted = np.flatnonzero(pd.isna(session.classes[: len(session.found)]))
     gone = analysis.beats.take(deleted).assign(corrected_class=None, origin="deleted")
     table = pd.concat([table, gone]) if len(gone) else table
     table = table.sort_values("sample", kind="stable").round(6).astype({"usable": np.int8})
@@ -80,7 +77,7 @@ def render_corrected_report(
     """Return the report of the beats that stand, with who changed what from what, and when."""
     from cnns_spectrograms.inference.report import render_report
 
-    beats = correct_beats(analysis.beats, session.edits, analysis.fs, analysis.gaps_s)
+    beats = correct_beats(analysis.beats, session, analysis.gaps_s)
     corrected = correct_analysis(analysis, beats)
     return render_report(corrected, recording, language, trail=list_trail(session))
 
@@ -89,17 +86,13 @@ def list_trail(session: Session) -> list[dict[str, Any]]:
     """Return the audit trail, one row per event.
 
     Returns:
-        number, at, who, kind and of as `Event` has them; n_beats; first_s and last_s, where the
+        What `Event` has, and n_beats; first_s and last_s, where the
         first and the last of them lie; before and after, such as "3 N, 1 V"; is_undone.
     """
-    standing, fs = session.standing, session.source.fs
+    standing, fs = {each.number for each in session.done}, session.source.fs
     return [
         {
-            "number": each.number,
-            "at": each.at,
-            "who": each.who,
-            "kind": each.kind,
-            "of": each.of,
+            **vars(each),
             "n_beats": len(each.beats),
             "first_s": float(each.samples.min()) / fs,
             "last_s": float(each.samples.max()) / fs,
@@ -118,19 +111,16 @@ def _count(classes: np.ndarray) -> str:
 
 
 def _note_beats(session: Session) -> dict[int, str]:
-    """Return the note of each beat that a standing edit is of."""
-    edits, notes = session.edits, {}
-    for event in session.events:
-        if event.number not in session.standing:
-            continue
+    """Return the note of each beat that a standing correction is of."""
+    notes = {}
+    for event in session.done:
         who = unicodedata.normalize("NFKD", event.who).encode("ascii", "ignore").decode() or "?"
-        codes = edits.codes[event.beats]
-        for beat, code in zip(event.beats.tolist(), codes.tolist(), strict=True):
-            if beat >= edits.n_found:
+        for beat in event.beats.tolist():
+            if beat >= len(session.found):
                 what = "added"
-            elif code == session.found_codes[beat]:
+            elif session.classes[beat] == session.found[beat]:
                 what = "confirmed"
             else:
-                what = f"was {AAMI_CLASSES[session.found_codes[beat]]}"
+                what = f"was {session.found[beat]}"
             notes[beat] = f"{what}, by {who}"[:_LONGEST_NOTE]
     return notes

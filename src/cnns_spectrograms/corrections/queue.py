@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.corrections.edits import encode
 from cnns_spectrograms.corrections.shapes import ShapeGroups
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.rhythm import measure_rr_intervals
@@ -42,14 +41,14 @@ def score_beats(beats: pd.DataFrame, groups: ShapeGroups) -> pd.DataFrame:
     Returns:
         One row per beat: score, probability, rhythm, shape.
     """
-    codes = encode(beats["aami_class"].to_numpy(object))
-    probabilities = beats[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64)
-    highest = probabilities[np.arange(len(beats)), codes]
+    classes = beats["aami_class"].to_numpy(object)
+    probabilities = [beats[f"prob_{name}"] for name in AAMI_CLASSES]
+    highest = np.select([classes == name for name in AAMI_CLASSES], probabilities)
     parts = pd.DataFrame(
         {
             "probability": np.clip((1 - highest) / (1 - 1 / len(AAMI_CLASSES)), 0, 1),
-            "rhythm": _doubt_rhythm(beats, codes),
-            "shape": _doubt_shape(codes, groups),
+            "rhythm": _doubt_rhythm(beats),
+            "shape": _doubt_shape(classes, groups),
         }
     )
     score = 1 - (1 - parts).prod(axis=1)
@@ -57,33 +56,31 @@ def score_beats(beats: pd.DataFrame, groups: ShapeGroups) -> pd.DataFrame:
     return parts
 
 
-def _doubt_rhythm(beats: pd.DataFrame, codes: NDArray[np.int8]) -> NDArray[np.float64]:
+def _doubt_rhythm(beats: pd.DataFrame) -> NDArray[np.float64]:
     after_gap = beats["rr_s"].isna().to_numpy()
     intervals = measure_rr_intervals(beats["time_s"].to_numpy(), 1.0, after_gap)
     early = 1 - (intervals["rr_previous_s"] / intervals["rr_local_s"]).to_numpy()
     early = np.nan_to_num(early / (2 * _PREMATURE))  # 1 at twice the limit
-    is_n, is_s = (codes == AAMI_CLASSES.index(name) for name in "NS")
+    is_n, is_s = ((beats["aami_class"] == name).to_numpy() for name in "NS")
     doubt = np.where(is_n, early - 0.5, np.where(is_s, 0.5 - early, 0.0))
     return np.asarray(np.clip(doubt, 0, 1))
 
 
-def _doubt_shape(codes: NDArray[np.int8], groups: ShapeGroups) -> NDArray[np.float64]:
-    best = np.full(len(codes), -1.0)
-    for code in np.unique(codes):
-        mine = codes == code
+def _doubt_shape(classes: NDArray[np.object_], groups: ShapeGroups) -> NDArray[np.float64]:
+    best = np.full(len(classes), -1.0)
+    for name in np.unique(classes):
+        mine = classes == name
         counts = np.bincount(groups.of_beat[mine], minlength=groups.n_groups)
         usual = counts >= _COMMON * mine.sum()
         best[mine] = groups.correlations[mine][:, usual].max(axis=1)
     return np.clip((1 - best) / _UNUSUAL, 0, 1)
 
 
-def make_queue(scores: NDArray[np.float64], n: int = QUEUE_LENGTH) -> NDArray[np.int64]:
+def make_queue(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the beats with the highest scores, highest first; none that scores 0.
 
-    Args:
-        scores: of all beats, (n_beats,).
-        n: most beats that are returned; of fewer than 4 n, a quarter.
+    These are `QUEUE_LENGTH`, or a quarter of the beats if that is less, of scores (n_beats,).
     """
-    n = min(n, math.ceil(_SHARE * len(scores)))
+    n = min(QUEUE_LENGTH, math.ceil(_SHARE * len(scores)))
     order = np.argsort(-scores, kind="stable")[:n]
     return order[scores[order] > 0]

@@ -76,7 +76,7 @@ def cut_shapes(
     return shapes
 
 
-def group_beats(shapes_mv: NDArray[np.float32], codes: NDArray[np.int8]) -> ShapeGroups:
+def group_beats(shapes_mv: NDArray[np.float32], classes: NDArray[np.object_]) -> ShapeGroups:
     """Group beats of alike shape: average linkage of the correlations between shapes.
 
     At most 2,000 beats are clustered, of every class some, and each other beat joins the group
@@ -85,14 +85,14 @@ def group_beats(shapes_mv: NDArray[np.float32], codes: NDArray[np.int8]) -> Shap
 
     Args:
         shapes_mv: float32 (n_beats, 125), see `cut_shapes`; at least one.
-        codes: int8 (n_beats,), position of each beat's class in AAMI_CLASSES.
+        classes: one of AAMI_CLASSES each, (n_beats,).
     """
     shapes = _standardise(shapes_mv)
-    means = _cluster(shapes[_sample(codes)])
+    means = _cluster(shapes[_sample(classes)])
     correlations = shapes @ means.T
     apart = np.flatnonzero(correlations.max(axis=1) < _JOINS)
     if len(apart):
-        further = _cluster(shapes[apart[_sample(codes[apart])]])
+        further = _cluster(shapes[apart[_sample(classes[apart])]])
         correlations = np.hstack([correlations, shapes @ further.T])
     of_beat = correlations.argmax(axis=1)
     counts = np.bincount(of_beat, minlength=correlations.shape[1])
@@ -119,11 +119,11 @@ def _standardise(shapes_mv: NDArray[np.float32]) -> NDArray[np.float32]:
     return (centred / np.maximum(length, 1e-9)).astype(np.float32)
 
 
-def _sample(codes: NDArray[np.int8]) -> NDArray[np.int64]:
+def _sample(classes: NDArray[np.object_]) -> NDArray[np.int64]:
     """Return at most `_SAMPLE` beats, evenly spaced, up to `_OF_CLASS` of each class among them."""
-    chosen = [_space(np.flatnonzero(codes == code), _OF_CLASS) for code in range(len(AAMI_CLASSES))]
+    chosen = [_space(np.flatnonzero(classes == name), _OF_CLASS) for name in AAMI_CLASSES]
     together = np.concatenate(chosen)
-    others = np.setdiff1d(np.arange(len(codes)), together)
+    others = np.setdiff1d(np.arange(len(classes)), together)
     return np.sort(np.concatenate([together, _space(others, _SAMPLE - len(together))]))
 
 

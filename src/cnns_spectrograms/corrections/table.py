@@ -10,50 +10,49 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.corrections.edits import BeatEdits, decode
+from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.inference.summary import summarise
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.analysis import Analysis
 
-_PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
+PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
 
 def correct_beats(
-    found: pd.DataFrame, edits: BeatEdits, fs: float, gaps_s: Sequence[tuple[float, float]] = ()
+    found: pd.DataFrame, session: Session, gaps_s: Sequence[tuple[float, float]] = ()
 ) -> pd.DataFrame:
     """Return the beats that stand, in time order, with the intervals between them.
 
     Args:
         found: one row per beat that was found, as `inference.analysis.Analysis.beats` has them.
-        edits: of these beats.
-        fs: sampling rate of `sample`, Hz.
+        session: corrections of these beats.
         gaps_s: begin and end of the stretches without signal, s.
 
     Returns:
         The columns of `found`, and beat_id; found_class (None of an added beat); and origin:
         "model" of what nobody touched, "corrected" of a class that a person gave or confirmed,
         "added". An added beat has no probabilities (NaN), and the signal quality of the nearest
-        beat. An interval is NaN where one of `found` says that a gap lies before a beat in
-        between, or where `gaps_s` does.
+        beat. An interval is NaN where a beat of `found` in between follows a gap, or
+        where `gaps_s` has one.
     """
-    ids = edits.order()
-    samples = edits.samples[ids]
-    is_added = ids >= edits.n_found
+    ids, fs, n_found = session.order(), session.source.fs, len(found)
+    samples = session.samples[ids]
+    is_added = ids >= n_found
     found_at = found["sample"].to_numpy(np.int64)
     rows = np.where(is_added, _nearest(found_at, samples), ids)
     table = found.take(rows).reset_index(drop=True)
     table["beat_id"] = ids
     table["found_class"] = table["aami_class"].astype(object).mask(is_added, None)
-    touched = np.where(edits.is_edited[ids], "corrected", "model")
+    touched = np.where(session.is_edited[ids], "corrected", "model")
     table["origin"] = np.where(is_added, "added", touched)
-    table["aami_class"] = pd.Series(decode(edits.codes[ids]), dtype=str)
+    table["aami_class"] = pd.Series(session.classes[ids], dtype=str)
     if is_added.any():
         table["sample"] = samples
         table["time_s"] = samples / fs
-        table.loc[is_added, _PROBABILITIES] = np.nan
-    if is_added.any() or len(ids) < edits.n_found:
+        table.loc[is_added, PROBABILITIES] = np.nan
+    if is_added.any() or len(ids) < n_found:
         table["rr_s"] = _measure_intervals(samples / fs, found, gaps_s)
     return table
 
@@ -61,7 +60,7 @@ def correct_beats(
 def correct_analysis(analysis: Analysis, beats: pd.DataFrame) -> Analysis:
     """Return an analysis with other beats, and with what they amount to.
 
-    A beat that a person has called counts wherever it lies. What the model was told of the beats
+    A beat that a person has called counts wherever it lies. What the model got of the beats
     (rhythm, typical beats) is not kept: rows of `rr_intervals` are of the beats that were found.
 
     Args:

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnns_spectrograms.app.sources import (
-    find_databases,
-    holds_csv,
-    stored,
-)
+from cnns_spectrograms.app.choosing import holds_csv, stored
+from cnns_spectrograms.app.launch import AppSettings
+from cnns_spectrograms.app.resources import find_databases
 from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.recordings.errors import RecordError
@@ -128,10 +126,17 @@ def test_an_archive_that_leads_outside_is_refused(scratch: Path) -> None:
     assert not (scratch.parent / "evil.hea").exists()
 
 
-def test_real_records_are_offered_where_they_are(physionet: Path, tmp_path: Path) -> None:
-    folders = find_databases(physionet)
-    assert {name: len(list_records(folders[name])) for name in folders} == {"mitdb": 48, "svdb": 78}
-    assert find_databases(tmp_path) == find_databases(None) == {}
+@pytest.mark.usefixtures("app_settings")
+def test_real_records_are_offered_where_they_are(
+    physionet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offered(folder: Path | None) -> dict[str, int]:
+        settings = AppSettings(physionet=folder).model_dump_json()
+        monkeypatch.setenv("CNNS_SPECTROGRAMS_APP", settings)
+        return {name: len(list_records(folder)) for name, folder in find_databases().items()}
+
+    assert offered(physionet) == {"mitdb": 48, "svdb": 78, "synthetic": 3}
+    assert offered(tmp_path) == offered(None) == {"synthetic": 3}
 
 
 def test_an_upload_with_a_csv_is_asked_for_its_rate(synthetic: Path) -> None:

@@ -1,4 +1,4 @@
-"""The desk: one window at a time corrects a recording."""
+"""One window at a time corrects a recording."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnns_spectrograms.app.desk import Desk
+from cnns_spectrograms.app.correcting import Desk
 from cnns_spectrograms.corrections.journal import JournalInUseError
 from cnns_spectrograms.corrections.session import Session, Source
 
@@ -22,15 +22,15 @@ def make(tmp_path: Path) -> Make:
 
 def test_the_first_window_has_it_and_others_look_on(make: Make) -> None:
     desk = Desk(lambda window: True)
-    seat = desk.take("k", "a", make)
-    assert seat is desk.take("k", "b", make) is desk.take("k", "a", make)
-    assert seat.owner == "a"
-    assert desk.write(seat, "a", lambda session: session.relabel([0], "V", "ana"))
-    assert desk.write(seat, "b", lambda session: session.relabel([0], "S", "ben")) is None
-    assert seat.session.edits.n_done == 1
+    session = desk.take("k", "a", make)
+    assert session is desk.take("k", "b", make) is desk.take("k", "a", make)
+    assert session.owner == "a"
+    assert desk.write(session, "a", lambda: session.do("ana", "relabel", beats=[0], to="V"))
+    assert desk.write(session, "b", lambda: session.do("ben", "relabel", beats=[0], to="S")) is None
+    assert len(session.done) == 1
     desk.take("k", "b", make, force=True)
-    assert desk.write(seat, "a", lambda session: session.undo("ana")) is None
-    assert desk.write(seat, "b", lambda session: session.undo("ben"))
+    assert desk.write(session, "a", lambda: session.do("ana", "undo")) is None
+    assert desk.write(session, "b", lambda: session.do("ben", "undo"))
     desk.leave("b")
 
 
@@ -45,14 +45,14 @@ def test_what_a_closed_window_had_is_anyones(make: Make) -> None:
 
 def test_who_leaves_lets_other_programs_in(make: Make) -> None:
     desk, other = Desk(lambda window: True), Desk(lambda window: True)
-    seat = desk.take("k", "a", make)
-    desk.write(seat, "a", lambda session: session.relabel([0], "V", "ana"))
+    session = desk.take("k", "a", make)
+    desk.write(session, "a", lambda: session.do("ana", "relabel", beats=[0], to="V"))
     with pytest.raises(JournalInUseError):
         other.take("k", "z", make)
     desk.leave("b")  # another window of the same program
     with pytest.raises(JournalInUseError):
         other.take("k", "z", make)
     desk.leave("a")
-    assert other.take("k", "z", make).session.edits.n_done == 1
-    assert desk.write(seat, "a", lambda session: session.undo("ana")) is None
+    assert len(other.take("k", "z", make).done) == 1
+    assert desk.write(session, "a", lambda: session.do("ana", "undo")) is None
     other.leave("z")
