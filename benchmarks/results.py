@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from cnns_spectrograms.app.run_results import find_results
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 from cnns_spectrograms.evaluation.calibration import apply_operating_point, fit_operating_points
 from cnns_spectrograms.evaluation.metrics import select_subset
@@ -96,11 +96,10 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
 
 def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the predictions of several networks' mean probabilities for the same beats."""
-    columns = [f"prob_{name}" for name in AAMI_CLASSES]
     first = tables[0].set_index("row_id")
-    mean = sum(table.set_index("row_id").loc[first.index, columns] for table in tables)
-    first[columns] = mean / len(tables)
-    first["predicted"] = first[columns].idxmax(axis=1).str.removeprefix("prob_")
+    mean = sum(table.set_index("row_id").loc[first.index, PROBABILITIES] for table in tables)
+    first[PROBABILITIES] = mean / len(tables)
+    first["predicted"] = first[PROBABILITIES].idxmax(axis=1).str.removeprefix("prob_")
     return first.reset_index()
 
 

@@ -26,7 +26,7 @@ from cnns_spectrograms.app.strip_figure import decimate, draw_strip
 from cnns_spectrograms.app.study import BeatInput, choose_range_mv, make_lane
 from cnns_spectrograms.app.viewer import PX_PER_MM, Reading, View, span_of_speed
 from cnns_spectrograms.corrections.shapes import ShapeGroups
-from cnns_spectrograms.corrections.table import PROBABILITIES
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.imaging.kinds import spectrogram_axes
 from cnns_spectrograms.parameters import SpectrogramParameters
 from cnns_spectrograms.presentation import DARK, LIGHT, SYMBOLS, UNSURE, Theme, Translator

@@ -16,8 +16,7 @@ from cnns_spectrograms.app.findings import (
     find_ectopic_runs,
     measure_burden,
 )
-from cnns_spectrograms.corrections.table import PROBABILITIES
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.evaluation.ec57 import compare_annotations, make_annotations
 from cnns_spectrograms.presentation import CALLS, UNSURE
 

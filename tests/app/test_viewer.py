@@ -12,7 +12,7 @@ import pytest
 from app.readings import FS, make_study
 from cnns_spectrograms.app import viewer
 from cnns_spectrograms.app.viewer import Viewer
-from cnns_spectrograms.corrections.table import PROBABILITIES
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.corrections.table import PROBABILITIES
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.evaluation.ec57 import MATCH_WINDOW_S, match_beats
 from cnns_spectrograms.presentation import CALLS, UNSURE
 

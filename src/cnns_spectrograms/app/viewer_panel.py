@@ -23,8 +23,7 @@ from cnns_spectrograms.app.strip_figure import draw_strip
 from cnns_spectrograms.app.study import Lane, Study, show_beat
 from cnns_spectrograms.app.viewer import Reading, View, Viewer
 from cnns_spectrograms.corrections.shapes import ShapeGroups
-from cnns_spectrograms.corrections.table import PROBABILITIES
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Translator, format_clock
 
 _SPEEDS = (50.0, 25.0, 12.5)  # mm/s

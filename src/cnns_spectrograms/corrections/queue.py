@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.corrections.shapes import ShapeGroups
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.rhythm import measure_rr_intervals
 
 QUEUE_LENGTH = 120
@@ -42,7 +42,7 @@ def score_beats(beats: pd.DataFrame, groups: ShapeGroups) -> pd.DataFrame:
         One row per beat: score, probability, rhythm, shape.
     """
     classes = beats["aami_class"].to_numpy(object)
-    probabilities = [beats[f"prob_{name}"] for name in AAMI_CLASSES]
+    probabilities = [beats[column] for column in PROBABILITIES]
     highest = np.select([classes == name for name in AAMI_CLASSES], probabilities)
     parts = pd.DataFrame(
         {

@@ -11,13 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.corrections.session import Session
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.inference.summary import summarise
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.analysis import Analysis
-
-PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
 
 
 def correct_beats(

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 AAMI_CLASSES: tuple[str, ...] = ("N", "S", "V", "F", "Q")
 """The five classes; the label index of a class is its position here."""
 
+PROBABILITIES = [f"prob_{name}" for name in AAMI_CLASSES]
+"""Columns of a table with the probability of each class, in the order of AAMI_CLASSES."""
+
 AAMI_CLASS_OF_SYMBOL: dict[str, str] = {
     "N": "N",  # normal beat
     "L": "N",  # left bundle branch block beat

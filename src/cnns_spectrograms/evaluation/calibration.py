@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions, read_classes
 from cnns_spectrograms.evaluation.scores import measure_macro_f1, pick_headline
@@ -194,7 +194,7 @@ def apply_operating_point(
     # The temperature divides the logarithms, so it divides the offsets too: the choice stays.
     changed = np.exp(log_softmax((log_probability + offsets) / locked["temperature"], axis=1))
     chosen = np.array(AAMI_CLASSES, dtype=object)[changed.argmax(axis=1)]
-    columns = {f"prob_{each}": changed[:, k] for k, each in enumerate(AAMI_CLASSES)}
+    columns = dict(zip(PROBABILITIES, changed.T, strict=True))
     return predictions.assign(predicted=chosen.astype(str), **columns)
 
 
@@ -261,7 +261,7 @@ def _read(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return probabilities (n, K), their logarithms, and the position of each true class (n,)."""
     truth = read_classes(predictions, "aami_class")
-    probability = predictions[[f"prob_{name}" for name in AAMI_CLASSES]].to_numpy(np.float64)
+    probability = predictions[PROBABILITIES].to_numpy(np.float64)
     return probability, np.log(np.maximum(probability, _LEAST)), truth
 
 

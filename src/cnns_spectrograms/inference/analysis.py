@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms import __version__
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
 from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
@@ -234,7 +234,7 @@ def _tabulate(
             "time_s": time_s,
             "rr_s": np.where(after_gap, np.nan, np.diff(time_s, prepend=np.nan)),
             "aami_class": pd.Series(chosen, dtype=str),
-            **{f"prob_{each}": probabilities[:, i] for i, each in enumerate(AAMI_CLASSES)},
+            **dict(zip(PROBABILITIES, probabilities.T, strict=True)),
             "lead": pd.Series([lead] * len(samples), dtype=str),
             "signal_quality": known,
             "usable": ~(known < LEAST_QUALITY),

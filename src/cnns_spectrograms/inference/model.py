@@ -16,7 +16,7 @@ import onnxruntime
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.files import (
@@ -65,7 +65,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def tabulate_probabilities(probabilities: NDArray[np.floating]) -> pd.DataFrame:
     """Return probabilities (n, 5) under the names prob_N to prob_Q."""
-    return pd.DataFrame(probabilities, columns=[f"prob_{name}" for name in AAMI_CLASSES])
+    return pd.DataFrame(probabilities, columns=PROBABILITIES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -30,7 +30,7 @@ TABLE_COLUMNS = (
     "time_s",
     "rr_s",
     "aami_class",
-    *(f"prob_{name}" for name in AAMI_CLASSES),
+    *PROBABILITIES,
     "lead",
     "signal_quality",
     "usable",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.windows import WindowReader, plan_typical_beats
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters, TrainingParameters
@@ -152,6 +152,5 @@ def _tabulate(table: pd.DataFrame, probabilities: NDArray[np.float64]) -> pd.Dat
     predictions = predictions.reset_index(drop=True)
     chosen = np.array(AAMI_CLASSES)[probabilities.argmax(axis=1)]
     predictions["predicted"] = pd.Series(chosen, dtype=str)
-    for index, aami_class in enumerate(AAMI_CLASSES):
-        predictions[f"prob_{aami_class}"] = probabilities[:, index]
+    predictions[PROBABILITIES] = probabilities
     return predictions
