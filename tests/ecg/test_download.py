@@ -22,6 +22,7 @@ from cnns_spectrograms.ecg.databases import list_records, verify_checksums
 from cnns_spectrograms.ecg.download import (
     DownloadError,
     _connect,
+    check_reachable,
     download_database,
 )
 from cnns_spectrograms.ecg.records import read_record
@@ -328,6 +329,8 @@ def test_no_page_to_read_the_version_from(
         server.status["tiny"] = status
     with pytest.raises(DownloadError, match=message):
         download_database("tiny", tmp_path / "tiny")
+    with pytest.raises(DownloadError, match=message):
+        check_reachable("tiny")
     assert not (tmp_path / "tiny").exists()
 
 

@@ -10,8 +10,10 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.text import TextDataset
 
+from cnns_spectrograms.ecg.download import DownloadError
 from cnns_spectrograms.hooks.preflight import PreflightHooks
 from cnns_spectrograms.parameters import (
+    IngestionParameters,
     ModelParameters,
     SpectrogramParameters,
     TrainingParameters,
@@ -57,6 +59,27 @@ class TestPreflight:
         run_params = {**START, "runtime_params": given}
         PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
         assert "--params sets split, windows, which none of the pipelines" in caplog.text
+
+    def test_a_download_without_network_is_refused_before_anything_else(
+        self, tmp_path: Path
+    ) -> None:
+        node = Node(lambda *_: 0, ["physionet", "params:ingestion"], "record_list", name="check")
+        pipeline = Pipeline([node])
+        ingestion = IngestionParameters(databases={"mitdb": ["100"]})
+        catalog = DataCatalog(
+            {
+                "physionet": MemoryDataset(tmp_path),
+                "params:ingestion": MemoryDataset(ingestion),
+                "record_list": TextDataset(filepath=str(tmp_path / "record_list.csv")),
+            }
+        )
+        with pytest.raises(DownloadError, match=r"mitdb lacks 100\.hea.*physionet\.org"):
+            PreflightHooks().before_pipeline_run(START, pipeline, catalog)
+        (tmp_path / "record_list.csv").touch()
+        run_params = {**START, "only_missing_outputs": True}
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+        simulation = Node(lambda: 0, None, "physionet", name="simulate")
+        PreflightHooks().before_pipeline_run(START, Pipeline([simulation, node]), catalog)
 
     def test_a_run_that_trains_nothing_needs_no_network(self) -> None:
         PreflightHooks().before_pipeline_run(START, *self.make("evaluate"))

@@ -113,7 +113,7 @@ def test_results_in_an_archive_are_no_recordings(folder, tmp_path, views_model):
     both = pack(tmp_path / "a.zip", [*folder.glob("100.*"), *results])
     only = pack(tmp_path / "b.zip", results)
     found = expand_recordings([both, only], tmp_path / "scratch")
-    assert [each.told for each in found] == [f"{both}/100.hea", str(only)]
+    assert [each.label for each in found] == [f"{both}/100.hea", str(only)]
     assert "tables of beats alone" in found[1].error
 
 

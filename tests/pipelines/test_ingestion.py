@@ -23,6 +23,7 @@ from cnns_spectrograms.parameters import (
 from cnns_spectrograms.pipelines.feature_engineering import make_windows
 from cnns_spectrograms.pipelines.ingestion import (
     check_databases,
+    check_downloads,
     ingest_records,
 )
 from cnns_spectrograms.recordings.errors import RecordError
@@ -247,8 +248,20 @@ class TestCheckDatabases:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
-        with pytest.raises(
-            DownloadError, match=r"mitdb lacks RECORDS, and cannot .*--params=physionet="
-        ):
-            check_databases(tmp_path, make_parameters(download=True))
+        parameters = make_parameters(download=True)
+        for check in (check_databases, check_downloads):
+            with pytest.raises(
+                DownloadError, match=r"mitdb lacks RECORDS, and cannot .*--params=physionet="
+            ):
+                check(tmp_path, parameters)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    def test_no_network_is_needed_where_nothing_is_to_be_downloaded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
+        check_downloads(tmp_path, make_parameters())
+        for suffix in (".hea", ".dat", ".atr"):
+            (tmp_path / "mitdb").mkdir(exist_ok=True)
+            (tmp_path / "mitdb" / f"100{suffix}").touch()
+        check_downloads(tmp_path, make_parameters(download=True))

@@ -93,6 +93,16 @@ def download_database(
             _fetch(session, base_url, folder / name, sums)
 
 
+def check_reachable(db: str) -> None:
+    """Ask PhysioNet for a database's version, and for nothing else.
+
+    Raises:
+        DownloadError: there is no network, or no such database.
+    """
+    with _connect(db):
+        pass
+
+
 def _index_url() -> str:
     from wfdb.io import download as wfdb_download
 

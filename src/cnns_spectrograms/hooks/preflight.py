@@ -52,6 +52,7 @@ class PreflightHooks:
             ValueError: Two parameters contradict each other, a network is unknown, its pretrained
                 weights are not available, or its images cannot be drawn without PyTorch.
             FileNotFoundError: The run reads what another pipeline makes, and it is not there.
+            DownloadError: Recordings are to be downloaded and PhysioNet cannot be reached.
         """
         from kedro.framework.project import pipelines
 
@@ -72,6 +73,14 @@ class PreflightHooks:
             faults = _find_bad_networks(trainings, parameters)
         if faults:
             raise ValueError("this run cannot start:\n- " + "\n- ".join(faults))
+        if (
+            "physionet" in pipeline.inputs()  # not simulated
+            and "record_list" in pipeline.all_outputs()
+            and not (only_missing and catalog.exists("record_list"))
+        ):
+            from cnns_spectrograms.pipelines.ingestion import check_downloads
+
+            check_downloads(catalog.load("physionet"), parameters["ingestion"])
         if not only_missing:  # such a run reads less than its pipeline
             _check_inputs(pipeline, catalog, pipelines, run_params)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         RecordError: a file differs from the database's checksums and `on_bad_record` is 'raise'.
     """
     from cnns_spectrograms.ecg.databases import find_missing_files, list_records, verify_checksums
-    from cnns_spectrograms.ecg.download import DownloadError, download_database
+    from cnns_spectrograms.ecg.download import download_database
     from cnns_spectrograms.recordings.errors import RecordError
 
     rows = []
@@ -46,10 +47,8 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         missing = find_missing_files(folder, wanted)
         if missing and ingestion.download:
             logger.info("%s lacks %s: downloading", folder, _shorten(missing))
-            try:
+            with _naming_missing(folder, missing):
                 download_database(db, folder, wanted)
-            except DownloadError as error:
-                raise DownloadError(f"{folder} lacks {_shorten(missing)}, and {error}") from error
             missing = []
         lost = {name.rsplit(".", 1)[0]: f"{name} is missing" for name in missing}
         if wanted is None:  # of a database that is missing, nothing is known
@@ -90,6 +89,32 @@ def _list_corrected(folder: Path) -> list[dict[str, str]]:
             f"record in PATIENTS); write the recording again in the app, or take it out of RECORDS"
         )
     return [{"db": CORRECTED, "record_id": each, "fault": ""} for each in record_ids]
+
+
+def check_downloads(physionet: Path, ingestion: IngestionParameters) -> None:
+    """Check that PhysioNet answers, if `check_databases` will have to download.
+
+    Raises:
+        DownloadError: a file is missing and PhysioNet cannot be reached.
+    """
+    from cnns_spectrograms.ecg.databases import find_missing_files
+    from cnns_spectrograms.ecg.download import check_reachable
+
+    for db, wanted in ingestion.databases.items() if ingestion.download else ():
+        if missing := find_missing_files(physionet / db, wanted):
+            with _naming_missing(physionet / db, missing):
+                check_reachable(db)
+            return
+
+
+@contextmanager
+def _naming_missing(folder: Path, missing: Sequence[str]) -> Iterator[None]:
+    from cnns_spectrograms.ecg.download import DownloadError
+
+    try:
+        yield
+    except DownloadError as error:
+        raise DownloadError(f"{folder} lacks {_shorten(missing)}, and {error}") from error
 
 
 def _shorten(names: Sequence[str]) -> str:
