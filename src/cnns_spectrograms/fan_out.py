@@ -43,6 +43,8 @@ def joblib_backend(backend: str, address: str | None, n_jobs: int) -> Iterator[N
     try:
         cluster = (_join_dask if backend == "dask" else _join_ray)(address, n_workers)
     except OSError as error:
+        if address is None:  # one on this machine did not start
+            raise
         what, start = _HOW_TO_START[backend]
         raise OSError(
             f"no {what} answers at execution.address {address} ({error}); start one with "

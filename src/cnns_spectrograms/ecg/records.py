@@ -172,14 +172,15 @@ def describe_record(
     known: Mapping[str, RecordParameters] | None = None,
     **found: Any,
 ) -> dict[str, Any]:
-    """Return the row of the `records` table for a record that was left out, but for what is found.
+    """Return the row of the `records` table for a record.
 
     Args:
         db: database name.
         record_id: record name.
         fs: target sampling rate, Hz.
         known: see `patient_of`.
-        found: columns of the table: the reason, or all that is known of a record that was read.
+        found: columns of the table: why a record is left out, or what was read. Others hold what
+            stands for a record that is left out.
     """
     return {
         "db": db,
