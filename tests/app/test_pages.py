@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import statistics
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -350,3 +351,11 @@ def _show_technical(language: str) -> None:
     from cnns_spectrograms.presentation import Translator
 
     technical.show(Translator(language))  # type: ignore[arg-type]
+
+
+def test_the_heart_rate_is_that_of_the_median_interval() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    rr_s = app.session_state["study"].beats["rr_s"].dropna().tolist()
+    assert app.metric[1].label == "Median heart rate"
+    assert app.metric[1].value == f"{60 / statistics.median(rr_s):.0f} bpm"
