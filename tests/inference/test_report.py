@@ -36,7 +36,6 @@ def test_only_the_words_differ_between_the_languages(analysis, recording):
     assert EN("disclaimer") not in pages["es"]
     assert '<html lang="es">' in pages["es"]
     strips = draw_strips(analysis, recording)
-    assert render_report(analysis, recording, "es", strips) == pages["es"]
     drawn = {each: re.findall(r'points="(.*?)"', page) for each, page in pages.items()}
     assert drawn["en"] == drawn["es"] == [line for strip in strips for line in strip.lines]
     rest = {

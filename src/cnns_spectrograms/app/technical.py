@@ -100,13 +100,17 @@ def _show_model(t: Translator) -> None:
     image, window_s = model.spectrogram, t.number(model.n_samples / model.fs, 1)
     channels = t("channels", n=image.n_channels)
     limit = t.number(image.max_frequency_hz)
-    stft = t("stft_value", nperseg=image.nperseg, noverlap=image.noverlap, limit=limit)
+    if image.kind == "stft":
+        transform = t("fact_stft")
+        value = t("stft_value", nperseg=image.nperseg, noverlap=image.noverlap, limit=limit)
+    else:  # whatever it makes of nperseg and noverlap
+        transform, value = t("fact_transform"), f"{image.kind}, {t('up_to_hz', limit=limit)}"
     facts = {
         t("fact_network"): escape_markdown(model.name),
         t("fact_parameters"): t.number(model.description["n_parameters"]),
         t("fact_image"): f"{image.image_size} × {image.image_size} px, {channels}",
         t("fact_window"): t("window_value", s=window_s, fs=t.number(model.fs)),
-        t("fact_stft"): stft,
+        transform: escape_markdown(value),
         t("fact_rr"): t("yes" if model.rr_intervals else "no"),
         t("fact_val"): t.number(model.description.get("best_val_macro_f1"), 3),
         t("fact_fingerprint"): escape_markdown(model.fingerprint[:16]) or "–",

@@ -70,7 +70,6 @@ def render_report(
     analysis: Analysis,
     recording: Recording,
     language: Language = "en",
-    strips: list[Strip] | None = None,
     trail: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the page: what was found, the heart rate over time, and every abnormal episode.
@@ -79,7 +78,6 @@ def render_report(
         analysis: of the recording.
         recording: gives the signal of the strips.
         language: of the page.
-        strips: what `draw_strips` returned, if it was called before.
         trail: what was corrected, see `corrections.outputs.list_trail`; None of a model's result.
     """
     beats = analysis.beats
@@ -98,7 +96,7 @@ def render_report(
         last_s=last_s,
         unusable=_lay_out(analysis.unusable_s, 0, last_s, _TACHOGRAM_MM[0] / (last_s or 1)),
         abnormal=bool((counted["aami_class"] != "N").any()),
-        strips=draw_strips(analysis, recording) if strips is None else strips,
+        strips=draw_strips(analysis, recording),
         n_more=n_more,
         unusable_are="counted" if analysis.counted.all() else "left_out",
         most_mv=_MOST_MV,

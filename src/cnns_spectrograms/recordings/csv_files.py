@@ -75,6 +75,7 @@ def open_csv(
     check_shape(MIN_RATE_HZ if fs is None else fs, 2, len(table.columns))
     leads, time = _choose_columns(table, columns)
     times = _find_times(table, time, fs)
+    table.check_width()
     numbers = _copy_numbers(table, leads)
     units = [_find_unit(each, numbers[:, i]) for i, each in enumerate(leads)]
     assumed = tuple(why for _, why in units if why)

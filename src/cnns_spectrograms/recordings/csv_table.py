@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,36 @@ class Table:
         used = [column.index for column in columns]
         return pd.read_csv(self.path, usecols=used, **self.dialect, **options)
 
+    def check_width(self) -> None:
+        """Check that no row has more numbers than the first ones have cells: pandas ignores them.
+
+        They come of a decimal comma, or of commas or blanks between thousands. Notes at the end of
+        a row are none.
+
+        Raises:
+            RecordError: a row has more.
+        """
+        begin, width = self.dialect["skiprows"], len(self.dialect["names"])
+        if self.delimiter not in ", ":
+            return  # no number holds it
+        n_rows = -begin
+        with open(self.path, encoding=self.dialect["encoding"], errors="replace") as text:
+            for lines in iter(lambda: text.readlines(_PROBE_BYTES), []):
+                if self.delimiter == ",":
+                    most = max(map(str.count, lines, repeat(","))) + 1
+                else:
+                    most = max(map(len, map(str.split, lines)))
+                rows = _split(lines, self.delimiter) if most > width else []
+                for row, cells in enumerate(rows, n_rows + 1):
+                    check(
+                        row <= 0 or not any(map(_NUMBER.fullmatch, cells[width:])),
+                        f"{len(cells)} numbers in row {row:,} below the header",
+                        f"{width}, as in the first rows",
+                        "correct it; numbers with a decimal comma, or with separators between "
+                        "thousands, need another delimiter",
+                    )
+                n_rows += len(lines)
+
     @cached_property
     def probe(self) -> pd.DataFrame:
         """The first rows, str, cleaned by `clean_cells`; columns are named by their index."""
@@ -139,6 +170,7 @@ def read_table(path: Path) -> Table:
         rows = _split(lines, delimiter)
     data = [row for row in rows[begin:] if any(row)]
     commas = ("," in cell and _NUMBER.fullmatch(cell) for row in data for cell in row)
+    width = max(map(len, data))
     dialect = {
         "sep": r"\s+" if delimiter == " " else delimiter,
         "decimal": "," if any(commas) else ".",
@@ -146,8 +178,11 @@ def read_table(path: Path) -> Table:
         "encoding_errors": "replace",
         "header": None,
         "skiprows": begin,
-        "names": list(range(max(map(len, data)))),
-        "na_values": ["-"],
+        "names": list(range(width)),
+        "skipinitialspace": True,
+        # In a row of one cell an empty one is a blank line, unless all lines are double-spaced.
+        "skip_blank_lines": width > 1 or not any(map(any, rows[begin + 1 :: 2])),
+        "na_values": [form(each) for each in _MISSING for form in (str, str.upper, str.title)],
     }
     columns, fs = _read_header(lines[:begin], rows[:begin], data, delimiter)
     return Table(path, delimiter, dialect, columns, fs)
@@ -168,7 +203,8 @@ def _read_head(path: Path) -> tuple[list[str], str]:
                 "one row per sample, as UTF-8 or UTF-16 text",
                 "export it as CSV",
             )
-    lines = head.decode(encoding, errors="replace").splitlines()
+    # Not `splitlines`, which also ends a line at a form feed, where pandas does not.
+    lines = io.StringIO(head.decode(encoding, errors="replace"), newline=None).read().split("\n")
     if len(head) == _PROBE_BYTES:  # the last line is cut
         lines = lines[:-1]
     return lines[:_PROBE_LINES], encoding
