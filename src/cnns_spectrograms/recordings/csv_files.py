@@ -58,7 +58,8 @@ def open_csv(
 
     What is not given is guessed from the file, and logged: the delimiter, the decimal mark, the
     rate from a column of times, the leads, and the unit where the header states none. Samples are
-    missing at empty cells, at those with ``nan`` or ``-``, and in gaps of the times.
+    missing where a cell is empty, ``nan`` or ``-``, and in gaps of the times. Holes in row numbers
+    are only warned of.
 
     Args:
         path: of the file.
@@ -76,6 +77,8 @@ def open_csv(
     leads, time = _choose_columns(table, columns)
     times = _find_times(table, time, fs)
     table.check_width()
+    if not len(times.gap_rows):
+        _warn_of_holes(table, [each for each in table.columns if each not in [*leads, time]])
     numbers = _copy_numbers(table, leads)
     units = [_find_unit(each, numbers[:, i]) for i, each in enumerate(leads)]
     assumed = tuple(why for _, why in units if why)
@@ -256,6 +259,25 @@ def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
     return Times(table.fs)
 
 
+def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
+    """Warn where row numbers skip some; where they turn back, a counter begins again."""
+    for column in others:
+        if not _INDEX_NAMES.issuperset(split_words(column.name)):
+            continue
+        with table.read([column], chunksize=csv_times.CHUNK_ROWS, low_memory=False) as chunks:
+            parts = [pd.to_numeric(chunk[column.index], errors="coerce") for chunk in chunks]
+        steps = np.diff(np.concatenate(parts, dtype=np.float64))
+        usual = pd.Series(steps).median()
+        if usual != 0 and np.count_nonzero(steps == usual) > len(steps) / 2:
+            n_missing = np.rint(steps[steps / usual > 1.5] / usual) - 1
+            if len(n_missing):
+                logger.warning(
+                    "%s: the numbers in column %r skip in %d places, which leaves out %d samples; "
+                    "the rows are taken as consecutive",
+                    *(table.path.name, column.label, len(n_missing), n_missing.sum()),
+                )
+
+
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
     """Return numbers, `(n_rows, n_columns)`, mapped from a file that goes when nothing reads it."""
     n_rows = 0
@@ -269,6 +291,7 @@ def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
                 file.write(np.ascontiguousarray(numbers).tobytes())
                 n_rows += len(numbers)
         file.flush()
+        n_rows -= table.count_empty_end()
         return np.memmap(file, np.float32, "r", shape=(n_rows, len(columns)))
 
 

@@ -146,6 +146,15 @@ class Table:
                     )
                 n_rows += len(lines)
 
+    def count_empty_end(self) -> int:
+        """Return how many rows `read` gives for blank lines at the very end of the file."""
+        n_blank = 0
+        if not self.dialect["skip_blank_lines"]:
+            with open(self.path, encoding=self.dialect["encoding"], errors="replace") as text:
+                for line in text:
+                    n_blank = n_blank + 1 if line.isspace() else 0
+        return n_blank
+
     @cached_property
     def probe(self) -> pd.DataFrame:
         """The first rows, str, cleaned by `clean_cells`; columns are named by their index."""
@@ -275,7 +284,7 @@ def _find_first_row(rows: Rows) -> int:
     raise RecordError(
         f"found no row of numbers in its first lines, but {found[:50]!r}; expected a "
         f"header, then one row per sample and one column per lead, without separators between "
-        f"thousands; correct or export it so"
+        f"thousands; correct the file, or export it again in this form"
     )
 
 
