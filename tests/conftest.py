@@ -31,6 +31,12 @@ def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each context sets the variable for the whole process; each test begins without it."""
+    monkeypatch.setenv("CNNS_SPECTROGRAMS_ENV", "")
+
+
 if sys.dont_write_bytecode:
     # Every process that a test starts would compile PyTorch, Kedro and MLflow again, which takes
     # longer than most tests. The compiled code goes to a folder of the tests' own instead.

@@ -17,6 +17,7 @@ from cnns_spectrograms.parameters import (
     WindowParameters,
 )
 from cnns_spectrograms.provenance import (
+    ENVIRONMENT,
     StampedSignals,
     hash_table,
     read_stamp,
@@ -87,6 +88,18 @@ class TestRequireFresh:
         found = "split.records.db.val is ['2'] in windows and ['3'] in the parameters"
         with pytest.raises(ValueError, match=re.escape(found)):
             require_fresh(now, windows=make_table(was))
+
+    def test_the_command_has_the_environment_of_the_run(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(ENVIRONMENT, "demo")
+        with pytest.raises(ValueError, match="Run `kedro run --env=demo --pipelines=ingestion,fe"):
+            require_fresh({}, windows=make_table({}))
+
+    def test_a_default_that_stamps_leave_out_is_named(self) -> None:
+        was = {"spectrogram": {"kind": "scalogram"}}
+        with pytest.raises(ValueError, match=r"kind is scalogram in model and stft in the param"):
+            require_fresh({"spectrogram": {}}, model=({}, {"made_of": was}))
 
     @pytest.mark.parametrize(
         ("name", "again"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ _PRODUCTS = {
 STEPS = tuple(_PRODUCTS)
 MADE_BY = {product: step for step, products in _PRODUCTS.items() for product in products}
 """Pipeline of each product."""
+ENVIRONMENT = "CNNS_SPECTROGRAMS_ENV"
+"""Variable with the Kedro environment of this run, which processes that it starts inherit."""
 
 # Groups of parameters whose change begins at another pipeline than feature_engineering.
 _BEGINS_AT = {"ingestion": "ingestion", "balancing": "balancing"}
@@ -37,6 +40,8 @@ _SHAPES_NOTHING = {
     "split": {"protocol"},
     "training": {"num_workers", "tta_views", "images", "pretrained"},
 }
+# What stamps leave out when it is the default.
+_DEFAULTS = {"spectrogram.kind": SpectrogramParameters.model_fields["kind"].default}
 _KEY = "made_of"
 _ABSENT = object()
 _Table = TypeVar("_Table", bound=pd.DataFrame)
@@ -48,6 +53,12 @@ class StampedSignals(dict[str, Any]):
     def __init__(self, signals: Mapping[str, Any], made_of: Mapping[str, Any]) -> None:
         super().__init__(signals)
         self.made_of = made_of
+
+
+def name_command(options: str) -> str:
+    """Return `kedro run` with some options, in the environment of this run."""
+    env = os.environ.get(ENVIRONMENT)
+    return f"kedro run {f'--env={env} ' if env else ''}{options}"
 
 
 def settings(**parameters: Parameters) -> dict[str, Any]:
@@ -92,7 +103,7 @@ def require_fresh(expected: Mapping[str, Any], /, **products: Any) -> dict[str, 
 
     Args:
         expected: groups of settings as the parameters are now, see `settings`.
-        products: each after those that it is made from.
+        products: the products, in dependency order.
 
     Returns:
         All groups of the products' stamps, and the expected ones.
@@ -125,12 +136,11 @@ def require_fresh(expected: Mapping[str, Any], /, **products: Any) -> dict[str, 
 def _advise(name: str, first: int, made_by: int) -> str:
     """Return what to run for a product, and all after it that a training reads."""
     if name == "predictions":  # the network need not be trained again
-        return (
-            "Delete predictions.parquet in 07_model_output and run `kedro run "
-            "--pipelines=modelling --only-missing-outputs` to make it again"
-        )
+        command = name_command("--pipelines=modelling --only-missing-outputs")
+        return f"Delete predictions.parquet in 07_model_output and run `{command}` to make it again"
     steps = ",".join(STEPS[first : max(made_by, STEPS.index("balancing")) + 1])
-    return f"Run `kedro run --pipelines={steps}` to make it again, or set the parameters back"
+    command = name_command(f"--pipelines={steps}")
+    return f"Run `{command}` to make it again, or set the parameters back"
 
 
 def list_differences(
@@ -141,7 +151,8 @@ def list_differences(
     return [
         f"{key} is {_shorten(a, b)} in {here} and {_shorten(b, a)} in {there}"
         for key in {**one, **other}
-        if (a := one.get(key, _ABSENT)) != (b := other.get(key, _ABSENT))
+        if (a := one.get(key, absent := _DEFAULTS.get(key, _ABSENT)))
+        != (b := other.get(key, absent))
     ]
 
 

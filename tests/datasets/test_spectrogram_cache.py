@@ -60,8 +60,8 @@ def test_save_builds_and_load_opens(tmp_path: Path) -> None:
     assert dataset.exists()
     cache = dataset.load()
     assert isinstance(cache, SpectrogramCache)
-    assert list(cache) == plan.rows["path"].tolist()
-    assert cache[cache.paths[0]]().shape == (32, 32)
+    assert cache.paths == plan.rows["path"].tolist()
+    assert cache.read(cache.paths[0]).shape == (32, 32)
 
 
 def test_unfinished_cache_does_not_exist(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cnns_spectrograms.parameters import (
     SpectrogramParameters,
     TrainingParameters,
 )
+from cnns_spectrograms.provenance import ENVIRONMENT
 from kedro_project import ROOT
 
 START = {
@@ -93,20 +94,24 @@ class TestPreflight:
         [((), "ingestion,feature_engineering"), (("beats", "records"), "feature_engineering")],
     )
     def test_what_other_pipelines_make_must_be_there(
-        self, tmp_path: Path, made: tuple[str, ...], steps: str
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        made: tuple[str, ...],
+        steps: str,
     ) -> None:
+        monkeypatch.setenv(ENVIRONMENT, "quick")
         node = Node(lambda windows, synthetic: windows, ["windows", "smote_windows"], "made")
         names = ("windows", "beats", "records")
         catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in names})
         catalog["smote_windows"] = MemoryDataset()  # as what a single node of a pipeline reads
         for name in made:
             (tmp_path / name).touch()
-        run_params = {**START, "env": "quick"}
         with pytest.raises(FileNotFoundError) as refusal:
-            PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
+            PreflightHooks().before_pipeline_run(START, Pipeline([node]), catalog)
         assert str(refusal.value) == (
             f"this run reads windows: not made yet, or not to the end; first run "
             f"`kedro run --env=quick --pipelines={steps}`, with the same --params"
         )
         (tmp_path / "windows").touch()
-        PreflightHooks().before_pipeline_run(run_params, Pipeline([node]), catalog)
+        PreflightHooks().before_pipeline_run(START, Pipeline([node]), catalog)

@@ -120,7 +120,7 @@ def test_a_cache_in_memory_holds_the_same_bytes(memory: str, local: dict[str, by
     assert cache.verify() == []
     again = SpectrogramCache(memory)
     assert len(again) == N_RECORDS * N_ROWS
-    np.testing.assert_array_equal(again.read(again.paths[3]), cache[cache.paths[3]]())
+    np.testing.assert_array_equal(again.read(again.paths[3]), cache.read(cache.paths[3]))
     with pytest.raises(FileNotFoundError, match="is missing; run"):
         SpectrogramCache("memory://elsewhere").require_complete()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnns_spectrograms.datasets.folder import FolderDataset
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.provenance import MADE_BY, read_stamp
+from cnns_spectrograms.provenance import MADE_BY, name_command, read_stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,8 @@ class Signals(Mapping[str, "NDArray[np.float32]"]):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._command = f"kedro run --pipelines={MADE_BY.get(self.folder.name, 'ingestion')}"
+        made_by = MADE_BY.get(self.folder.name, "ingestion")
+        self._command = name_command(f"--pipelines={made_by}")
 
     @property
     def made_of(self) -> dict[str, Any]:

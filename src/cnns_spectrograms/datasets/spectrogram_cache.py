@@ -21,7 +21,7 @@ class SpectrogramCacheDataset(AbstractDataset["CachePlan", "SpectrogramCache"]):
     """Spectrogram images, ``{split}/{db}/{row_id}.png`` below one folder, and their manifest.
 
     Saving a ``CachePlan`` draws what is missing (see ``imaging.build.build_cache``); loading gives
-    a ``SpectrogramCache``, a mapping of path to loader, at the same cost for any number of images.
+    a ``SpectrogramCache``, at the same cost for any number of images.
     The dataset exists once a build has finished.
 
     Args:

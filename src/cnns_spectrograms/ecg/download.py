@@ -19,6 +19,7 @@ from cnns_spectrograms.ecg.databases import (
     parse_checksums,
 )
 from cnns_spectrograms.files import replacing
+from cnns_spectrograms.provenance import name_command
 
 if TYPE_CHECKING:
     import requests
@@ -135,7 +136,8 @@ def _connect(db: str) -> Iterator[tuple[requests.Session, str]]:
         raise DownloadError(
             f"cannot download {db} from {_index_url()} ({type(cause).__name__}: {cause}). "
             f"{_REFUSED if refused else _GO_ON}. Without a network, copy the database to a folder "
-            f"/path/to/physionet/{db} and run `kedro run --params=physionet=/path/to/physionet`"
+            f"/path/to/physionet/{db} and run "
+            f"`{name_command('--params=physionet=/path/to/physionet')}`"
         ) from error
 
 

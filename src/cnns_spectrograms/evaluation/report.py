@@ -24,6 +24,7 @@ from cnns_spectrograms.parameters import (
     SubsetParameters,
 )
 from cnns_spectrograms.presentation import EN, render_page
+from cnns_spectrograms.provenance import name_command
 
 N_WORST_RECORDS = 10
 LITERATURE_SUBSET = "ds2"
@@ -105,6 +106,7 @@ def write_report(
             for model, items in models.items()
             if "robustness" in items
         },
+        robustness_command=name_command("--pipelines=robustness"),
         stressed_records=_list_records(reporting.robustness.records or {}),
         published=read_literature().to_dict("records"),
         sliding=sliding,

@@ -20,7 +20,7 @@ from cnns_spectrograms.parameters import (
     ViewParameters,
 )
 from cnns_spectrograms.pipelines.namespaces import find_training
-from cnns_spectrograms.provenance import STEPS
+from cnns_spectrograms.provenance import STEPS, name_command
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog
@@ -152,10 +152,9 @@ def _check_inputs(
             steps.insert(0, name)
     if not lacking:
         return
-    option = f" --env={run_params['env']}" if run_params.get("env") else ""
     raise FileNotFoundError(
         f"this run reads {', '.join(sorted(lacking))}: not made yet, or not to the end; first run "
-        f"`kedro run{option} --pipelines={','.join(steps)}`"
+        f"`{name_command('--pipelines=' + ','.join(steps))}`"
         f"{', with the same --params' if run_params.get('runtime_params') else ''}"
     )
 

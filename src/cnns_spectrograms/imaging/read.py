@@ -1,4 +1,4 @@
-"""Reading a spectrogram cache: a mapping of paths to images, and the files that describe it.
+"""Reading a spectrogram cache: its images by path, and the files that describe it.
 
 Below one root, which is a folder or a URL that fsspec reaches (``storage``), lie two caches: that
 of the real windows, ``manifest``, and that of the synthetic ones, ``manifest_aug``, whose images
@@ -18,9 +18,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from tqdm import tqdm
 from cnns_spectrograms.imaging.png import decode_png
 from cnns_spectrograms.imaging.storage import open_storage
 from cnns_spectrograms.parameters import SpectrogramParameters
+from cnns_spectrograms.provenance import name_command
 
 REAL, SYNTHETIC = "manifest", "manifest_aug"
 """Names of the cache of the real windows, and of that of the synthetic ones."""
@@ -74,8 +75,8 @@ class CacheFiles:
         return len(self.storage.find(self._shards)), n_records
 
 
-class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]"]):
-    """A finished cache: a mapping of path ("split/db/row_id.png") to a loader of its image.
+class SpectrogramCache(CacheFiles):
+    """A finished cache: its images by path ("split/db/row_id.png").
 
     Opening costs the same for any number of images; the manifest is read when first needed.
     Cheap to pickle. Open it again after a rebuild.
@@ -183,25 +184,11 @@ class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]
         for path in (self._manifest, *paths):
             self.storage.delete(path)
 
-    def __getitem__(self, path: str) -> Callable[[], NDArray[np.uint8]]:
-        return partial(self.read, self._known[path])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.paths)
-
     def __len__(self) -> int:
         return int(self._metadata["n_rows"])
 
-    # Mapping compares by content, which would make every loader.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
     def __reduce__(self) -> tuple[type[SpectrogramCache], tuple[str, str]]:
         return SpectrogramCache, (self.root, self.name)
-
-    @cached_property
-    def _known(self) -> dict[str, str]:
-        return dict(zip(self.paths, self.paths, strict=True))
 
     @cached_property
     def _metadata(self) -> dict[str, str]:
@@ -212,7 +199,7 @@ class SpectrogramCache(CacheFiles, Mapping[str, "Callable[[], NDArray[np.uint8]]
 
 
 def _name_command(name: str) -> str:
-    return f"kedro run --pipelines={_MADE_BY[name]}"
+    return name_command(f"--pipelines={_MADE_BY[name]}")
 
 
 @dataclass

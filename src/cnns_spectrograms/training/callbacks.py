@@ -22,6 +22,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from cnns_spectrograms.progress import LoggedProgress
+from cnns_spectrograms.provenance import name_command
 from cnns_spectrograms.training.checkpoints import BEST, LAST
 from cnns_spectrograms.training.module import BeatClassifierModule
 
@@ -191,7 +192,7 @@ class Forecast(Callback):
         if total < self.SHORT_S:
             return
         advice = (
-            ". Shorter: `kedro run --config=conf/two_cores.yml`, or a lower "
+            f". Shorter: `{name_command('--config=conf/two_cores.yml')}`, or a lower "
             "training.samples_per_epoch; or a machine with a GPU, which is found automatically"
         )
         is_long = total >= self.LONG_S
