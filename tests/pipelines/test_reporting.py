@@ -344,6 +344,19 @@ class TestEc57:
         )
         assert np.trace(summary["matrix"]) == np.sum(summary["matrix"]) == 40
 
+    def test_the_reference_is_the_annotator_that_the_database_lists(
+        self, predictions, tmp_path
+    ) -> None:
+        write_reference(tmp_path, predictions)
+        for path in (tmp_path / "mitdb").glob("*.atr"):
+            path.rename(path.with_suffix(".ari"))
+        (tmp_path / "mitdb" / "ANNOTATORS").write_text("ari\treference beats\n")
+        reporting = ReportingParameters(learning_period_s=0)
+        summary, _ = compare_ec57(
+            predictions, make_beats(predictions), self.RECORDS, tmp_path, reporting
+        )
+        assert summary["gross"]["QRS"] == {"Se": 1.0, "+P": 1.0}
+
     def test_missing_recordings_leave_it_out_with_a_reason(self, predictions, tmp_path) -> None:
         summary, table = compare_ec57(
             predictions, make_beats(predictions), self.RECORDS, tmp_path, REPORTING

@@ -14,6 +14,7 @@ import pandas as pd
 from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
+from cnns_spectrograms.ecg.databases import find_annotator
 from cnns_spectrograms.ecg.windows import WindowReader
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.evaluation.report import write_report
@@ -249,7 +250,12 @@ def compare_ec57(
     test = test[~pd.MultiIndex.from_frame(test[_BEAT_KEY]).isin(pd.MultiIndex.from_frame(others))]
     keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
     try:
-        references = {key: ec57.read_annotations(physionet / key, "atr", fs=fs) for key in keys}
+        references = {
+            key: ec57.read_annotations(
+                physionet / key, find_annotator((physionet / key).parent), fs=fs
+            )
+            for key in keys
+        }
     except FileNotFoundError as error:
         # No model need be trained again because the recordings are on another machine.
         logger.warning("EC57 is left out: %s", error)
@@ -302,7 +308,7 @@ def draw_examples(
     split: SplitParameters,
     reporting: ReportingParameters,
 ) -> Figure:
-    """Draw, of each class, a test beat drawn from those that are right and one from the wrong."""
+    """Plot one correct and one wrong test beat per class, chosen at random."""
     test = _select(predictions, "test").merge(
         windows[["row_id", "start", "n_samples", "synthetic"]], on="row_id", validate="one_to_one"
     )
