@@ -31,6 +31,7 @@ from cnns_spectrograms.app.technical_figures import (
 )
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.evaluation.scores import CLASS_SCORES, label_score
+from cnns_spectrograms.parameters import TransformParameters
 from cnns_spectrograms.presentation import Translator
 
 
@@ -99,12 +100,7 @@ def _show_model(t: Translator) -> None:
         return
     image, window_s = model.spectrogram, t.number(model.n_samples / model.fs, 1)
     channels = t("channels", n=image.n_channels)
-    limit = t.number(image.max_frequency_hz)
-    if image.kind == "stft":
-        transform = t("fact_stft")
-        value = t("stft_value", nperseg=image.nperseg, noverlap=image.noverlap, limit=limit)
-    else:  # whatever it makes of nperseg and noverlap
-        transform, value = t("fact_transform"), f"{image.kind}, {t('up_to_hz', limit=limit)}"
+    transform, value = describe_transform(image, t)
     facts = {
         t("fact_network"): escape_markdown(model.name),
         t("fact_parameters"): t.number(model.description["n_parameters"]),
@@ -120,6 +116,16 @@ def _show_model(t: Translator) -> None:
     if model.card:
         with st.expander(t("model_card")):
             st.markdown(model.card.replace("# ", "#### ", 1))
+
+
+def describe_transform(image: TransformParameters, t: Translator) -> tuple[str, str]:
+    """Return the name of a transform, and its settings, in words."""
+    limit = t.number(image.max_frequency_hz)
+    if image.kind == "stft":
+        value = t("stft_value", nperseg=image.nperseg, noverlap=image.noverlap, limit=limit)
+        return t("fact_stft"), value
+    # Whatever it makes of nperseg and noverlap.
+    return t("fact_transform"), f"{image.kind}, {t('up_to_hz', limit=limit)}"
 
 
 def _tabulate(rows: list[dict[str, Any]]) -> None:
