@@ -77,7 +77,7 @@ def test_archives_and_broken_ones(folder, tmp_path, views_model):
     table = predict(given, tmp_path / "out", n_jobs=2, **options)
     expected = {
         str(folder / "100.hea"): "",
-        str(tmp_path / "none.zip"): "found no file",
+        str(tmp_path / "none.zip"): "is missing; correct the path",
         str(good / "101.hea"): "",
         str(zips / "cut.zip" / "102.hea"): "truncated",
         str(zips / "no.ZIP"): "ZIP archive: cannot be read",

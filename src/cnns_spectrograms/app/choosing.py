@@ -28,9 +28,9 @@ from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import (
-    CSV_SUFFIXES,
     FILE_SUFFIXES,
     WFDB_SUFFIXES,
+    is_csv,
     open_recording,
 )
 from cnns_spectrograms.recordings.recording import Recording
@@ -140,7 +140,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
 
 
 def _open(path: Path, fs: float | None) -> Recording:
-    return open_recording(path, fs if path.suffix.lower() in CSV_SUFFIXES else None)
+    return open_recording(path, fs if is_csv(path) else None)
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def holds_csv(files: Sequence[IO[bytes]]) -> bool:
         if each.name.lower().endswith(".zip"):
             each.seek(0)
             names += list_names(each)
-    return any(name.lower().endswith(CSV_SUFFIXES) for name in names)
+    return any(is_csv(Path(name)) for name in names)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import pandas as pd
 from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.corrections.table import correct_analysis, correct_beats
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.files import replacing
 from cnns_spectrograms.inference.outputs import (
     CORRECTED_COLUMNS,
     TABLE_COLUMNS,
     write_annotations,
+    write_table,
 )
 from cnns_spectrograms.presentation import NONE, Language
 
@@ -64,11 +64,8 @@ def write_corrected_table(path: Path, analysis: Analysis, session: Session) -> N
     deleted = np.flatnonzero(pd.isna(session.classes[: len(session.found)]))
     gone = analysis.beats.take(deleted).assign(corrected_class=None, origin="deleted")
     table = pd.concat([table, gone]) if len(gone) else table
-    table = table.sort_values("sample", kind="stable").round(6).astype({"usable": np.int8})
-    with replacing(path) as partial:
-        table.round({"signal_quality": 3}).to_csv(
-            partial, index=False, columns=[*TABLE_COLUMNS, *CORRECTED_COLUMNS]
-        )
+    table = table.sort_values("sample", kind="stable")
+    write_table(path, table, [*TABLE_COLUMNS, *CORRECTED_COLUMNS])
 
 
 def render_corrected_report(

@@ -214,10 +214,10 @@ def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> 
         LeakError: a patient of test is among those that the points were fitted on.
         ValueError: the points are not as they were locked.
     """
-    calibrated = apply_operating_point(test, locked, "argmax")
-    by_point = {}
-    for name in OPERATING_POINTS:
-        scores = evaluate_predictions(apply_operating_point(test, locked, name))
+    at_point = {name: apply_operating_point(test, locked, name) for name in OPERATING_POINTS}
+    calibrated, by_point = at_point["argmax"], {}
+    for name, predictions in at_point.items():
+        scores = evaluate_predictions(predictions)
         by_point[name] = {
             "offsets": locked["points"][name]["offsets"],
             "macro_f1_val": locked["points"][name]["macro_f1"],

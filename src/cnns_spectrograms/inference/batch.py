@@ -23,6 +23,7 @@ from cnns_spectrograms.recordings.opening import (
     CSV_SUFFIXES,
     FILE_SUFFIXES,
     find_recordings,
+    is_csv,
     is_there,
     name_recording,
 )
@@ -89,7 +90,7 @@ def _look_into(folder: Path) -> list[Path]:
             f"folder {folder} holds no recording ({', '.join(('.hea', *FILE_SUFFIXES, '.zip'))})"
         )
     if folders := [each.name for each in others if each.is_dir()]:
-        logger.info("left out of %s are its folders: %s", folder, ", ".join(folders))
+        logger.info("%s: its folders are left out: %s", folder, ", ".join(folders))
     return inside
 
 
@@ -98,7 +99,9 @@ def _leave_out_tables(paths: Sequence[Path]) -> list[Path]:
     tables = [each for each in paths if is_table(each)]
     if tables:
         names = ", ".join(each.name for each in tables)
-        logger.info("left out are tables of beats, the results of an analysis: %s", names)
+        logger.info(
+            "tables of beats are left out, since they are results of an analysis: %s", names
+        )
     return [each for each in paths if each not in tables]
 
 
@@ -118,11 +121,11 @@ def _check(sources: Sequence[Source], folder: Path, inference: InferenceParamete
     peaks = inference.peaks
     if peaks is not None and names_a_file(peaks) and len(sources) > 1:
         raise ValueError(
-            f"the R peaks of {peaks} are those of one recording, and {len(sources)} are given; "
-            f"give one, or the extension of annotations that lie beside each"
+            f"{peaks} holds the R peaks of one recording, but {len(sources)} recordings are given; "
+            f"give one recording, or the extension of the annotation file beside each"
         )
     # What an archive that cannot be unpacked would have held is not known.
-    csv = any(source.error or _is_csv(source.path) for source in sources)
+    csv = any(source.error or is_csv(source.path) for source in sources)
     if not csv and (inference.fs is not None or inference.columns is not None):
         raise ValueError(
             f"fs and columns are those of CSV files ({', '.join(CSV_SUFFIXES)}), and no recording "
@@ -147,10 +150,6 @@ def _check(sources: Sequence[Source], folder: Path, inference: InferenceParamete
 
 def _identify(path: Path) -> tuple[int, int]:
     return path.stat().st_dev, path.stat().st_ino
-
-
-def _is_csv(path: Path) -> bool:
-    return path.suffix.lower() in CSV_SUFFIXES
 
 
 def predict_recordings(
@@ -226,14 +225,14 @@ def _predict(
         "duration_s": 0.0,
         "error": "",
     }
-    is_csv = _is_csv(source.path)
+    of_csv = is_csv(source.path)
     try:
         if source.error:
             raise RecordError(source.error)
         result = analyse(
             source.path,
-            inference.fs if is_csv else None,
-            columns=inference.columns if is_csv else None,
+            inference.fs if of_csv else None,
+            columns=inference.columns if of_csv else None,
             model=model,
             **inference.model_dump(
                 include={"lead", "peaks", "sliding", "accurate", "count_unusable"}

@@ -17,6 +17,8 @@ from cnns_spectrograms.files import replacing
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cnns_spectrograms.inference.analysis import Analysis
 
 ANNOTATOR = "cnn"
@@ -82,9 +84,7 @@ def write_outputs(
             analysis.fs,
         )
     written["csv"] = folder / f"{recording.name}.csv"
-    with replacing(written["csv"]) as partial:
-        table = analysis.beats.round(6).astype({"usable": np.int8})
-        table.round({"signal_quality": 3}).to_csv(partial, index=False, columns=list(TABLE_COLUMNS))
+    write_table(written["csv"], analysis.beats)
     written["json"] = folder / f"{recording.name}.json"
     with replacing(written["json"]) as partial:
         text = json.dumps(analysis.summary, indent=2, allow_nan=False)
@@ -100,6 +100,13 @@ def write_outputs(
         if earlier not in written.values():
             earlier.unlink(missing_ok=True)
     return written
+
+
+def write_table(path: Path, beats: pd.DataFrame, columns: Sequence[str] = TABLE_COLUMNS) -> None:
+    """Write columns of a table of beats as a CSV file, rounded."""
+    table = beats.round(6).astype({"usable": np.int8}).round({"signal_quality": 3})
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False, columns=list(columns))
 
 
 def write_annotations(

@@ -9,14 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings.errors import RecordError, naming
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
+from cnns_spectrograms.recordings.opening import is_csv
 from cnns_spectrograms.recordings.recording import Recording
 
 
 def names_a_file(peaks: str) -> bool:
     """Return whether this is a file with R peaks, not the extension of annotation files."""
     path = Path(peaks)
-    return path.suffix.lower() in CSV_SUFFIXES or (path.is_file() and path.suffix != "")
+    return is_csv(path) or (path.is_file() and path.suffix != "")
 
 
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
@@ -34,7 +34,7 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
     from cnns_spectrograms.recordings.wfdb_annotations import read_annotations, select_beats
 
     path = Path(peaks)
-    if path.suffix.lower() in CSV_SUFFIXES:
+    if is_csv(path):
         return _read_samples(path)
     if names_a_file(peaks):
         record, extension = path.with_suffix(""), path.suffix[1:]

@@ -82,7 +82,7 @@ def render_report(
     """
     beats = analysis.beats
     counted = beats[analysis.counted]
-    _, n_more = _plan_strips(counted, recording.duration_s)
+    strips, n_more = draw_strips(analysis, recording)
     has_tachogram = not analysis.sliding and len(beats) > 1
     last_s = float(beats["time_s"].iloc[-1]) if len(beats) else 0.0
     return render_page(
@@ -96,7 +96,7 @@ def render_report(
         last_s=last_s,
         unusable=_lay_out(analysis.unusable_s, 0, last_s, _TACHOGRAM_MM[0] / (last_s or 1)),
         abnormal=bool((counted["aami_class"] != "N").any()),
-        strips=draw_strips(analysis, recording),
+        strips=strips,
         n_more=n_more,
         unusable_are="counted" if analysis.counted.all() else "left_out",
         most_mv=_MOST_MV,
@@ -104,10 +104,10 @@ def render_report(
     )
 
 
-def draw_strips(analysis: Analysis, recording: Recording) -> list[Strip]:
-    """Return the strips of every abnormal episode, or of the beginning where there is none."""
-    planned, _ = _plan_strips(analysis.beats[analysis.counted], recording.duration_s)
-    return [_draw_strip(analysis, recording, start, stop) for start, stop in planned]
+def draw_strips(analysis: Analysis, recording: Recording) -> tuple[list[Strip], int]:
+    """Return the strips of every abnormal episode, else of the beginning, and how many more."""
+    planned, n_more = _plan_strips(analysis.beats[analysis.counted], recording.duration_s)
+    return [_draw_strip(analysis, recording, start, stop) for start, stop in planned], n_more
 
 
 def _plan_strips(beats: pd.DataFrame, duration_s: float) -> tuple[list[tuple[float, float]], int]:

@@ -63,7 +63,7 @@ def open_recording(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix in CSV_SUFFIXES:
+    if is_csv(path):
         with naming(path.name, "one row per sample and one column per lead"):
             return open_csv(path, fs, columns)
     if fs is not None or columns is not None:
@@ -85,6 +85,11 @@ def open_recording(
         f"{path}: found {found}; expected a WFDB record with its .hea file, or a file of "
         f"{', '.join(FILE_SUFFIXES)}; correct the path"
     )
+
+
+def is_csv(path: Path) -> bool:
+    """Return whether a file is a CSV file, by its ending."""
+    return path.suffix.lower() in CSV_SUFFIXES
 
 
 def name_recording(path: Path) -> str:
