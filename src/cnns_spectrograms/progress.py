@@ -1,4 +1,4 @@
-"""How far long work is, for those who read a log: a bar needs a terminal."""
+"""The progress of long work in the log, since a progress bar needs a terminal."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_a_bad_upload_is_refused_and_leaves_nothing(
 def test_an_error_does_not_tell_where_an_upload_lay(synthetic: Path, scratch: Path) -> None:
     header = _Upload("100.hea", (synthetic / "100.hea").read_bytes())
     with (
-        pytest.raises(RecordError, match=r"found no file 100\.dat") as told,
+        pytest.raises(RecordError, match=r"the file 100\.dat is missing") as told,
         stored([header]) as at,
     ):
         open_recording(at[0])

@@ -387,9 +387,9 @@ def damage_segments(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_no_header, r"found no file .*100\.hea.*expected.*correct"),
-        (damage_no_signal_file, r"found no file .*100\.dat.*expected.*download"),
-        (damage_no_annotation_file, r"found no file .*100\.atr.*expected.*download"),
+        (damage_no_header, r"the file .*100\.hea is missing; correct"),
+        (damage_no_signal_file, r"the file .*100\.dat is missing; .*download"),
+        (damage_no_annotation_file, r"the file .*100\.atr is missing; .*download"),
         (damage_truncated_signal_file, "found 14396 bytes.*truncated.*expected 14400.*again"),
         (damage_flipped_bit, r"sample checksum .*\(MLII\).*expected .*corrupt.*again"),
         (damage_truncated_annotations, "no end mark .*truncated.*expected.*again"),

@@ -88,7 +88,7 @@ def test_a_name_that_leads_elsewhere(tmp_path, name):
         ("r/2020-01-01 10:00.csv", "with ':'; expected"),
         ("what?*.csv", r"with '\*', '\?'; expected"),
         ("a\n.csv", r"with '\\n'; expected"),
-        ("r/" + "a" * 300 + ".csv", "with 304 signs; expected .* at most 200"),
+        ("r/" + "a" * 300 + ".csv", "with 304 characters; expected .* at most 200"),
         ("r/../a:b.csv", "leads outside"),
         ("C:a.csv", "leads outside"),
     ],

@@ -14,7 +14,10 @@ from cnns_spectrograms.recordings.errors import RecordError, check, naming
         (RecordError("r.hea: found 0 leads"), "r.hea: found 0 leads"),
         (RecordError("rate is 0"), "r: rate is 0"),
         (KeyError("x"), "r: cannot be read (KeyError: 'x'); expected a whole file of its kind; "),
-        (FileNotFoundError(2, "none", "a/r.dat"), "r: found no file a/r.dat; expected it there; "),
+        (
+            FileNotFoundError(2, "none", "a/r.dat"),
+            "r: the file a/r.dat is missing; correct the path, ",
+        ),
     ],
 )
 def test_an_error_names_the_file(error, told):

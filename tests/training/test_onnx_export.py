@@ -142,7 +142,10 @@ WAVES = torch.sin(torch.arange(2700, dtype=torch.float64)).reshape(3, 900)
     [
         (lambda x: torch.fft.rfft(x).abs()[:, None], r"\['mine'\].*aten::fft_rfft"),
         (lambda x: functional.conv1d(x[:, None], WAVES[:1, None, :9]).abs(), "Conv"),
-        (lambda x: (x[:, None] + len(x)).abs(), "otherwise than PyTorch.* % of the pixels differ"),
+        (
+            lambda x: (x[:, None] + len(x)).abs(),
+            "differently from PyTorch.* % of the pixels differ",
+        ),
         (lambda x: (x[:, None] @ WAVES.T).abs(), None),
     ],
     ids=["no operation", "not for float64", "by the number of windows", "good"],

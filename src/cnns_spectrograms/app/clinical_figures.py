@@ -1,4 +1,4 @@
-"""The clinical report's other figures in Plotly: the whole recording, one beat, alike beats."""
+"""The clinical report's other figures in Plotly: the whole recording, one beat, similar beats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ROWS = {  # what of the height a beat's axes take, without and with Grad-CAM
     3: ([0.676, 1], [0.338, 0.626], [0, 0.288]),
 }
 
-# Of the groups of alike beats.
+# Of the groups of similar beats.
 _TILE_PX = 150  # least width
 _MOST_COLUMNS = 8
 _CLASSES_NAMED = 3  # of a group, the most frequent

@@ -1,4 +1,4 @@
-"""What the clinical report gives away: files, and a recording for the next training."""
+"""What the clinical report offers for download: files, and a recording for the next training."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def _choose_lanes(study: Study) -> list[Lane]:
 
 
 def _show_groups(correcting: Correcting, t: Translator) -> None:
-    """Show the groups of alike beats, and what can be done with one."""
+    """Show the groups of similar beats, and what can be done with one."""
     groups, chosen = correcting.study.groups, correcting.group
     if groups is None or not st.toggle(t("show_groups"), key="show_groups", help=t("groups_help")):
         return

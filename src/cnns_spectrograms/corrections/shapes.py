@@ -1,4 +1,4 @@
-"""Beats of alike shape as groups, as analysts of long recordings look at them."""
+"""Groups of beats of similar shape, as analysts of long recordings review them."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def cut_shapes(
 
 
 def group_beats(shapes_mv: NDArray[np.float32], classes: NDArray[np.object_]) -> ShapeGroups:
-    """Group beats of alike shape: average linkage of the correlations between shapes.
+    """Group beats of similar shape: average linkage of the correlations between shapes.
 
     At most 2,000 beats are clustered, of every class some, and each other beat joins the group
-    whose mean it is most alike. Those that are alike none are clustered in turn. Amplitude does
-    not count, shape near the R peak counts most.
+    whose mean it resembles most. Those that resemble none are clustered in turn. Amplitude does
+    not count, and shape near the R peak counts most.
 
     Args:
         shapes_mv: float32 (n_beats, 125), see `cut_shapes`; at least one.

@@ -19,7 +19,7 @@ REFERENCE = "atr"
 """Annotator of reference beats in PhysioNet's databases."""
 
 PATIENTS_FILE = "PATIENTS"
-"""Whose each record is: lines of record,database/patient."""
+"""File that names the patient of each record, in lines of record,database/patient."""
 
 
 def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:

@@ -138,11 +138,11 @@ def _safe_name(name: str) -> str:
     if path.anchor or ".." in path.parts or not path.name:
         faults = ["a way that leads outside"]
     if len(path.name) > 200:
-        faults.append(f"{len(path.name)} signs")
+        faults.append(f"{len(path.name)} characters")
     check(
         not faults,
         f"the file name {name[:80]!r}, with {', '.join(faults)}",
-        "a plain name of at most 200 signs that every system takes",
+        "a plain name of at most 200 characters that every system takes",
         "rename the file",
     )
     return path.name

@@ -262,20 +262,24 @@ def _find_times(table: Table, time: Column | None, fs: float | None) -> Times:
 def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
     """Warn where row numbers skip some; where they turn back, a counter begins again."""
     for column in others:
-        if not _INDEX_NAMES.issuperset(split_words(column.name)):
+        first = pd.to_numeric(table.probe[column.index], errors="coerce").diff()
+        usual = first.median()
+        is_named = _INDEX_NAMES.issuperset(split_words(column.name))  # or has no name
+        if not is_named or usual == 0 or (first == usual).mean() < 0.5:
             continue
+        last, skipped = np.nan, np.empty(0)
         with table.read([column], chunksize=csv_times.CHUNK_ROWS, low_memory=False) as chunks:
-            parts = [pd.to_numeric(chunk[column.index], errors="coerce") for chunk in chunks]
-        steps = np.diff(np.concatenate(parts, dtype=np.float64))
-        usual = pd.Series(steps).median()
-        if usual != 0 and np.count_nonzero(steps == usual) > len(steps) / 2:
-            n_missing = np.rint(steps[steps / usual > 1.5] / usual) - 1
-            if len(n_missing):
-                logger.warning(
-                    "%s: the numbers in column %r skip in %d places, which leaves out %d samples; "
-                    "the rows are taken as consecutive",
-                    *(table.path.name, column.label, len(n_missing), n_missing.sum()),
-                )
+            for chunk in chunks:
+                numbers = pd.to_numeric(chunk[column.index], errors="coerce").to_numpy(np.float64)
+                steps = np.diff(numbers, prepend=last) / usual
+                skipped = np.append(skipped, np.rint(steps[steps > 1.5]) - 1)
+                last = numbers[-1]
+        if len(skipped):
+            logger.warning(
+                "%s: the numbers in column %r skip in %d places, which leaves out %d samples; the "
+                "rows are taken as consecutive",
+                *(table.path.name, column.label, len(skipped), skipped.sum()),
+            )
 
 
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:

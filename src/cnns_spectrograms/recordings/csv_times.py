@@ -190,7 +190,7 @@ def _measure(table: Table, column: Column, form: _Form) -> Times:
     meter: _Meter | None = None
     for changes, n_rows in _read_changes(table, column, form):
         if meter is None and len(changes) < 5:  # two are there twice
-            raise RecordError(f"the times do not rise at {n_rows:,} rows, or twice at most; {_ASK}")
+            raise RecordError(f"the times do not rise, or only once, in {n_rows:,} rows; {_ASK}")
         meter = meter or _Meter(changes, form)
         meter.take(changes)
     assert meter is not None

@@ -1,4 +1,4 @@
-"""The error of files that cannot be used, and how it comes to name them."""
+"""The error raised for files that cannot be used, with the file's name in its message."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def naming(name: str, expected: str = "a whole file of its kind") -> Iterator[No
         raise
     except FileNotFoundError as error:
         raise RecordError(
-            f"{name}: found no file {error.filename or error}; expected it there; correct the "
-            f"path, or copy or download it"
+            f"{name}: the file {error.filename or error} is missing; correct the path, or copy or "
+            f"download it"
         ) from error
     except Exception as error:
         raise RecordError(

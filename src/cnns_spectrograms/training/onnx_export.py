@@ -1,4 +1,4 @@
-"""What a network is passed on as: one ONNX graph, from windows of signal to probabilities; a card.
+"""Export of a network: one ONNX graph, from windows of signal to probabilities, and a model card.
 
 Shapes: N windows, S samples of a window in all, R = 4 RR intervals, C channels.
 """
@@ -164,7 +164,7 @@ def check_drawing(spectrogram: SpectrogramParameters, fs: float, n_samples: int)
     off = np.abs(images.astype(int) - graph(fewer).numpy())
     if (off > 0).mean() > _UNEQUAL_PIXELS:
         raise ValueError(
-            f"ONNX Runtime, which predicts, draws images of the kinds {kinds} otherwise than "
+            f"ONNX Runtime, which predicts, draws images of the kinds {kinds} differently from "
             f"PyTorch, which trains: {100 * (off > 0).mean():.2g} % of the pixels differ, by up to "
             f"{off.max()} grey levels; compute in float64, whatever the number of windows"
         )
@@ -176,7 +176,7 @@ def _trace(
     """Return the ONNX file of a module, for any number of windows."""
     content = io.BytesIO()
     with _EXPORTS, warnings.catch_warnings():
-        # The exporter of before is to be removed some day. The new one takes twenty times as long,
+        # PyTorch will remove this older exporter one day. The new one takes twenty times as long
         # and needs another package.
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -184,7 +184,7 @@ def _trace(
             arguments,
             content,  # type: ignore[arg-type]
             dynamo=False,
-            # As it is: batch normalisation is joined to the layer before as the file is opened.
+            # Keeps batch normalisation, which ONNX Runtime folds into the layer before on opening.
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=inputs,
             output_names=outputs,
