@@ -28,6 +28,7 @@ from results import average
 from torch import nn
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.evaluation.metrics import average_leads
 from cnns_spectrograms.training.networks import BeatClassifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,15 +66,18 @@ class Experiment:
         changes: parameter -> value, against `base` with SMALL.
         make: makes the network from that of the parameters.
         seed: of weights and draws.
+        n_leads: of a record that are drawn and averaged.
     """
 
     question: str
     changes: dict[str, Any] = field(default_factory=dict)
     make: Callable[[BeatClassifier], nn.Module] = lambda network: network
     seed: int = 0
+    n_leads: int = 2
 
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "one_lead": Experiment("the preferred lead alone", n_leads=1),
     "joined": Experiment("a two-layer rhythm branch beside the image (the recipe of `base`)"),
     "joined_seed_1": Experiment("the first, with another seed", seed=1),
 }
@@ -122,7 +126,8 @@ def draw_folds(windows: pd.DataFrame) -> NDArray[np.int64]:
 def thin(windows: pd.DataFrame) -> pd.DataFrame:
     """Return every sixteenth N beat, and all others."""
     normal = windows["aami_class"] == "N"
-    return windows[~normal | (normal.cumsum() % THINNING == 0)].reset_index(drop=True)
+    nth = normal.groupby(windows["lead_idx"]).cumsum()
+    return windows[~normal | (nth % THINNING == 0)].reset_index(drop=True)
 
 
 def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
@@ -148,9 +153,11 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     records = pd.read_parquet(ROOT / "data/03_primary/records.parquet")
     signals = Signals(ROOT / "data/02_intermediate/signals")
     windows = make_windows(beats, records, params["windows"], params["split"])
-    windows = windows[windows["split"] != "test"].reset_index(drop=True)
+    used = (windows["split"] != "test") & (windows["lead_idx"] < experiment.n_leads)
+    windows = windows[used].reset_index(drop=True)
     folds = draw_folds(windows)
     chooses = folds == (fold + 1) % N_FOLDS
+    alone = windows["lead_idx"] == 0
     windows["split"] = np.where(folds == fold, "test", np.where(chooses, "val", "train"))
     makers = make_typical_beats(beats, signals, records, spectrogram)
     typical = StampedSignals({key: make() for key, make in makers.items()}, makers.made_of)
@@ -158,7 +165,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
         windows, signals, typical, records, spectrogram, params["balancing"]
     )
     train_index = make_train_index(windows, smote, params["balancing"])
-    val = windows[windows["split"] == "val"].reset_index(drop=True)
+    val = windows[(windows["split"] == "val") & alone].reset_index(drop=True)
     fs = int(records["fs"].iloc[0])
     network = build_network(params["model"], seed=experiment.seed)
     with torch.random.fork_rng(devices=[]):
@@ -181,6 +188,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
 def count(predictions: pd.DataFrame) -> NDArray[np.float64]:
     """Return a confusion matrix per patient, (n_patients, 5, 5), rows the truth."""
     classes = pd.Index(AAMI_CLASSES)
+    predictions = average_leads(predictions)
     patients = pd.factorize(predictions["patient_id"], sort=True)[0]
     truth = classes.get_indexer(predictions["aami_class"])
     called = classes.get_indexer(predictions["predicted"])

@@ -4,13 +4,14 @@
     python benchmarks/results.py --resamples 200            # coarser intervals, sooner
     python benchmarks/results.py --data data data_1 data_2  # and the spread over trainings
 
-Nothing is trained. For each model: scores of the most probable class, and at the operating point
-whose macro F1 is best on val (temperature and offsets of the classes, fitted on val alone), with
-95 % intervals over patients; where a whole test split is scored, also as if its classes were
-equally frequent. The mean of the networks' probabilities follows. The title states where recordings
-are simulated. Further data folders hold other trainings of the same recipe (another seed). Each
-network that all of them hold has another row, the mean of its trainings' probabilities, and the
-mean, lowest and highest score of its trainings. The last line is one JSON object.
+Nothing is trained. For each model: scores of the most probable class by the mean over leads and by
+the first lead, and at the operating point whose macro F1 is best on val (temperature and offsets of
+the classes, fitted on val alone), with 95 % intervals over patients; where a whole test split is
+scored, also as if its classes were equally frequent. The mean of the networks' probabilities
+follows. The title states where recordings are simulated. Further data folders hold other trainings
+of the same recipe (another seed). Each network that all of them hold has another row, the mean of
+its trainings' probabilities, and the mean, lowest and highest score of its trainings. The last line
+is one JSON object.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cnns_spectrograms.app.run_results import find_results
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.evaluation.bootstrap import bootstrap_scores
 from cnns_spectrograms.evaluation.calibration import apply_operating_point, fit_operating_points
-from cnns_spectrograms.evaluation.metrics import select_subset
+from cnns_spectrograms.evaluation.metrics import average_leads, select_subset
 from cnns_spectrograms.parameters import SubsetParameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +41,12 @@ TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
     "`base`, DS2 without paced records, over N, S, V, F": ("", DS2),
     "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
 }
-POINTS = {"most probable class": "argmax", "operating point of val": "class_thresholds"}
+# Title -> point, and whether the probabilities are the mean over a beat's leads.
+POINTS = {
+    "most probable class": ("argmax", True),
+    "most probable class, first lead alone": ("argmax", False),
+    "operating point of val": ("class_thresholds", True),
+}
 
 
 def is_simulated(folder: Path) -> bool:
@@ -54,15 +60,18 @@ def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> l
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     locked = fit_operating_points(val)
     rows = []
-    for point, name in POINTS.items():
+    for point, (name, averaged) in POINTS.items():
+        if not averaged and (test["lead_idx"] == 0).all():
+            continue
         chosen = test if name == "argmax" else apply_operating_point(test, locked, name)
+        chosen = average_leads(chosen) if averaged else chosen[chosen["lead_idx"] == 0]
         classes = AAMI_CLASSES
         if part is not None:
             classes = tuple(part.classes or AAMI_CLASSES)
             chosen = select_subset(chosen, part)
         found = bootstrap_scores(chosen, classes, n_resamples=n)
         rows.append({"point": point, "n_beats": len(chosen), **found["scores"]})
-        if part is None and name == "argmax":
+        if part is None and point == "most probable class":
             rows.append({"point": f"{point}, classes equally frequent", **balance(chosen)})
     return rows
 

@@ -17,7 +17,7 @@ from cnns_spectrograms.parameters import Parameters
 from kedro_project import ROOT
 
 ENVIRONMENTS = ("base", "demo", "quick", "source", "source_records", "mitdb_to_svdb")
-IN_MEMORY = (".images", ".checked_predictions")
+IN_MEMORY = (".images", ".lead_predictions", ".beat_predictions")
 MODELS = ("efficientnetv2_b0", "mobilenetv3_large", "resnet50")
 
 

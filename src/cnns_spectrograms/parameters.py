@@ -157,11 +157,22 @@ class IngestionParameters(Parameters):
         "takes every record in RECORDS"
     )
     download: bool = Field(True, description="fetch a missing database from PhysioNet")
-    fs: int = Field(360, ge=50, le=2000, description="target sampling rate, Hz")
+    fs: int = Field(
+        360, ge=100, le=2000, description="target sampling rate, Hz; the detector needs 100"
+    )
     preferred_lead: str | None = Field(
         "MLII",
         description="read where a record has it, by this name or another (II); else the first lead "
         "called ECG, else the first; null: no lead is preferred",
+    )
+    n_leads: int = Field(
+        1,
+        ge=1,
+        le=12,
+        # Data and weights from when one lead was read keep their fingerprints.
+        exclude_if=lambda n: n == 1,
+        description="leads of a record that are read: the preferred one, then others called ECG; "
+        "each gives windows of its own, and a beat has their mean probabilities",
     )
     on_bad_record: Literal["raise", "skip"] = "raise"
     other_annotations: Literal["Q"] | None = Field(

@@ -41,7 +41,7 @@ _SHAPES_NOTHING = {
     "training": {"num_workers", "tta_views", "images", "pretrained"},
 }
 # What stamps leave out when it is the default.
-_DEFAULTS = {"spectrogram.kind": SpectrogramParameters.model_fields["kind"].default}
+_DEFAULTS = {"spectrogram.kind": "stft", "ingestion.n_leads": 1}
 _KEY = "made_of"
 _ABSENT = object()
 _Table = TypeVar("_Table", bound=pd.DataFrame)

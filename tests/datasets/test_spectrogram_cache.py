@@ -35,6 +35,7 @@ def make_plan(n_rows: int = 5, n_jobs: int = 1) -> CachePlan:
             "db": "fake",
             "record_id": "100",
             "path": [f"val/fake/{row_id}.png" for row_id in row_ids],
+            "lead_idx": 0,
             "start": range(n_rows),
             "n_samples": 900,
         }

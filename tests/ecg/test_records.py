@@ -35,6 +35,37 @@ BEAT_COLUMNS = [
 ]  # fmt: skip
 
 
+# ---- several leads
+
+
+def test_further_leads_stand_beside_the_preferred_one(physionet: Path) -> None:
+    """Of 114 MLII is the second lead; the other is read as if it were the only one."""
+    both = read_record(physionet / "mitdb", "mitdb", "114", n_leads=2)
+    assert (both.row["lead"], both.row["n_leads"]) == ("MLII", 2)
+    for signal, lead in zip(both.signals, ("MLII", "V5"), strict=True):
+        alone = read_record(physionet / "mitdb", "mitdb", "114", preferred_lead=lead)
+        np.testing.assert_array_equal(signal, alone.signal)
+    bytes_of_both = b"".join(signal.tobytes() for signal in both.signals)
+    assert both.row["signal_sha256"] == hashlib.sha256(bytes_of_both).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("leads", "units", "flat"),
+    [
+        (("MLII", "V5"), ("mV", "mV"), True),
+        (("MLII", "V5"), ("mV", "mmHg"), False),
+        (("MLII", "PLETH"), ("mV", "mV"), False),
+    ],
+)
+def test_a_further_lead_that_is_no_ecg_is_left_out(tmp_path: Path, leads, units, flat) -> None:
+    signals = np.random.default_rng(0).integers(-500, 500, size=(3600, 2))
+    if flat:
+        signals[:, 1] = 3
+    write_record(tmp_path, signals=signals, leads=leads, units=units)
+    record = read_record(tmp_path, "mitdb", "100", n_leads=2)
+    assert (len(record.signals), record.row["n_leads"]) == (1, 1)
+
+
 # ---- real records
 
 
@@ -459,6 +490,7 @@ def test_describe_record(tmp_path: Path):
         "patient_id": "mitdb/100",
         "lead": "MLII",
         "leads": "MLII|V5",
+        "n_leads": 1,
         "source_fs": 360.0,
         "fs": 360,
         "n_samples": 3600,

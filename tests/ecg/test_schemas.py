@@ -27,6 +27,7 @@ def make_records() -> pd.DataFrame:
             "patient_id": ["mitdb/100", "mitdb/101"],
             "lead": ["MLII", ""],
             "leads": ["MLII|V5", ""],
+            "n_leads": [2, 0],
             "source_fs": [360.0, np.nan],
             "fs": [360, 360],
             "n_samples": [650_000, 0],
@@ -67,6 +68,7 @@ def make_windows() -> pd.DataFrame:
             "patient_id": ["mitdb/100", "mitdb/100", "mitdb/201", "mitdb/233"],
             "beat_idx": [0, 1, 0, -1],
             "sample": [180, 720, 900, 630],
+            "lead_idx": 0,
             "start": [-270, 270, 450, 180],
             "n_samples": 900,
             "aami_class": ["N", "S", "F", "V"],
@@ -96,7 +98,7 @@ def make_train_index() -> pd.DataFrame:
 
 def make_predictions() -> pd.DataFrame:
     columns = ["row_id", "split", "db", "record_id", "patient_id", "beat_idx", "sample"]
-    return make_windows()[[*columns, "aami_class"]].assign(
+    return make_windows()[[*columns, "lead_idx", "aami_class"]].assign(
         predicted=["N", "S", "F", "N"],
         # A rounding error of the sum, and a tie, are no faults.
         prob_N=[0.9, 0.1, 0.0, 0.5005],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +20,12 @@ from cnns_spectrograms.ecg.windows import (
     make_beat_windows,
     make_sliding_windows,
     make_typical_beats,
+    plan_typical_beats,
+    repeat_for_leads,
     select_typical,
+    signal_keys,
 )
+from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters, ViewParameters, WindowParameters
 
 COLUMNS = [
@@ -30,6 +35,7 @@ COLUMNS = [
     "patient_id",
     "beat_idx",
     "sample",
+    "lead_idx",
     "start",
     "n_samples",
     "aami_class",
@@ -339,6 +345,7 @@ def test_a_long_record_has_a_typical_beat_every_five_minutes() -> None:
         {
             "db": "d",
             "record_id": "r",
+            "lead_idx": 0,
             "start": peaks[[0, 5000]] - 20,
             "n_samples": 40,
             "synthetic": False,
@@ -350,6 +357,50 @@ def test_a_long_record_has_a_typical_beat_every_five_minutes() -> None:
     read = WindowReader({"d/r": signal}, spectrogram, fs, {"d/r": typical.ravel()})
     np.testing.assert_allclose(read(rows)[:, 40:], 0, atol=1e-6)
     assert not make_typical_beats(signal, [], fs, 40).any()
+
+
+def test_windows_are_repeated_for_every_lead_that_was_read() -> None:
+    beats = make_beats({"1": [(100, "N"), (200, "V")], "2": [(150, "S")], "3": [(120, "N")]})
+    records = make_records({"1": 900, "2": 900, "3": 900}).assign(n_leads=[3, 1, 2])
+    windows = make_beat_windows(beats, records, WindowParameters(window_s=0.5))
+    table = repeat_for_leads(windows, records)
+    assert list(zip(table["row_id"], table["lead_idx"], signal_keys(table), strict=True)) == [
+        ("1_000000", 0, "db/1"),
+        ("1_000001", 0, "db/1"),
+        ("2_000000", 0, "db/2"),
+        ("3_000000", 0, "db/3"),
+        ("1.2_000000", 1, "db/1.2"),
+        ("1.2_000001", 1, "db/1.2"),
+        ("3.2_000000", 1, "db/3.2"),
+        ("1.3_000000", 2, "db/1.3"),
+        ("1.3_000001", 2, "db/1.3"),
+    ]
+    same = [name for name in table if name not in ("row_id", "lead_idx")]
+    pd.testing.assert_frame_equal(table[same][4:6].reset_index(drop=True), windows[same][:2])
+
+
+def test_each_lead_has_its_own_samples_and_typical_beat() -> None:
+    fs, peaks = 100, np.arange(50, 1000, 100)
+    first = np.zeros(1000, np.float32)
+    first[peaks] = 1
+    signals = {"db/1": first, "db/1.2": -2 * first}
+    beats = make_beats({"1": [(int(peak), "N") for peak in peaks]})
+    records = make_records({"1": 1000}, fs=fs).assign(n_leads=2)
+    windows = make_beat_windows(beats, records, WindowParameters(window_s=0.5))
+    rows = repeat_for_leads(windows, records)
+    shape = {"nperseg": 16, "noverlap": 8, "max_frequency_hz": 40}
+    view = ViewParameters(of="difference", window_s=0.4, **shape)
+    spectrogram = SpectrogramParameters(**shape, extra_views=(view, view))
+    makers = plan_typical_beats(beats, signals, fs, spectrogram)
+    typical = {key: make() for key, make in makers.items()}
+    assert {key: beat[20] for key, beat in typical.items()} == {"db/1": 1, "db/1.2": -2}
+    read = WindowReader(signals, spectrogram, fs, typical)
+    for lead_idx, height in ((0, 1), (1, -2)):
+        found = read(rows[rows["lead_idx"] == lead_idx])
+        assert (found[:, 25] == height).all()
+        assert not found[:, 50:].any()  # less the typical beat, nothing is left
+    with_bank = SignalBank(rows, read).read_windows(torch.tensor([0, 10]))
+    assert with_bank[:, 25].tolist() == [1, -2]
 
 
 def test_typical_beats_of_real_records_are_normal(physionet: Path) -> None:

@@ -17,6 +17,7 @@ from cnns_spectrograms.evaluation.calibration import (
     OPERATING_POINTS,
     apply_operating_point,
     calibration_by_record,
+    evaluate_operating_points,
     fit_operating_points,
     measure_calibration,
 )
@@ -44,6 +45,7 @@ def make_predictions(
             "record_id": patients,
             "patient_id": patients,
             "beat_idx": range(n),
+            "lead_idx": 0,
             "sample": range(n),
             "aami_class": truth,
             "predicted": np.array(CLASSES)[shown.argmax(1)],
@@ -187,3 +189,19 @@ class TestLeaks:
         edited["points"]["class_thresholds"]["offsets"]["S"] += 0.5
         with pytest.raises(ValueError, match="digest"):
             apply_operating_point(test, edited, "class_thresholds")
+
+
+def test_leads_are_averaged_after_the_operating_point() -> None:
+    val, first = make_predictions(), make_predictions(seed=1, split="test")
+    second = make_predictions(seed=2, split="test")[["row_id", *COLUMNS]]
+    second = first.assign(lead_idx=1, **dict(zip(COLUMNS, second[COLUMNS].T.values, strict=True)))
+    second["row_id"] = "b" + second["row_id"]
+    second["predicted"] = np.array(CLASSES)[second[COLUMNS].to_numpy().argmax(1)]
+    locked = fit_operating_points(val)
+    found = evaluate_operating_points(pd.concat([first, second], ignore_index=True), locked)
+    for name, scores in found["operating_points"].items():
+        moved = [apply_operating_point(each, locked, name)[COLUMNS] for each in (first, second)]
+        called = np.array(CLASSES)[((moved[0] + moved[1]) / 2).to_numpy().argmax(1)]
+        expected = f1_score(first["aami_class"], called, average="macro")
+        assert scores["macro_f1"] == pytest.approx(expected)
+    assert found["before_temperature"]["n_beats"] == len(first)

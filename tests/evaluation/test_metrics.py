@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 from cnns_spectrograms.ecg.schemas import PredictionsSchema
 from cnns_spectrograms.evaluation.metrics import (
+    average_leads,
     compare_models,
     evaluate_predictions,
     format_classification_report,
@@ -47,6 +48,7 @@ def make_predictions(
             "record_id": records,
             "patient_id": records,
             "beat_idx": np.arange(n),
+            "lead_idx": 0,
             "sample": 300 * np.arange(n),
             "aami_class": list(truth),
             "predicted": list(predicted),
@@ -55,6 +57,28 @@ def make_predictions(
     for name in CLASSES:
         table[f"prob_{name}"] = np.where(table["predicted"] == name, 0.6, 0.1).astype(np.float32)
     return table
+
+
+def test_the_probabilities_of_a_beat_are_the_mean_over_its_leads() -> None:
+    first = make_predictions("NVS", "NVV", ["100", "100", "101"])
+    second = first.assign(lead_idx=1, row_id="2" + first["row_id"])[:2]
+    second[["prob_N", "prob_S", "prob_V", "prob_F", "prob_Q"]] = [
+        [0.0, 0.0, 0.9, 0.1, 0.0],  # with 0.6, 0.1, 0.1, 0.1, 0.1: 0.3 and 0.5
+        [0.2, 0.2, 0.2, 0.2, 0.2],
+    ]
+    table = pd.concat([first, second], ignore_index=True)
+    found = average_leads(table)
+    assert found["row_id"].tolist() == first["row_id"].tolist()
+    assert found["predicted"].tolist() == ["V", "V", "V"]
+    np.testing.assert_allclose(found["prob_N"], [0.3, 0.15, 0.1], atol=1e-6)
+    np.testing.assert_allclose(found["prob_V"], [0.5, 0.4, 0.6], atol=1e-6)
+    pd.testing.assert_frame_equal(average_leads(first), first)
+    # The order of rows does not matter.
+    shuffled = average_leads(table.sample(frac=1, random_state=0).reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        shuffled.sort_values("row_id", ignore_index=True),
+        found.sort_values("row_id", ignore_index=True),
+    )
 
 
 # Worked by hand. Truth: 5 N, 2 S, 2 V, 1 F, 0 Q.

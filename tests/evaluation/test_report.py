@@ -91,6 +91,7 @@ def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
             "record_id": records,
             "patient_id": records,
             "beat_idx": np.tile(np.arange(40), 3),
+            "lead_idx": 0,
             "sample": np.tile(np.arange(40) * 300, 3),
             "aami_class": truth,
             "predicted": np.array(CLASSES)[probability.argmax(1)],

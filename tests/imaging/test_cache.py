@@ -75,7 +75,7 @@ def make_plan(
 ) -> CachePlan:
     rows = pd.DataFrame(
         [
-            {"split": split, "db": db, "record_id": str(record), "start": beat * 300}
+            {"split": split, "db": db, "record_id": str(record), "lead_idx": 0, "start": beat * 300}
             for beat in range(N_ROWS)
             for record in range(100, 100 + n_records)  # interleaved: rows of a record lie apart
         ]
@@ -497,7 +497,7 @@ def test_pixels_are_those_of_compute_spectrograms_on_real_records(
     }
     rows = pd.DataFrame(
         [
-            {"split": "test", "db": "mitdb", "record_id": key[-3:], "start": start}
+            {"split": "test", "db": "mitdb", "record_id": key[-3:], "lead_idx": 0, "start": start}
             for key in signals
             for start in range(0, 6300, 450)
         ]

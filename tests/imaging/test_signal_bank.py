@@ -40,6 +40,7 @@ def make_rows(record_id: str, samples: list[int], synthetic: bool = False) -> pd
         {
             "db": "AUG" if synthetic else "mitdb",
             "record_id": record_id,
+            "lead_idx": 0,
             "start": samples,
             "n_samples": 900,
             "synthetic": synthetic,

@@ -45,7 +45,13 @@ def make_plan(
 ) -> CachePlan:
     rows = pd.DataFrame(
         [
-            {"split": "val", "db": "fake", "record_id": str(100 + record), "start": 300 * beat}
+            {
+                "split": "val",
+                "db": "fake",
+                "record_id": str(100 + record),
+                "lead_idx": 0,
+                "start": 300 * beat,
+            }
             for record in range(n_records)
             for beat in range(N_ROWS)
         ]

@@ -36,6 +36,7 @@ def make_input(seed: int = 0) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
                     "patient_id": record_id,
                     "beat_idx": i,
                     "sample": i * N_SAMPLES + N_SAMPLES // 2,
+                    "lead_idx": 0,
                     "start": i * N_SAMPLES,
                     "n_samples": N_SAMPLES,
                     "aami_class": "NSVFQ"[i % 5],

@@ -80,6 +80,7 @@ def make_rows(split: str, record_id: str, n: int) -> pd.DataFrame:
             "patient_id": record_id,
             "beat_idx": np.arange(n),
             "sample": np.arange(n) * 200 + 450,
+            "lead_idx": 0,
             "start": np.arange(n) * 200,
             "n_samples": 900,
             "aami_class": [*"NSVFQ"] * (n // 5),
@@ -570,6 +571,7 @@ def test_images_in_memory_hold_no_file_open(tmp_path: Path) -> None:
         {
             "db": "db",
             "record_id": [key.removeprefix("db/") for key in keys],
+            "lead_idx": 0,
             "start": 500,
             "n_samples": 900,
             "synthetic": False,

@@ -67,6 +67,7 @@ def make_predictions(seed: int, classes: str = "NSVFQ") -> pd.DataFrame:
             "record_id": ["1"] * 20 + ["2"] * 20 + ["3"] * 20,
             "patient_id": ["1"] * 20 + ["2"] * 20 + ["3"] * 20,
             "beat_idx": [*range(20)] * 3,
+            "lead_idx": 0,
             "sample": range(60),
             "aami_class": [*(np.tile([*classes], 60)[:60])],
             "predicted": np.array(CLASSES)[probabilities.argmax(axis=1)],
@@ -181,9 +182,21 @@ class TestCheck:
 
     def test_those_of_the_weights_and_windows_pass(self) -> None:
         predictions = make_predictions(2)
-        assert self.check(predictions) is predictions
+        by_lead, by_beat = self.check(predictions)
+        assert by_lead is predictions
+        assert by_beat is predictions  # of one lead
         tried = {**self.TRAINED, "tta_views": 4}
-        assert self.check(predictions, predicted=tried) is predictions
+        assert self.check(predictions, predicted=tried)[0] is predictions
+
+    def test_beats_have_the_mean_of_their_leads(self) -> None:
+        first = make_predictions(2)
+        second = first.assign(lead_idx=1, row_id="2" + first["row_id"].astype(str))
+        second["prob_N"], second["prob_V"] = first["prob_V"], first["prob_N"]
+        by_lead, by_beat = self.check(pd.concat([first, second], ignore_index=True))
+        assert len(by_lead) == 2 * len(by_beat) == 2 * len(first)
+        mean = (first["prob_N"] + first["prob_V"]) / 2
+        np.testing.assert_allclose(by_beat["prob_N"], mean)
+        np.testing.assert_allclose(by_beat["prob_V"], mean)
 
     def test_another_protocol_is_refused(self) -> None:
         lists = {"train": ["0"], "val": ["2"], "test": ["1", "3"]}

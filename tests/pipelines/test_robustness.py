@@ -42,6 +42,7 @@ def make_windows(n_beats: int = 40, records: tuple[str, ...] = ("100", "101")) -
                     "patient_id": f"mitdb/{record}",
                     "beat_idx": beat,
                     "sample": sample,
+                    "lead_idx": 0,
                     "start": sample - 450,
                     "n_samples": 900,
                     "symbol": "V" if beat % 4 == 3 else "N",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnns_spectrograms.inference.api import make_recording
-from cnns_spectrograms.recordings.leads import choose_lead, mv_per_unit
+from cnns_spectrograms.recordings.leads import choose_lead, choose_others, mv_per_unit
 
 MU = "\N{GREEK SMALL LETTER MU}"
 
@@ -37,6 +37,21 @@ MU = "\N{GREEK SMALL LETTER MU}"
 )
 def test_choose_lead(leads, preferred, expected):
     assert choose_lead(leads, preferred) == expected
+
+
+@pytest.mark.parametrize(
+    ("leads", "first", "n", "expected"),
+    [
+        (["MLII", "V5"], 0, 1, [1]),
+        (["V5", "MLII"], 1, 1, [0]),
+        (["ECG1", "ECG2", "ECG3"], 0, 1, [1]),
+        (["ECG1", "ECG2", "ECG3"], 1, 5, [0, 2]),
+        (["II", "PLETH", "ABP", "resp"], 0, 3, []),
+        (["II", "V1"], 0, 0, []),
+    ],
+)
+def test_choose_others(leads, first, n, expected):
+    assert choose_others(leads, first, n) == expected
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,13 @@ def table() -> pd.DataFrame:
         }
     )
     return rows.assign(
-        split="val", db="mitdb", record_id="100", patient_id="p1", beat_idx=range(N_ROWS), sample=7
+        split="val",
+        db="mitdb",
+        record_id="100",
+        patient_id="p1",
+        beat_idx=range(N_ROWS),
+        sample=7,
+        lead_idx=0,
     ).iloc[::-1]
 
 
@@ -74,6 +80,7 @@ def test_predictions_are_the_softmax_of_each_row(table: pd.DataFrame) -> None:
         "patient_id",
         "beat_idx",
         "sample",
+        "lead_idx",
         "aami_class",
         "predicted",
         *(f"prob_{name}" for name in AAMI_CLASSES),

@@ -82,6 +82,7 @@ def make_data() -> tuple[pd.DataFrame, pd.DataFrame, DrawnImages]:
                     "db": "mitdb",
                     "record_id": record_id,
                     "path": [f"{record_id}/{i}.png" for i in range(n)],
+                    "lead_idx": 0,
                     "start": np.arange(n) * 200,
                     "n_samples": 200,
                     "synthetic": False,

@@ -1,9 +1,10 @@
-"""Annotated WFDB records for training: one lead at one sampling rate; damaged ones are refused."""
+"""Annotated WFDB records for training: leads at one sampling rate; damaged ones are refused."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator, read_patients
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.ecg.splits import CORRECTED
+from cnns_spectrograms.ecg.windows import signal_key
 from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
     choose_lead,
+    choose_others,
     is_same_lead,
     mv_per_unit,
 )
@@ -42,18 +45,23 @@ _NOTHING_KNOWN = RecordParameters()
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One lead of a recording at the target rate, with its reference beats.
+    """Leads of a recording at the target rate, with its reference beats.
 
     Attributes:
         row: its row of the `records` table, see `describe_record`.
-        signal: `(n_samples,)` float32, mV, without its baseline (`ecg.baseline`).
+        signals: of each lead, `(n_samples,)` float32, mV, without its baseline (`ecg.baseline`).
         beats: one row per reference beat, in time order: db, record_id, patient_id, beat_idx,
             time_s, sample, symbol, aami_class, lead, fs.
     """
 
     row: dict[str, Any]
-    signal: NDArray[np.float32]
+    signals: list[NDArray[np.float32]]
     beats: pd.DataFrame
+
+    @property
+    def signal(self) -> NDArray[np.float32]:
+        """The preferred lead."""
+        return self.signals[0]
 
 
 def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | None = None) -> str:
@@ -85,7 +93,7 @@ def read_records(
         n_jobs: joblib workers, -1 for every core.
 
     Returns:
-        The signals by ``db/record_id``, the `beats` table and the `records` table.
+        The signals by `ecg.windows.signal_key`, the `beats` table and the `records` table.
 
     Raises:
         RecordError: a record cannot be used and is not to be skipped, none can be used, or none
@@ -105,6 +113,7 @@ def read_records(
             *(folder_of[db], db, record_id, fault),
             fs=ingestion.fs,
             preferred_lead=ingestion.preferred_lead,
+            n_leads=ingestion.n_leads,
             other_class=ingestion.other_annotations,
             known=known,
         )
@@ -118,7 +127,8 @@ def read_records(
         results = tqdm(parallel(tasks), "Reading", len(listed), unit="record", disable=None)
         for (db, record_id, _), result in zip(listed, results, strict=True):
             if isinstance(result, Record):
-                signals[f"{db}/{record_id}"] = result.signal
+                for i, signal in enumerate(result.signals):
+                    signals[signal_key(f"{db}/{record_id}", i)] = signal
                 beats.append(result.beats)
                 rows.append(result.row)
                 continue
@@ -188,6 +198,7 @@ def describe_record(
         "patient_id": patient_of(db, record_id, known),
         "lead": "",
         "leads": "",
+        "n_leads": 0,
         "source_fs": np.nan,
         "fs": fs,
         "n_samples": 0,
@@ -210,14 +221,15 @@ def summarise_records(records: pd.DataFrame, beats: pd.DataFrame) -> dict[str, A
     """Return what was read, ready for JSON.
 
     Returns:
-        n_records, hours, beats_by_class (by database and class), leads (records by lead) and
-        skipped (db, record_id and reason of each record left out).
+        n_records, n_signals, hours, beats_by_class (by database and class), leads (records by first
+        lead) and skipped (db, record_id and reason of each record left out).
     """
     read = records[records["status"] == "ok"]
     counts = pd.crosstab(beats["db"], beats["aami_class"])
     skipped = records.loc[records["status"] == "skipped", ["db", "record_id", "reason"]]
     return {
         "n_records": len(read),
+        "n_signals": int(read["n_leads"].sum()),
         "hours": round(float(read["duration_s"].sum()) / 3600, 3),
         "beats_by_class": {
             str(db): {name: int(row.get(name, 0)) for name in AAMI_CLASSES}
@@ -235,6 +247,7 @@ def read_record(
     *,
     fs: int = 360,
     preferred_lead: str | None = "MLII",
+    n_leads: int = 1,
     other_class: str | None = None,
     known: Mapping[str, RecordParameters] | None = None,
 ) -> Record:
@@ -252,10 +265,12 @@ def read_record(
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
         preferred_lead: lead that is read where the record has it, see `choose_lead`.
+        n_leads: most leads that are read, see `choose_others`; those after the first are left out
+            if they are flat, have invalid samples, or differ from it in length.
         other_class: class of the annotations that are not beats, which are then in `beats` too;
             None leaves them out.
         known: patient and lead of records, by `db/record_id`, see `patient_of`. A lead that is
-            given here is read and no other.
+            given here is read in place of the preferred one.
 
     Raises:
         RecordError: a file is missing, truncated, corrupt or at odds with its header, the lead is
@@ -273,10 +288,10 @@ def read_record(
                 f"found the leads {', '.join(leads)}; expected {given!r} as in "
                 f"ingestion.databases.{db}.{record_id}.lead; correct it there"
             )
-        i_lead = choose_lead(leads, given or preferred_lead)
-        lead, source_fs = leads[i_lead], float(header.fs) * (source.samps_per_frame[i_lead] or 1)
-        lead_mv = _read_lead(header, source, i_lead, lead, source_fs)
-        signal = remove_baseline(resample(lead_mv, source_fs, fs), fs)
+        first = choose_lead(leads, given or preferred_lead)
+        signal, source_fs = _read_lead(header, source, first, leads[first], fs)
+        others = choose_others(leads, first, n_leads - 1)
+        signals = [signal, *_read_others(header, source, others, leads, fs, signal.size)]
         samples, symbols, _, ann_fs = read_annotation_file(
             path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
         )
@@ -285,13 +300,14 @@ def read_record(
     kept = np.array([each is not None for each in classes], dtype=bool)
     row = describe_record(
         *(db, record_id, int(fs), known),
-        lead=lead,
+        lead=leads[first],
         leads="|".join(leads),
+        n_leads=len(signals),
         source_fs=source_fs,
         n_samples=signal.size,
         duration_s=signal.size / fs,
         n_beats=int(kept.sum()),
-        signal_sha256=hash_signal(signal),
+        signal_sha256=hash_signal(np.concatenate(signals)),
         status="ok",
     )
     beats = pd.DataFrame(
@@ -304,11 +320,22 @@ def read_record(
             "sample": move_to_rate(samples[kept], ann_fs, fs, signal.size),
             "symbol": np.array(symbols, dtype=object)[kept],
             "aami_class": classes[kept],
-            "lead": lead,
+            "lead": leads[first],
             "fs": np.int64(fs),
         }
     )
-    return Record(row, signal, beats)
+    return Record(row, signals, beats)
+
+
+def _read_others(
+    header: Any, source: Any, others: Sequence[int], leads: Sequence[str], fs: int, n_samples: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield further leads as `_read_lead` does, those that are whole and of the same length."""
+    for i in others:
+        with contextlib.suppress(RecordError):
+            signal, _ = _read_lead(header, source, i, leads[i], fs)
+            if signal.size == n_samples:
+                yield signal
 
 
 def _read_whole_header(path: Path) -> Any:
@@ -346,9 +373,10 @@ def _check_sample_checksums(header: Any, source: Any) -> None:
 
 
 def _read_lead(
-    header: Any, source: Any, i_lead: int, lead: str, source_fs: float
-) -> NDArray[np.float64]:
-    """Return a lead in mV, if it has no skew and is whole."""
+    header: Any, source: Any, i_lead: int, lead: str, fs: int
+) -> tuple[NDArray[np.float32], float]:
+    """Return a lead at a rate, mV, without its baseline, and its own rate, if it is whole."""
+    source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     unit, duration_s = header.units[i_lead], signal.size / source_fs
     mv = mv_per_unit(unit)
@@ -367,7 +395,8 @@ def _read_lead(
     elif np.ptp(signal) == 0:
         fault = f"a flat lead {lead} (every sample is {signal[0] * mv:g} mV); expected an ECG"
     else:
-        return signal if mv == 1 else signal * mv
+        lead_mv = signal if mv == 1 else signal * mv
+        return remove_baseline(resample(lead_mv, source_fs, fs), fs), source_fs
     raise RecordError(
         f"found {fault}; choose another lead, mend the record, or remove it from the list"
     )

@@ -44,6 +44,7 @@ class RecordsSchema(_Table):
 
     lead: Series[str] = pa.Field(coerce=True)
     leads: Series[str] = pa.Field(coerce=True, description="names joined by '|'")
+    n_leads: Series[int] = pa.Field(ge=0, description="how many were read")
     source_fs: Series[float] = pa.Field(coerce=True, gt=0, nullable=True, description="Hz")
     fs: Series[int] = pa.Field(gt=0, description="Hz")
     n_samples: Series[int] = pa.Field(ge=0, description="at fs")
@@ -91,6 +92,7 @@ class WindowsSchema(_Table):
     split: Series[str] = pa.Field(coerce=True, isin=("train", "val", "test"))
     beat_idx: Series[int] = pa.Field(ge=-1, description="-1: no beat of its own")
     sample: Series[int] = pa.Field(description="centre, at fs")
+    lead_idx: Series[int] = pa.Field(ge=0, description="of the leads read, 0 the preferred one")
     start: Series[int] = pa.Field(description="may be negative")
     n_samples: Series[int] = pa.Field(gt=0)
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
@@ -153,6 +155,7 @@ class PredictionsSchema(_Table):
     split: Series[str] = pa.Field(coerce=True, isin=("train", "val", "test"))
     beat_idx: Series[int] = pa.Field(ge=-1)
     sample: Series[int]
+    lead_idx: Series[int] = pa.Field(ge=0)
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     predicted: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     prob_N: Series[float] = _probability()

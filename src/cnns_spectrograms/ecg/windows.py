@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,45 @@ from cnns_spectrograms.ecg.rhythm import (
     place_reference,
 )
 from cnns_spectrograms.parameters import SpectrogramParameters, WindowParameters
+
+
+def signal_key(record: str, lead_idx: int) -> str:
+    """Return the name of a lead's signal: ``db/record_id``, and of a further lead ``....2``.
+
+    The name of a WFDB record holds no dot, so that no other record has that name.
+
+    Args:
+        record: ``db/record_id``.
+        lead_idx: which of the leads that are read, from 0.
+    """
+    return f"{record}.{lead_idx + 1}" if lead_idx else record
+
+
+def signal_keys(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return the `signal_key` of each row of a table with db, record_id and lead_idx."""
+    records = rows["db"].astype(str) + "/" + rows["record_id"].astype(str)
+    further = rows["lead_idx"] > 0
+    return records.mask(further, records + "." + (rows["lead_idx"] + 1).astype(str))
+
+
+def repeat_for_leads(windows: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return windows of the first leads, then the same of the second leads, and so on.
+
+    Args:
+        windows: the `windows` table without ``split`` and ``path``, of the first leads.
+        records: the `records` table; ``n_leads`` is how many leads of a record were read.
+    """
+    read = records.set_index(records["db"] + "/" + records["record_id"])["n_leads"]
+    n_leads = (windows["db"] + "/" + windows["record_id"]).map(read)
+    parts = [windows]
+    for lead_idx in range(1, int(n_leads.max()) if len(windows) else 1):
+        more = windows[n_leads > lead_idx]
+        row_ids = [
+            signal_key(record, lead_idx) + row_id.removeprefix(record)
+            for record, row_id in zip(more["record_id"], more["row_id"], strict=True)
+        ]
+        parts.append(more.assign(lead_idx=lead_idx, row_id=row_ids))
+    return pd.concat(parts, ignore_index=True)
 
 
 def make_beat_windows(
@@ -221,13 +261,13 @@ def plan_typical_beats(
     fs: float,
     spectrogram: SpectrogramParameters,
 ) -> dict[str, Callable[[], NDArray[np.float32]]]:
-    """Return what makes each record's typical beats, by "db/record_id"; none if no view shows them.
+    """Return what makes the typical beats of each signal, by its name; none if no view shows them.
 
     A signal is opened when its turn comes, so that of many records one file is open at a time.
 
     Args:
         beats: the `beats` table; annotations that are no beats do not count.
-        signals: by "db/record_id", mV.
+        signals: by `signal_key`, mV.
         fs: sampling rate, Hz.
         spectrogram: determines which stretch is needed.
     """
@@ -238,10 +278,12 @@ def plan_typical_beats(
     def make(key: str, peaks: pd.Series[int]) -> NDArray[np.float32]:
         return make_typical_beats(signals[key], peaks, fs, n_samples)
 
-    return {
-        str(key): partial(make, str(key), rows["sample"][rows["symbol"].isin(BEAT_SYMBOLS)])
-        for key, rows in beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False)
-    }
+    makers: dict[str, Callable[[], NDArray[np.float32]]] = {}
+    for record, rows in beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False):
+        peaks = rows["sample"][rows["symbol"].isin(BEAT_SYMBOLS)]
+        keys = (signal_key(str(record), lead_idx) for lead_idx in count())
+        makers |= {key: partial(make, key, peaks) for key in takewhile(signals.__contains__, keys)}
+    return makers
 
 
 def find_typical_beat(samples: ArrayLike, fs: float, n_steps: int) -> NDArray[np.int64]:
@@ -298,11 +340,11 @@ class WindowReader:
     """Cuts the windows of a table's rows from signals; can be sent to worker processes.
 
     Args:
-        signals: by ``db/record_id``, `(n_samples,)` float32, mV; of synthetic rows the windows
+        signals: by `signal_key`, `(n_samples,)` float32, mV; of synthetic rows the windows
             themselves, one after another.
         spectrogram: its ``extra_views`` are read around each beat too.
         fs: sampling rate, Hz, needed for these.
-        typical_beats: by ``db/record_id``, float32, mV, see `make_typical_beats`; needed where a
+        typical_beats: by `signal_key`, float32, mV, see `make_typical_beats`; needed where a
             view shows the difference from the typical beat.
     """
 
@@ -312,7 +354,7 @@ class WindowReader:
     typical_beats: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __call__(self, rows: pd.DataFrame) -> NDArray[np.float32]:
-        """Return the windows of one record's rows, `(n, width)` float32, mV.
+        """Return the windows of one lead's rows, `(n, width)` float32, mV.
 
         The window itself, `n_samples` long, comes first; the stretches of the further views
         follow, each with the R peak in its middle (`SpectrogramParameters.view_lengths`).
@@ -325,13 +367,13 @@ class WindowReader:
         return np.concatenate(stretches, axis=1) if len(stretches) > 1 else stretches[0]
 
     def plan(self, rows: pd.DataFrame) -> WindowPlan:
-        """Return which samples the windows of one record's rows hold.
+        """Return which samples the windows of one lead's rows hold.
 
         Raises:
             ValueError: the record is shorter than a stretch that is read.
         """
         first = rows.iloc[0]
-        key, n_samples = f"{first['db']}/{first['record_id']}", int(first["n_samples"])
+        key, n_samples = signal_keys(rows.iloc[:1]).iloc[0], int(first["n_samples"])
         assert key in self.signals, f"there is no signal of record {key}"
         signal = self.signals[key]
         parts = self.spectrogram.view_lengths(self.fs, n_samples)
@@ -366,7 +408,7 @@ def tabulate_windows(
     rr_s: NDArray[np.floating] | float = np.nan,
     synthetic: bool = False,
 ) -> pd.DataFrame:
-    """Return a `windows` table without ``split`` and ``path``.
+    """Return a `windows` table of first leads without ``split`` and ``path``.
 
     Args:
         rows: n rows with db, record_id, patient_id, beat_idx, sample and aami_class.
@@ -379,6 +421,7 @@ def tabulate_windows(
     table = rows[["db", "record_id", "patient_id", "beat_idx", "sample"]].reset_index(drop=True)
     table.attrs = {}  # the stamp of the rows
     table.insert(0, "row_id", np.asarray(row_id))
+    table["lead_idx"] = 0
     table["start"] = np.asarray(start)
     table["n_samples"] = n_samples
     table["aami_class"] = rows["aami_class"].to_numpy()

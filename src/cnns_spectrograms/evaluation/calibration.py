@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.splits import LeakError
-from cnns_spectrograms.evaluation.metrics import evaluate_predictions, read_classes
+from cnns_spectrograms.evaluation.metrics import (
+    average_leads,
+    evaluate_predictions,
+    read_classes,
+)
 from cnns_spectrograms.evaluation.scores import measure_macro_f1, pick_headline
 from cnns_spectrograms.parameters import fingerprint
 from cnns_spectrograms.provenance import read_stamp
@@ -167,7 +171,7 @@ def apply_operating_point(
     still the class of the greatest.
 
     Args:
-        predictions: one row per beat, of any split.
+        predictions: one row per beat and lead, of any split.
         locked: what `fit_operating_points` gave.
         name: of the point, one of OPERATING_POINTS.
 
@@ -201,8 +205,10 @@ def apply_operating_point(
 def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the calibration of test before and after temperature, and each point's scores.
 
+    A point is fitted on single leads, as a recording may have one; the mean over leads comes after.
+
     Args:
-        test: the predictions on test.
+        test: the predictions on test, one row per beat and lead.
         locked: what `fit_operating_points` gave.
 
     Returns:
@@ -214,7 +220,9 @@ def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> 
         LeakError: a patient of test is among those that the points were fitted on.
         ValueError: the points are not as they were locked.
     """
-    at_point = {name: apply_operating_point(test, locked, name) for name in OPERATING_POINTS}
+    at_point = {
+        name: average_leads(apply_operating_point(test, locked, name)) for name in OPERATING_POINTS
+    }
     calibrated, by_point = at_point["argmax"], {}
     for name, predictions in at_point.items():
         scores = evaluate_predictions(predictions)
@@ -226,7 +234,7 @@ def evaluate_operating_points(test: pd.DataFrame, locked: Mapping[str, Any]) -> 
         }
     return {
         "temperature": locked["temperature"],
-        "before_temperature": measure_calibration(test),
+        "before_temperature": measure_calibration(average_leads(test)),
         "after_temperature": measure_calibration(calibrated),
         "by_record": calibration_by_record(calibrated).to_dict("records"),
         "operating_points": by_point,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.aami import AAMI_CLASSES
+from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.evaluation.scores import (
     HEADLINE_SCORES,
     MATRIX_SCORES,
@@ -52,6 +52,27 @@ def read_classes(
             f"{found}; expected one of {', '.join(classes)}"
         )
     return codes.astype(np.int64)
+
+
+def average_leads(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per beat or window: the mean probabilities over its leads.
+
+    Args:
+        predictions: the `predictions` table, one row per beat and lead.
+
+    Returns:
+        The rows of the first leads, with these probabilities and the class of the greatest.
+    """
+    first = predictions["lead_idx"] == 0
+    if first.all():
+        return predictions
+    beats = predictions.groupby(["db", "record_id", "beat_idx", "sample"], sort=False).ngroup()
+    assert beats[first].nunique() == beats.nunique() == first.sum(), "a beat has no first lead"
+    mean = predictions[PROBABILITIES].groupby(beats).mean().loc[beats[first]]
+    chosen = np.array(AAMI_CLASSES, dtype=object)[mean.to_numpy().argmax(axis=1)]
+    table = predictions[first].reset_index(drop=True)
+    table[PROBABILITIES] = mean.to_numpy()
+    return table.assign(predicted=pd.Series(chosen, dtype=str))
 
 
 def evaluate_predictions(

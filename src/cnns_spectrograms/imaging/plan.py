@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cnns_spectrograms.ecg.windows import signal_keys
 from cnns_spectrograms.imaging.kinds import KINDS
 from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
 
@@ -39,7 +40,7 @@ class CachePlan:
         read_windows: given some hundred rows of one record, returns their windows, mV, float32
             (n, n_samples), in order. Runs in worker processes: picklable by cloudpickle, and
             small (it is sent to a worker with every record).
-        digests: "db/record_id" -> hex digest of the signal that its windows are cut from.
+        digests: name of a signal (`ecg.windows.signal_key`) -> hex digest of it.
         fs: sampling rate of the windows, Hz.
         parameters: everything else that shapes the pixels.
         execution: where they are drawn; it changes no pixel and no fingerprint.
@@ -79,13 +80,13 @@ class CachePlan:
 
     @cached_property
     def positions(self) -> dict[str, NDArray[np.intp]]:
-        """Map "db/record_id" to its row positions, records in order of first appearance."""
-        keys = self.rows["db"].astype(str) + "/" + self.rows["record_id"].astype(str)
+        """Map the name of a signal to its row positions, in order of first appearance."""
+        keys = signal_keys(self.rows)
         found = self.rows.groupby(keys, sort=False).indices
         return {key: np.asarray(found[key]) for key in keys.unique()}
 
     def record_fingerprint(self, key: str, rows: pd.DataFrame) -> str:
-        """Return the digest of everything that shapes the files of one record."""
+        """Return the digest of everything that shapes the files of one signal."""
         return fingerprint([self.pixel_fingerprint, self.digests[key], _digest_rows(rows)])
 
 

@@ -42,7 +42,7 @@ class SignalBank(nn.Module):
         samples = [np.zeros(end, dtype=np.float32)]
         offsets = np.empty((len(rows), len(self._parts)), dtype=np.int64)
         taken_off = np.empty_like(offsets)  # where what is subtracted begins
-        for mine in rows.groupby(["db", "record_id"], sort=False).indices.values():
+        for mine in rows.groupby(["db", "record_id", "lead_idx"], sort=False).indices.values():
             plan = reader.plan(rows.iloc[mine])
             padded = reflect(plan.signal, -margin, len(plan.signal) + margin)
             samples += [padded, np.array(plan.typical)]

@@ -69,12 +69,13 @@ def synthesise_windows(
         windows=windows,
         typical_beats=typical_beats,
     )
-    fusion = select_smote_rows(windows).sort_values(["db", "record_id"], kind="stable")
+    of_lead = ["db", "record_id", "lead_idx"]
+    fusion = select_smote_rows(windows).sort_values(of_lead, kind="stable")
     fs = int(records["fs"].iloc[0])
     read = WindowReader(signals, spectrogram, fs, typical_beats)
     n_samples = int(windows["n_samples"].iloc[0])
     width = sum(n for _, n in spectrogram.view_lengths(fs, n_samples))
-    parts = [read(rows) for _, rows in fusion.groupby(["db", "record_id"], sort=False)]
+    parts = [read(rows) for _, rows in fusion.groupby(of_lead, sort=False)]
     real = np.concatenate(parts) if parts else np.empty((0, width), np.float32)
     rr_s = fusion[list(RR_COLUMNS)].to_numpy(np.float32)
     rr_s = np.where(np.isnan(rr_s), fusion[["rr_record_s"]].to_numpy(np.float32), rr_s)

@@ -52,12 +52,17 @@ def make_windows(
 ) -> pd.DataFrame:
     """Return the windows table, each row with its split; none may be left without a window."""
     from cnns_spectrograms.ecg.splits import assign_splits
-    from cnns_spectrograms.ecg.windows import make_beat_windows, make_sliding_windows
+    from cnns_spectrograms.ecg.windows import (
+        make_beat_windows,
+        make_sliding_windows,
+        repeat_for_leads,
+    )
 
     make = make_beat_windows if windows.mode == "beat" else make_sliding_windows
     skipped = records.loc[records["status"] == "skipped"]
     unread = set(skipped["db"] + "/" + skipped["record_id"])
-    table = assign_splits(make(beats, records, windows), split, skipped=unread)
+    table = repeat_for_leads(make(beats, records, windows), records)
+    table = assign_splits(table, split, skipped=unread)
     empty = [name for name in SPLITS if not (table["split"] == name).any()]
     if empty:
         raise ValueError(
@@ -94,15 +99,13 @@ def plan_spectrograms(
 ) -> CachePlan:
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
     from cnns_spectrograms.ecg.records import hash_signal
-    from cnns_spectrograms.ecg.windows import WindowReader
+    from cnns_spectrograms.ecg.windows import WindowReader, signal_keys
     from cnns_spectrograms.imaging.plan import CachePlan, describe_drawing
 
-    keys = (windows["db"] + "/" + windows["record_id"]).unique()
     names = records["db"] + "/" + records["record_id"]
     skipped = records["status"] == "skipped"
-    known = dict(zip(names, records["signal_sha256"], strict=True))
-    digests = {key: known.get(key) or hash_signal(signals[key]) for key in keys}
-    for key in set(keys) & set(typical_beats):  # made of the signal, but of its beats too
+    digests = {key: hash_signal(signals[key]) for key in signal_keys(windows).unique()}
+    for key in set(digests) & set(typical_beats):  # made of the signal, but of its beats too
         digests[key] += hash_signal(typical_beats[key])
     fs = int(records["fs"].iloc[0])
     return CachePlan(

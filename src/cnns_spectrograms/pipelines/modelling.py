@@ -154,7 +154,8 @@ def train(
     described = require_fresh(
         made_with, records=records, windows=windows, train_index=train_index, images=images
     )
-    val = windows[windows["split"] == "val"].reset_index(drop=True)
+    # First leads alone, which suffice to rank epochs and take half the time.
+    val = windows[(windows["split"] == "val") & (windows["lead_idx"] == 0)].reset_index(drop=True)
     classifier = build_network(model, seed=training.seed)
     task = TrainingTask(classifier, train_index, val, images, training, checkpoints, described)
     history = _fit(task, execution)
@@ -167,6 +168,7 @@ def train(
         "fs": int(records["fs"].iloc[0]),
         "n_samples": int(windows["n_samples"].iloc[0]),
         "preferred_lead": ingestion.preferred_lead,
+        "n_leads": ingestion.n_leads,
         "highpass_hz": float(records["highpass_hz"].iloc[0]),
         "synthetic_data": reporting.synthetic_data,
         "n_processes": execution.training_processes * execution.training_hosts,
@@ -194,7 +196,7 @@ def _fit(task: TrainingTask, execution: ExecutionParameters) -> pd.DataFrame:
             return fit_in_processes(task, n_processes, n_hosts, endpoint, log_epoch)
     except Timeout:
         raise ValueError(
-            f"another run trains this model now, with its checkpoints in {task.work_dir}; start "
+            f"another run is training this model, with its checkpoints in {task.work_dir}; start "
             f"this one when that has ended"
         ) from None
 

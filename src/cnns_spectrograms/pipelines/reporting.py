@@ -52,7 +52,7 @@ _REPORTED = (
     *("confusion_matrix", "learning_curves", "rank_curves", "reliability", "examples"),
 )
 _FIGURES = ("comparison_figure", "class_distribution", "contact_sheet")
-_SHIPPED_POINT = "class_thresholds"
+_SHIPPED_POINT = "argmax"  # offsets fitted on one fold of patients do not carry over to others
 
 
 def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipeline:
@@ -62,15 +62,17 @@ def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipel
         models: names of the models.
         robustness: whether to predict changed signals too, which takes long.
     """
-    checked = {"predictions": "checked_predictions"}
+    of_leads, of_beats = "lead_predictions", {"predictions": "beat_predictions"}
     nodes = [
-        make_node(check_predictions, "checked_predictions"),
-        make_node(evaluate, _EVALUATED, reads=checked),
-        make_node(find_intervals, "intervals", reads=checked),
-        make_node(compare_ec57, ["ec57_summary", "ec57"], reads=checked),
-        make_node(choose_operating_points, "operating_points", reads=checked),
-        make_node(evaluate_calibration, ["calibration", "reliability"], reads=checked),
-        make_node(draw_examples, "examples", reads=checked),
+        make_node(check_predictions, [of_leads, "beat_predictions"]),
+        make_node(evaluate, _EVALUATED, reads=of_beats),
+        make_node(find_intervals, "intervals", reads=of_beats),
+        make_node(compare_ec57, ["ec57_summary", "ec57"], reads=of_beats),
+        make_node(choose_operating_points, "operating_points", reads={"predictions": of_leads}),
+        make_node(
+            evaluate_calibration, ["calibration", "reliability"], reads={"predictions": of_leads}
+        ),
+        make_node(draw_examples, "examples", reads=of_beats),
         make_node(ship, ["onnx_model", "model_card"]),
     ]
 
@@ -80,7 +82,7 @@ def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipel
     reported, figures = list(_REPORTED), list(_FIGURES)
     shared = [
         make_node(compare, ["comparison", "comparison_figure"], reads=collect("metrics")),
-        make_node(compare_pairs, "paired_differences", reads=collect("checked_predictions")),
+        make_node(compare_pairs, "paired_differences", reads=collect("beat_predictions")),
         make_node(draw_class_distribution, "class_distribution"),
         make_node(draw_contact_sheet, "contact_sheet"),
     ]
@@ -102,17 +104,17 @@ def check_predictions(
     windows: pd.DataFrame,
     split: SplitParameters,
     spectrogram: SpectrogramParameters,
-) -> pd.DataFrame:
-    """Return one model's predictions, if they are those of its weights for the current windows.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one model's predictions by lead and their mean by beat.
 
-    Otherwise a report would show scores beside weights, records or spectrograms that they do not
-    come from.
+    They must be those of its weights for the current windows. Otherwise a report would show scores
+    beside weights, records or spectrograms that they do not come from.
     """
     from cnns_spectrograms.imaging.plan import describe_drawing
 
     now = {**settings(split=split, spectrogram=spectrogram), **describe_drawing(spectrogram)}
     require_fresh(now, windows=windows, model=model, predictions=predictions)
-    return predictions
+    return predictions, metrics.average_leads(predictions)
 
 
 def evaluate(
@@ -153,7 +155,7 @@ def evaluate(
         "protocol": split.protocol,
         "synthetic_data": synthetic,
         "windows": "sliding" if (predictions["beat_idx"] < 0).any() else "beat",
-        "inputs": "spectrograms of one lead" + (", RR intervals" if model.rr_intervals else ""),
+        "inputs": "spectrograms" + (", RR intervals" if model.rr_intervals else ""),
     }
     return (
         {**described, **scores},
@@ -429,8 +431,8 @@ def ship(
 ) -> tuple[bytes, str]:
     """Return the model as an ONNX file with its weights in half precision, and its card.
 
-    The operating point that was chosen on val travels with the weights, unless the predictions that
-    chose it are means over augmented views: the package looks at each beat once.
+    The temperature that was fitted on val travels with the weights, unless the predictions that it
+    was fitted on are means over augmented views: the package looks at each beat once.
 
     Raises:
         ValueError: A weight is too large for half precision.

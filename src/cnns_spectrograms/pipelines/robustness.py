@@ -30,7 +30,7 @@ def stress_model(
     reporting: ReportingParameters,
     download: bool,
 ) -> pd.DataFrame:
-    """Score the beats of the noisy minutes of test, clean and under everything asked for.
+    """Score the first lead's beats in the noisy minutes of test, clean and as asked for.
 
     With `download`, noise records that are missing are fetched from PhysioNet into
     ``physionet/nstdb``.
@@ -51,7 +51,8 @@ def stress_model(
     fs = int(model[1]["fs"])
     # First of all, so that a missing one stops the run before hours of prediction.
     noises = read_noises(physionet / "nstdb", params.noises, fs, download=download)
-    test = windows[windows["split"] == "test"].reset_index(drop=True)
+    is_test = (windows["split"] == "test") & (windows["lead_idx"] == 0)
+    test = windows[is_test].reset_index(drop=True)
     normal = beats[beats["aami_class"] == "N"]
     test = robustness.choose_windows(test, normal, fs, params)
     # Copies, since a memory map holds its file open.

@@ -51,6 +51,11 @@ def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
     return (same + called + [0])[0]
 
 
+def choose_others(leads: Sequence[str], first: int, n: int) -> list[int]:
+    """Return the indices of up to n leads that are called ECG, the first lead not among them."""
+    return [i for i, name in enumerate(leads) if i != first and is_called_ecg(name)][:n]
+
+
 def is_same_lead(name: str, other: str) -> bool:
     """Return whether two names are of one lead, such as `MLII`, `II`, `ECG II` and `lead ii`."""
     return _plain_lead(name) == _plain_lead(other)

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
-from cnns_spectrograms.ecg.windows import WindowReader, plan_typical_beats
+from cnns_spectrograms.ecg.windows import WindowReader, plan_typical_beats, signal_keys
 from cnns_spectrograms.imaging.signal_bank import SignalBank
 from cnns_spectrograms.parameters import SpectrogramParameters, TrainingParameters
 from cnns_spectrograms.progress import LoggedProgress
@@ -35,6 +35,7 @@ PREDICTION_COLUMNS = (
     "patient_id",
     "beat_idx",
     "sample",
+    "lead_idx",
     "aami_class",
 )
 
@@ -123,12 +124,12 @@ def predict_signals(
     Args:
         model: a network and its description.
         windows: rows of the `windows` table.
-        signals: "db/record_id" -> `(n_samples,)` float32, mV, at the network's sampling rate.
+        signals: by `ecg.windows.signal_key`, `(n_samples,)` float32, mV, at the network's rate.
         beats: the `beats` table, since the typical beats of a record are of all its beats.
         params: how images are predicted.
 
     Returns:
-        The `predictions` table, by record, in the order of `windows` within each.
+        The `predictions` table, by signal, in the order of `windows` within each.
     """
     classifier, description = model
     fs = float(description["fs"])
@@ -137,7 +138,7 @@ def predict_signals(
     params = params.model_copy(update={"num_workers": 0})
     predictions = []
     # One record at a time, so that memory holds the images of one.
-    for name, rows in windows.groupby(windows["db"] + "/" + windows["record_id"], sort=False):
+    for name, rows in windows.groupby(signal_keys(windows), sort=False):
         key = str(name)
         typical = {key: typical_beats[key]()} if key in typical_beats else {}
         rows = rows.reset_index(drop=True)
