@@ -11,7 +11,6 @@ Ends with one JSON line.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -84,13 +83,13 @@ def main() -> None:
         if options.hours:
             recording = repeat(recording, options.hours)
         stages["open"] = time.perf_counter() - begin
-        ends = {"": time.perf_counter()}
-        analysis = analyse(
-            recording, model, progress=lambda stage, _: ends.update({stage: time.perf_counter()})
-        )
-        marks = list(ends.items())
-        for (_, before), (stage, end) in itertools.pairwise(marks):
-            stages[stage] = end - before
+        marks = [time.perf_counter()]
+
+        def attribute(stage: str, _: float) -> None:  # a second lead has the same stages
+            marks.append(time.perf_counter())
+            stages[stage] = stages.get(stage, 0.0) + marks[-1] - marks[-2]
+
+        analysis = analyse(recording, model, progress=attribute)
         begin = time.perf_counter()
         write_outputs(analysis, recording, Path(scratch) / "out")
         stages["write"] = time.perf_counter() - begin

@@ -15,7 +15,7 @@ from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.imaging.signal_bank import SignalBank
-from cnns_spectrograms.inference import signals
+from cnns_spectrograms.inference import lead_analysis, signals
 from cnns_spectrograms.inference.analysis import analyse, check_slides
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import write_outputs
@@ -73,14 +73,73 @@ def test_beats_of_another_rate_are_those_of_training(physionet, views_model):
     np.testing.assert_allclose(found[PROBABILITIES], expected[PROBABILITIES], atol=1e-4)
 
 
+@pytest.fixture
+def two_leads(views_model, monkeypatch):
+    """The model of three views as if it was trained on two leads, which asks about every beat."""
+    monkeypatch.setattr(lead_analysis, "_DOUBT", 1.0)
+    return dataclasses.replace(views_model, description={**views_model.description, "n_leads": 2})
+
+
+def test_probabilities_are_the_mean_over_leads(recording, views_model, two_leads):
+    """Each lead by itself, at the beats of the first one."""
+    found = analyse(recording, two_leads, lead="V1")
+    assert found.summary["recording"]["averaged_leads"] == ["MLII"]
+    assert found.lead == "V1"
+    peaks = found.beats["sample"].to_numpy()
+    one, other = (
+        analyse(recording, views_model, lead=lead, peaks=peaks).beats[PROBABILITIES]
+        for lead in ("V1", "MLII")
+    )
+    np.testing.assert_allclose(found.beats[PROBABILITIES], (one + other) / 2, atol=1e-5)
+    assert (one - other).abs().to_numpy().max() > 0.01
+
+
+def test_another_lead_is_asked_about_doubtful_beats(recording, views_model, two_leads, monkeypatch):
+    every = analyse(recording, two_leads, lead=0).beats[PROBABILITIES].to_numpy()
+    alone = analyse(recording, views_model, lead=0).beats[PROBABILITIES].to_numpy()
+    ranked = np.sort(alone, axis=1)
+    margin = ranked[:, -1] - ranked[:, -2]
+    limit = float(np.median(margin))
+    monkeypatch.setattr(lead_analysis, "_DOUBT", limit)
+    found = analyse(recording, two_leads, lead=0).beats[PROBABILITIES].to_numpy()
+    asked = margin <= limit
+    assert 10 < asked.sum() < len(asked) - 10
+    np.testing.assert_allclose(found[asked], every[asked], atol=1e-6)
+    np.testing.assert_array_equal(found[~asked], alone[~asked])
+
+
+def test_a_lead_has_no_say_where_it_is_off(recording, views_model, two_leads):
+    def read(lead, start, stop):
+        signal = recording.read(lead, start, stop).copy()
+        if lead == 1:  # silent from 20 s to 40 s
+            at = np.arange(start, stop) / recording.fs
+            signal[(at >= 20) & (at < 40)] = 0
+        return signal
+
+    off = dataclasses.replace(recording, read_lead=read)
+    first, found = (analyse(off, each, lead=0).beats for each in (views_model, two_leads))
+    differs = (first[PROBABILITIES] - found[PROBABILITIES]).abs().max(axis=1) > 1e-6
+    silent = found["time_s"].between(19, 41)
+    assert silent.sum() > 10
+    assert not differs[silent].any()
+    assert differs[found["time_s"] < 14].all()
+
+
+def test_a_flat_lead_is_not_averaged(recording, views_model, two_leads):
+    def read(lead, start, stop):
+        return recording.read(lead, start, stop) * (lead == 0)
+
+    found = analyse(dataclasses.replace(recording, read_lead=read), two_leads, lead=0)
+    pd.testing.assert_frame_equal(found.beats, analyse(recording, views_model, lead=0).beats)
+    assert found.summary["recording"]["averaged_leads"] == []
+
+
 def test_pieces_make_no_difference(recording, model, monkeypatch):
     """Read and classified by small pieces: the same beats."""
-    from cnns_spectrograms.inference import analysis
-
     whole = analyse(recording, model)
     for module, name, value in (
         (signals, "CHUNK_SAMPLES", 1000),
-        (analysis, "_BLOCK_BEATS", 7),
+        (lead_analysis, "_BLOCK_BEATS", 7),
     ):
         monkeypatch.setattr(module, name, value)
     pieces = analyse(recording, model)
@@ -518,17 +577,17 @@ def test_a_column_without_qrs_complexes_is_no_ecg(tmp_path, grey_model, caplog, 
     with pytest.raises(RecordError, match=r"nothing like QRS complexes in lead a.*--columns"):
         analyse(table, grey_model)
     analyse(table, grey_model, lead="a")
-    assert "may be no ECG" in caplog.text
+    assert "may not be an ECG" in caplog.text
     caplog.clear()
     analyse(dataclasses.replace(table, path=tmp_path / "t.edf"), grey_model)
-    assert "may be no ECG" in caplog.text
+    assert "may not be an ECG" in caplog.text
 
 
 def test_a_real_ecg_is_not_doubted(recording, physionet, grey_model, caplog):
     analyse(recording, grey_model)
     for name in ("107", "108"):  # paced, and noisy
         analyse(begin(open_recording(physionet / "mitdb" / name), 120), grey_model)
-    assert "may be no ECG" not in caplog.text
+    assert "may not be an ECG" not in caplog.text
 
 
 def test_no_interval_goes_across_noise_and_hum(recording, views_model, caplog):

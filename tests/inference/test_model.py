@@ -31,6 +31,7 @@ def cut(model, signal, samples):
         {
             "db": "d",
             "record_id": "r",
+            "lead_idx": 0,
             "start": samples - N_SAMPLES // 2,
             "n_samples": N_SAMPLES,
             "synthetic": False,

@@ -21,7 +21,8 @@ from cnns_spectrograms.ecg.aami import map_symbols
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
-    from cnns_spectrograms.inference.analysis import Analysis, Progress
+    from cnns_spectrograms.inference.analysis import Analysis
+    from cnns_spectrograms.inference.lead_analysis import Progress
     from cnns_spectrograms.inference.model import BeatModel
 
 MOST_LEADS = 12
@@ -222,7 +223,7 @@ def show_beat(study: Study, beat: int, at: int | None = None) -> BeatInput:
         at: of an added beat, its sample at the model's rate.
     """
     from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
-    from cnns_spectrograms.inference.analysis import plan_windows
+    from cnns_spectrograms.inference.lead_analysis import plan_windows
 
     analysis = study.analysis
     if at is None:

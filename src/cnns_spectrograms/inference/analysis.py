@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,23 +14,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
-from cnns_spectrograms.ecg.detection import SHORTEST_S, Detection, detect_by_block
+from cnns_spectrograms.ecg.detection import SHORTEST_S
 from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
     find_unusable,
-    measure_quality,
     quality_at,
 )
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS, measure_rr_intervals
-from cnns_spectrograms.ecg.windows import WindowReader, make_typical_beats
+from cnns_spectrograms.inference.lead_analysis import (
+    MIN_DETECTION_FS_HZ,
+    Progress,
+    average_leads,
+    classify_beats,
+    detect_beats,
+    find_typical,
+)
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
 from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.leads import choose_lead
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES
+from cnns_spectrograms.recordings.opening import is_csv
 from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
@@ -38,17 +44,9 @@ logger = logging.getLogger(__name__)
 STEP_S = 0.5
 """Step of sliding windows, s."""
 
-MIN_DETECTION_FS_HZ = 50.0
-"""Lowest rate of a recording whose beats are detected, Hz. In the first ten minutes of eight
-records of mitdb, thinned, 96 % of what is detected are beats at 50 Hz, 91 % at 40, 56 % at 20."""
-
 # Of the median stretch of 10 s: noise has 3, a sine 1.5, and of the records of mitdb and svdb the
 # least is 3.75.
 _LEAST_KURTOSIS = 3.3
-_BLOCK_BEATS = 512  # whose windows are in memory at once
-
-Progress = Callable[[str, float], None]
-"""Called with the stage ("read", "detect", "classify") and the share of it that is done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +99,7 @@ def analyse(
     progress: Progress | None = None,
     count_unusable: bool = False,
 ) -> Analysis:
-    """Find and classify every beat of one lead.
+    """Find every beat in one lead, and classify it by this lead or by the mean of several.
 
     The lead is copied to a temporary file at the model's rate; what else is held grows with the
     number of beats by some hundred bytes each. Beats, intervals and probabilities are those of a
@@ -131,10 +129,7 @@ def analyse(
     report = progress or (lambda stage, share: None)
     detects = peaks is None and not sliding
     _check_enough(recording, model, detects)
-    if lead is None:
-        index = choose_lead(recording.lead_names, model.preferred_lead)
-    else:
-        index = recording.find_lead(lead)
+    index = _choose_lead(recording, lead, model)
     name = recording.lead_names[index]
     given = None if peaks is None else _check_peaks(peaks, recording)
     prepared = prepare_signal(recording, index, model.fs, partial(report, "read"))
@@ -142,27 +137,26 @@ def analyse(
     if detects:
         _doubt_lead(recording, name, prepared.kurtosis, chosen=lead is not None)
     gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
-    detected, quality = _detect(recording, prepared, model.fs, gaps_s, partial(report, "detect"))
+    looked = partial(report, "detect")
+    detected, quality = detect_beats(recording, prepared, model.fs, gaps_s, looked)
     samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detected)
     if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
     rr_intervals = measure_rr_intervals(at_model, model.fs, after_gap)
-    typical = None
-    if n_typical := model.spectrogram.typical_beat_length(model.fs):
-        typical = make_typical_beats(signal, at_model, model.fs, n_typical, after_gap)
+    typical = find_typical(signal, model, at_model, after_gap)
     if sliding:
-        at_model = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
-        samples = np.rint(at_model * (recording.fs / model.fs)).astype(np.int64)
+        samples, at_model = _slide(len(signal), recording.fs / model.fs, model, prepared.gaps)
         rr_intervals = pd.DataFrame(np.nan, index=range(len(samples)), columns=list(RR_COLUMNS))
         after_gap = np.full(len(samples), True)  # no window follows another as a beat does
-    probabilities = _classify(
-        signal, model, typical, at_model, rr_intervals, partial(report, "classify")
-    )
+    classified = partial(report, "classify")
+    probabilities = classify_beats(signal, model, typical, at_model, rr_intervals, classified)
+    centres = (at_model, after_gap, rr_intervals)
+    averaged = average_leads(recording, model, index, centres, probabilities, report)
     beats = _tabulate(samples, recording.fs, after_gap, probabilities, name, quality)
     counted = beats["usable"].to_numpy(np.bool_) | count_unusable
     unusable_s = [] if quality is None else find_unusable(quality, recording.duration_s)
     summary = {
-        **_describe(recording, name, model),
+        **_describe(recording, name, averaged, model),
         **summarise(beats, counted, sliding),
         "signal_quality": {**prepared.quality, **describe_quality(quality, unusable_s)},
         "peaks": "detected" if given is None else "given",
@@ -182,6 +176,12 @@ def analyse(
         signal=signal,
         gaps_s=gaps_s,
     )
+
+
+def _choose_lead(recording: Recording, lead: int | str | None, model: BeatModel) -> int:
+    if lead is None:
+        return choose_lead(recording.lead_names, model.preferred_lead)
+    return recording.find_lead(lead)
 
 
 def _place_beats(
@@ -210,7 +210,7 @@ def _place_beats(
     if silent.any():
         logger.warning(
             "%s: found no beat for %.0f s (stretches: %d), each of %g s or more or with the noise "
-            "of an electrode that is off; no interval and no run goes across them",
+            "of an electrode that is off; no RR interval or run is counted across them",
             *(recording.name, intervals[silent].sum() / recording.fs, silent.sum(), FLAT_S),
         )
     return samples, at_model, after_gap | silent
@@ -242,13 +242,16 @@ def _tabulate(
     )
 
 
-def _describe(recording: Recording, lead: str, model: BeatModel) -> dict[str, Any]:
+def _describe(
+    recording: Recording, lead: str, averaged: list[str], model: BeatModel
+) -> dict[str, Any]:
     """Return what was analysed and by what, for JSON."""
     return {
         "recording": {
             "name": recording.name,
             "fs": recording.fs,
             "lead": lead,
+            "averaged_leads": averaged,
             "leads": list(recording.lead_names),
             "duration_s": round(recording.duration_s, 3),
             "assumed": list(recording.assumed),
@@ -267,8 +270,8 @@ def _check_enough(recording: Recording, model: BeatModel, detects: bool) -> None
     """Refuse a recording of too low a rate, or too short."""
     if detects and recording.fs < MIN_DETECTION_FS_HZ:
         raise RecordError(
-            f"recording {recording.name}: found {recording.fs:g} Hz, at which detected beats are "
-            f"often none; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
+            f"recording {recording.name}: found {recording.fs:g} Hz, at which many detected beats "
+            f"would be false; expected at least {MIN_DETECTION_FS_HZ:g} Hz; give a recording of a "
             f"higher rate, or the R peaks"
         )
     longest_s = max(n for _, n in model.view_lengths) / model.fs
@@ -295,13 +298,13 @@ def _doubt_lead(
     if not len(known) or np.median(known) >= _LEAST_KURTOSIS:
         return
     found = f"recording {recording.name}: found nothing like QRS complexes in lead {name}"
-    of_table = recording.path is not None and recording.path.suffix.lower() in CSV_SUFFIXES
+    of_table = recording.path is not None and is_csv(recording.path)
     if of_table and not chosen:
         raise RecordError(
             f"{found}; expected an ECG; name its column with --columns, or this one with --lead "
             f"if it is an ECG all the same"
         )
-    logger.warning("%s: it may be no ECG, and its beats none", found)
+    logger.warning("%s; it may not be an ECG, and its beats may be false", found)
 
 
 def check_slides(model: BeatModel) -> None:
@@ -323,14 +326,14 @@ def check_slides(model: BeatModel) -> None:
 
 def _slide(
     n_samples: int, to_recording: float, model: BeatModel, gaps: Sequence[tuple[int, int]]
-) -> NDArray[np.int64]:
-    """Return the centres of the sliding windows, samples at the model's rate."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the centres of the sliding windows, at the recording's rate and the model's."""
     starts = np.arange(0, n_samples - model.n_samples + 1, round(STEP_S * model.fs))
     for first, stop in gaps:
         after = starts * to_recording >= stop
         starts = starts[after | ((starts + model.n_samples) * to_recording <= first)]
-    centres: NDArray[np.int64] = starts + model.n_samples // 2
-    return centres
+    centres = starts + model.n_samples // 2
+    return np.rint(centres * to_recording).astype(np.int64), centres
 
 
 def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
@@ -350,26 +353,6 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
     return found.astype(np.int64)
 
 
-def _detect(
-    recording: Recording,
-    prepared: PreparedSignal,
-    fs: float,
-    gaps_s: Sequence[tuple[float, float]],
-    progress: Callable[[float], None],
-) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-    """Return the beats, samples at the model's rate, and the quality of each stretch, or None."""
-    if recording.fs < MIN_DETECTION_FS_HZ or recording.duration_s <= SHORTEST_S:
-        return np.empty(0, np.int64), None
-    signal, found = prepared.signal, []
-    for block in detect_by_block(lambda start, stop: signal[start:stop], len(signal), fs):
-        found.append(block)
-        progress(float(block.peaks[-1] + 1) / len(signal) if block.peaks.size else 0.0)
-    progress(1.0)
-    detection = Detection.join(found)
-    quality = measure_quality(detection, fs, len(signal) / fs, prepared.kurtosis, gaps_s)
-    return detection.peaks, quality
-
-
 def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
     """Return whether a gap begins or ends between each beat and the one before it."""
     edges = np.array(gaps, dtype=np.int64).ravel()
@@ -377,46 +360,3 @@ def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> 
     after = np.zeros(len(samples), dtype=bool)
     after[following[(following > 0) & (following < len(samples))]] = True
     return after
-
-
-def _classify(
-    signal: NDArray[np.float32],
-    model: BeatModel,
-    typical: NDArray[np.float32] | None,
-    centres: NDArray[np.int64],
-    rr_intervals: pd.DataFrame,
-    progress: Callable[[float], None],
-) -> NDArray[np.float32]:
-    """Return the probabilities of each class, (n, 5), of the windows around `centres`."""
-    read, rows = plan_windows(signal, model, typical, centres)
-    probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
-    intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()
-    for first in range(0, len(centres), _BLOCK_BEATS):
-        block = slice(first, first + _BLOCK_BEATS)
-        windows = read(rows.iloc[block])
-        probabilities[block] = model.predict(windows, intervals[block])
-        progress(min(1.0, (first + len(windows)) / len(centres)))
-    return probabilities
-
-
-def plan_windows(
-    signal: NDArray[np.float32],
-    model: BeatModel,
-    typical: NDArray[np.float32] | None,
-    centres: NDArray[np.int64],
-) -> tuple[WindowReader, pd.DataFrame]:
-    """Return what reads windows of a signal as the model sees it, and the rows that it takes.
-
-    Args:
-        signal: float32 (n_samples,), mV, see `Analysis.signal`.
-        model: what the windows are cut for.
-        typical: see `Analysis.typical_beats`.
-        centres: int64 (n,), centre of each window, samples of `signal`.
-    """
-    key = "own/recording"
-    typical_beats = {} if typical is None else {key: typical}
-    read = WindowReader({key: signal}, model.spectrogram, model.fs, typical_beats)
-    rows = pd.DataFrame({"start": centres - model.n_samples // 2}).assign(
-        db="own", record_id="recording", n_samples=model.n_samples, synthetic=False
-    )
-    return read, rows

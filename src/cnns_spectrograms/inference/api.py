@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms.files import find_shipped_models
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import name_leads
-from cnns_spectrograms.recordings.opening import CSV_SUFFIXES, open_recording
+from cnns_spectrograms.recordings.opening import is_csv, open_recording
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def analyse(
             or the signal itself, mV, (n,) or (n, n_leads), NaN where samples are missing.
         fs: sampling rate, Hz; needed for a signal. For a CSV file None takes the rate from its
             times or header. Other files name their own.
-        lead: name or index; None takes the lead that the model was trained on, else the first.
+        lead: name or index of the lead that beats are found in; None takes the one that training
+            preferred, else the first.
         columns: columns of a CSV file that are leads; None guesses.
         peaks: R peaks, samples, ascending; or annotations of a file, see `peaks.read_peaks`; None
             detects them.
@@ -104,9 +105,9 @@ def analyse(
         path = Path(source)
         recording = open_recording(path, fs, columns)
         names = recording.lead_names
-        is_csv = path.suffix.lower() in CSV_SUFFIXES
         # Columns that only have numbers may be anything.
-        if is_csv and lead is None and len(names) > 1 and all(each.isdecimal() for each in names):
+        unnamed = is_csv(path) and len(names) > 1 and all(each.isdecimal() for each in names)
+        if unnamed and lead is None:
             raise RecordError(
                 f"found the columns {', '.join(names)} without a name, of which any may be the "
                 f"ECG; name the one that is (--lead {names[-1]}), or write a header"
@@ -170,6 +171,8 @@ def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
             f"one of the two"
         )
     first, *others = (BeatModel.load(each) for each in find_shipped_models())
-    windows = {(each.fs, each.n_samples, *each.view_lengths) for each in (first, *others)}
+    windows = {
+        (each.fs, each.n_samples, each.n_leads, *each.view_lengths) for each in (first, *others)
+    }
     assert len(windows) == 1, "the shipped models take windows of one kind"
     return dataclasses.replace(first, others=tuple(others))

@@ -158,6 +158,11 @@ class BeatModel:
         return lead
 
     @property
+    def n_leads(self) -> int:
+        """Most leads of a recording that training read, and whose probabilities are averaged."""
+        return int(self.description.get("n_leads", 1))
+
+    @property
     def synthetic_data(self) -> bool:
         """Whether it was trained on simulated recordings, so that it means nothing for hearts."""
         return bool(self.description.get("synthetic_data", False))
