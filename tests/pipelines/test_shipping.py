@@ -50,7 +50,7 @@ def test_an_operating_point_of_averaged_views_does_not_travel(
         {
             "temperature": 1.5,
             "operating_points": {
-                "class_thresholds": {
+                "argmax": {
                     "offsets": OFFSETS,
                     "macro_f1_val": 0.6,
                     "macro_f1": 0.4,
@@ -69,7 +69,7 @@ def test_an_operating_point_of_averaged_views_does_not_travel(
     assert "simulated recordings" in card
     if tta_views:
         assert "operating_point" not in shipped.description
-        assert "no operating point travels with the weights" in card
+        assert "no temperature travels with the weights" in card
     else:
         assert shipped.description["operating_point"] == {"temperature": 1.5, "offsets": OFFSETS}
-        assert "On test they give macro F1 0.400" in card
+        assert "With it, test has macro F1 0.400" in card
