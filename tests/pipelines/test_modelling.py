@@ -461,7 +461,7 @@ class TestInputs:
                 reporting=ReportingParameters(),
                 checkpoints=tmp_path / "c",
             )
-        if "another run trains" not in str(refusal.value):
+        if "another run is training" not in str(refusal.value):
             raise refusal.value
 
     READ_BY_TRAIN = (

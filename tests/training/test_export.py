@@ -146,7 +146,7 @@ def test_the_card_says_what_it_is() -> None:
         "Macro F1 0.625, accuracy 0.900.",
         "| N | 0.910 | 0.812 | 0.625 | 1234 |",
         "| Q | – | – | – | 0 |",
-        "On test they give macro F1 0.444, accuracy 0.333, F1 N 0.222, Q –.",
+        "With it, test has macro F1 0.444, accuracy 0.333, F1 N 0.222, Q –.",
     ):
         assert said in card, said
     assert "simulated" not in card
