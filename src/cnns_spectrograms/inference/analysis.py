@@ -28,6 +28,7 @@ from cnns_spectrograms.inference.lead_analysis import (
     average_leads,
     classify_beats,
     detect_beats,
+    find_gaps_s,
     find_typical,
 )
 from cnns_spectrograms.inference.model import BeatModel
@@ -136,9 +137,7 @@ def analyse(
     signal = prepared.signal
     if detects:
         _doubt_lead(recording, name, prepared.kurtosis, chosen=lead is not None)
-    gaps_s = [(first / recording.fs, stop / recording.fs) for first, stop in prepared.gaps]
-    looked = partial(report, "detect")
-    detected, quality = detect_beats(recording, prepared, model.fs, gaps_s, looked)
+    detected, quality = detect_beats(recording, prepared, model.fs, partial(report, "detect"))
     samples, at_model, after_gap = _place_beats(recording, prepared, model.fs, given, detected)
     if not len(samples) and not sliding:
         logger.warning("%s: no beat was found in lead %s", recording.name, name)
@@ -174,7 +173,7 @@ def analyse(
         counted=counted,
         unusable_s=unusable_s,
         signal=signal,
-        gaps_s=gaps_s,
+        gaps_s=find_gaps_s(recording, prepared),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -29,8 +29,9 @@ records of mitdb, thinned, 96 % of what is detected are beats at 50 Hz, 91 % at 
 
 _BLOCK_BEATS = 512  # whose windows are in memory at once
 
-# Lead over the next class above which no other lead is asked: on val other leads change the class
-# of 812 of 39,201 beats, 4 of these are above it, and so are three quarters of all beats.
+# Margin between the two greatest probabilities above which no other lead is asked. On val other
+# leads change the class of 812 of 39,201 beats: 4 of these are above it, and so are three quarters
+# of all beats.
 _DOUBT = 0.94
 
 Progress = Callable[[str, float], None]
@@ -41,7 +42,6 @@ def detect_beats(
     recording: Recording,
     prepared: PreparedSignal,
     fs: float,
-    gaps_s: Sequence[tuple[float, float]],
     progress: Callable[[float], None],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
     """Return the beats, samples at the model's rate, and the quality of each stretch, or None."""
@@ -53,8 +53,14 @@ def detect_beats(
         progress(float(block.peaks[-1] + 1) / len(signal) if block.peaks.size else 0.0)
     progress(1.0)
     detection = Detection.join(found)
+    gaps_s = find_gaps_s(recording, prepared)
     quality = measure_quality(detection, fs, len(signal) / fs, prepared.kurtosis, gaps_s)
     return detection.peaks, quality
+
+
+def find_gaps_s(recording: Recording, prepared: PreparedSignal) -> list[tuple[float, float]]:
+    """Return begin and end of each stretch without an ECG, s."""
+    return [(begin / recording.fs, end / recording.fs) for begin, end in prepared.gaps]
 
 
 def find_typical(
@@ -169,13 +175,12 @@ def _find_heard(
     progress: Callable[[float], None],
 ) -> NDArray[np.bool_]:
     """Return about which beats a lead has a say."""
-    gaps_s = [(begin / recording.fs, end / recording.fs) for begin, end in prepared.gaps]
-    _, quality = detect_beats(recording, prepared, model.fs, gaps_s, progress)
+    _, quality = detect_beats(recording, prepared, model.fs, progress)
     time_s = at_model / model.fs
     heard = np.full(len(at_model), True)
     if quality is not None:
         heard = quality_at(time_s, quality) >= LEAST_QUALITY
     reach_s = max(n for _, n in model.view_lengths) / 2 / model.fs
-    for begin_s, end_s in gaps_s:
+    for begin_s, end_s in find_gaps_s(recording, prepared):
         heard &= (time_s + reach_s < begin_s) | (time_s - reach_s > end_s)
     return heard
