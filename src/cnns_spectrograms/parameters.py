@@ -116,7 +116,9 @@ class RecordParameters(Parameters):
         None, min_length=1, description="same for all records of a patient; null: the record's own"
     )
     lead: str | None = Field(
-        None, min_length=1, description="lead that is read; null: see ingestion.preferred_lead"
+        None,
+        min_length=1,
+        description="first lead that is read; null: see ingestion.preferred_lead",
     )
 
 

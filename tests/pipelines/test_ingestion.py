@@ -86,6 +86,21 @@ class TestPatients:
         split = SplitParameters(protocol="p", records={"own": splits})
         return make_windows(*tables, WindowParameters(), split)
 
+    def test_every_lead_gives_windows_and_a_missing_one_a_warning(
+        self, tables, tmp_path: Path, caplog
+    ) -> None:
+        parameters = make_parameters(databases={"own": RECORDS}, n_leads=3)
+        listed = check_databases(tmp_path, parameters)
+        signals, beats, records, report = ingest_records(tmp_path, listed, parameters, EXECUTION)
+        assert "4 records have fewer than 3 leads" in caplog.text
+        assert "own/r1, own/r2, own/r3, own/r4" in caplog.text
+        assert [*signals] == [f"own/r{i}{lead}" for i in range(1, 5) for lead in ("", ".2")]
+        assert report["n_signals"] == 8
+        splits = {"train": ["r1", "r2"], "val": ["r3"], "test": ["r4"]}
+        windows = self.make_windows((beats, records), **splits)
+        one = self.make_windows(tables, **splits)
+        assert windows["lead_idx"].value_counts().to_dict() == {0: len(one), 1: len(one)}
+
     def test_they_are_in_every_table(self, tables) -> None:
         beats, records = tables
         assert records["patient_id"].tolist() == ["own/p", "own/p", "own/r3", "own/r4"]

@@ -44,7 +44,18 @@ def detect_beats(
     fs: float,
     progress: Callable[[float], None],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-    """Return the beats, samples at the model's rate, and the quality of each stretch, or None."""
+    """Find the beats of a lead.
+
+    Args:
+        recording: the recording.
+        prepared: the lead.
+        fs: the model's rate, Hz.
+        progress: called with the share that is done.
+
+    Returns:
+        R peaks, int64 (n,), samples at `fs`, and the quality of each stretch (`ecg.quality`); none
+        and None where the rate is too low or the recording too short for detection.
+    """
     if recording.fs < MIN_DETECTION_FS_HZ or recording.duration_s <= SHORTEST_S:
         return np.empty(0, np.int64), None
     signal, found = prepared.signal, []
@@ -69,7 +80,14 @@ def find_typical(
     at_model: NDArray[np.int64],
     after_gap: NDArray[np.bool_],
 ) -> NDArray[np.float32] | None:
-    """Return the typical beats of a lead, or None where the model does not look at them."""
+    """Return the typical beats of a lead, or None where the model does not look at them.
+
+    Args:
+        signal: float32 (n_samples,), mV, at the model's rate.
+        model: what they are cut for.
+        at_model: R peaks, samples of `signal`, ascending, (n,).
+        after_gap: whether signal is missing between a beat and the one before it, (n,).
+    """
     n_samples = model.spectrogram.typical_beat_length(model.fs)
     if not n_samples:
         return None
@@ -84,7 +102,19 @@ def classify_beats(
     rr_intervals: pd.DataFrame,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
-    """Return the probabilities of each class, (n, 5), of the windows around `centres`."""
+    """Classify the windows of a lead.
+
+    Args:
+        signal: float32 (n_samples,), mV, at the model's rate.
+        model: what classifies.
+        typical: see `find_typical`.
+        centres: of the windows, samples of `signal`, (n,).
+        rr_intervals: n rows, s, see `ecg.rhythm.measure_rr_intervals`.
+        progress: called with the share that is done.
+
+    Returns:
+        Probabilities, float32 (n, 5), in the order of AAMI_CLASSES.
+    """
     read, rows = plan_windows(signal, model, typical, centres)
     probabilities = np.empty((len(centres), len(AAMI_CLASSES)), dtype=np.float32)
     intervals = rr_intervals[list(RR_COLUMNS)].to_numpy()

@@ -104,7 +104,15 @@ def plan_spectrograms(
 
     names = records["db"] + "/" + records["record_id"]
     skipped = records["status"] == "skipped"
-    digests = {key: hash_signal(signals[key]) for key in signal_keys(windows).unique()}
+    known = dict(zip(names, records["signal_sha256"], strict=True))
+    first = windows.drop_duplicates(["db", "record_id", "lead_idx"])
+    digests = {
+        # Of all leads of a record, or of the synthetic windows.
+        key: known.get(record) or hash_signal(signals[key])
+        for key, record in zip(
+            signal_keys(first), first["db"] + "/" + first["record_id"], strict=True
+        )
+    }
     for key in set(digests) & set(typical_beats):  # made of the signal, but of its beats too
         digests[key] += hash_signal(typical_beats[key])
     fs = int(records["fs"].iloc[0])

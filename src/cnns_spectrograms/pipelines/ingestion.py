@@ -134,6 +134,13 @@ def ingest_records(
     report = summarise_records(records, beats)
     for line in report["skipped"]:
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])
+    fewer = records[(records["status"] == "ok") & (records["n_leads"] < ingestion.n_leads)]
+    if len(fewer):
+        named = _shorten((fewer["db"] + "/" + fewer["record_id"]).tolist())
+        logger.warning(
+            "%d records have fewer than %d leads that are called ECG and are whole: %s",
+            *(len(fewer), ingestion.n_leads, named),
+        )
     logger.info("beats by class: %s", report["beats_by_class"])
     data = {"records": hash_table(records), "beats": hash_table(beats)}
     made_of = {**settings(ingestion=ingestion), "data": data}
