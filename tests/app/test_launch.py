@@ -44,3 +44,25 @@ def test_streamlit_knows_every_option_that_it_is_given() -> None:
 
     known = set(config.get_config_options())
     assert set(launch.make_options("127.0.0.1", 1)) <= known
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_no_message_to_the_page_is_sent_as_a_reference(
+    monkeypatch: pytest.MonkeyPatch, launched: bool
+) -> None:
+    """With Streamlit's own setting a large figure is one; the app's setting sends it whole."""
+    from streamlit import config
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+    from streamlit.runtime.forward_msg_cache import populate_hash_if_needed
+
+    name = "global.minCachedMessageSize"
+    if launched:
+        size = float(launch.make_options("127.0.0.1", 1)[name])
+        get_option = config.get_option
+        monkeypatch.setattr(
+            config, "get_option", lambda key: size if key == name else get_option(key)
+        )
+    message = ForwardMsg()
+    message.delta.new_element.text.body = "x" * 2**22
+    populate_hash_if_needed(message)
+    assert message.metadata.cacheable is not launched

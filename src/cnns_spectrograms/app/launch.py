@@ -61,6 +61,9 @@ def make_options(address: str, port: int) -> dict[str, str]:
         # A full collection after every run takes tenths of a second, in which the page gets
         # nothing; Python's own, of young objects, goes on.
         "runner.postScriptGC": "false",
+        # The page drops a cached message after two more runs. If a run that was asked for before
+        # refers to it, the page stops with an error, so every message is sent whole.
+        "global.minCachedMessageSize": "1e12",  # bytes
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",  # no menu of Streamlit's own, which has one language
         "client.showErrorDetails": "none",  # of an unforeseen error; it stands in the log
