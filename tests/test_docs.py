@@ -36,6 +36,13 @@ def test_spanish_has_the_headings_and_the_code_of_english(english: str, spanish:
     assert len(blocks[0]) > 3
 
 
+def test_both_front_pages_have_the_same_scores() -> None:
+    texts = [(ROOT / name).read_text("utf-8") for name in ("README.md", "README.es.md")]
+    scores = [sorted(re.findall(r"\b0\.\d{3}\b", text)) for text in texts]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) > 12
+
+
 def test_the_front_page_is_one_screen_and_its_links_lead_somewhere() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.splitlines()) <= 150
