@@ -157,7 +157,6 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     windows = windows[used].reset_index(drop=True)
     folds = draw_folds(windows)
     chooses = folds == (fold + 1) % N_FOLDS
-    alone = windows["lead_idx"] == 0
     windows["split"] = np.where(folds == fold, "test", np.where(chooses, "val", "train"))
     makers = make_typical_beats(beats, signals, records, spectrogram)
     typical = StampedSignals({key: make() for key, make in makers.items()}, makers.made_of)
@@ -165,7 +164,8 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
         windows, signals, typical, records, spectrogram, params["balancing"]
     )
     train_index = make_train_index(windows, smote, params["balancing"])
-    val = windows[(windows["split"] == "val") & alone].reset_index(drop=True)
+    is_val = (windows["split"] == "val") & (windows["lead_idx"] == 0)
+    val = windows[is_val].reset_index(drop=True)
     fs = int(records["fs"].iloc[0])
     network = build_network(params["model"], seed=experiment.seed)
     with torch.random.fork_rng(devices=[]):

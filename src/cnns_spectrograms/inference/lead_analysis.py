@@ -204,7 +204,10 @@ def _find_heard(
     at_model: NDArray[np.int64],
     progress: Callable[[float], None],
 ) -> NDArray[np.bool_]:
-    """Return about which beats a lead has a say."""
+    """Return about which beats a lead has a say, bool (n,).
+
+    Not about those in a stretch of poor quality, nor those whose views reach into a gap.
+    """
     _, quality = detect_beats(recording, prepared, model.fs, progress)
     time_s = at_model / model.fs
     heard = np.full(len(at_model), True)
