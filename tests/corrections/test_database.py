@@ -108,3 +108,15 @@ def test_a_patient_is_named_with_a_database(
     with pytest.raises(ValueError, match="expected database/patient"):
         add_record(tmp_path / "database", session, recording, "own", patient)
     assert not (tmp_path / "database").exists()
+
+
+@pytest.mark.parametrize("where", ["val", "test"])
+def test_the_original_of_a_corrected_recording_neither_validates_nor_tests(
+    session: Session, recording: Recording, tmp_path: Path, where: str
+) -> None:
+    """Whatever patient the user names: here one that the split knows nothing of."""
+    add_record(tmp_path / "database", session, recording, "mitdb", "own/anna")
+    _, beats, records, _ = ingest(tmp_path, recording)
+    lists = {"train": ["101", "102"], "val": ["103"], "test": ["103"], where: ["100"]}
+    with pytest.raises(LeakError, match=f"mitdb/100 is in {where}, and its corrected version"):
+        make_windows(beats, records, WindowParameters(), split(**lists))

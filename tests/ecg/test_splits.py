@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.ecg.splits import (
+    CORRECTED,
     LeakError,
     assign_splits,
     check_no_leak,
+    name_corrected,
     stratified_record_split,
 )
 from cnns_spectrograms.parameters import SplitParameters
@@ -61,6 +63,14 @@ def make_protocol(**lists: list[str]) -> SplitParameters:
 
 
 class TestAssignSplits:
+    def test_a_corrected_record_takes_the_place_of_its_original(self) -> None:
+        corrected = make_windows({name_corrected("mitdb", "r-4"): 1}, db=CORRECTED)
+        windows = pd.concat([make_windows({"r-4": 1, "101": 1, "102": 1}), corrected])
+        protocol = make_protocol(train=["r-4"], val=["101"], test=["102"])
+        table = assign_splits(windows, protocol)
+        train = table[table["split"] == "train"]
+        assert train["db"].tolist() == [CORRECTED]
+
     def test_split_and_path(self) -> None:
         table = assign_splits(
             make_windows({"100": 2, "101": 1, "102": 1}),

@@ -17,6 +17,7 @@ import numpy as np
 from cnns_spectrograms.corrections.outputs import ANNOTATOR, write_corrected_annotations
 from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.ecg.databases import PATIENTS_FILE, read_patients
+from cnns_spectrograms.ecg.splits import name_corrected
 from cnns_spectrograms.files import replacing
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -25,14 +26,6 @@ OWN = "own"
 
 _GAIN = 1000.0  # per mV: 1 uV, finer than any recorder
 _MOST = 32767  # of format 16, whose least number stands for a missing sample
-
-
-def name_record(db: str, record: str) -> str:
-    """Return the name of a corrected record: no other database has one of this name.
-
-    `ecg.splits` finds by it the record that it takes the place of.
-    """
-    return f"{db}-{re.sub(r'[^A-Za-z0-9_]+', '_', record)}"
 
 
 def add_record(folder: Path, session: Session, recording: Recording, db: str, patient: str) -> str:
@@ -63,7 +56,7 @@ def add_record(folder: Path, session: Session, recording: Recording, db: str, pa
         )
     if not len(session.order()):
         raise ValueError(f"no beat of {session.source.recording} stands; nothing can be learnt")
-    name = name_record(db, recording.name)
+    name = name_corrected(db, recording.name)
     folder.mkdir(parents=True, exist_ok=True)
     leads = sorted(recording.lead_names, key=lambda lead: lead != session.source.lead)
     digital = np.empty((recording.n_samples, len(leads)), np.int16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -22,13 +23,18 @@ class LeakError(ValueError):
     """Data of one split would reach another: a result on it would be worth nothing."""
 
 
+def name_corrected(db: str, record: str) -> str:
+    """Return the name of a corrected record in `CORRECTED`: no other database has one like it."""
+    return f"{db}-{re.sub(r'[^A-Za-z0-9_]+', '_', record)}"
+
+
 def assign_splits(
     windows: pd.DataFrame, params: SplitParameters, *, skipped: Collection[str] = ()
 ) -> pd.DataFrame:
     """Return the windows with their split and path; windows of ``unused`` records are dropped.
 
     Records of the database `CORRECTED` need no list: they go to train, and the record that each
-    is a corrected version of, ``db-record`` of ``db/record``, is then unused if it is in train.
+    is a corrected version of (`name_corrected`) is then unused if it is in train.
 
     Args:
         windows: the `windows` table without ``split`` and ``path``.
@@ -42,7 +48,8 @@ def assign_splits(
     Raises:
         ValueError: a record of `windows` is listed nowhere, or a record of train, val or test
             has no window and is not in `skipped`.
-        LeakError: the lists put one patient in two splits; see `check_no_leak`.
+        LeakError: the lists put one patient in two splits, see `check_no_leak`; or a record of val
+            or test has a corrected version, which would train.
     """
     split_of: dict[str, str] = {
         f"{db}/{record_id}": split
@@ -52,12 +59,20 @@ def assign_splits(
     }
     keys = windows["db"] + "/" + windows["record_id"]
     present = set(keys.unique())
+    originals = {name_corrected(*key.split("/", 1)): key for key in split_of}
     for record_id in sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique()):
         split_of[f"{CORRECTED}/{record_id}"] = "train"
-        original = record_id.replace("-", "/", 1)
-        if split_of.get(original) == "train":
+        original = originals.get(record_id, "")
+        split = split_of.get(original, "unused")
+        if split == "train":
             split_of[original] = "unused"
             logger.info("%s takes the place of %s in train", record_id, original)
+        elif split != "unused":
+            raise LeakError(
+                f"{original} is in {split}, and its corrected version {CORRECTED}/{record_id} would "
+                f"train; list {original} in split.records under train or unused, or take "
+                f"{record_id} out of RECORDS and PATIENTS of the corrected recordings"
+            )
     if unlisted := sorted(present - split_of.keys()):
         raise ValueError(
             f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "
