@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.evaluation.report import write_report
 from cnns_spectrograms.parameters import (
+    BalancingParameters,
     ModelParameters,
     ReportingParameters,
     SpectrogramParameters,
@@ -33,7 +35,7 @@ from cnns_spectrograms.pipelines.reporting import (
     evaluate_calibration,
     find_intervals,
 )
-from cnns_spectrograms.provenance import settings, stamp_table
+from cnns_spectrograms.provenance import StampedSignals, settings, stamp_table
 from kedro_project import ROOT
 
 CLASSES = [*"NSVFQ"]
@@ -170,15 +172,36 @@ class TestCheck:
     """Predictions are scored beside the weights, windows and protocol that gave them."""
 
     SPECTROGRAM = SpectrogramParameters(image_size=32)
-    CUT = settings(split=SPLIT) | {"data": {"beats": "a" * 64}}
-    TRAINED = CUT | settings(spectrogram=SPECTROGRAM) | {"weights": "b" * 64}
+    READ: ClassVar = {"data": {"beats": "a" * 64}}
+    CUT = READ | settings(split=SPLIT)
+    MADE = CUT | settings(balancing=BalancingParameters())
+    TRAINED = MADE | settings(spectrogram=SPECTROGRAM, model=MODEL) | {"weights": "b" * 64}
 
-    def check(self, predictions, *, cut=CUT, trained=TRAINED, predicted=TRAINED, **now):
-        now = {"split": SPLIT, "spectrogram": self.SPECTROGRAM, **now}
-        stamp_table(predictions, predicted)
-        windows = stamp_table(make_windows(predictions), cut)
-        model = (None, {"made_of": trained})
-        return check_predictions(predictions, model, windows, **now)
+    def check(
+        self,
+        predictions,
+        *,
+        read=READ,
+        signals=READ,
+        cut=CUT,
+        made=MADE,
+        trained=TRAINED,
+        predicted=TRAINED,
+        **now,
+    ):
+        now = {"network": MODEL, "split": SPLIT, "spectrogram": self.SPECTROGRAM, **now}
+        records, beats, smote = (stamp_table(pd.DataFrame(), each) for each in (read, read, made))
+        return check_predictions(
+            stamp_table(predictions, predicted),
+            (None, {"made_of": trained}),
+            records,
+            beats,
+            StampedSignals({}, signals),
+            stamp_table(make_windows(predictions), cut),
+            StampedSignals({}, signals),
+            smote,
+            **now,
+        )
 
     def test_those_of_the_weights_and_windows_pass(self) -> None:
         predictions = make_predictions(2)
@@ -205,6 +228,7 @@ class TestCheck:
         with pytest.raises(ValueError, match=found):
             self.check(make_predictions(2), split=swapped)
         now = {"cut": self.CUT | settings(split=swapped), "split": swapped}
+        now["made"] = self.MADE | settings(split=swapped)
         with pytest.raises(ValueError, match=r"model is stale: .*engineering,balancing,modelling`"):
             self.check(make_predictions(2), **now)
         now["trained"] = self.TRAINED | settings(split=swapped)
@@ -216,12 +240,33 @@ class TestCheck:
         with pytest.raises(ValueError, match=found):
             self.check(make_predictions(2), trained=self.TRAINED | {"weights": "c" * 64})
 
-    def test_windows_that_were_made_since_are_refused(self) -> None:
-        since = self.CUT | {"data": {"beats": "d" * 64}}
+    def test_what_was_made_since_is_refused(self) -> None:
+        since = {"data": {"beats": "d" * 64}}
+        now = {"read": since, "signals": since}
+        with pytest.raises(ValueError, match=r"windows is stale: data.beats .* in records"):
+            self.check(make_predictions(2), **now)
+        with pytest.raises(ValueError, match=r"signals is stale: data.beats"):
+            self.check(make_predictions(2), signals=since)
+        now["cut"], now["made"] = self.CUT | since, self.MADE | since
         with pytest.raises(ValueError, match=r"model is stale: data.beats .*=modelling`"):
-            self.check(make_predictions(2), cut=since)
+            self.check(make_predictions(2), **now)
+        now["trained"] = self.TRAINED | since
         with pytest.raises(ValueError, match=r"predictions is stale: data.beats .*missing-outputs"):
-            self.check(make_predictions(2), cut=since, trained=self.TRAINED | since)
+            self.check(make_predictions(2), **now)
+
+    def test_other_synthetic_windows_than_the_network_learnt_are_refused(self) -> None:
+        made = self.CUT | settings(balancing=BalancingParameters(smote_factor=9))
+        found = "model is stale: balancing.smote_factor is 5.0 in model and 9.0 in smote_windows"
+        with pytest.raises(ValueError, match=re.escape(found)):
+            self.check(make_predictions(2), made=made)
+
+    def test_another_network_than_the_parameters_name_is_refused(self) -> None:
+        """A report takes the network's name and inputs from its parameters."""
+        renamed = MODEL.model_copy(update={"timm_name": "resnet18"})
+        with pytest.raises(ValueError, match="timm_name is resnet50 in model and resnet18 in the"):
+            self.check(make_predictions(2), network=renamed)
+        pretrained = MODEL.model_copy(update={"pretrained": None})
+        self.check(make_predictions(2), network=pretrained)  # which no report shows
 
     def test_other_spectrograms_than_the_network_saw_are_refused(self) -> None:
         larger = SpectrogramParameters(image_size=64)
@@ -229,7 +274,7 @@ class TestCheck:
         with pytest.raises(ValueError, match=re.escape(found)):
             self.check(make_predictions(2), spectrogram=larger)
 
-    @pytest.mark.parametrize("name", ["cut", "trained", "predicted"])
+    @pytest.mark.parametrize("name", ["read", "signals", "cut", "made", "trained", "predicted"])
     def test_what_says_nothing_of_its_making_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="carries no stamp"):
             self.check(make_predictions(2), **{name: {}})

@@ -19,6 +19,7 @@ from cnns_spectrograms.parameters import (
     TrainingParameters,
 )
 from cnns_spectrograms.pipelines.robustness import stress_model
+from cnns_spectrograms.provenance import StampedSignals, stamp_table
 from cnns_spectrograms.training import prediction
 from cnns_spectrograms.training.prediction import predict_signals
 
@@ -150,15 +151,17 @@ class TestStress:
         physionet=Path("/nowhere"),
         beats: pd.DataFrame | None = None,
         download: bool = False,
+        signals: dict | None = None,
     ) -> pd.DataFrame:
-        model = (SimpleNamespace(), {"fs": FS})
+        stamp = {"data": {"beats": "a" * 64}}
+        model = (SimpleNamespace(), {"fs": FS, "made_of": stamp | {"weights": "b" * 64}})
         beats = windows if beats is None else beats
         return stress_model(
             model,
-            windows,
-            make_signals(beats),
-            beats,
-            self.RECORDS,
+            stamp_table(windows, stamp),
+            StampedSignals(make_signals(beats), signals or stamp),
+            stamp_table(beats, stamp),
+            stamp_table(self.RECORDS, stamp),
             physionet,
             TRAINING,
             params,
@@ -174,6 +177,12 @@ class TestStress:
         assert table["n_beats"].tolist() == [40] * 3
         assert table["accuracy"].nunique() == 1
         assert table["snr_db"].isna().all()
+
+    def test_signals_that_were_read_since_are_refused(self, seen) -> None:
+        since = {"data": {"beats": "d" * 64}}
+        with pytest.raises(ValueError, match="signals is stale: data"):
+            self.stress(make_windows(), reporting(), signals=since)
+        assert seen == []
 
     def test_changes_are_what_they_say(self, seen) -> None:
         windows = make_windows()

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.parameters import ModelParameters, SplitParameters, TrainingParameters
+from cnns_spectrograms.parameters import ModelParameters
 from cnns_spectrograms.pipelines.reporting import ship
 from cnns_spectrograms.training.networks import build_network
 
 OFFSETS = dict(zip(AAMI_CLASSES, (0.0, 0.5, -0.25, 1.0, 0.0), strict=True))
-SPLIT = SplitParameters(
-    protocol="base", records={"mitdb": {"train": ["101"], "val": ["106"], "test": ["100"]}}
-)
 
 
 def make_scores() -> dict[str, Any]:
@@ -59,14 +57,15 @@ def test_an_operating_point_of_averaged_views_does_not_travel(
                 }
             },
         },
-        SPLIT,
-        TrainingParameters(tta_views=tta_views),
+        {"made_of": {"tta_views": tta_views}},
+        pd.DataFrame({"db": ["own", "mitdb", "svdb"], "split": ["train", "train", "test"]}),
     )
     (tmp_path / "model.onnx").write_bytes(content)
     shipped = BeatModel.load(tmp_path / "model.onnx")
     assert shipped.card == card
     assert shipped.synthetic_data is True  # what was trained by an earlier version lacks it
     assert "simulated recordings" in card
+    assert "| data | mitdb, own, protocol `base`" in card  # what it was trained on
     if tta_views:
         assert "operating_point" not in shipped.description
         assert "no temperature travels with the weights" in card

@@ -23,11 +23,10 @@ from cnns_spectrograms.parameters import (
     ReportingParameters,
     SpectrogramParameters,
     SplitParameters,
-    TrainingParameters,
 )
 from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node, repeat_by_model
 from cnns_spectrograms.pipelines.robustness import draw_robustness, stress_model
-from cnns_spectrograms.provenance import require_fresh, settings
+from cnns_spectrograms.provenance import read_stamp, require_fresh, settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +63,9 @@ def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipel
     """
     of_leads, of_beats = "lead_predictions", {"predictions": "beat_predictions"}
     nodes = [
-        make_node(check_predictions, [of_leads, "beat_predictions"]),
+        make_node(
+            check_predictions, [of_leads, "beat_predictions"], reads={"network": "params:model"}
+        ),
         make_node(evaluate, _EVALUATED, reads=of_beats),
         make_node(find_intervals, "intervals", reads=of_beats),
         make_node(compare_ec57, ["ec57_summary", "ec57"], reads=of_beats),
@@ -101,19 +102,45 @@ def create_pipeline(models: Sequence[str], *, robustness: bool = False) -> Pipel
 def check_predictions(
     predictions: pd.DataFrame,
     model: Classifier,
+    records: pd.DataFrame,
+    beats: pd.DataFrame,
+    signals: Mapping[str, np.ndarray],
     windows: pd.DataFrame,
+    typical_beats: Mapping[str, np.ndarray],
+    smote_windows: pd.DataFrame,
+    network: ModelParameters,
     split: SplitParameters,
     spectrogram: SpectrogramParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one model's predictions by lead and their mean by beat.
 
-    They must be those of its weights for the current windows. Otherwise a report would show scores
-    beside weights, records or spectrograms that they do not come from.
+    They must be those of its weights, and all else that a report reads must be what the weights
+    were trained on. Otherwise a report would show scores beside weights, records or spectrograms
+    that they do not come from.
+
+    Raises:
+        ValueError: one of these is stale, see `require_fresh`.
     """
     from cnns_spectrograms.imaging.plan import describe_drawing
 
-    now = {**settings(split=split, spectrogram=spectrogram), **describe_drawing(spectrogram)}
-    require_fresh(now, windows=windows, model=model, predictions=predictions)
+    # No report shows what weights a training started from.
+    started_from = read_stamp(model).get("model", {}).get("pretrained")
+    network = network.model_copy(update={"pretrained": started_from})
+    now = {
+        **settings(split=split, spectrogram=spectrogram, model=network),
+        **describe_drawing(spectrogram),
+    }
+    require_fresh(
+        now,
+        records=records,
+        beats=beats,
+        signals=signals,
+        windows=windows,
+        typical_beats=typical_beats,
+        smote_windows=smote_windows,
+        model=model,
+        predictions=predictions,
+    )
     return predictions, metrics.average_leads(predictions)
 
 
@@ -426,8 +453,8 @@ def ship(
     model: Classifier,
     metrics: dict[str, Any],
     calibration: dict[str, Any],
-    split: SplitParameters,
-    training: TrainingParameters,
+    operating_points: dict[str, Any],
+    windows: pd.DataFrame,
 ) -> tuple[bytes, str]:
     """Return the model as an ONNX file with its weights in half precision, and its card.
 
@@ -444,12 +471,12 @@ def ship(
     classifier, description = model
     description = {**description, "synthetic_data": metrics["synthetic_data"]}
     at_point = None
-    if training.tta_views == 0:
+    if read_stamp(operating_points)["tta_views"] == 0:
         at_point = calibration["operating_points"][_SHIPPED_POINT]
         point = {"temperature": calibration["temperature"], "offsets": at_point["offsets"]}
         description = {**description, "operating_point": point}
     small = halve_weights(classifier)
-    databases = [name for name, splits in split.records.items() if splits.get("train")]
+    databases = sorted(windows.loc[windows["split"] == "train", "db"].unique())
     today = datetime.datetime.now(datetime.UTC).date()
     card = write_model_card(small, description, metrics, at_point, databases, today)
     return export_onnx(small, description, card), card

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, TrainingParameters
+from cnns_spectrograms.provenance import require_fresh
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,12 +42,14 @@ def stress_model(
     Raises:
         FileNotFoundError: a noise record, or a recording whose other lead is wanted, is missing.
         DownloadError: a noise record is missing and PhysioNet cannot be reached.
-        ValueError: a record is asked for that is not in test, or none has noisy parts.
+        ValueError: what is read is stale, a record is asked for that is not in test, or none has
+            noisy parts.
     """
     from cnns_spectrograms.evaluation import robustness
     from cnns_spectrograms.evaluation.noise import read_noises
     from cnns_spectrograms.training.prediction import predict_signals
 
+    require_fresh({}, records=records, beats=beats, signals=signals, windows=windows, model=model)
     params = reporting.robustness
     fs = int(model[1]["fs"])
     # First of all, so that a missing one stops the run before hours of prediction.
