@@ -241,9 +241,23 @@ def test_no_result_replaces_a_file_that_is_read(folder, tmp_path, views_model):
     assert given.read_bytes() == before
     assert (folder / "100.cnn").read_bytes() == (folder / "100.atr").read_bytes()
     # Results may replace results.
+    (folder / "100.cnn").unlink()
     for _ in range(2):
         table = predict([folder / "100.hea"], folder, **options)
         assert table["error"].tolist() == [""]
+
+
+@pytest.mark.parametrize("ending", ["cnn", "csv", "json", "html"])
+def test_no_result_replaces_a_file_of_the_user(folder, tmp_path, monkeypatch, ending):
+    """Such as the report of a Holter system, of the recording's name and in its folder."""
+    monkeypatch.setattr(batch, "load_model", lambda *_: pytest.fail("loaded"))
+    mine = folder / f"101.{ending}"
+    mine.write_text("mine")
+    for report in (False, True):
+        with pytest.raises(ValueError, match=rf"101\.{ending} would replace a file that no analys"):
+            predict([folder / "100.hea", folder / "101.hea"], folder, report=report)
+    assert mine.read_text() == "mine"
+    assert not (folder / "100.json").exists()
 
 
 def test_results_beside_their_recordings(folder, tmp_path, views_model):

@@ -12,7 +12,7 @@ import wfdb
 
 from cnns_spectrograms.inference import outputs
 from cnns_spectrograms.inference.analysis import analyse
-from cnns_spectrograms.inference.outputs import is_table, write_outputs
+from cnns_spectrograms.inference.outputs import is_result, is_table, write_outputs
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,30 @@ def test_nothing_of_an_earlier_analysis_stays(analysis, recording, views_model, 
     write_outputs(analysis, recording, tmp_path, report=True)
     write_outputs(analysis, recording, tmp_path)
     assert {p.name for p in tmp_path.glob("101.*")} == {"101.cnn", "101.csv", "101.json"}
+
+
+@pytest.mark.parametrize("ending", ["cnn", "csv", "json", "html"])
+def test_no_file_of_the_user_is_replaced_or_removed(analysis, recording, tmp_path, ending):
+    (tmp_path / f"101.{ending}").write_text('{"software": "another 1.0"}')
+    with pytest.raises(ValueError, match=rf"101\.{ending} would replace a file that no analysis"):
+        write_outputs(analysis, recording, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [f"101.{ending}"]
+    (tmp_path / f"101.{ending}").rename(tmp_path / f"100.{ending}")
+    assert "json" in write_outputs(analysis, recording, tmp_path)
+
+
+def test_what_tells_a_result(analysis, recording, tmp_path):
+    written = write_outputs(analysis, recording, tmp_path, report=True)
+    assert {is_result(path) for path in written.values()} == {True}
+    page = written["html"].read_text()
+    written["html"].write_text(page.replace("generator", "author"))  # as version 0.2.0 wrote it
+    assert is_result(written["html"])
+    written["json"].unlink()
+    assert not is_result(written["html"])
+    assert not is_result(written["annotations"])
+    written["html"].write_text(page)
+    assert is_result(written["html"])
+    assert is_result(written["csv"])
 
 
 @pytest.mark.parametrize(

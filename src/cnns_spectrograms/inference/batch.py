@@ -14,7 +14,7 @@ import pandas as pd
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.inference.api import analyse, load_model
-from cnns_spectrograms.inference.outputs import EXTENSIONS, is_table
+from cnns_spectrograms.inference.outputs import EXTENSIONS, check_replaceable, is_table
 from cnns_spectrograms.inference.peaks import names_a_file
 from cnns_spectrograms.parameters import InferenceParameters
 from cnns_spectrograms.recordings.archives import unpack_recording
@@ -117,7 +117,7 @@ def _unpack(archive: Path, folder: Path) -> list[Source]:
 
 
 def _check(sources: Sequence[Source], folder: Path, inference: InferenceParameters) -> None:
-    """Refuse options that would be ignored, and results that would replace what is read."""
+    """Refuse options that would be ignored, and results that would replace what is none."""
     peaks = inference.peaks
     if peaks is not None and names_a_file(peaks) and len(sources) > 1:
         raise ValueError(
@@ -146,6 +146,7 @@ def _check(sources: Sequence[Source], folder: Path, inference: InferenceParamete
                     f"the result {target} would replace a file that is read, or remove it; choose "
                     f"another output folder than that of the recordings"
                 )
+        check_replaceable(folder, name_recording(path))
 
 
 def _identify(path: Path) -> tuple[int, int]:
@@ -179,8 +180,8 @@ def predict_recordings(
 
     Raises:
         ValueError: see `expand_recordings`; the model cannot be used; an output would replace a
-            file that is read; the R peaks are those of one file, and recordings are several; or
-            options are those of CSV files, and there is none.
+            file that is read, or that no analysis wrote; the R peaks are those of one file, and
+            recordings are several; or options are those of CSV files, and there is none.
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm

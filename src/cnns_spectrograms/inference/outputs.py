@@ -40,6 +40,10 @@ TABLE_COLUMNS = (
 CORRECTED_COLUMNS = ("corrected_class", "origin")
 """What a table of corrected beats has in addition, see `corrections.outputs`."""
 
+_SOFTWARE = "cnns_spectrograms "  # of a summary: its version follows
+_GENERATOR = f'<meta name="generator" content="{_SOFTWARE}'.encode()  # of a page
+_HEAD = 1000  # bytes of a page in which it stands
+
 
 def is_table(path: Path) -> bool:
     """Return whether a CSV file is a table of beats, as `write_outputs` writes it."""
@@ -52,6 +56,37 @@ def is_table(path: Path) -> bool:
             return file.readline(len(corrected) + 2).rstrip() in headers
     except OSError:
         return False  # opening it reports that
+
+
+def is_result(path: Path) -> bool:
+    """Return whether an analysis wrote a file, whose ending is one of EXTENSIONS.
+
+    Annotations, and pages of version 0.2.0 and before, are known by the summary beside them alone.
+    """
+    if path.suffix == ".csv":
+        return is_table(path)
+    try:
+        if path.suffix == ".html" and _GENERATOR in path.read_bytes()[:_HEAD]:
+            return True
+        summary = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and str(summary.get("software")).startswith(_SOFTWARE)
+
+
+def check_replaceable(folder: Path, name: str) -> None:
+    """Refuse a folder in which results of a name would replace or remove files that are none.
+
+    Raises:
+        ValueError: names the file.
+    """
+    for extension in EXTENSIONS:
+        target = folder / f"{name}.{extension}"  # written, or else removed
+        if target.is_file() and not is_result(target):
+            raise ValueError(
+                f"the result {target} would replace a file that no analysis wrote, or remove it; "
+                f"choose another output folder, or move the file away"
+            )
 
 
 def write_outputs(
@@ -71,10 +106,18 @@ def write_outputs(
     Returns:
         The files by kind: ``annotations`` (NAME.cnn, none of sliding windows, which are no beats,
         and none where there is no beat), ``csv``, ``json``, and ``html`` with `report`.
+
+    Raises:
+        ValueError: a file that no analysis wrote would be replaced or removed.
     """
     folder = Path(folder)
+    check_replaceable(folder, recording.name)
     folder.mkdir(parents=True, exist_ok=True)
-    written = {}
+    # The summary first: by it the others are known as results, also after a kill.
+    written = {"json": folder / f"{recording.name}.json"}
+    with replacing(written["json"]) as partial:
+        text = json.dumps(analysis.summary, indent=2, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
     if not analysis.sliding and len(analysis.beats):
         written["annotations"] = folder / f"{recording.name}.{ANNOTATOR}"
         write_annotations(
@@ -85,10 +128,6 @@ def write_outputs(
         )
     written["csv"] = folder / f"{recording.name}.csv"
     write_table(written["csv"], analysis.beats)
-    written["json"] = folder / f"{recording.name}.json"
-    with replacing(written["json"]) as partial:
-        text = json.dumps(analysis.summary, indent=2, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
     if report:
         from cnns_spectrograms.inference.report import render_report
 
