@@ -55,6 +55,25 @@ class TestPreflight:
         with pytest.raises(ValueError, match="did you mean training"):
             PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
 
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        [
+            ("trainng", r"a file of parameters sets \['trainng'\].* did you mean training"),
+            ("image_size", r"sets \['image_size'\], which is read from globals.yml or --params"),
+        ],
+    )
+    def test_a_section_of_a_file_that_nothing_reads_is_refused(self, name: str, found: str) -> None:
+        pipeline, catalog = self.make("evaluate")
+        catalog["parameters"] = MemoryDataset({name: 16, "training": {}, "_protocols": {}})
+        with pytest.raises(ValueError, match=found):
+            PreflightHooks().before_pipeline_run({**START, "runtime_params": {}}, pipeline, catalog)
+
+    def test_what_params_adds_to_those_of_the_files_is_not_taken_for_theirs(self) -> None:
+        pipeline, catalog = self.make("evaluate")
+        catalog["parameters"] = MemoryDataset({"image_size": 16})
+        given = {**START, "runtime_params": {"image_size": 16}}
+        PreflightHooks().before_pipeline_run(given, pipeline, catalog)
+
     def test_what_no_pipeline_of_the_run_reads_is_told(self, caplog) -> None:
         given = {"windows": {"window_s": 5}, "split": {"protocol": "x"}, "training": {"seed": 1}}
         run_params = {**START, "runtime_params": given}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,12 @@ class PreflightHooks:
             if not (only_missing and all(map(catalog.exists, node.outputs)))
         ]
         given = run_params.get("runtime_params") or {}
-        faults = [*_find_unknown(given, parameters, pipelines), *find_contradictions(parameters)]
+        every = catalog.load("parameters") if "parameters" in catalog else {}
+        of_files = {name for name in every if not name.startswith("_")} - set(given)
+        faults = [
+            *_find_unknown(given, of_files, parameters, pipelines),
+            *find_contradictions(parameters),
+        ]
         if trainings and not faults:
             faults = _find_bad_networks(trainings, parameters)
         if faults:
@@ -86,17 +91,29 @@ class PreflightHooks:
 
 
 def _find_unknown(
-    given: Mapping[str, Any], parameters: Mapping[str, Any], pipelines: Mapping[str, Pipeline]
+    given: Mapping[str, Any],
+    of_files: Collection[str],
+    parameters: Mapping[str, Any],
+    pipelines: Mapping[str, Pipeline],
 ) -> Iterator[str]:
-    """Yield a fault for names in `--params` that no pipeline reads; warn of those ignored here."""
+    """Yield a fault for names in `--params` or in files of parameters that no pipeline reads.
+
+    Warn of those in `--params` that the pipelines of this run do not read.
+    """
     read = {name for each in pipelines.values() for name in each.inputs()}
-    known = _RESOLVED_PARAMS | {
+    known = {
         name.removeprefix("params:").split(".")[0] for name in read if name.startswith("params:")
     }
-    if unknown := sorted(set(given) - known):
-        near = sorted({each for name in unknown for each in get_close_matches(name, known)})
-        hint = f"did you mean {' or '.join(near)}" if near else f"known are {sorted(known)}"
-        yield f"--params sets {unknown}, which no pipeline reads; {hint}?"
+    for where, names in (("--params", set(given)), ("a file of parameters", set(of_files))):
+        if unknown := sorted(names - known - _RESOLVED_PARAMS):
+            near = sorted({each for name in unknown for each in get_close_matches(name, known)})
+            hint = f"did you mean {' or '.join(near)}" if near else f"known are {sorted(known)}"
+            yield f"{where} sets {unknown}, which no pipeline reads; {hint}?"
+    if misplaced := sorted(_RESOLVED_PARAMS & set(of_files)):
+        yield (
+            f"a file of parameters sets {misplaced}, which is read from globals.yml or --params; "
+            f"move it there"
+        )
     if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
         logger.warning(
             "--params sets %s, which none of the pipelines of this run reads: what was made "
