@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import mlflow
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -103,6 +104,7 @@ def wrap(cause: Exception | None) -> DatasetError:
         wrap(LeakError("patient 1")),
         wrap(wrap(OSError("disk full"))),
         yaml.YAMLError("a bracket is open"),
+        mlflow.MlflowException("the server does not answer"),
     ],
 )
 def test_an_error_of_the_user_is_its_message_alone(

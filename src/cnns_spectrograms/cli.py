@@ -7,6 +7,7 @@ correct is printed as its message alone.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import click
@@ -78,6 +79,9 @@ def _is_users(error: BaseException) -> bool:
 
     of_kedro = (MissingConfigException, DataValidationError, ParameterValidationError)
     if isinstance(error, (ValueError, OSError, YAMLError, OmegaConfBaseException, *of_kedro)):
+        return True
+    mlflow = sys.modules.get("mlflow")  # absent before a run is tracked
+    if mlflow and isinstance(error, mlflow.MlflowException):
         return True
     if isinstance(error, DatasetError):
         return error.__cause__ is None or _is_users(error.__cause__)

@@ -333,6 +333,18 @@ def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:
     assert [(point.step, point.value) for point in points] == [(0, 0.2), (1, 0.4)]
 
 
+def test_a_store_that_takes_no_epoch_ends_no_training(monkeypatch, caplog, tmp_path: Path) -> None:
+    def refuse(*_, **__) -> None:
+        raise mlflow.MlflowException("no answer")
+
+    make_store(tmp_path / "mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr(mlflow, "log_metrics", refuse)
+    with mlflow.start_run():
+        log_epoch({"val_macro_f1": 0.2}, 3)
+    assert "MLflow has not taken the metrics of epoch 4: no answer" in caplog.text
+
+
 def test_images_from_memory_train_the_same_network_as_those_of_the_cache(data: dict) -> None:
     (cached, described), history = fit(data)
     clear_checkpoints(data["checkpoints"])

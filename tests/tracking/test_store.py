@@ -125,6 +125,24 @@ def test_a_run_before_does_not_decide_where_the_next_is_tracked(caplog, tmp_path
     assert open_experiment(first, "ecg")[1] == experiment
 
 
+def test_a_server_that_does_not_answer_is_named(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:word@127.0.0.1:9")
+    found = "track this run at http://...@127.0.0.1:9, which MLFLOW_TRACKING_URI names: "
+    with pytest.raises(ValueError, match=found):
+        open_experiment(find_tracking("sqlite:///mlflow.db", tmp_path), "ecg")
+
+
+def test_a_deleted_experiment_is_named_with_what_restores_it(tmp_path: Path) -> None:
+    tracking = find_tracking("sqlite:///mlflow.db", tmp_path)
+    make_store(tmp_path / "mlflow.db")
+    client, number = open_experiment(tracking, "ecg")
+    client.delete_experiment(number)
+    found = rf"ecg at .* was deleted; restore it .`mlflow experiments restore .*-id {number}`"
+    with pytest.raises(ValueError, match=found):
+        open_experiment(tracking, "ecg")
+
+
 def test_runs_that_start_at_once_make_a_store_one_after_another(tmp_path: Path) -> None:
     tracking = find_tracking("sqlite:///mlflow.db", tmp_path)
     with FileLock(f"{tracking.store}.lock"):

@@ -69,8 +69,8 @@ def assign_splits(
             logger.info("%s takes the place of %s in train", record_id, original)
         elif split != "unused":
             raise LeakError(
-                f"{original} is in {split}, and its corrected version {CORRECTED}/{record_id} would "
-                f"train; list {original} in split.records under train or unused, or take "
+                f"{original} is in {split}, and its corrected version {CORRECTED}/{record_id} "
+                f"would train; list {original} in split.records under train or unused, or take "
                 f"{record_id} out of RECORDS and PATIENTS of the corrected recordings"
             )
     if unlisted := sorted(present - split_of.keys()):

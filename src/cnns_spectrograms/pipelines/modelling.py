@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from cnns_spectrograms.training.images import Images
 else:  # Kedro resolves annotations at its start, which must not import torch
     Classifier = SpectrogramCache = Images = Any
+
+logger = logging.getLogger(__name__)
 
 
 def create_pipeline(models: Iterable[str], cached: bool = True) -> Pipeline:
@@ -227,8 +230,15 @@ def predict(
 
 
 def log_epoch(metrics: dict[str, float], epoch: int) -> None:
-    """Send the metrics of an epoch to the active MLflow run, where there is one."""
+    """Send the metrics of an epoch to the active MLflow run, where there is one.
+
+    A store that does not take them costs no training: its history holds them, too.
+    """
     import mlflow
 
-    if mlflow.active_run() is not None:
+    if mlflow.active_run() is None:
+        return
+    try:
         mlflow.log_metrics(metrics, step=epoch)
+    except mlflow.MlflowException as error:
+        logger.warning("MLflow has not taken the metrics of epoch %d: %s", epoch + 1, error)

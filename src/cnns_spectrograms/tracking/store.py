@@ -73,6 +73,9 @@ def open_experiment(tracking: Tracking, name: str) -> tuple[MlflowClient, str]:
 
     A store or experiment that does not exist is made. Runs that start at the same time wait for
     each other, because two of them cannot make the tables of one SQLite file.
+
+    Raises:
+        ValueError: MLflow does not answer there, or the experiment was deleted.
     """
     global _configured
     import mlflow
@@ -90,11 +93,22 @@ def open_experiment(tracking: Tracking, name: str) -> tuple[MlflowClient, str]:
             follow_artifacts(store, name, store.parent / _ARTIFACTS)
             artifacts = (store.parent / _ARTIFACTS).as_uri()
         client = mlflow.MlflowClient()
-        experiment = client.get_experiment_by_name(name)
-        number = (
-            experiment.experiment_id if experiment else client.create_experiment(name, artifacts)
+        try:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                return client, str(client.create_experiment(name, artifacts))
+        except mlflow.MlflowException as error:
+            raise ValueError(
+                f"MLflow cannot track this run at {tracking.shown}, which {tracking.set_by} names: "
+                f"{error}; make that store available, or name another"
+            ) from error
+    number = str(experiment.experiment_id)
+    if experiment.lifecycle_stage != "active":
+        raise ValueError(
+            f"the experiment {name} at {tracking.shown} was deleted; restore it (`mlflow "
+            f"experiments restore --experiment-id {number}`), or name another in mlflow.yml"
         )
-        return client, str(number)
+    return client, number
 
 
 def sqlite_uri(store: Path) -> str:

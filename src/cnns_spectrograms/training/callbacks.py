@@ -137,7 +137,6 @@ class EpochKeeper(Checkpoint):
         assert isinstance(pl_module, BeatClassifierModule)
         row = pl_module.make_history_row(time.perf_counter() - self._began)
         self.rows.append(row)
-        self._send(row)
         rank_zero_only(logger.info)(
             "Epoch %d of at most %d: train loss %.4f, val loss %.4f, val macro F1 %.4f, "
             "val accuracy %.4f, %.0f s",
@@ -150,6 +149,7 @@ class EpochKeeper(Checkpoint):
         if scores.index(max(scores)) == len(scores) - 1:
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self._send(row)  # last of all, so that no failure of it loses the epoch
 
     @rank_zero_only
     def _send(self, row: dict[str, float]) -> None:
