@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import wfdb
 
 from cnns_spectrograms.corrections.database import add_record
 from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.inference.analysis import Analysis
+from cnns_spectrograms.inference.api import make_recording
 from cnns_spectrograms.parameters import (
     ExecutionParameters,
     IngestionParameters,
@@ -120,3 +124,72 @@ def test_the_original_of_a_corrected_recording_neither_validates_nor_tests(
     lists = {"train": ["101", "102"], "val": ["103"], "test": ["103"], where: ["100"]}
     with pytest.raises(LeakError, match=f"mitdb/100 is in {where}, and its corrected version"):
         make_windows(beats, records, WindowParameters(), split(**lists))
+
+
+def correct(recording: Recording, lead: int = 0) -> Session:
+    """Return corrections of a lead, with the digest that the app gives it."""
+    digest = hashlib.sha256(recording.read(lead).astype("<f4").tobytes()).hexdigest()
+    name, fs, n = recording.name, recording.fs, recording.n_samples
+    return Session(None, Source(name, recording.lead_names[lead], fs, n, digest), [200], ["N"])
+
+
+@pytest.mark.parametrize("names", [("患者一", "患者二"), ("ecg 1", "ecg-1"), ("ecg", "ecg")])
+def test_no_recording_takes_the_place_of_another(
+    recording: Recording, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first = replace(recording, name=names[0])
+    rng = np.random.default_rng(0)
+    second = make_recording(rng.standard_normal(1000), 250, names[1])
+    name = add_record(tmp_path, correct(first), first, "own", "own/a")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=f"{name} in .*, made from own/{names[0]}; .*{names[1]}"):
+        add_record(tmp_path, correct(second), second, "own", "own/b")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "PATIENTS").write_text("")  # as the error advises
+    assert add_record(tmp_path, correct(second), second, "own", "own/b") == name
+    assert (tmp_path / "PATIENTS").read_text() == f"{name},own/b\n"
+    assert wfdb.rdrecord(str(tmp_path / name)).fs == 250
+
+
+def test_a_version_of_another_lead_replaces_the_earlier_one(
+    recording: Recording, tmp_path: Path
+) -> None:
+    for lead in (0, 1, 0):
+        add_record(tmp_path, correct(recording, lead), recording, "own", "own/a")
+        assert wfdb.rdheader(str(tmp_path / "own-100")).sig_name[0] == recording.lead_names[lead]
+
+
+def test_records_of_versions_that_kept_no_origin(recording: Recording, tmp_path: Path) -> None:
+    add_record(tmp_path, correct(recording), recording, "own", "own/a")
+    (tmp_path / "ORIGINS").unlink()
+    other = make_recording(np.sin(np.arange(1000)), 250, "b")
+    add_record(tmp_path, correct(other), other, "own", "own/b")
+    assert add_record(tmp_path, correct(recording, 1), recording, "own", "own/a") == "own-100"
+    names = [line.split(",")[0] for line in (tmp_path / "ORIGINS").read_text().splitlines()]
+    assert names == ["own-100", "own-b"]
+
+
+@pytest.mark.parametrize("offset_mv", [0.0, 31.0, 50.0, -300.0])
+def test_the_offset_of_an_electrode_cuts_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, offset_mv: float
+) -> None:
+    signal = np.random.default_rng(0).uniform(-5, 5, (1000, 3))
+    signal[:, 0] += offset_mv
+    signal[100:300, 0] = np.nan
+    signal[:, 2] = np.nan
+    recording = make_recording(signal, 250, "a")
+    add_record(tmp_path, correct(recording), recording, "own", "own/a")
+    found = wfdb.rdrecord(str(tmp_path / "own-a")).p_signal
+    np.testing.assert_allclose(found, signal, atol=6e-4)
+    assert not caplog.records
+
+
+def test_a_lead_that_is_cut_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    signal = np.zeros((1000, 2))
+    signal[::100] = 10.0
+    signal[::500, 1] = 40.0
+    recording = make_recording(signal, 250, "a")
+    add_record(tmp_path, correct(recording), recording, "own", "own/a")
+    assert [each.message for each in caplog.records] == [
+        "a: 0.2 % of lead lead 2 are more than 32.767 mV from its median, and are cut there"
+    ]
