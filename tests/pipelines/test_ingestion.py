@@ -215,6 +215,15 @@ class TestIngestRecords:
         with pytest.raises(RecordError, match=r"'aVL'; found MLII, V5\. Set ingestion"):
             ingest_records(folder, check_databases(folder, parameters), parameters, EXECUTION)
 
+    def test_a_database_without_the_default_lead_is_read_on_another(
+        self, physionet: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        parameters = make_parameters(databases={"svdb": ["800"]})
+        listed = check_databases(physionet, parameters)
+        _, _, records, _ = ingest_records(physionet, listed, parameters, EXECUTION)
+        assert records["lead"].tolist() == ["ECG1"]
+        assert "No record has the lead MLII (ingestion.preferred_lead): read is ECG1" in caplog.text
+
 
 class TestCheckDatabases:
     def test_lists_the_records_of_the_index(self, folder: Path) -> None:

@@ -316,3 +316,30 @@ class TestStress:
         )
         np.testing.assert_array_equal(found["mitdb/100"], other.signal)
         assert not np.array_equal(found["mitdb/100"], record.signal)
+
+    def test_the_other_lead_is_an_ecg_and_whole(self, tmp_path, caplog) -> None:
+        import wfdb
+
+        rng = np.random.default_rng(0)
+        signals = rng.normal(size=(10 * FS, 3))
+        flat = np.concatenate([signals[:, :2], np.zeros((10 * FS, 1))], axis=1)
+        names = ["II", "RESP", "V5"]
+        (tmp_path / "own").mkdir()
+        for name, written in (("whole", signals), ("flat", flat)):
+            wfdb.wrsamp(
+                name,
+                FS,
+                ["mV"] * 3,
+                names,
+                written,
+                fmt=["16"] * 3,
+                write_dir=str(tmp_path / "own"),
+            )
+            beats = np.arange(FS, 9 * FS, FS)
+            wfdb.wrann(name, "atr", beats, ["N"] * len(beats), write_dir=str(tmp_path / "own"))
+        records = pd.DataFrame({"db": "own", "record_id": ["whole", "flat"], "lead": "II"})
+        clean = {f"own/{name}": np.zeros(10 * FS, np.float32) for name in ("whole", "flat")}
+        found = read_other_leads(clean, records.assign(leads="II|RESP|V5"), tmp_path, FS)
+        assert list(found) == ["own/whole"]
+        assert np.corrcoef(found["own/whole"], signals[:, 2])[0, 1] > 0.99
+        assert "The other lead leaves out own/flat: " in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from cnns_spectrograms.recordings.wfdb_header import (
     read_header,
     read_samples,
 )
+
+logger = logging.getLogger(__name__)
 
 MIN_DURATION_S = 5.0
 """Shortest recording that is read, s: some five beats, twice the default window."""
@@ -146,7 +149,10 @@ def read_records(
 def _find_fault(
     records: pd.DataFrame, preferred_lead: str | None, known: Mapping[str, RecordParameters]
 ) -> str:
-    """Return why nothing can come of records, if so; of none with the preferred lead, a typo."""
+    """Return why nothing can come of records, if so; of none with the lead asked for, a typo.
+
+    The default lead is not asked for: a database without it is read on another, with a warning.
+    """
     if records.empty:
         return "no record is listed; name databases and records in ingestion.databases"
     if not (records["status"] == "ok").any():
@@ -156,6 +162,13 @@ def _find_fault(
     free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
     if not leads or any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
+        return ""
+    if preferred_lead == IngestionParameters.model_fields["preferred_lead"].default:
+        logger.warning(
+            "No record has the lead %s (ingestion.preferred_lead): read is %s",
+            preferred_lead,
+            ", ".join(sorted(set(free["lead"]) - {""})),
+        )
         return ""
     return (
         f"no record has the lead {preferred_lead!r}; found {', '.join(leads)}. Set "

@@ -28,6 +28,8 @@ from cnns_spectrograms.evaluation.noise import (
 )
 from cnns_spectrograms.evaluation.scores import pick_headline
 from cnns_spectrograms.parameters import RobustnessParameters
+from cnns_spectrograms.recordings.errors import RecordError
+from cnns_spectrograms.recordings.leads import choose_others
 
 logger = logging.getLogger(__name__)
 
@@ -149,16 +151,20 @@ def score_conditions(
 def read_other_leads(
     clean: Signals, records: pd.DataFrame, physionet: Path, fs: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the first lead of each record that is not the one in use, where there is one."""
+    """Return the second lead of each record, see `choose_others`, where there is a whole one."""
     found = {}
     for record in records.to_dict("records"):
         key = f"{record['db']}/{record['record_id']}"
-        others = [lead for lead in str(record["leads"]).split("|") if lead != record["lead"]]
-        if key not in clean or not others:
+        leads = str(record["leads"]).split("|")
+        if key not in clean or not (others := choose_others(leads, leads.index(record["lead"]), 1)):
             continue
-        db, record_id = record["db"], record["record_id"]
-        other = read_record(physionet / db, db, record_id, fs=fs, preferred_lead=others[0])
-        found[key] = other.signal
+        db, record_id, other = record["db"], record["record_id"], leads[others[0]]
+        try:
+            read = read_record(physionet / db, db, record_id, fs=fs, preferred_lead=other)
+        except RecordError as error:
+            logger.warning("The other lead leaves out %s: %s", key, error)
+            continue
+        found[key] = read.signal
     return found
 
 

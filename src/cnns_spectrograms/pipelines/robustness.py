@@ -40,7 +40,7 @@ def stress_model(
         See `evaluation.robustness.score_conditions`.
 
     Raises:
-        FileNotFoundError: a noise record, or a recording whose other lead is wanted, is missing.
+        FileNotFoundError: a noise record is missing.
         DownloadError: a noise record is missing and PhysioNet cannot be reached.
         ValueError: what is read is stale, a record is asked for that is not in test, or none has
             noisy parts.
