@@ -20,6 +20,7 @@ from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.inference.analysis import Analysis
 from cnns_spectrograms.inference.outputs import TABLE_COLUMNS, is_table
+from cnns_spectrograms.inference.peaks import read_peaks
 from cnns_spectrograms.recordings.recording import Recording
 
 
@@ -85,6 +86,15 @@ def test_the_table_has_every_beat_and_where_it_comes_from(
     assert pd.isna(found["corrected_class"][7])
     added = table[table["origin"] == "added"].iloc[0]
     assert (added["corrected_class"], pd.isna(added["aami_class"])) == ("Q", True)
+
+
+def test_the_beats_that_stand_are_read_from_the_table(
+    session: Session, analysis: Analysis, recording: Recording, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    write_corrected_table(path, analysis, session)
+    expected = session.samples[session.order()]
+    np.testing.assert_array_equal(read_peaks(str(path), recording), expected)
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
