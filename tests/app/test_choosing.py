@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from cnns_spectrograms.app.choosing import holds_csv, stored
 from cnns_spectrograms.app.launch import AppSettings
@@ -150,3 +151,35 @@ def test_an_upload_with_a_csv_is_asked_for_its_rate(synthetic: Path) -> None:
     assert not holds_csv([_Upload("mine.zip", own[:-9])])
     with stored([_Upload("mine.zip", own)]) as paths:
         assert open_recording(paths[0], fs=360).n_samples == 2
+
+
+def _show_sleep_recording() -> None:
+    """Show a recording whose ECG has no unit: what AppTest runs, without this module."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    import numpy as np
+    import streamlit as st
+
+    from cnns_spectrograms.app.choosing import _confirm
+    from cnns_spectrograms.inference.api import make_recording
+    from cnns_spectrograms.presentation import Translator
+
+    recording = replace(
+        make_recording(np.zeros((500, 2)), 100),
+        lead_names=("EEG", "Chest"),
+        left_out={"ECG": "its unit is ''"},
+    )
+    model = SimpleNamespace(preferred_lead="MLII")
+    st.session_state["confirmed"] = _confirm(recording, model, "a", Translator("en"))
+
+
+def test_where_the_ecg_cannot_be_used_a_lead_is_chosen_by_hand() -> None:
+    app = AppTest.from_function(_show_sleep_recording, default_timeout=60).run()
+    assert not app.exception
+    assert "signal ECG cannot be used: its unit is ''" in app.code[0].value
+    assert app.selectbox[0].value is None
+    assert app.button("analyse").disabled
+    app.selectbox[0].select_index(1).run()
+    app.button("analyse").click().run()
+    assert app.session_state["confirmed"] == (1, False)

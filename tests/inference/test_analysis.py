@@ -316,6 +316,14 @@ def test_a_shorter_stretch_than_a_beat_is_no_gap(recording, model):
     assert found.summary["signal_quality"]["missing_s"] == pytest.approx(30 / 360, abs=1e-3)
 
 
+def test_a_lead_is_chosen_where_the_ecg_cannot_be_used(recording, grey_model):
+    left_out = {"ECG": "its unit is '', which is no voltage"}
+    found = dataclasses.replace(recording, lead_names=("EEG", "EOG"), left_out=left_out)
+    with pytest.raises(RecordError, match="signal ECG cannot be used: its unit is ''"):
+        analyse(found, grey_model)
+    assert analyse(found, grey_model, lead="EEG").lead == "EEG"
+
+
 @pytest.mark.parametrize("length_s", [0.2, 2, 30])
 def test_gaps_in_a_real_record_lose_and_make_few_beats(physionet, grey_model, length_s):
     """Every 15 s a gap: the beats that are found without, less those in it, but for a few."""

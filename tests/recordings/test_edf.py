@@ -9,6 +9,7 @@ import wfdb
 
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import find_recordings, open_recording
+from cnns_spectrograms.recordings.recording import suggest_lead
 
 FS = 360
 # Of one signal: its label (16 bytes) and transducer (80) stand before the physical dimension (8).
@@ -233,3 +234,32 @@ def test_bdf_is_read_as_edfio_reads_it(tmp_path):
     path.rename(tmp_path / "a.edf")
     with pytest.raises(RecordError, match=r"found b'\\xffBIOSEMI' .* ending \(\.edf or \.bdf\)"):
         open_recording(tmp_path / "a.edf")
+
+
+def write_sleep(path, **units) -> None:
+    """Write signals of 10 s by label and unit."""
+    edfio.Edf(
+        [
+            edfio.EdfSignal(np.arange(3600) % 50, FS, label=label, physical_dimension=unit)
+            for label, unit in units.items()
+        ]
+    ).write(path)
+
+
+@pytest.mark.parametrize("unit", ["", "uV/bit?"])
+def test_no_other_signal_takes_the_place_of_an_ecg(tmp_path, caplog, unit):
+    write_sleep(tmp_path / "a.edf", EEG="uV", ECG=unit)
+    found = open_recording(tmp_path / "a.edf")
+    assert f"a.edf: not all that is called ECG is read: ECG: its unit is '{unit}'" in caplog.text
+    with pytest.raises(RecordError, match=r"a: signal ECG cannot .* lead EEG would .* --lead"):
+        suggest_lead(found, "MLII")
+    assert suggest_lead(found, "EEG") == 0  # if a network was trained on it
+    write_sleep(tmp_path / "b.edf", EEG="uV", ECG=unit, ECG2="uV")
+    assert suggest_lead(open_recording(tmp_path / "b.edf"), "MLII") == 1
+    assert "b.edf: not all that is called ECG is read" in caplog.text
+
+
+def test_of_other_signals_that_are_left_out_no_warning_tells(tmp_path, caplog):
+    write_sleep(tmp_path / "a.edf", EEG="uV", Flow="")
+    assert suggest_lead(open_recording(tmp_path / "a.edf"), "MLII") == 0
+    assert not caplog.records

@@ -26,14 +26,13 @@ from cnns_spectrograms.corrections.database import OWN
 from cnns_spectrograms.ecg.databases import list_records
 from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import (
     FILE_SUFFIXES,
     WFDB_SUFFIXES,
     is_csv,
     open_recording,
 )
-from cnns_spectrograms.recordings.recording import Recording
+from cnns_spectrograms.recordings.recording import Recording, suggest_lead
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.model import BeatModel
@@ -169,11 +168,18 @@ def _confirm(
             leads=", ".join(map(escape_markdown, leads)),
         )
     )
+    suggested = None
+    try:
+        suggested = suggest_lead(recording, model.preferred_lead)
+    except RecordError as error:
+        st.warning(t("ecg_left_out"), icon=":material/warning:")
+        st.code(str(error), language=None, wrap_lines=True)
     left, right = st.columns(2, vertical_alignment="bottom")
     lead = left.selectbox(
         t("lead"),
         range(len(leads)),
-        index=choose_lead(leads, model.preferred_lead),
+        index=suggested,
+        placeholder=t("lead"),
         format_func=leads.__getitem__,
         key=f"lead_{key}",
         help=t("lead_help"),
@@ -183,8 +189,14 @@ def _confirm(
         at_reference = right.toggle(
             t("at_reference", n=len(reference)), key=f"peaks_{key}", help=t("at_reference_help")
         )
-    start = st.button(t("analyse"), type="primary", icon=":material/play_arrow:", key="analyse")
-    return (lead, at_reference) if start else None
+    start = st.button(
+        t("analyse"),
+        type="primary",
+        icon=":material/play_arrow:",
+        key="analyse",
+        disabled=lead is None,
+    )
+    return (lead, at_reference) if start and lead is not None else None
 
 
 def _run(

@@ -36,9 +36,8 @@ from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_
 from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
-from cnns_spectrograms.recordings.leads import choose_lead
 from cnns_spectrograms.recordings.opening import is_csv
-from cnns_spectrograms.recordings.recording import Recording
+from cnns_spectrograms.recordings.recording import Recording, suggest_lead
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ def analyse(
     Args:
         recording: the recording.
         model: the network and its preprocessing.
-        lead: name or index; None takes that of training, see `choose_lead`.
+        lead: name or index; None takes that of training, see `suggest_lead`.
         peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: called with the stage and the share of it that is done.
@@ -121,7 +120,8 @@ def analyse(
 
     Raises:
         RecordError: the recording is damaged, flat, or too short for a window; of too low a rate
-            for its beats to be detected; or a column of a table that looks like no ECG.
+            for its beats to be detected; a column of a table that looks like no ECG; or no lead is
+            chosen and none is called ECG but one that cannot be used.
         ValueError: there is no such lead, `peaks` lie outside the recording or descend, or the
             windows are to slide and the model looks at beats, see `check_slides`.
     """
@@ -179,7 +179,7 @@ def analyse(
 
 def _choose_lead(recording: Recording, lead: int | str | None, model: BeatModel) -> int:
     if lead is None:
-        return choose_lead(recording.lead_names, model.preferred_lead)
+        return suggest_lead(recording, model.preferred_lead)
     return recording.find_lead(lead)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings.errors import check, naming
+from cnns_spectrograms.recordings.errors import RecordError, check, naming
+from cnns_spectrograms.recordings.leads import choose_lead, is_called_ecg, is_same_lead
 
 MAX_LEADS = 256
 """Most leads that a recording may have: body surface maps have some two hundred."""
@@ -116,6 +117,26 @@ class Recording:
                 "the file is truncated: copy or download it again",
             )
         return signal
+
+
+def suggest_lead(recording: Recording, preferred: str | None) -> int:
+    """Return the index of the lead that is analysed if nobody chooses one, see `choose_lead`.
+
+    Raises:
+        RecordError: the signal that is called ECG cannot be used, and this lead may be anything.
+    """
+    index = choose_lead(recording.lead_names, preferred)
+    name = recording.lead_names[index]
+    if is_called_ecg(name) or (preferred is not None and is_same_lead(name, preferred)):
+        return index
+    for signal, why in recording.left_out.items():
+        if is_called_ecg(signal):
+            raise RecordError(
+                f"recording {recording.name}: signal {signal} cannot be used: {why}; lead {name} "
+                f"would be analysed in its place; correct that in the header of the file, or "
+                f"choose another lead with --lead"
+            )
+    return index
 
 
 def insert_gaps(

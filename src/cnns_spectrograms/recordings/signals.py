@@ -93,6 +93,13 @@ def make_recording(path: Path, signals: Sequence[Signal], title: str | None = No
         for name, each in named.items()
         if name not in leads
     }
+    missed = [
+        f"{name}: {why}"
+        for name, why in left_out.items()
+        if is_called_ecg(name) and not named[name].fault  # of which a warning told
+    ]
+    if missed:
+        logger.warning("%s: not all that is called ECG is read: %s", path.name, "; ".join(missed))
 
     def read(lead: int, start: int, stop: int) -> NDArray[np.floating]:
         name = leads[lead]
