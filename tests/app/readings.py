@@ -52,6 +52,7 @@ def make_reading(study: Study, called: NDArray[np.object_], first_id: int = 0) -
         threshold=0.5,
         key="",
         called=called,
+        counted=np.ones(len(called), np.bool_),
         abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
         present=frozenset(called),
     )

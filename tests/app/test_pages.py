@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import statistics
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -16,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_ectopic_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.style import escape_markdown
+from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
 from cnns_spectrograms.presentation import LANGUAGES, Language, Translator, read_texts
 from inference.models import rewrite_description
@@ -359,3 +362,27 @@ def test_the_heart_rate_is_that_of_the_median_interval() -> None:
     rr_s = app.session_state["study"].beats["rr_s"].dropna().tolist()
     assert app.metric[1].label == "Median heart rate"
     assert app.metric[1].value == f"{60 / statistics.median(rr_s):.0f} bpm"
+
+
+def test_beats_in_unusable_signal_are_in_no_number_unless_they_are_asked_for() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    study = app.session_state["study"]
+    beats = study.beats
+    usable = np.arange(len(beats)) >= len(beats) // 2
+    called = np.where(usable, "N", "V")
+    noisy = beats.assign(usable=usable, aami_class=called, rr_s=np.where(usable, 1.0, 0.25))
+    noisy[PROBABILITIES] = [
+        [float(name == f"prob_{each}") for name in PROBABILITIES] for each in called
+    ]
+    analysis = dataclasses.replace(study.analysis, beats=noisy, unusable_s=[(0.0, 10.0)])
+    app.session_state["study"] = dataclasses.replace(study, analysis=analysis)
+    app.run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert (shown["Median heart rate"], shown["V burden"]) == ("60 bpm", "0.0\xa0%")
+    assert f"Not counted: {(~usable).sum()} beats in unusable signal." in [
+        caption.value for caption in app.caption
+    ]
+    app.toggle(key="count_unusable").set_value(True).run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["V burden"] == f"{100 * (~usable).mean():.1f}\xa0%"

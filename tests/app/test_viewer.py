@@ -196,6 +196,7 @@ def test_a_beat_in_unusable_signal_is_called_only_if_it_counts() -> None:
     seen = _view(60, [10, 20, 30], "VVS", unusable_s=[20])
     study = seen._reading.study
     assert viewer.read(study, study.correct(None), 0.5).called.tolist() == ["V", "?", "S"]
+    assert viewer.read(study, study.correct(None), 0.5).counted.tolist() == [True, False, True]
     assert viewer.read(study, study.correct(None), 0.5).abnormal.tolist() == [0, 2]
     assert viewer.read(study, study.correct(None), 0.5, count_unusable=True).called.tolist() == [
         "V",

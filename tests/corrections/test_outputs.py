@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,20 @@ def test_the_report_has_the_audit_trail(
     assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", rows[0][2])
     # The beats above it are the corrected ones: one deleted, one added.
     assert f">{len(analysis.beats)}," in page
+
+
+def test_the_report_says_how_many_unusable_beats_it_counts(
+    analysis: Analysis, recording: Recording
+) -> None:
+    """One that a person has called counts, wherever it lies."""
+    usable = np.arange(len(analysis.beats)) >= 10
+    beats = analysis.beats.assign(usable=usable)
+    noisy = replace(analysis, beats=beats, counted=usable)
+    source = Source(recording.name, analysis.lead, analysis.fs, recording.n_samples, "d" * 64)
+    session = Session(None, source, beats["sample"], beats["aami_class"].to_numpy())
+    for beats_called, said in (([], "10, not counted"), (range(6), "10, 4 of them not counted")):
+        if beats_called:
+            session.do("ana", "relabel", beats=beats_called, to="V")
+        assert f">{said}<" in render_corrected_report(noisy, session, recording, "en")
+    session.do("ana", "relabel", beats=range(10), to="V")
+    assert ">10, counted too<" in render_corrected_report(noisy, session, recording, "en")

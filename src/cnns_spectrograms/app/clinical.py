@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -16,6 +17,7 @@ from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer
 from cnns_spectrograms.app.viewer_panel import show_viewer
+from cnns_spectrograms.inference.summary import select_intervals
 from cnns_spectrograms.presentation import GLYPHS, UNSURE, Translator, format_clock
 
 _RUNS_SHOWN = 200
@@ -61,7 +63,7 @@ def _show_study(study: Study, t: Translator) -> None:
     reading = correcting.read()
     if not len(reading.beats):
         st.warning(t("no_beats_left"))
-    burden = findings.measure_burden(reading.called)
+    burden = findings.measure_burden(reading.called[reading.counted])
     with numbers:
         _show_numbers(reading, burden, t)
     _show_overview(reading, t)
@@ -69,6 +71,8 @@ def _show_study(study: Study, t: Translator) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         _show_burden(burden, t)
+        if n_left_out := int((~reading.counted).sum()):
+            st.caption(t("not_counted", n=n_left_out))
     with right:
         _show_runs(reading, t)
     show_downloads(correcting, t)
@@ -87,8 +91,9 @@ def _ask_about_unusable(study: Study, t: Translator) -> bool:
 
 
 def _show_numbers(reading: Reading, burden: pd.DataFrame, t: Translator) -> None:
-    share, rr_s = burden["share"], reading.beats["rr_s"]
-    rate = 60 / rr_s[rr_s > 0].median()  # NaN without an interval
+    share = burden["share"]
+    rr_s = select_intervals(reading.beats, reading.counted)
+    rate = 60 / np.median(rr_s) if len(rr_s) else np.nan
     facts = {
         t("beats"): t.number(len(reading.called)),
         t("heart_rate"): f"{t.number(rate)} {t('per_minute')}",

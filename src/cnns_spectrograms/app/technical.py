@@ -152,7 +152,8 @@ def _show_data(run: RunResults | None, t: Translator) -> None:
         records, beats = t.number(scores["n_records"]), t.number(scores["n_beats"])
         rows.append({t("split"): split, t("records"): records, t("beats"): beats, **supports})
     _tabulate(rows)
-    st.caption(t("split_caption", protocol=escape_markdown(run.protocol)))
+    caption = t("split_caption", protocol=escape_markdown(run.protocol))
+    st.caption(f"{caption} {t('split_of_base')}" if run.protocol == "base" else caption)
 
 
 def _show_results(run: RunResults | None, t: Translator) -> None:

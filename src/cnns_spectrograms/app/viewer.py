@@ -57,6 +57,7 @@ class Reading:
         threshold: least probability of a call.
         key: of the choices and corrections by which the beats are called.
         called: one of `CALLS` per beat, (n_beats,).
+        counted: bool (n_beats,), whether it is in counts, burden and heart rate.
         abnormal: positions of the beats that are called, and not normal.
         present: the calls that there are.
     """
@@ -67,6 +68,7 @@ class Reading:
     threshold: float
     key: str
     called: NDArray[np.object_]
+    counted: NDArray[np.bool_]
     abnormal: NDArray[np.int64]
     present: frozenset[str]
 
@@ -83,10 +85,10 @@ def read(study: Study, session: Session, threshold: float, count_unusable: bool 
     if last is not None and last.study is study and last.key == key:
         return last
     beats = correct_beats(study.beats, session, study.analysis.gaps_s)
-    called = findings.call_beats(beats, threshold)
-    if not count_unusable:
-        called[~beats["usable"].to_numpy(np.bool_)] = UNSURE
     by_person = beats["origin"].to_numpy(object) != "model"
+    counted = beats["usable"].to_numpy(np.bool_) | by_person | count_unusable
+    called = findings.call_beats(beats, threshold)
+    called[~counted] = UNSURE
     called[by_person] = beats["aami_class"].to_numpy(object)[by_person]
     reading = st.session_state["reading"] = Reading(
         study=study,
@@ -95,6 +97,7 @@ def read(study: Study, session: Session, threshold: float, count_unusable: bool 
         threshold=threshold,
         key=key,
         called=called,
+        counted=counted,
         abnormal=np.flatnonzero(~np.isin(called, ["N", UNSURE])),
         present=frozenset(called),
     )

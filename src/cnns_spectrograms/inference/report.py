@@ -83,6 +83,8 @@ def render_report(
     beats = analysis.beats
     counted = beats[analysis.counted]
     strips, n_more = draw_strips(analysis, recording)
+    n_left_out = int((~analysis.counted).sum())
+    unusable = {0: "counted", analysis.summary["n_unusable"]: "left_out"}
     has_tachogram = not analysis.sliding and len(beats) > 1
     last_s = float(beats["time_s"].iloc[-1]) if len(beats) else 0.0
     return render_page(
@@ -98,7 +100,8 @@ def render_report(
         abnormal=bool((counted["aami_class"] != "N").any()),
         strips=strips,
         n_more=n_more,
-        unusable_are="counted" if analysis.counted.all() else "left_out",
+        unusable_are=unusable.get(n_left_out, "in_part"),
+        n_left_out=n_left_out,
         most_mv=_MOST_MV,
         trail=trail,
     )

@@ -77,8 +77,7 @@ def summarise(
     if sliding:
         return summary
     runs = find_runs(beats.assign(aami_class=np.where(counted, names, "")))
-    known = counted & np.concatenate([[False], counted[:-1]])[: len(counted)]
-    summary["heart_rate"] = _measure_rates(beats["rr_s"].to_numpy()[known])
+    summary["heart_rate"] = _measure_rates(select_intervals(beats, counted))
     summary["longest_runs"] = {
         name: _tell_longest(runs[runs["aami_class"] == name]) for name in AAMI_CLASSES[1:]
     }
@@ -87,6 +86,21 @@ def summarise(
         for name in AAMI_CLASSES[1:]
     }
     return summary
+
+
+def select_intervals(beats: pd.DataFrame, counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the intervals of which a heart rate is made: those known, between counted beats.
+
+    Args:
+        beats: column rr_s, in time order.
+        counted: which of them count, (n_beats,).
+
+    Returns:
+        (n,), s, above 0.
+    """
+    known = counted & np.concatenate([[False], counted[:-1]])[: len(counted)]
+    rr_s = beats["rr_s"].to_numpy(np.float64)[known]
+    return rr_s[rr_s > 0]  # no NaN is
 
 
 def describe_quality(
@@ -104,12 +118,11 @@ def describe_quality(
 
 
 def _measure_rates(rr_s: NDArray[np.float64]) -> dict[str, float | None]:
-    known = rr_s[rr_s > 0]  # no NaN is
-    if not len(known):
+    if not len(rr_s):
         return {"mean_bpm": None, "lowest_bpm": None, "highest_bpm": None}
-    medians = pd.Series(known).rolling(_N_RATE, min_periods=min(_N_RATE, len(known))).median()
+    medians = pd.Series(rr_s).rolling(_N_RATE, min_periods=min(_N_RATE, len(rr_s))).median()
     return {
-        "mean_bpm": round(60 / float(known.mean()), 1),
+        "mean_bpm": round(60 / float(rr_s.mean()), 1),
         "lowest_bpm": round(60 / float(medians.max()), 1),
         "highest_bpm": round(60 / float(medians.min()), 1),
     }
