@@ -1,17 +1,27 @@
-"""One window at a time corrects a recording."""
+"""One window at a time corrects a recording, and each correction is of the recording it names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from cnns_spectrograms.app.correcting import Desk
+from app.readings import make_study
+from cnns_spectrograms.app import correcting, viewer
+from cnns_spectrograms.app.correcting import Correcting, Desk
+from cnns_spectrograms.app.viewer import Viewer
 from cnns_spectrograms.corrections.journal import JournalInUseError
 from cnns_spectrograms.corrections.session import Session, Source
+from cnns_spectrograms.ecg.aami import PROBABILITIES
+from cnns_spectrograms.presentation import EN
 
 Make = Callable[[], Session]
+Open = Callable[[str], Correcting]
 
 
 @pytest.fixture
@@ -56,3 +66,48 @@ def test_who_leaves_lets_other_programs_in(make: Make) -> None:
     assert len(other.take("k", "z", make).done) == 1
     assert desk.write(session, "a", lambda: session.do("ana", "undo")) is None
     other.leave("z")
+
+
+@pytest.fixture
+def open_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Open the corrections of four normal beats of a recording, in the one window."""
+    desk, state = Desk(lambda window: True), {"who": "ana"}
+    for module in (correcting, viewer):
+        monkeypatch.setattr(module, "st", SimpleNamespace(session_state=state))
+    monkeypatch.setattr(correcting, "open_desk", lambda: desk)
+    monkeypatch.setattr(correcting, "find_window", lambda: "w")
+
+    def open_it(name: str) -> Correcting:
+        beats = pd.DataFrame({"sample": [100, 400, 700, 1000], "aami_class": "N", "usable": True})
+        beats = beats.assign(time_s=beats["sample"] / 360, **dict.fromkeys(PROBABILITIES, 0.2))
+        source = Source(name, "II", 360.0, 1200, name * 64)
+        study = make_study(beats, np.zeros(1200, np.float32), source=source)
+        desk.leave("w")
+        session = desk.take(study.key, "w", lambda: study.correct(tmp_path))
+        return Correcting(study, 0.5, False, session, len(session.events))
+
+    yield open_it
+    desk.leave("w")
+
+
+def test_a_correction_that_comes_after_another_recording_was_opened_is_dropped(
+    open_study: Open,
+) -> None:
+    def relabel(n: int, of: dict[str, Any], beat: int) -> dict[str, Any]:
+        return {"n": n, "study": of["study"], "do": "relabel", "beats": [beat], "to": "V"}
+
+    def describe(each: Correcting) -> dict[str, Any]:
+        reading = each.read()
+        return each.describe_editor(reading, Viewer(reading), EN)
+
+    first = open_study("a")
+    shown = describe(first)
+    first.take_edits({"token": "t", "edits": [relabel(1, shown, 1)]})
+    assert first.session.classes.tolist() == ["N", "V", "N", "N"]
+    second = open_study("b")
+    # From the outbox of the same chart.
+    late, own = relabel(2, shown, 2), relabel(3, describe(second), 3)
+    second.take_edits({"token": "t", "edits": [late, own]})
+    assert second.session.classes.tolist() == ["N", "N", "N", "V"]
+    assert describe(second)["confirmed"] == 3
+    assert open_study("a").session.classes.tolist() == ["N", "V", "N", "N"]

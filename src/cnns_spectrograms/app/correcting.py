@@ -161,7 +161,8 @@ class Correcting:
         """Apply the corrections of an editor that were not applied before.
 
         Args:
-            message: `token` of the editor, and `edits`, numbered by `n`.
+            message: `token` of the editor, and `edits`, numbered by `n`, each with the key of its
+                `study`; those of another one are dropped.
         """
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         if token != message["token"]:
@@ -170,7 +171,8 @@ class Correcting:
         for edit in message["edits"]:
             if edit["n"] > confirmed:
                 confirmed = edit["n"]
-                if self.enabled:
+                # A beat's id is its position: in another study it is another beat.
+                if self.enabled and edit["study"] == self.study.key:
                     self._take(edit)
         st.session_state["confirmed"] = (message["token"], confirmed)
 
@@ -286,6 +288,7 @@ class Correcting:
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         return {
             "enabled": self.enabled,
+            "study": self.study.key,
             "token": token,
             "confirmed": confirmed,
             "selected": selected,

@@ -2,7 +2,8 @@
 //
 // A correction is on the screen at once, as a badge over the beat, and goes to the server in an
 // outbox: every message holds all corrections that the server has not confirmed, numbered, so that
-// none is lost or done twice. The next figure shows them itself, and the badges go.
+// none is lost or done twice. The next figure shows them itself, and the badges go. Each names its
+// study, since the chart stays when another recording is opened.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const SETTLED_MS = 1500; // after the last correction: the rest of the page may follow
@@ -60,7 +61,7 @@ function createEditor(chart) {
       return;
     }
     editor.number += 1;
-    editor.outbox.push({ n: editor.number, ...edit });
+    editor.outbox.push({ n: editor.number, study: editor.given.study, ...edit });
     for (const mark of marks) editor.marks.push({ ...mark, n: editor.number });
     performance.mark('editor-key-shown');
     say(editor.given.texts.saving);
@@ -298,9 +299,10 @@ function createEditor(chart) {
   }
 
   editor.take = (given) => {
+    const before = editor.outbox.length;
+    if (given.study !== editor.given?.study) Object.assign(editor, { outbox: [], marks: [] });
     editor.given = given;
     const confirmed = given.token === token ? given.confirmed : 0;
-    const before = editor.outbox.length;
     editor.outbox = editor.outbox.filter((each) => each.n > confirmed);
     editor.confirmed = confirmed;
     build();

@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,7 +87,7 @@ class Study:
     groups: ShapeGroups | None
     queue: NDArray[np.int64]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Of the recording, its lead and its beats, as they were found."""
         digest = hashlib.sha256(self.beats["sample"].to_numpy("<i8").tobytes())
