@@ -6,6 +6,8 @@ import logging
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
@@ -80,6 +82,49 @@ def test_words_for_missing_samples_after_a_blank(path, cell):
     path.write_text("\n".join(["V1 (mV), V2 (mV)", *rows]))
     found = open_recording(path, fs=FS).read("V2")
     assert np.flatnonzero(np.isnan(found)).tolist() == [3, 1500]
+
+
+MISSING = ["nan", "NaN", "-", "N/A", ""]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.lists(st.tuples(*[st.sampled_from(MISSING)] * 2), max_size=90),
+    delimiter=st.sampled_from(",;\t"),
+    header=st.sampled_from([[("II (mV)", "V1 (mV)")], [("II", "V1"), ("mV", "mV")], []]),
+    n_blank=st.integers(0, 3),
+)
+def test_missing_samples_before_all_others(tmp_path_factory, first, delimiter, header, n_blank):
+    rows = [*header, *[[""]] * n_blank, *first, *zip(CELLS, CELLS, strict=True)]
+    path = tmp_path_factory.mktemp("first") / "a.csv"
+    path.write_text("\n".join(map(delimiter.join, rows)))
+    found = open_recording(path, fs=FS)
+    assert found.lead_names == (("II", "V1") if header else ("1", "2"))
+    expected = [np.nan] * len(first) + VALUES.tolist()
+    for lead in (0, 1):
+        np.testing.assert_allclose(found.read(lead), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("header", ["ECG (uV)\n", "ECG (uV)\n\n\n", "# by hand\n\nECG\nuV\n", ""])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    "first", [["nan"] * 50, ["nan", "-", "N/A"], ["nan", "", "", "nan"], ["0.5", *["nan"] * 50]]
+)
+def test_missing_samples_before_all_others_of_one_column(path, header, decimal, first):
+    cells = [*first, *(f"{1000 * value:.0f}.5" for value in VALUES)]
+    path.write_text(header + "\n".join(cells).replace(".", decimal))
+    found = open_recording(path, fs=FS)
+    assert found.lead_names == (("ECG",) if header else ("1",))
+    expected = [float(cell) / 1000 if cell[-2:] == ".5" else np.nan for cell in cells]
+    np.testing.assert_allclose(found.read(0), expected, atol=1e-6)
+
+
+def test_missing_samples_at_clock_times(path):
+    rows = [f"0:{i / FS:06.3f},{'' if i < 50 else cell}" for i, cell in enumerate(CELLS)]
+    path.write_text("\n".join(["time,ECG (mV)", *rows]))
+    found = open_recording(path)
+    assert (found.fs, found.lead_names, found.n_samples) == (FS, ("ECG",), len(VALUES))
+    assert np.flatnonzero(np.isnan(found.read(0))).tolist() == list(range(50))
 
 
 def numbered(numbers, name):

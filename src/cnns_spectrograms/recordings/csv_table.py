@@ -177,6 +177,7 @@ def read_table(path: Path) -> Table:
     if delimiter == "," and _is_decimal_comma(rows[:begin], rows[begin:]):
         delimiter = ";"
         rows = _split(lines, delimiter)
+        begin = _find_first_row(rows)  # again: missing samples have one cell, as all rows now have
     data = [row for row in rows[begin:] if any(row)]
     commas = ("," in cell and _NUMBER.fullmatch(cell) for row in data for cell in row)
     width = max(map(len, data))
@@ -262,23 +263,34 @@ def _count_used(row: Sequence[str]) -> int:
 
 
 def _find_first_row(rows: Rows) -> int:
-    """Return the first row that is like the last ones: numbers, times and texts in places."""
+    """Return the first row that is like the last ones: numbers, times and texts in places.
+
+    Rows of missing samples right above it belong to it.
+    """
     filled = [i for i, row in enumerate(rows) if any(row)]
     tail = [rows[i] for i in filled[len(filled) // 2 :]]
     kinds = [_kind_of(cells) for cells in zip_longest(*tail, fillvalue="")]
 
+    def pair(row: Sequence[str]) -> list[tuple[str, str]]:
+        return [(_kind_of([cell]), kind) for cell, kind in zip(row, kinds, strict=False)]
+
     def fits(row: Sequence[str]) -> bool:
-        pairs = [(_kind_of([cell]), kind) for cell, kind in zip(row, kinds, strict=False)]
-        return ("number", "number") in pairs and all(
+        return all(
             found in ("", kind) or kind in ("", "text") or (found, kind) == ("number", "time")
-            for found, kind in pairs
+            for found, kind in pair(row)
         )
 
-    is_fit = [fits(rows[i]) for i in filled]
-    for at, i in enumerate(filled):
-        following = is_fit[at + 1 : at + 11]
-        if is_fit[at] and 2 * sum(following) >= len(following):
-            return i
+    has_numbers = [fits(rows[i]) and ("number", "number") in pair(rows[i]) for i in filled]
+    for at, first in enumerate(filled):
+        following = has_numbers[at + 1 : at + 11]
+        if has_numbers[at] and 2 * sum(following) >= len(following):
+            # Missing samples may come first. A blank line is one only between others.
+            for above in reversed(range(first)):
+                is_blank = len(rows[above]) <= 1 and not any(rows[above])
+                if not is_blank and (len(rows[above]) != len(rows[first]) or not fits(rows[above])):
+                    break
+                first = first if is_blank else above
+            return first
     cells = [cell for row in tail for cell in row]
     found = next((cell for cell in cells if _kind_of([cell]) not in ("", "number")), "")
     raise RecordError(
@@ -301,8 +313,9 @@ def _holds_numbered_names(rows: Rows) -> bool:
     """Return whether the first row names columns by number, as pandas does: `,0,1` or `0,1`."""
     data = [row for row in rows[1:] if row]
     over_index = rows[0][0] == ""
-    names = rows[0][over_index : _count_used(rows[0])]
-    if not data or not any(names == [str(i + n) for i in range(len(names))] for n in (0, 1)):
+    names = list(rows[0][over_index : _count_used(rows[0])])
+    counted = range(len(names))
+    if not (data and names) or names not in ([str(i + n) for i in counted] for n in (0, 1)):
         return False
     if over_index:
         return all(row[0] for row in data)
