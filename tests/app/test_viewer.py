@@ -95,6 +95,17 @@ def test_after_a_missed_beat_the_neighbours_of_the_chosen_beat_are_next(
     assert moving.selected == 1
 
 
+def test_disagreements_are_gone_to_where_every_beat_was_deleted(state: dict[str, Any]) -> None:
+    study = _view(60, [1.0, 20.0], "NN", [(1.0, "N"), (20.0, "N")])._reading.study
+    session = study.correct(None)
+    session.do("ana", "delete", beats=[0, 1])
+    moving = Viewer(viewer.read(study, session, 0.5))
+    moving.step_disagreement()
+    moving.step_disagreement()
+    assert (moving.selected, state["place_s"], state["at_end"]) == (None, 20.0, False)
+    assert moving.view.start_s <= 20.0 <= moving.view.stop_s
+
+
 @pytest.mark.parametrize("how", ["overview", "drag", "pan"])
 @pytest.mark.parametrize("forwards", [True, False])
 def test_steps_go_from_where_the_strip_was_moved_to(

@@ -218,8 +218,8 @@ class Viewer:
     def step_disagreement(self) -> None:
         """Go to the next place where the reference disagrees, and choose the beat there.
 
-        Of a missed beat that is the nearest that was found; the next step still goes from the
-        missed one.
+        Of a missed beat that is the nearest that stands, if any does; the next step still goes from
+        the missed one.
         """
         reading, reference = self._reading, self._reading.study.reference
         assert reference is not None
@@ -228,7 +228,8 @@ class Viewer:
         )
         at = self._step(times_s, True)
         if at is not None:
-            self.choose(int(np.argmin(np.abs(self._times_s - times_s[at]))))
+            if len(self._times_s):
+                self.choose(int(np.argmin(np.abs(self._times_s - times_s[at]))))
             st.session_state["place_s"] = float(times_s[at])
             self._centre(float(times_s[at]))
 
