@@ -60,11 +60,23 @@ _LEAD = re.compile(
 )
 
 # What lines above the table state.
-_RATE = re.compile(
+_SAMPLED = re.compile(
     r"\b(?:sampl|muestreo|abtast|amostra|campion|.chantillon)[^\d=:,;]*[\s=:,;\"(]+(?:hz\)?\W+)?"
-    r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(k?)(?:hz|her[tc]\w*)|sps|samples.*)?[\s\",;]*$",
+    r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(?:k|kilo)?(?:hz|her[tc]\w*)|sps|samples.*)?[\s\",;]*$",
     re.IGNORECASE,
 )
+_RATE = re.compile(
+    r"rate(?![a-z])|fr.(?:q|cu)|tasa|taxa|taux|velocidad|hz|her[tc]|\bsps\b"
+    r"|(?:/|\bp(?:er|or|ro|ar)\b)\s*s(?:ec(?:onde?)?|egundo|ekunde)?\b",
+    re.IGNORECASE,
+)
+_NO_RATE = re.compile(
+    r"numb|numm|n.m.ro|count|anzahl|(?<![a-z])id\b|interval|p.r.od|resol|aufl.s|\bbits?\b"
+    r"|\bp(?:oi|u)n[tk]|heart",
+    re.IGNORECASE,
+)
+_KILO = re.compile(r"k(?:ilo)?(?:hz|her[tc])", re.IGNORECASE)
+_THOUSANDS = re.compile(r"^([1-9]|1\d)[.,](\d{3})$")  # no ECG has so few hertz
 _UNIT_NOTE = re.compile(r"^(?:unit|unidad|einheit)\w*\W+(\w+)\W*$", re.IGNORECASE)
 _LEAD_NOTE = re.compile(r"^(?:lead|channel|derivaci.n)[,;:=\t]+\s*([^,;]+?)[\s,;]*$", re.IGNORECASE)
 
@@ -342,9 +354,9 @@ def _read_header(
     used, width = max(map(_count_used, data)), max(map(len, data))
     unnamed = [(str(i + 1), "") for i in range(used)]
     at, names = _find_header(lines, rows, used, width, delimiter) or (len(lines), unnamed)
-    rates, leads, units = (
+    leads, units = (
         [found for found in map(form.search, lines[:at]) if found]
-        for form in (_RATE, _LEAD_NOTE, _UNIT_NOTE)
+        for form in (_LEAD_NOTE, _UNIT_NOTE)
     )
     if names == unnamed and used == 1:  # the Apple Watch exports lead and unit as notes
         unit = next((each[1] for each in units if mv_per_unit(each[1]) is not None), "")
@@ -356,8 +368,22 @@ def _read_header(
     for devices in map(_read_devices, lines[:at]):
         if devices and len(devices[0]) == len(columns):
             return devices
-    stated = {float(each[1].replace(",", ".")) * (1000 if each[2] else 1) for each in rates}
-    return columns, stated.pop() if len(stated) == 1 else None
+    rates = {rate for rate in map(_read_rate, lines[:at]) if rate is not None}
+    return columns, rates.pop() if len(rates) == 1 else None
+
+
+def _read_rate(line: str) -> float | None:
+    """Return the sampling rate that a line states, Hz; None where it states none."""
+    found = _SAMPLED.search(line)
+    if found is None:
+        return None
+    # From its first word: `Number of samples per file: 5000`.
+    note = re.split(r"[;,\t\d]", line[: found.start()])[-1] + found[0]
+    if not _RATE.search(note) or _NO_RATE.search(note):
+        return None
+    if _KILO.search(note):
+        return float(found[1].replace(",", ".")) * 1000
+    return float(_THOUSANDS.sub(r"\1\2", found[1]).replace(",", "."))
 
 
 def _find_header(
