@@ -9,6 +9,7 @@ import statistics
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from cnns_spectrograms.app.launch import MAIN, AppSettings
 from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.ecg.aami import PROBABILITIES
 from cnns_spectrograms.ecg.simulation import simulate_database, simulate_record
-from cnns_spectrograms.presentation import LANGUAGES, Language, Translator, read_texts
+from cnns_spectrograms.presentation import EN, LANGUAGES, Language, Translator, read_texts
 from inference.models import rewrite_description
 
 pytestmark = pytest.mark.usefixtures("app_settings")
@@ -45,6 +46,15 @@ def _foreign(app: AppTest, language: Language) -> list[str]:
     own = {getattr(text, language) for text in read_texts().values()}
     theirs = {getattr(text, other) for text in read_texts().values()} - own
     return [each for each in _texts(app) if each in theirs]
+
+
+def _charts(app: AppTest) -> list[dict[str, Any]]:
+    """Return what the page's charts are given besides their figures."""
+    return [
+        json.loads(each.proto.bytes.split(b', "figure": ')[0] + b"}")
+        for each in app.get("bidi_component")
+        if b'"alt"' in each.proto.bytes
+    ]
 
 
 def _csv(seconds: float, lead: str = "II") -> bytes:
@@ -93,6 +103,23 @@ def test_a_sample_is_analysed_and_its_abnormal_beats_are_stepped_through(
     assert start <= study.beats["time_s"][second] <= start + span
     app.button(key="previous_abnormal").click().run()
     assert app.session_state["selected"] == first
+    assert not app.exception
+
+
+def test_what_failed_in_one_recording_is_not_told_of_the_next() -> None:
+    def status() -> str:
+        (told,) = (each["editor"]["status"] for each in _charts(app) if each["editor"])
+        return str(told)
+
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    app.session_state["correction_failed"] = "No space left on device"
+    app.run()
+    assert status() == EN("correction_failed", why="No space left on device")
+    app.session_state["correction_refused"], app.session_state["at_end"] = "add_refused", True
+    app.button(key="analyse").click().run()
+    assert "No space left" not in status()
+    assert [each.value for each in app.toast] == []
     assert not app.exception
 
 
@@ -178,11 +205,7 @@ def test_grad_cam_says_for_which_view_its_times_hold(
         n_views == 1,
         n_views == 3,
     )
-    alts = [
-        json.loads(each.proto.bytes.split(b', "figure": ')[0] + b"}")["alt"]
-        for each in app.get("bidi_component")
-        if b'"alt"' in each.proto.bytes
-    ]
+    alts = [each["alt"] for each in _charts(app)]
     assert (t("beat_alt") in alts, t("beat_alt_views") in alts) == (n_views == 1, n_views == 3)
 
 

@@ -216,7 +216,8 @@ def _run(
     finally:
         bar.empty()
     open_desk().leave(find_window())
-    for name in ("cursor", "selected", "anchor", "scale", "reading", "work", "lanes"):
+    viewer = ("cursor", "selected", "anchor", "scale", "reading", "work", "lanes", "at_end")
+    for name in (*viewer, "correction_failed", "correction_refused"):
         st.session_state.pop(name, None)
     st.session_state["study"] = study
     st.session_state["n_studies"] = st.session_state.get("n_studies", 0) + 1
