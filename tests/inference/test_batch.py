@@ -357,6 +357,38 @@ def test_records_may_lie_in_folders(folder, tmp_path):
     ]
 
 
+def test_records_may_name_folders(folder, tmp_path, caplog):
+    """As at the top of PhysioNet's Challenge of 2020, whose folders have `RECORDS` of their own."""
+    everything = tmp_path / "all"
+    for place, name in (("training/b", "101"), ("training/a", "100"), ("more", "102")):
+        (everything / place).mkdir(parents=True)
+        for file in folder.glob(f"{name}.*"):
+            shutil.copy(file, everything / place)
+        (everything / place / "RECORDS").write_text(f"{name}\n")
+    (everything / "RECORDS").write_text("training/b/\ntraining/a/\nlost/\n./\n../\n")
+    with caplog.at_level("INFO"):
+        found = [each.path for each in expand_recordings([everything], tmp_path / "scratch")]
+    assert found[:2] == [everything / "training/b/101.hea", everything / "training/a/100.hea"]
+    assert found[2:] == [everything / "lost", everything, everything / ".."]
+    assert [each.message for each in caplog.records] == [
+        f"{everything}: its folders are left out: more"
+    ]
+
+
+def test_files_of_one_record_are_one_recording(folder, tmp_path, caplog):
+    """As a shell makes of `100.*`; what is of another record stays an error."""
+    files = [folder / f"100{ending}" for ending in (".atr", ".dat", ".hea", "")]
+    with caplog.at_level("INFO"):
+        found = expand_recordings([*files, folder], tmp_path / "scratch")
+    names = ["100.atr", "101.hea", "102.hea"]
+    assert [each.path.name for each in found] == names
+    assert f"{folder / '100.dat'} is left out: it is of the record of {files[0]}" in caplog.text
+    other = shutil.copytree(folder, tmp_path / "other")
+    for path in (other / "100.hea", other / "100.dat", other / "100"):
+        with pytest.raises(ValueError, match="would both be written as 100"):
+            expand_recordings([files[0], path], tmp_path / "scratch")
+
+
 def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "load_model", lambda _: pytest.fail("loaded"))
     table = predict([tmp_path / "nix.hea"], tmp_path / "out")

@@ -49,7 +49,8 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
     """Return the recordings that paths name, those of a folder or archive in place of it.
 
     Args:
-        paths: recordings, ZIP archives, or folders of both.
+        paths: recordings, ZIP archives, or folders of both. Several files of one WFDB record, as a
+            shell makes of ``100.*``, are one.
         scratch: an empty folder, into which archives are unpacked.
 
     Raises:
@@ -63,25 +64,43 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
                 found += _unpack(each, scratch / f"archive_{len(found)}")
             else:
                 found.append(Source(each, str(each)))
-    names: dict[str, str] = {}
+    named: dict[str, Source] = {}
+    kept = []
     for source in found:
-        if source.error:
-            continue
         name = name_recording(source.path)
-        if name in names:
+        first = source if source.error else named.setdefault(name, source)
+        if first is source:
+            kept.append(source)
+        elif _is_same_record(first.path, source.path):
+            logger.info("%s is left out: it is of the record of %s", source.label, first.label)
+        else:
             raise ValueError(
-                f"{names[name]} and {source.label} would both be written as {name}; give them in "
+                f"{first.label} and {source.label} would both be written as {name}; give them in "
                 f"separate commands with an output folder each"
             )
-        names[name] = source.label
-    return found
+    return kept
+
+
+def _is_same_record(path: Path, other: Path) -> bool:
+    """Return whether two paths of one name are of one WFDB record."""
+    if {path.suffix.lower(), other.suffix.lower()} & {*FILE_SUFFIXES}:
+        return False
+    headers = [each.with_name(f"{name_recording(each)}.hea") for each in (path, other)]
+    return all(each.is_file() for each in headers) and headers[0].samefile(headers[1])
 
 
 def _look_into(folder: Path) -> list[Path]:
     """Return the recordings and archives of a folder; the log names what is left out."""
     inside = []
     if (folder / "RECORDS").is_file():  # a database's own order
-        inside = [folder / f"{name}.hea" for name in list_records(folder, nested=True)]
+        for name in list_records(folder, nested=True):
+            deeper = folder / name
+            if not name.endswith("/"):
+                inside.append(folder / f"{name}.hea")
+            elif deeper.is_dir() and folder.resolve() in deeper.resolve().parents:
+                inside += _look_into(deeper)
+            else:  # opening it raises an error
+                inside.append(deeper)
     inside += [each for each in _leave_out_tables(find_recordings(folder)) if each not in inside]
     others = [each for each in sorted(folder.iterdir()) if each not in inside]
     inside += [each for each in others if each.suffix.lower() == ".zip" and not each.is_dir()]
@@ -89,7 +108,8 @@ def _look_into(folder: Path) -> list[Path]:
         raise ValueError(
             f"folder {folder} holds no recording ({', '.join(('.hea', *FILE_SUFFIXES, '.zip'))})"
         )
-    if folders := [each.name for each in others if each.is_dir()]:
+    read = {parent for each in inside for parent in each.parents}
+    if folders := [each.name for each in others if each.is_dir() and each not in read]:
         logger.info("%s: its folders are left out: %s", folder, ", ".join(folders))
     return inside
 
