@@ -163,7 +163,7 @@ def test_every_turn_of_the_wheel_counts_and_a_click_loses_no_drag(page: Browser)
     analyse(page)
     chart = "const chart = document.querySelector('.st-key-strip .js-plotly-plot');"
     read = chart + "return chart._fullLayout.xaxis.range"
-    picked = ".st-key-scale button[aria-checked=true]"
+    picked = ".st-key-scale_input button[aria-checked=true]"
     assert [each.text for each in page.all(picked)] == ["25 mm/s"]
     first, last = page.driver.execute_script(read)
     page.driver.execute_script(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from cnns_spectrograms.app.findings import call_beats, find_disagreements, find_ectopic_runs
 from cnns_spectrograms.app.launch import MAIN, AppSettings
@@ -345,6 +346,23 @@ def test_zooming_and_moving_stay_within_the_recording() -> None:
         start, span = app.session_state["cursor"]
         assert 0 <= start <= start + span <= duration + 1e-9
     assert span == pytest.approx(duration / 2)
+    assert not app.exception
+
+
+def test_scale_and_leads_are_as_they_were_after_a_visit_to_the_other_page() -> None:
+    app = _start("en")
+    app.button(key="analyse").click().run()
+    app.segmented_control(key="scale_input").set_value("all").run()
+    app.pills(key="lanes_1").set_value([]).run()
+    for page in ("technical", "clinical"):  # Streamlit's harness follows no links of a navigation
+        app._page_hash = calc_hash(page)
+        app.run()
+    duration_s = app.session_state["study"].leads.duration_s
+    assert app.session_state["cursor"] == (0.0, duration_s)
+    assert app.segmented_control(key="scale_input").value == "all"
+    assert app.pills(key="lanes_1").value == []
+    app.button(key="zoom_in").click().run()
+    assert app.segmented_control(key="scale_input").value is None
     assert not app.exception
 
 

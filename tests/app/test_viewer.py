@@ -154,15 +154,13 @@ def _speed(moving: Viewer) -> float:
     return round(moving.view.speed_mm_per_s, 3)
 
 
+@pytest.mark.usefixtures("state")
 @pytest.mark.parametrize("classes", ["NNNNNVNNNNNN", "NNNNNNNNNNNN"])
-def test_paper_holds_its_speed_where_a_recording_is_shorter_than_the_screen(
-    state: dict[str, Any], classes: str
-) -> None:
+def test_paper_holds_its_speed_where_a_recording_is_shorter_than_the_screen(classes: str) -> None:
     moving = _view(10, np.arange(0.5, 10, 0.8).tolist(), classes)
     assert _speed(moving) == 25.0
     for scale in (12.5, 25.0, 50.0, 12.5):
-        state["scale"] = scale
-        moving.set_scale()
+        moving.set_scale(scale)
         assert _speed(moving) == scale
         assert moving.view.start_s >= 0
         assert scale == 50.0 or moving.view.start_s == 0
@@ -175,8 +173,7 @@ def test_paper_holds_its_speed_where_a_recording_is_shorter_than_the_screen(
     assert moving.view.span_s == span  # there is no more to be seen
     moving.follow({"start": -40.0, "stop": 80.0, "width": 1800})
     assert moving.view.span_s == span
-    state["scale"] = "all"
-    moving.set_scale()
+    moving.set_scale("all")
     assert (moving.view.start_s, moving.view.span_s) == (0, 10)
 
 

@@ -246,9 +246,9 @@ class Viewer:
         self._place(centre - (centre - view.start_s) / view.span_s * span, span)
         st.session_state["scale"] = None
 
-    def set_scale(self) -> None:
-        """Take the scale that was picked."""
-        scale = st.session_state["scale"]
+    def set_scale(self, scale: float | str | None) -> None:
+        """Take the scale that was picked; None if it was let go."""
+        st.session_state["scale"] = scale
         if scale is not None:
             self._centre(self._now_s(), self._span_of(scale))
 

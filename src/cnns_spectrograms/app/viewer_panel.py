@@ -87,6 +87,10 @@ def _show_legend(reading: Reading, t: Translator) -> None:
 
 
 def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
+    state = st.session_state
+    # Kept under another name: a widget's own value goes when it is not on the page.
+    if state.get("scale_input") != state["scale"]:
+        state["scale_input"] = state["scale"]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         show_button("previous_abnormal", t, viewer.step_abnormal, False)
         show_button("next_abnormal", t, viewer.step_abnormal, True)
@@ -100,11 +104,11 @@ def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
             t("scale"),
             [*_SPEEDS, *(str(span) for span in _SPANS_S), "all"],
             format_func=lambda each: _name_scale(each, t),
-            key="scale",
-            on_change=viewer.set_scale,
+            key="scale_input",
+            on_change=lambda: viewer.set_scale(state["scale_input"]),
             label_visibility="collapsed",
         )
-    if st.session_state.pop("at_end", False):
+    if state.pop("at_end", False):
         st.toast(t("no_further"))
 
 
@@ -243,7 +247,7 @@ def _show_leads(study: Study, t: Translator) -> None:
             range(len(study.lanes)),
             format_func=lambda place: study.lanes[place].name,
             selection_mode="multi",
-            default=list(range(len(study.lanes)))[:_SHOWN_LANES],
+            default=st.session_state.get("lanes", list(range(len(study.lanes)))[:_SHOWN_LANES]),
             key=key,
             # Kept where the choice is not on the page, too.
             on_change=lambda: st.session_state.update(lanes=st.session_state[key]),
