@@ -82,6 +82,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "joined_seed_1": Experiment("the first, with another seed", seed=1),
 }
 MEANS = {"mean_of_seeds": ("joined", "joined_seed_1")}
+DERIVED = {
+    "mean_of_seeds": "mean probabilities of these two",
+    "by_network_alone": "no beat given to F for its form (`ecg.fusion`)",
+}
 
 
 def make_parameters(changes: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +137,7 @@ def thin(windows: pd.DataFrame) -> pd.DataFrame:
 def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     """Train without a fold; return the predictions of its beats."""
     from cnns_spectrograms.datasets.signals import Signals
+    from cnns_spectrograms.ecg.fusion import mark_intermediate
     from cnns_spectrograms.ecg.windows import WindowReader
     from cnns_spectrograms.imaging.signal_bank import SignalBank
     from cnns_spectrograms.pipelines.balancing import make_train_index, synthesise_windows
@@ -181,6 +186,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     )
     bank = SignalBank(held, WindowReader(signals, spectrogram, fs, typical))
     predictions = predict_table(network, held, bank, exact)
+    predictions["intermediate"] = mark_intermediate(predictions, signals, fs)
     clear_checkpoints(work_dir)
     return predictions
 
@@ -233,7 +239,7 @@ def write_table(found: dict[str, pd.DataFrame], n_resamples: int = 2000) -> str:
             low, high = np.percentile(drawn - first[1], [2.5, 97.5])
             difference = f"{pooled[0] - first[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
         low, high = np.percentile(drawn, [2.5, 97.5])
-        question = EXPERIMENTS[name].question if name in EXPERIMENTS else "mean probabilities"
+        question = EXPERIMENTS[name].question if name in EXPERIMENTS else DERIVED[name]
         classes = " | ".join(f"{value:.3f}" for value in pooled[2:])
         lines.append(
             f"| {name} | {question} | {pooled[0]:.3f} [{low:.2f}, {high:.2f}] | {difference} "
@@ -264,6 +270,8 @@ def main() -> None:
     for name, members in MEANS.items():
         if all(member in found for member in members):
             found[name] = average([found[member] for member in members])
+    if "joined" in found:
+        found["by_network_alone"] = found["joined"].drop(columns="intermediate")
     print(write_table(found))
 
 

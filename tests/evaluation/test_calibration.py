@@ -48,6 +48,7 @@ def make_predictions(
             "lead_idx": 0,
             "sample": range(n),
             "aami_class": truth,
+            "intermediate": False,
             "predicted": np.array(CLASSES)[shown.argmax(1)],
             **dict(zip(COLUMNS, shown.T, strict=True)),
         }

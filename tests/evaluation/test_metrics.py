@@ -51,6 +51,7 @@ def make_predictions(
             "lead_idx": 0,
             "sample": 300 * np.arange(n),
             "aami_class": list(truth),
+            "intermediate": False,
             "predicted": list(predicted),
         }
     )
@@ -73,6 +74,13 @@ def test_the_probabilities_of_a_beat_are_the_mean_over_its_leads() -> None:
     np.testing.assert_allclose(found["prob_N"], [0.3, 0.15, 0.1], atol=1e-6)
     np.testing.assert_allclose(found["prob_V"], [0.5, 0.4, 0.6], atol=1e-6)
     pd.testing.assert_frame_equal(average_leads(first), first)
+    # Beats of an intermediate form are given to F, after the mean.
+    given = average_leads(table.assign(intermediate=table["beat_idx"] == 0))
+    assert given["predicted"].tolist() == ["F", "V", "V"]
+    np.testing.assert_allclose(given["prob_F"], [0.1 + 2 * 0.3, 0.15, 0.1], atol=1e-6)
+    np.testing.assert_allclose(given["prob_N"], [0.0, 0.15, 0.1], atol=1e-6)
+    alone = average_leads(first.assign(intermediate=True))
+    np.testing.assert_allclose(alone["prob_F"], first["prob_F"] + 0.2, atol=1e-6)
     # The order of rows does not matter.
     shuffled = average_leads(table.sample(frac=1, random_state=0).reset_index(drop=True))
     pd.testing.assert_frame_equal(

@@ -11,11 +11,12 @@ import pytest
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.detection import detect_r_peaks
+from cnns_spectrograms.ecg.fusion import give_to_fusion
 from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.windows import WindowReader, make_beat_windows, make_typical_beats
 from cnns_spectrograms.evaluation.ec57 import match_beats
 from cnns_spectrograms.imaging.signal_bank import SignalBank
-from cnns_spectrograms.inference import lead_analysis, signals
+from cnns_spectrograms.inference import analysis, lead_analysis, signals
 from cnns_spectrograms.inference.analysis import analyse, check_slides
 from cnns_spectrograms.inference.model import BeatModel
 from cnns_spectrograms.inference.outputs import write_outputs
@@ -211,6 +212,38 @@ def test_detected_beats_are_near_the_reference(physionet, views_model):
     both = (pairs >= 0).all(axis=1)
     assert both.sum() >= 2268
     assert len(pairs) - both.sum() <= 5
+
+
+def test_beats_of_an_intermediate_form_are_given_to_f(recording, views_model, monkeypatch):
+    plain = analyse(recording, views_model)
+    expected = plain.beats[PROBABILITIES].to_numpy()
+    asked = []
+
+    def find(signal, samples, probabilities, fs):
+        np.testing.assert_array_equal(probabilities, expected)
+        asked.append((signal[:], samples, fs))
+        return np.arange(len(samples)) % 2 == 0
+
+    monkeypatch.setattr(analysis, "find_intermediate", find)
+    found = analyse(recording, views_model).beats
+    ((signal, samples, fs),) = asked
+    np.testing.assert_array_equal(signal, plain.signal)
+    np.testing.assert_array_equal(samples, plain.at_model)
+    assert fs == views_model.fs
+    is_between = np.arange(len(expected)) % 2 == 0
+    np.testing.assert_allclose(found[PROBABILITIES], give_to_fusion(expected, is_between))
+    greatest = np.array(AAMI_CLASSES)[found[PROBABILITIES].to_numpy().argmax(axis=1)]
+    assert found["aami_class"].tolist() == greatest.tolist()
+
+
+def test_fusion_beats_of_a_patient_of_test_are_found(physionet):
+    """mitdb 213 has 362 of the 388 F beats of DS2: most of the rest that is called F is V."""
+    recording = open_recording(physionet / "mitdb" / "213")
+    peaks = select_beats(recording.reference)
+    symbols = recording.reference.set_index("sample")["symbol"][peaks].to_numpy()
+    called = analyse(recording, BeatModel.load(), peaks=peaks).beats["aami_class"].to_numpy()
+    assert (called[symbols == "F"] == "F").sum() >= 180
+    assert (called[symbols == "N"] == "F").sum() <= 5
 
 
 def test_sliding_windows(recording, grey_model):

@@ -19,6 +19,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from cnns_spectrograms.datasets.signals import SignalsDataset
+from cnns_spectrograms.ecg import fusion
 from cnns_spectrograms.ecg.records import hash_signal
 from cnns_spectrograms.ecg.simulation import simulate_database
 from cnns_spectrograms.ecg.splits import LeakError
@@ -139,6 +140,7 @@ def data(tmp_path: Path) -> dict:
         "train_index": make_train_index(windows, smote_windows, balancing),
         "windows": windows,
         "records": records,
+        "signals": signals,
         "images": open_images(**sources),
         "drawn": draw_images(signals, smote_signals, typical_beats, records, SPECTROGRAM),
         "sources": sources,
@@ -156,12 +158,13 @@ def data(tmp_path: Path) -> dict:
 
 
 def fit(data: dict, **changes: Any) -> tuple[Any, pd.DataFrame]:
-    apart = ("sources", "drawn")
+    apart = ("sources", "drawn", "signals")
     return train(**{key: value for key, value in (data | changes).items() if key not in apart})
 
 
 def score(model: Any, data: dict) -> pd.DataFrame:
-    return predict(model, data["windows"], data["images"], TRAINING, SPECTROGRAM)
+    read = (data["signals"], data["windows"], data["images"])
+    return predict(model, *read, TRAINING, SPECTROGRAM)
 
 
 def test_train_then_predict(data: dict, tmp_path: Path) -> None:
@@ -179,11 +182,31 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
     predictions = score(model, data)
     assert predictions["row_id"].tolist() == data["windows"]["row_id"].tolist()[20:]
     pd.testing.assert_frame_equal(score(again, data), predictions)
+    assert not predictions["intermediate"].any()  # of noise
     # A file of them still tells which weights they are of.
     predictions.to_parquet(tmp_path / "predictions.parquet")
     kept = read_stamp(pd.read_parquet(tmp_path / "predictions.parquet"))
     assert kept == {**read_stamp(model), "tta_views": 0}
     assert len(kept["weights"]) == 64
+
+
+def test_beats_of_an_intermediate_form_are_marked(data: dict, monkeypatch) -> None:
+    asked = []
+
+    def mark(predictions, signals, fs):
+        asked.append((signals, fs))
+        return (predictions["beat_idx"] == 3).to_numpy()
+
+    monkeypatch.setattr(fusion, "mark_intermediate", mark)
+    model, _ = fit(data)
+    predictions = score(model, data)
+    assert predictions.loc[predictions["intermediate"], "row_id"].tolist() == [
+        "2_000003",
+        "3_000003",
+    ]
+    ((signals, fs),) = asked
+    assert signals is data["signals"]
+    assert fs == 360
 
 
 def test_the_fingerprint_tells_trainings_apart(data: dict, tmp_path: Path) -> None:
@@ -313,13 +336,13 @@ class TestTablesOfDifferentRuns:
         other = SPECTROGRAM.model_copy(update={"nperseg": 64})
         found = "model is stale: spectrogram.nperseg is 128 in model and 64 .*modelling`"
         with pytest.raises(ValueError, match=found):
-            predict(model, data["windows"], images, TRAINING, other)
+            predict(model, data["signals"], data["windows"], images, TRAINING, other)
         lists = {"mitdb": {"train": ["1"], "val": ["3"], "test": ["2"]}}
         made_of = {**CUT, **settings(split=SPLIT.model_copy(update={"records": lists}))}
         swapped = stamp_table(data["windows"].copy(), made_of)
         images = dataclasses.replace(data["images"], made_of=made_of)
         with pytest.raises(ValueError, match=r"val is \['2'\] in model and \['3'\] in windows"):
-            predict(model, swapped, images, TRAINING, SPECTROGRAM)
+            predict(model, data["signals"], swapped, images, TRAINING, SPECTROGRAM)
 
 
 def test_epochs_are_logged_to_the_active_run_alone(tmp_path: Path) -> None:

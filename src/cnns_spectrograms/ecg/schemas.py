@@ -157,6 +157,7 @@ class PredictionsSchema(_Table):
     sample: Series[int]
     lead_idx: Series[int] = pa.Field(ge=0)
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
+    intermediate: Series[bool] = pa.Field(description="see ecg.fusion.find_intermediate")
     predicted: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     prob_N: Series[float] = _probability()
     prob_S: Series[float] = _probability()

@@ -226,8 +226,7 @@ def make_typical_beats(
     """Return the typical beats of a record: medians, sample by sample, of windows of its beats.
 
     They are of the beats that `select_typical` takes, most of which are normal: a median passes
-    over the others. A record no longer than `rhythm.REFERENCE_S` has one typical beat. A longer one
-    has one for each `TYPICAL_STEP_S`, of the beats in the `REFERENCE_S` around it.
+    over the others. There is one for each stretch of `place_typical_beats`.
 
     Args:
         signal: the whole record, (n,), mV.
@@ -241,11 +240,8 @@ def make_typical_beats(
         there is no beat.
     """
     peaks = np.asarray(samples, dtype=np.int64)
-    n = len(signal)
-    step = round(TYPICAL_STEP_S * fs)
-    steps = np.arange(0, n, step) if n > REFERENCE_S * fs else np.zeros(1)
-    begin, end = place_reference(steps + step / 2, 0, n, REFERENCE_S * fs)
-    typical = np.zeros((len(steps), n_samples), dtype=np.float32)
+    begin, end = place_typical_beats(len(signal), fs)
+    typical = np.zeros((len(begin), n_samples), dtype=np.float32)
     for row, (first, stop) in enumerate(zip(begin, end, strict=True)):
         inside = (peaks >= first) & (peaks < stop)
         chosen = select_typical(peaks[inside], None if after_gap is None else after_gap[inside])
@@ -253,6 +249,26 @@ def make_typical_beats(
             windows = cut_windows(signal, chosen - n_samples // 2, n_samples)
             typical[row] = np.median(windows, axis=0)
     return typical.ravel()
+
+
+def place_typical_beats(
+    n_samples: int, fs: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return begin and end of the stretches whose beats make the typical beats of a record.
+
+    A record no longer than `rhythm.REFERENCE_S` is one stretch. A longer one has a stretch for each
+    `TYPICAL_STEP_S` of it, the `REFERENCE_S` around; `find_typical_beat` tells whose a beat is.
+
+    Args:
+        n_samples: length of the record, samples.
+        fs: sampling rate, Hz.
+
+    Returns:
+        Samples, (n_steps,) each.
+    """
+    step = round(TYPICAL_STEP_S * fs)
+    steps = np.arange(0, n_samples, step) if n_samples > REFERENCE_S * fs else np.zeros(1)
+    return place_reference(steps + step / 2, 0, n_samples, REFERENCE_S * fs)
 
 
 def plan_typical_beats(

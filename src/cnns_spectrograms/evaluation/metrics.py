@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
+from cnns_spectrograms.ecg.fusion import give_to_fusion
 from cnns_spectrograms.evaluation.scores import (
     HEADLINE_SCORES,
     MATRIX_SCORES,
@@ -57,21 +58,26 @@ def read_classes(
 def average_leads(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return one row per beat or window: the mean probabilities over its leads.
 
+    Beats of an intermediate form are given to F, see `ecg.fusion.give_to_fusion`.
+
     Args:
-        predictions: the `predictions` table, one row per beat and lead.
+        predictions: the `predictions` table, one row per beat and lead; without ``intermediate``
+            no beat is given to F.
 
     Returns:
         The rows of the first leads, with these probabilities and the class of the greatest.
     """
     first = predictions["lead_idx"] == 0
-    if first.all():
+    is_between = predictions.get("intermediate", pd.Series(False, predictions.index))[first]
+    if first.all() and not is_between.any():
         return predictions
     beats = predictions.groupby(["db", "record_id", "beat_idx", "sample"], sort=False).ngroup()
     assert beats[first].nunique() == beats.nunique() == first.sum(), "a beat has no first lead"
-    mean = predictions[PROBABILITIES].groupby(beats).mean().loc[beats[first]]
-    chosen = np.array(AAMI_CLASSES, dtype=object)[mean.to_numpy().argmax(axis=1)]
+    mean = predictions[PROBABILITIES].groupby(beats).mean().loc[beats[first]].to_numpy()
+    mean = give_to_fusion(mean, is_between.to_numpy(np.bool_))
+    chosen = np.array(AAMI_CLASSES, dtype=object)[mean.argmax(axis=1)]
     table = predictions[first].reset_index(drop=True)
-    table[PROBABILITIES] = mean.to_numpy()
+    table[PROBABILITIES] = mean
     return table.assign(predicted=pd.Series(chosen, dtype=str))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.detection import SHORTEST_S
+from cnns_spectrograms.ecg.fusion import find_intermediate, give_to_fusion
 from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
@@ -151,6 +152,9 @@ def analyse(
     probabilities = classify_beats(signal, model, typical, at_model, rr_intervals, classified)
     centres = (at_model, after_gap, rr_intervals)
     averaged = average_leads(recording, model, index, centres, probabilities, report)
+    if not sliding:
+        intermediate = find_intermediate(signal, at_model, probabilities, model.fs)
+        probabilities = give_to_fusion(probabilities, intermediate)
     beats = _tabulate(samples, recording.fs, after_gap, probabilities, name, quality)
     counted = beats["usable"].to_numpy(np.bool_) | count_unusable
     unusable_s = [] if quality is None else find_unusable(quality, recording.duration_s)

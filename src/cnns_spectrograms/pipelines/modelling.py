@@ -213,19 +213,22 @@ def _describe_initial_weights(pretrained: bool | Path | None) -> str:
 
 def predict(
     model: Classifier,
+    signals: Mapping[str, np.ndarray],
     windows: pd.DataFrame,
     images: Images,
     training: TrainingParameters,
     spectrogram: SpectrogramParameters,
 ) -> pd.DataFrame:
     """Score every window of val and test once, with the best epoch's weights."""
+    from cnns_spectrograms.ecg.fusion import mark_intermediate
     from cnns_spectrograms.training.prediction import predict_table
 
-    classifier, _ = model
+    classifier, description = model
     shaped = settings(spectrogram=spectrogram)
-    made_of = require_fresh(shaped, windows=windows, images=images, model=model)
+    made_of = require_fresh(shaped, signals=signals, windows=windows, images=images, model=model)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     predictions = predict_table(classifier, scored, images.open(scored), training)
+    predictions["intermediate"] = mark_intermediate(predictions, signals, description["fs"])
     return stamp_table(predictions, {**made_of, "tta_views": training.tta_views})
 
 
