@@ -52,7 +52,7 @@ COMPOSED = {
     "corrections_": ("in_use", "failed", "elsewhere"),
     "calibration_": ("before", "after"),
     "report_beats_": ("detected", "given"),
-    "report_unusable_": ("counted", "left_out"),
+    "report_unusable_": ("counted", "in_part", "left_out"),
     "status_": ("FINISHED", "FAILED", "RUNNING", "KILLED", "SCHEDULED"),
 }
 TABLES = {*BUTTONS, *EDITOR_TEXTS, "add_refused"}
