@@ -4,10 +4,11 @@
     python benchmarks/results.py --resamples 200            # coarser intervals, sooner
     python benchmarks/results.py --data data data_1 data_2  # and the spread over trainings
 
-Nothing is trained. For each model: scores of the most probable class by the mean over leads and by
-the first lead, and at the operating point whose macro F1 is best on val (temperature and offsets of
-the classes, fitted on val alone), with 95 % intervals over patients; where a whole test split is
-scored, also as if its classes were equally frequent. The mean of the networks' probabilities
+Nothing is trained. For each model: scores of the most probable class as a report has them (the mean
+over leads, F by its form too), by the network alone and by the first lead alone, and at the
+operating point whose macro F1 is best on val (temperature and offsets of the classes, fitted on val
+alone), with 95 % intervals over patients; where a whole test split is scored, also as if its
+classes were equally frequent. The mean of the networks' probabilities
 follows. The title states where recordings are simulated. Further data folders hold other trainings
 of the same recipe (another seed). Each network that all of them hold has another row, the mean of
 its trainings' probabilities, and the mean, lowest and highest score of its trainings. The last line
@@ -41,11 +42,24 @@ TABLES: dict[str, tuple[str, SubsetParameters | None]] = {
     "`base`, DS2 without paced records, over N, S, V, F": ("", DS2),
     "`mitdb_to_svdb`: trained on mitdb, tested on svdb": ("mitdb_to_svdb", None),
 }
-# Title -> point, and whether the probabilities are the mean over a beat's leads.
+
+
+def average_network(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over leads alone, no beat being given to F for its form."""
+    return average_leads(predictions.drop(columns="intermediate"))
+
+
+def take_first_lead(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first leads."""
+    return predictions[predictions["lead_idx"] == 0]
+
+
+# Title -> point, and what makes one row per beat.
 POINTS = {
-    "most probable class": ("argmax", True),
-    "most probable class, first lead alone": ("argmax", False),
-    "operating point of val": ("class_thresholds", True),
+    "most probable class": ("argmax", average_leads),
+    "most probable class, by the network alone": ("argmax", average_network),
+    "most probable class, first lead alone": ("argmax", take_first_lead),
+    "operating point of val": ("class_thresholds", average_leads),
 }
 
 
@@ -60,11 +74,13 @@ def score(predictions: pd.DataFrame, part: SubsetParameters | None, n: int) -> l
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     locked = fit_operating_points(val)
     rows = []
-    for point, (name, averaged) in POINTS.items():
-        if not averaged and (test["lead_idx"] == 0).all():
+    for point, (name, make_beats) in POINTS.items():
+        if make_beats is take_first_lead and (test["lead_idx"] == 0).all():
+            continue
+        if make_beats is average_network and not test["intermediate"].any():
             continue
         chosen = test if name == "argmax" else apply_operating_point(test, locked, name)
-        chosen = average_leads(chosen) if averaged else chosen[chosen["lead_idx"] == 0]
+        chosen = make_beats(chosen)
         classes = AAMI_CLASSES
         if part is not None:
             classes = tuple(part.classes or AAMI_CLASSES)
