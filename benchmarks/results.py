@@ -120,7 +120,10 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def average(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the predictions of several networks' mean probabilities for the same beats."""
+    """Return the predictions of several networks' mean probabilities for the same beats.
+
+    Which beats have an intermediate form is taken from the first.
+    """
     first = tables[0].set_index("row_id")
     mean = sum(table.set_index("row_id").loc[first.index, PROBABILITIES] for table in tables)
     first[PROBABILITIES] = mean / len(tables)
