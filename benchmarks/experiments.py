@@ -186,7 +186,7 @@ def run_fold(experiment: Experiment, fold: int, work_dir: Path) -> pd.DataFrame:
     )
     bank = SignalBank(held, WindowReader(signals, spectrogram, fs, typical))
     predictions = predict_table(network, held, bank, exact)
-    predictions["intermediate"] = mark_intermediate(predictions, signals, fs)
+    predictions["intermediate"] = mark_intermediate(predictions, windows, signals, fs)
     clear_checkpoints(work_dir)
     return predictions
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.fusion import find_intermediate, give_to_fusion, mark_intermediate
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 
 FS = 360
 N, V, F = (AAMI_CLASSES.index(name) for name in "NVF")
@@ -45,40 +46,49 @@ def make_record(
     return signal, peaks, probabilities
 
 
+def make_intervals(n: int, rr_s: float = 1.0) -> pd.DataFrame:
+    return pd.DataFrame(rr_s, index=range(n), columns=list(RR_COLUMNS))
+
+
+def find(signal, peaks, probabilities, fs: float = FS) -> NDArray[np.bool_]:
+    """Find intermediate beats of an even rhythm."""
+    return find_intermediate(signal, peaks, probabilities, make_intervals(len(peaks)), fs)
+
+
 @pytest.mark.parametrize("fs", [360, 128])
 def test_beats_between_the_two_forms_are_found(fs: float) -> None:
     signal, peaks, probabilities = make_record([0.05, 0.15, 0.25, 0.5, 0.75, 0.85, 0.95], fs=fs)
-    found = find_intermediate(signal, peaks, probabilities, fs)
+    found = find(signal, peaks, probabilities, fs)
     assert not found[:71].any()
     assert found[71:].tolist() == [False, False, True, True, True, False, False]
     # Neither the gain of the lead nor its polarity matters.
-    np.testing.assert_array_equal(found, find_intermediate(-3 * signal, peaks, probabilities, fs))
+    np.testing.assert_array_equal(found, find(-3 * signal, peaks, probabilities, fs))
 
 
 def test_a_beat_that_neither_form_explains_is_not_found() -> None:
     signal, peaks, probabilities = make_record([0.5])
     wave = make_form("other")
     signal[peaks[-1] - round(0.4 * FS) :][: len(wave)] += wave.astype(np.float32)
-    assert not find_intermediate(signal, peaks, probabilities, FS).any()
+    assert not find(signal, peaks, probabilities).any()
 
 
 @pytest.mark.parametrize(("n_normal", "n_ventricular"), [(29, 31), (40, 29)])
 def test_a_form_needs_enough_beats(n_normal: int, n_ventricular: int) -> None:
     record = make_record([0.5], n_normal, n_ventricular)
-    assert not find_intermediate(*record, FS).any()
+    assert not find(*record).any()
 
 
 def test_doubtful_beats_make_no_form() -> None:
     signal, peaks, probabilities = make_record([0.5])
     probabilities[40:42] = [0.3, 0, 0.7, 0, 0]  # two of the V beats
-    assert not find_intermediate(signal, peaks, probabilities, FS).any()
+    assert not find(signal, peaks, probabilities).any()
 
 
 def test_forms_of_one_shape_have_nothing_between_them() -> None:
     _, peaks, probabilities = make_record([0.5])
     flat = np.zeros(peaks[-1] + FS, np.float32)
-    assert not find_intermediate(flat, peaks, probabilities, FS).any()
-    assert find_intermediate(flat, [], np.empty((0, 5)), FS).tolist() == []
+    assert not find(flat, peaks, probabilities).any()
+    assert find(flat, [], np.empty((0, 5)), FS).tolist() == []
 
 
 def test_a_long_record_has_forms_of_its_own_time() -> None:
@@ -88,7 +98,7 @@ def test_a_long_record_has_forms_of_its_own_time() -> None:
     signal = np.concatenate([signal, np.zeros(late, np.float32), signal[-2 * FS :]])
     again = np.append(peaks, len(signal) - FS)
     doubled = np.concatenate([probabilities, probabilities[-1:]])
-    found = find_intermediate(signal, again, doubled, FS)
+    found = find(signal, again, doubled)
     assert found[-2:].tolist() == [True, False]
 
 
@@ -120,9 +130,19 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(changed, [[0.1, 0.0, 0.0, 0.9, 0.0]])
 
 
+def test_a_premature_beat_is_not_found() -> None:
+    """A fusion beat comes when the sinus beat is due."""
+    signal, peaks, probabilities = make_record([0.5, 0.5, 0.5])
+    intervals = make_intervals(len(peaks), 1.0)
+    intervals.loc[[71, 72, 73], "rr_previous_s"] = [0.84, 0.86, np.nan]
+    found = find_intermediate(signal, peaks, probabilities, intervals, FS)
+    assert found[71:].tolist() == [False, True, True]
+
+
 def make_predictions(probabilities: NDArray[np.float64], peaks: NDArray[np.int64]) -> pd.DataFrame:
     table = pd.DataFrame({"db": "mitdb", "record_id": "100", "sample": peaks, "lead_idx": 0})
     table["beat_idx"] = np.arange(len(peaks))
+    table["row_id"] = [f"100_{i:06d}" for i in range(len(peaks))]
     table[PROBABILITIES] = probabilities
     return table
 
@@ -130,21 +150,23 @@ def make_predictions(probabilities: NDArray[np.float64], peaks: NDArray[np.int64
 def test_rows_of_a_table_are_marked_by_the_mean_of_leads_and_the_form_in_the_first() -> None:
     signal, peaks, probabilities = make_record([0.5, 0.95])
     first = make_predictions(probabilities, peaks)
-    second = first.assign(lead_idx=1)
+    second = first.assign(lead_idx=1, row_id="2" + first["row_id"])
     # Alone, two V beats of the first lead would be too doubtful, and the rest too few.
     first.loc[40:41, PROBABILITIES] = [0.3, 0, 0.7, 0, 0]
     table = pd.concat([first, second], ignore_index=True)
+    windows = table[["row_id"]].assign(**dict.fromkeys(RR_COLUMNS, 1.0))
     signals = {"mitdb/100": signal, "mitdb/100.2": np.zeros_like(signal)}
-    marked = mark_intermediate(table, signals, FS)
+    marked = mark_intermediate(table, windows, signals, FS)
     assert np.flatnonzero(marked).tolist() == [71, 71 + len(first)]
-    assert not mark_intermediate(first, signals, FS).any()
+    assert not mark_intermediate(first, windows, signals, FS).any()
     shuffled = table.sample(frac=1, random_state=0)
     np.testing.assert_array_equal(
-        mark_intermediate(shuffled, signals, FS), marked[shuffled.index.to_numpy()]
+        mark_intermediate(shuffled, windows, signals, FS), marked[shuffled.index.to_numpy()]
     )
 
 
 def test_sliding_windows_are_of_no_beat() -> None:
     signal, peaks, probabilities = make_record([0.5])
     table = make_predictions(probabilities, peaks).assign(beat_idx=-1)
-    assert not mark_intermediate(table, {"mitdb/100": signal}, FS).any()
+    windows = table[["row_id"]].assign(**dict.fromkeys(RR_COLUMNS, np.nan))
+    assert not mark_intermediate(table, windows, {"mitdb/100": signal}, FS).any()

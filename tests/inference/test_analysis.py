@@ -219,7 +219,8 @@ def test_beats_of_an_intermediate_form_are_given_to_f(recording, views_model, mo
     expected = plain.beats[PROBABILITIES].to_numpy()
     asked = []
 
-    def find(signal, samples, probabilities, fs):
+    def find(signal, samples, probabilities, rr_intervals, fs):
+        pd.testing.assert_frame_equal(rr_intervals, plain.rr_intervals)
         np.testing.assert_array_equal(probabilities, expected)
         asked.append((signal[:], samples, fs))
         return np.arange(len(samples)) % 2 == 0

@@ -193,7 +193,8 @@ def test_train_then_predict(data: dict, tmp_path: Path) -> None:
 def test_beats_of_an_intermediate_form_are_marked(data: dict, monkeypatch) -> None:
     asked = []
 
-    def mark(predictions, signals, fs):
+    def mark(predictions, windows, signals, fs):
+        assert windows is data["windows"]
         asked.append((signals, fs))
         return (predictions["beat_idx"] == 3).to_numpy()
 

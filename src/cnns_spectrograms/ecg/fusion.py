@@ -1,8 +1,9 @@
 """Fusion beats by their form, which lies between those of the N and the V beats around them.
 
 A fusion beat is excited by the sinus and by a ventricular focus at once, so that it has a share of
-either form. A network that has seen the fusion beats of few patients calls those of another one N
-or V, and its probability is then shared between the two. Classes are columns in AAMI order.
+either form, and comes when the sinus beat is due. A network that has seen the fusion beats of few
+patients calls those of another one N or V, and its probability is then shared between the two.
+Classes are columns in AAMI order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
+from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.ecg.windows import (
     cut_windows,
     find_typical_beat,
@@ -26,6 +28,7 @@ _CERTAIN = 0.8  # probability of a beat that makes the form of its class
 _FEWEST = 30  # such beats that make one: V beats a minute apart, of half an hour
 _SHARE_OF_V = (0.2, 0.8)
 _MOST_RESIDUAL = 0.4  # energy that neither form explains, in that of their difference
+_EARLIEST = 0.85  # RR interval, in the mean of the half hour: below it a beat is premature
 _N, _V, _F = (AAMI_CLASSES.index(name) for name in "NVF")
 
 
@@ -33,18 +36,20 @@ def find_intermediate(
     signal: NDArray[np.floating],
     samples: ArrayLike,
     probabilities: NDArray[np.floating],
+    rr_intervals: pd.DataFrame,
     fs: float,
 ) -> NDArray[np.bool_]:
     """Find the beats whose form lies between those of the N and the V beats around them.
 
     The form of a class is the median of its certain beats in the half hour around, see
     `ecg.windows.place_typical_beats`. A beat is the N form, a share of the difference to the V
-    form, and a residual; share and residual decide.
+    form, and a residual; share and residual decide. Premature beats are left out.
 
     Args:
         signal: the whole lead, (n_samples,), mV, without its baseline.
         samples: R peaks, ascending, (n,).
         probabilities: of their classes, (n, 5).
+        rr_intervals: n rows, s, see `ecg.rhythm.measure_rr_intervals`.
         fs: sampling rate, Hz.
 
     Returns:
@@ -67,7 +72,8 @@ def find_intermediate(
         if len(forms) == 2 and len(mine):
             windows = cut_windows(signal, peaks[mine] - before, length)
             found[mine] = _lie_between(windows, *forms)
-    return found
+    is_early = rr_intervals["rr_previous_s"] < _EARLIEST * rr_intervals["rr_record_s"]
+    return found & ~is_early.to_numpy()
 
 
 def _lie_between(
@@ -105,13 +111,17 @@ def give_to_fusion(
 
 
 def mark_intermediate(
-    predictions: pd.DataFrame, signals: Mapping[str, NDArray[np.float32]], fs: float
+    predictions: pd.DataFrame,
+    windows: pd.DataFrame,
+    signals: Mapping[str, NDArray[np.float32]],
+    fs: float,
 ) -> NDArray[np.bool_]:
     """Return which rows of predictions are of beats of an intermediate form in the first lead.
 
     Args:
-        predictions: columns db, record_id, beat_idx, sample, lead_idx and the probabilities, whose
-            mean over leads counts.
+        predictions: columns row_id, db, record_id, beat_idx, sample, lead_idx and the
+            probabilities, whose mean over leads counts.
+        windows: row_id and RR intervals of these rows, s.
         signals: by `ecg.windows.signal_key`, (n_samples,), mV, at ``fs``.
         fs: sampling rate, Hz.
 
@@ -120,11 +130,14 @@ def mark_intermediate(
     """
     beat = ["db", "record_id", "beat_idx", "sample"]
     beats = predictions.groupby(beat, sort=True)[PROBABILITIES].mean().reset_index()
-    beats = beats[beats["beat_idx"] >= 0].sort_values("sample", kind="stable").assign(lead_idx=0)
+    first = predictions.loc[predictions["lead_idx"] == 0, ["row_id", *beat]]
+    intervals = windows[["row_id", *RR_COLUMNS]]
+    beats = beats[beats["beat_idx"] >= 0].merge(first, on=beat).merge(intervals, on="row_id")
+    beats = beats.sort_values("sample", kind="stable").assign(lead_idx=0)
     parts = [
         rows.assign(
             intermediate=find_intermediate(
-                signals[str(key)], rows["sample"], rows[PROBABILITIES].to_numpy(), fs
+                signals[str(key)], rows["sample"], rows[PROBABILITIES].to_numpy(), rows, fs
             )
         )
         for key, rows in beats.groupby(signal_keys(beats), sort=False)

@@ -153,7 +153,7 @@ def analyse(
     centres = (at_model, after_gap, rr_intervals)
     averaged = average_leads(recording, model, index, centres, probabilities, report)
     if not sliding:
-        intermediate = find_intermediate(signal, at_model, probabilities, model.fs)
+        intermediate = find_intermediate(signal, at_model, probabilities, rr_intervals, model.fs)
         probabilities = give_to_fusion(probabilities, intermediate)
     beats = _tabulate(samples, recording.fs, after_gap, probabilities, name, quality)
     counted = beats["usable"].to_numpy(np.bool_) | count_unusable

@@ -228,7 +228,9 @@ def predict(
     made_of = require_fresh(shaped, signals=signals, windows=windows, images=images, model=model)
     scored = windows[windows["split"].isin(["val", "test"])].reset_index(drop=True)
     predictions = predict_table(classifier, scored, images.open(scored), training)
-    predictions["intermediate"] = mark_intermediate(predictions, signals, description["fs"])
+    predictions["intermediate"] = mark_intermediate(
+        predictions, windows, signals, description["fs"]
+    )
     return stamp_table(predictions, {**made_of, "tta_views": training.tta_views})
 
 
