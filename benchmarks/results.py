@@ -8,11 +8,11 @@ Nothing is trained. For each model: scores of the most probable class as a repor
 over leads, F by its form too), by the network alone and by the first lead alone, and at the
 operating point whose macro F1 is best on val (temperature and offsets of the classes, fitted on val
 alone), with 95 % intervals over patients; where a whole test split is scored, also as if its
-classes were equally frequent. The mean of the networks' probabilities
-follows. The title states where recordings are simulated. Further data folders hold other trainings
-of the same recipe (another seed). Each network that all of them hold has another row, the mean of
-its trainings' probabilities, and the mean, lowest and highest score of its trainings. The last line
-is one JSON object.
+classes were equally frequent. The mean of the networks' probabilities follows. The title states
+where recordings are simulated. Further data folders hold other trainings of the same recipe
+(another seed). Each network that all of them hold has another row, the mean of its trainings'
+probabilities, and the mean, lowest and highest score of its trainings. The last line is one JSON
+object.
 """
 
 from __future__ import annotations

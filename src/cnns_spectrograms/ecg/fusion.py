@@ -62,16 +62,16 @@ def find_intermediate(
     found = np.zeros(len(peaks), dtype=bool)
     for step, (first, stop) in enumerate(zip(begin, end, strict=True)):
         around = (peaks >= first) & (peaks < stop)
-        forms = []
-        for column in (_N, _V):
-            certain = around & (probabilities[:, column] > _CERTAIN)
-            if certain.sum() >= _FEWEST:
-                windows = cut_windows(signal, peaks[certain] - before, length)
-                forms.append(np.median(windows, axis=0).astype(np.float64))
-        mine = np.flatnonzero(step_of == step)
-        if len(forms) == 2 and len(mine):
-            windows = cut_windows(signal, peaks[mine] - before, length)
-            found[mine] = _lie_between(windows, *forms)
+        certain = [peaks[around & (probabilities[:, k] > _CERTAIN)] for k in (_N, _V)]
+        mine = step_of == step
+        if min(map(len, certain)) < _FEWEST or not mine.any():
+            continue
+        normal, ventricular = (
+            np.median(cut_windows(signal, each - before, length), axis=0).astype(np.float64)
+            for each in certain
+        )
+        windows = cut_windows(signal, peaks[mine] - before, length)
+        found[mine] = _lie_between(windows, normal, ventricular)
     is_early = rr_intervals["rr_previous_s"] < _EARLIEST * rr_intervals["rr_record_s"]
     return found & ~is_early.to_numpy()
 
@@ -94,7 +94,7 @@ def _lie_between(
 def give_to_fusion(
     probabilities: NDArray[np.floating], intermediate: NDArray[np.bool_]
 ) -> NDArray[np.floating]:
-    """Return probabilities in which F has what is shared between N and V, where a form is.
+    """Return probabilities in which F has what N and V share, where a beat's form lies between.
 
     That is the lesser of the two, taken from both.
 
