@@ -542,9 +542,10 @@ def test_a_run_that_failed_resumes(tmp_path: Path, uninterrupted: Fitted, epoch:
 def test_a_finished_run_trains_no_more(tmp_path: Path, kind: type[ToyNetwork]) -> None:
     first = fit(tmp_path, network=kind(), early_stopping_patience=2)
     assert len(first.history) == (3 if kind is NeverBetter else EPOCHS)
-    reader = CountingImages()
-    again = fit(tmp_path, read=reader, network=kind(), early_stopping_patience=2)
+    reader, log = CountingImages(), Log()
+    again = fit(tmp_path, read=reader, network=kind(), early_stopping_patience=2, log=log)
     assert_same(again, first)
+    assert [step for step, _ in log.rows] == list(range(len(first.history)))
     assert reader.n <= 2 * BATCH  # what the loader had fetched ahead
 
 

@@ -188,7 +188,7 @@ def test_two_hosts_train_one_network(
 def test_a_killed_process_ends_all_and_the_training_resumes(
     two: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = Log(1, lambda: multiprocessing.active_children()[0].kill())
+    log = Log(0, lambda: multiprocessing.active_children()[0].kill())
     with pytest.raises(TrainingProcessError, match="SIGKILL; the same command goes on after"):
         fit_two(tmp_path, log)
     assert multiprocessing.active_children() == []

@@ -100,11 +100,11 @@ class EpochKeeper(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self.rows = list(checkpoint["history"])
+        for row in self.rows:  # here: a training killed after its last epoch never starts again
+            self._send(row)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for row in self.rows:
-            self._send(row)
         stopping = trainer.early_stopping_callback
         if stopping and stopping.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
             trainer.should_stop = True  # it had stopped, but was killed before it returned
