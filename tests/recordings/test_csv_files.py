@@ -9,10 +9,10 @@ import wfdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnns_spectrograms.recordings import csv_times
+from cnns_spectrograms.recordings import csv_table
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
-from cnns_spectrograms.recordings.recording import MAX_DURATION_S
+from cnns_spectrograms.recordings.recording import MAX_DURATION_S, suggest_lead
 
 FS = 100
 N = 1500
@@ -106,6 +106,24 @@ def test_csv_cells_that_are_missing(tmp_path):
     np.testing.assert_array_equal(
         found.read(0), np.array([0.1, np.nan, np.nan, np.nan, 0.5, 0.25], np.float32)
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "empty"),
+    [("MLII (mV),V5 (mV)", ""), ("MLII (mV),V5 (mV)", "nan"), ("", "nan"), ("", "-")],
+)
+@pytest.mark.parametrize("n_missing", [300, 30_000])
+def test_electrodes_that_are_put_on_late(tmp_path, real, monkeypatch, header, empty, n_missing):
+    """One lead from that sample on, the other 7,000 samples later still."""
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", 5000)
+    signal = np.full((n_missing + 14_000, 2), np.nan)
+    signal[n_missing : n_missing + len(real), 0] = real[:, 0]
+    signal[n_missing + 7_000 :, 1] = real[:7_000, 1]
+    columns = [[empty if cell == "nan" else cell for cell in cells(lead)] for lead in signal.T]
+    found = open_recording(write(tmp_path / "a.csv", header, columns), fs=REAL_FS)
+    assert found.lead_names == (("MLII", "V5") if header else ("1", "2"))
+    for lead in range(2):
+        np.testing.assert_allclose(found.read(lead), signal[:, lead], atol=1e-6)
 
 
 def test_csv_rate_from_rounded_times(tmp_path):
@@ -255,7 +273,7 @@ def test_the_text_of_rdsamp(tmp_path, real, unit_row):
 @pytest.mark.parametrize("chunk", [500, 200_000])
 def test_a_clock_that_passes_the_hour_and_midnight(tmp_path, real, monkeypatch, chunk):
     """As rdsamp does, hours are written from the first on only."""
-    monkeypatch.setattr(csv_times, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", chunk)
 
     def stamp(t):
         text = f"{int(t) // 60 % 60}:{t % 60:06.3f}"
@@ -280,7 +298,7 @@ def test_a_clock_that_passes_the_hour_and_midnight(tmp_path, real, monkeypatch, 
 def test_missing_samples_are_where_the_times_leave_them_out(
     tmp_path, real, monkeypatch, caplog, decimals, chunk, gaps
 ):
-    monkeypatch.setattr(csv_times, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", chunk)
     expected = real[:, 0].astype(np.float32)
     for start, stop in gaps:
         expected[start:stop] = np.nan
@@ -324,7 +342,7 @@ def test_gaps_anywhere(tmp_path_factory, fs, start_s, gaps, form, chunk):
     path = tmp_path_factory.mktemp("gaps") / "a.csv"
     write(path, f"{header},ECG (mV)", [stamps(), cells(lead)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_times, "CHUNK_ROWS", chunk)
+        patch.setattr(csv_table, "CHUNK_ROWS", chunk)
         found = open_recording(path)
     assert found.fs == pytest.approx(fs, rel=1e-3)
     # The resolution tells a gap's length to within a sample or two, and the rate a long one's.
@@ -433,7 +451,7 @@ def test_a_clock_that_jumps_by_years_is_refused(tmp_path, real):
 
 @pytest.mark.parametrize("chunk", [1000, 200_000])
 def test_times_that_fall_are_refused_by_row(tmp_path, real, monkeypatch, chunk):
-    monkeypatch.setattr(csv_times, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", chunk)
     times = seconds(len(real))
     times[6000:] -= 3
     path = write(tmp_path / "a.csv", "time,MLII (mV)", [cells(times), cells(real[:, 0])])
@@ -472,7 +490,7 @@ def test_rows_without_a_time_are_samples(tmp_path, real):
 @pytest.mark.parametrize("missing", [0, 500, 36_003])
 @pytest.mark.parametrize("chunk", [900, 200_000])
 def test_rows_that_share_a_time(tmp_path, real, monkeypatch, decimals, start_s, missing, chunk):
-    monkeypatch.setattr(csv_times, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", chunk)
     samples = np.arange(len(real))
     samples[3000:] += missing
     times = np.floor((start_s + samples / REAL_FS) * 10**decimals + 1e-6) / 10**decimals
@@ -768,9 +786,20 @@ def test_a_column_in_no_voltage_is_no_lead(tmp_path, real, caplog, unit, is_row)
         open_recording(alone, fs=REAL_FS)
 
 
+def test_no_other_column_takes_the_place_of_an_ecg(tmp_path, real):
+    columns = [cells(real[:, 0]), cells(real[:, 1])]
+    path = write(tmp_path / "a.csv", "MLII (counts),Resp (mV)", columns)
+    found = open_recording(path, fs=REAL_FS)
+    with pytest.raises(RecordError, match=r"a: signal MLII cannot .* lead Resp would .* --lead"):
+        suggest_lead(found, "MLII")
+    assert suggest_lead(open_recording(path, fs=REAL_FS, columns=["Resp"]), "MLII") == 0
+    also = write(tmp_path / "b.csv", "counter,MLII (counts),V5 (mV)", [["7"] * len(real), *columns])
+    assert suggest_lead(open_recording(also, fs=REAL_FS), "MLII") == 0
+
+
 def test_a_real_record_as_csv_is_the_record(physionet, tmp_path, monkeypatch):
     """Half an hour, by pieces, with the times that PhysioNet's tool writes, and a loss in them."""
-    monkeypatch.setattr(csv_times, "CHUNK_ROWS", 50_000)
+    monkeypatch.setattr(csv_table, "CHUNK_ROWS", 50_000)
     record = open_recording(physionet / "mitdb" / "100")
     expected = record.read("MLII")
     expected[123_456:234_567] = np.nan

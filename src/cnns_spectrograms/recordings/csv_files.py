@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings import csv_times
+from cnns_spectrograms.recordings import csv_table
 from cnns_spectrograms.recordings.csv_table import (
     SECONDS_PER,
     TIME,
@@ -74,7 +74,7 @@ def open_csv(
     """
     table = read_table(path)
     check_shape(MIN_RATE_HZ if fs is None else fs, 2, len(table.columns))
-    leads, time = _choose_columns(table, columns)
+    leads, time, left_out = _choose_columns(table, columns)
     times = _find_times(table, time, fs)
     table.check_width()
     if not len(times.gap_rows):
@@ -94,7 +94,7 @@ def open_csv(
         *(path.name, recording.n_samples, recording.fs, recording.duration_s),
         *(", ".join(recording.lead_names), table.dialect["decimal"], table.delimiter),
     )
-    return replace(recording, assumed=assumed)
+    return replace(recording, assumed=assumed, left_out=left_out)
 
 
 def _read(numbers: NDArray[np.float32], column: int, start: int, stop: int) -> NDArray[np.float32]:
@@ -103,8 +103,8 @@ def _read(numbers: NDArray[np.float32], column: int, start: int, stop: int) -> N
 
 def _choose_columns(
     table: Table, wanted: Sequence[str] | None
-) -> tuple[list[Column], Column | None]:
-    """Return the columns that are leads, and that of the times, or None.
+) -> tuple[list[Column], Column | None, dict[str, str]]:
+    """Return the columns that are leads, that of the times, or None, and why others are no leads.
 
     Args:
         table: in the file.
@@ -130,14 +130,14 @@ def _choose_columns(
         is_named = re.search("[a-z]", column.name.lower()) is not None
         if is_named and (chosen or column in left_out):
             continue
-        is_time, why = _judge_cells(table.probe[column.index])
+        is_time, why = _judge_cells(table.read_first(column))
         if is_time and time is None and not is_named:
             time = column
             logger.info("%s: column %r is taken for times", table.path.name, column.label)
         if why:
             left_out[column] = why
     if wanted is not None:
-        return chosen, time
+        return chosen, time, {}
     chosen = [column for column in others if column not in left_out]
     reasons = ", ".join(f"{column.label!r} ({why})" for column, why in [*left_out.items()][:10])
     check(
@@ -148,7 +148,7 @@ def _choose_columns(
     )
     if reasons:
         logger.info("%s: these columns are no leads: %s", table.path.name, reasons)
-    return chosen, time
+    return chosen, time, {column.label: why for column, why in left_out.items()}
 
 
 def _find_wanted(table: Table, wanted: Sequence[str]) -> list[Column]:
@@ -196,8 +196,7 @@ def _judge_header(column: Column) -> str:
 
 
 def _judge_cells(cells: pd.Series) -> tuple[bool, str]:
-    """Return whether cells are times, and why they are no ECG; empty if they may be one."""
-    cells = cells.dropna()
+    """Return whether filled cells are times, and why they are no ECG; empty if they may be one."""
     values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
     if not len(cells):
         return False, "empty"
@@ -268,7 +267,7 @@ def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
         if not is_named or usual == 0 or (first == usual).mean() < 0.5:
             continue
         last, skipped = np.nan, np.empty(0)
-        with table.read([column], chunksize=csv_times.CHUNK_ROWS, low_memory=False) as chunks:
+        with table.read([column], chunksize=csv_table.CHUNK_ROWS, low_memory=False) as chunks:
             for chunk in chunks:
                 numbers = pd.to_numeric(chunk[column.index], errors="coerce").to_numpy(np.float64)
                 steps = np.diff(numbers, prepend=last) / usual
@@ -285,7 +284,7 @@ def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
     """Return numbers, `(n_rows, n_columns)`, mapped from a file that goes when nothing reads it."""
     n_rows = 0
-    options = {"dtype": np.float64, "chunksize": csv_times.CHUNK_ROWS}
+    options = {"dtype": np.float64, "chunksize": csv_table.CHUNK_ROWS}
     with tempfile.TemporaryFile() as file:
         with table.read(columns, **options) as chunks:
             for chunk in chunks:

@@ -21,9 +21,13 @@ from cnns_spectrograms.recordings.leads import mv_per_unit
 
 Rows = Sequence[Sequence[str]]
 
+CHUNK_ROWS = 200_000
+"""Rows that are read at once."""
+
 _PROBE_ROWS = 5000  # from which the content of a column is judged
 _PROBE_BYTES = 1 << 16
-_PROBE_LINES = 200
+_PROBE_LINES = 200  # more where samples are missing at the beginning
+_HEAD_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 20
 
 SECONDS_PER = {
@@ -172,6 +176,18 @@ class Table:
         """The first rows, str, cleaned by `clean_cells`; columns are named by their index."""
         return self.read(self.columns, dtype=str, nrows=_PROBE_ROWS).apply(clean_cells)
 
+    def read_first(self, column: Column) -> pd.Series:
+        """Return the cells of `probe` that are filled; where there are none, the first such ones.
+
+        An electrode may be put on long after the recorder began.
+        """
+        cells = self.probe[column.index].dropna()
+        if len(cells):
+            return cells
+        with self.read([column], dtype=str, chunksize=CHUNK_ROWS) as chunks:
+            found = (chunk[column.index].dropna().iloc[:_PROBE_ROWS] for chunk in chunks)
+            return clean_cells(next((each for each in found if len(each)), cells))
+
 
 def read_table(path: Path) -> Table:
     """Read the header and the first rows of a CSV file.
@@ -213,7 +229,7 @@ def read_table(path: Path) -> Table:
 def _read_head(path: Path) -> tuple[list[str], str]:
     """Return the first whole lines, and their encoding; no line may fill the memory."""
     with open(path, "rb") as file:
-        head = file.read(_PROBE_BYTES)
+        head = file.read(_HEAD_BYTES)
     encoding = _find_encoding(head)
     with open(path, encoding=encoding, errors="replace") as text:
         while chunk := text.read(_LONGEST_LINE):
@@ -227,9 +243,20 @@ def _read_head(path: Path) -> tuple[list[str], str]:
             )
     # Not `splitlines`, which also ends a line at a form feed, where pandas does not.
     lines = io.StringIO(head.decode(encoding, errors="replace"), newline=None).read().split("\n")
-    if len(head) == _PROBE_BYTES:  # the last line is cut
+    if len(head) == _HEAD_BYTES:  # the last line is cut
         lines = lines[:-1]
-    return lines[:_PROBE_LINES], encoding
+    n_lines = _PROBE_LINES
+    while n_lines < len(lines):
+        tail = lines[n_lines // 2 : n_lines]
+        if 2 * sum(map(_is_missing, tail)) <= len(tail):
+            break
+        n_lines *= 2
+    return lines[:n_lines], encoding
+
+
+def _is_missing(line: str) -> bool:
+    """Return whether a line holds no sample, whatever its delimiter is."""
+    return all(cell.strip("'\"").lower() in _MISSING for cell in re.split(r"[;|,\s]", line))
 
 
 def _find_encoding(head: bytes) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cnns_spectrograms.recordings import csv_table
 from cnns_spectrograms.recordings.csv_table import (
     SECONDS_PER,
     Column,
@@ -24,9 +25,6 @@ from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ
 
 logger = logging.getLogger(__name__)
-
-CHUNK_ROWS = 200_000
-"""Rows that are read at once."""
 
 MIN_RATE_HZ = 20.0
 """Lowest rate that times may give: milliseconds taken for seconds give 10 Hz at most."""
@@ -209,7 +207,7 @@ def _read_changes(
     changes = np.empty((0, 2))
     last, days, n_rows = np.nan, 0, 0
     dtype = None if form.kind == "numbers" else str
-    with table.read([column], dtype=dtype, chunksize=CHUNK_ROWS, low_memory=False) as chunks:
+    with table.read([column], dtype=dtype, chunksize=csv_table.CHUNK_ROWS, low_memory=False) as chunks:
         for chunk in chunks:
             cells = chunk[column.index]
             times = _parse(cells, form)
