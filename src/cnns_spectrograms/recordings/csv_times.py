@@ -207,7 +207,9 @@ def _read_changes(
     changes = np.empty((0, 2))
     last, days, n_rows = np.nan, 0, 0
     dtype = None if form.kind == "numbers" else str
-    with table.read([column], dtype=dtype, chunksize=csv_table.CHUNK_ROWS, low_memory=False) as chunks:
+    with table.read(
+        [column], dtype=dtype, chunksize=csv_table.CHUNK_ROWS, low_memory=False
+    ) as chunks:
         for chunk in chunks:
             cells = chunk[column.index]
             times = _parse(cells, form)
