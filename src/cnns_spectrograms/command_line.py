@@ -59,7 +59,7 @@ def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="classify with the mean of the shipped models, in 1.5 times the time",
     )
-    add("--lead", help="name or index of the lead; default: the one the model was trained on")
+    add("--lead", help="name or index of the lead; default: the one that training preferred")
     add(
         "--fs",
         type=float,
