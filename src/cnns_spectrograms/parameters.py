@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +27,12 @@ from pydantic import (
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+CORRECTED = "corrected"
+"""Database of recordings that a person has corrected, see `corrections.database`."""
+
+UPLOADED = "upload"
+"""Stands for the database of a recording of none, in names of corrected records and patients."""
 
 # YAML reads `100` as a number; a record's name is text.
 RecordId = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
@@ -45,6 +52,19 @@ class Parameters(BaseModel):
 def _require_each_once(where: str, names: list[str], reason: str) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{where} {repeated} more than once; {reason}")
+
+
+def _check_database(name: str) -> str:
+    if re.search(r"[/\\\s]", name) or name in (CORRECTED, UPLOADED, "AUG"):
+        raise ValueError(
+            f"found the database {name!r}; expected the name of a folder without slashes and "
+            f"blanks, and none of {CORRECTED}, {UPLOADED} and AUG, which stand for other "
+            f"recordings; rename the folder"
+        )
+    return name
+
+
+DatabaseName = Annotated[str, AfterValidator(_check_database)]
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -154,7 +174,7 @@ Records = Annotated[
 class IngestionParameters(Parameters):
     """Which recordings are read, and how they are brought to one form."""
 
-    databases: dict[str, Records | None] = Field(
+    databases: dict[DatabaseName, Records | None] = Field(
         description="database name -> its records, as a list or with what is known of each; null "
         "takes every record in RECORDS"
     )
@@ -192,6 +212,13 @@ class IngestionParameters(Parameters):
         "'corrected'; null: none",
     )
 
+    @model_validator(mode="after")
+    def _check_records_once(self) -> IngestionParameters:
+        for db, records in self.databases.items():
+            listed = records if isinstance(records, list) else []
+            _require_each_once(f"databases.{db} lists", listed, "list each record once")
+        return self
+
     def known_records(self) -> dict[str, RecordParameters]:
         """Return what is known of records, by `db/record_id`."""
         return {
@@ -217,7 +244,7 @@ class SplitParameters(Parameters):
     """Who is in which split: written out, record by record."""
 
     protocol: str
-    records: dict[str, dict[Literal["train", "val", "test", "unused"], list[RecordId]]]
+    records: dict[DatabaseName, dict[Literal["train", "val", "test", "unused"], list[RecordId]]]
 
     @model_validator(mode="after")
     def _check_records_once(self) -> SplitParameters:

@@ -140,7 +140,10 @@ def _advise(name: str, first: int, made_by: int) -> str:
         return f"Delete predictions.parquet in 07_model_output and run `{command}` to make it again"
     steps = ",".join(STEPS[first : max(made_by, STEPS.index("balancing")) + 1])
     command = name_command(f"--pipelines={steps}")
-    return f"Run `{command}` to make it again, or set the parameters back"
+    return (
+        f"Run `{command}` to make it again, with the --params and --config of the run that made "
+        f"it, or set the parameters back"
+    )
 
 
 def list_differences(

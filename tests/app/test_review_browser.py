@@ -493,10 +493,10 @@ def test_a_corrected_recording_joins_the_training_data(
         if T("to_training") in each.text:
             each.click()
     page.click(".st-key-to_training button")
-    page.wait(lambda: T("added_to_training", name="own-102") in page.text(), "the record")
+    page.wait(lambda: T("added_to_training", name="upload-102") in page.text(), "the record")
     database = folder / "corrections" / "database"
-    assert (database / "PATIENTS").read_text() == "own-102,own/102\n"
-    assert wfdb.rdrecord(str(database / "own-102")).sig_name == (
+    assert (database / "PATIENTS").read_text() == "upload-102,upload/102\n"
+    assert wfdb.rdrecord(str(database / "upload-102")).sig_name == (
         wfdb.rdheader(str(records / "102")).sig_name
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import wfdb
 
 from cnns_spectrograms.corrections.database import add_record
 from cnns_spectrograms.corrections.session import Session, Source
+from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.databases import read_patients
 from cnns_spectrograms.ecg.splits import LeakError
 from cnns_spectrograms.inference.analysis import Analysis
 from cnns_spectrograms.inference.api import make_recording
@@ -24,6 +27,7 @@ from cnns_spectrograms.parameters import (
 )
 from cnns_spectrograms.pipelines.feature_engineering import make_windows
 from cnns_spectrograms.pipelines.ingestion import check_databases, ingest_records
+from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.recording import Recording
 
 
@@ -60,7 +64,7 @@ def test_a_corrected_recording_trains_in_place_of_its_original(
     session.do("ana", "relabel", beats=[20], to="F")
     add_record(folder, session, recording, "mitdb", "mitdb/100")  # again, a later version
     assert (folder / "RECORDS").read_text() == "mitdb-100\n"
-    assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == []
+    assert [p.name for p in folder.iterdir() if p.name.startswith(".")] == [".lock"]
     signals, beats, records, _ = ingest(tmp_path, recording)
     mine = beats[beats["db"] == "corrected"]
     assert set(mine["patient_id"]) == {"mitdb/100"}
@@ -126,6 +130,42 @@ def test_the_original_of_a_corrected_recording_neither_validates_nor_tests(
         make_windows(beats, records, WindowParameters(), split(**lists))
 
 
+def test_the_lead_that_was_corrected_is_read(
+    analysis: Analysis, recording: Recording, tmp_path: Path
+) -> None:
+    """Here V1 of a recording that has MLII, which preferred_lead names."""
+    session = correct(recording, 1)
+    add_record(tmp_path / "database", session, recording, "mitdb", "mitdb/100")
+    signals, _, records, _ = ingest(tmp_path, recording)
+    assert records.set_index("db")["lead"]["corrected"] == "V1"
+    expected = remove_baseline(recording.read("V1"), recording.fs)
+    np.testing.assert_allclose(signals["corrected/mitdb-100"], expected, atol=2e-3)
+
+
+def test_what_no_training_could_read_is_refused_and_leaves_nothing(
+    recording: Recording, tmp_path: Path
+) -> None:
+    def read(lead: int, start: int, stop: int) -> np.ndarray:
+        signal = recording.read(lead, start, stop).copy()
+        signal[max(0, 5000 - start) : max(0, 5100 - start)] = np.nan
+        return signal
+
+    gappy = replace(recording, read_lead=read)
+    with pytest.raises(RecordError, match=r"corrected/own-100: .*100 invalid .NaN. samples"):
+        add_record(tmp_path / "database", correct(gappy), gappy, "own", "own/anna")
+    assert not (tmp_path / "database").exists()
+
+
+def test_recordings_that_are_added_at_the_same_time_are_all_kept(
+    recording: Recording, tmp_path: Path
+) -> None:
+    others = [replace(recording, name=f"r{i}") for i in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda each: add_record(tmp_path, correct(each), each, "a", "a/b"), others))
+    assert (tmp_path / "RECORDS").read_text().split() == [f"a-r{i}" for i in range(6)]
+    assert list(read_patients(tmp_path)) == [f"a-r{i}" for i in range(6)]
+
+
 def correct(recording: Recording, lead: int = 0) -> Session:
     """Return corrections of a lead, with the digest that the app gives it."""
     digest = hashlib.sha256(recording.read(lead).astype("<f4").tobytes()).hexdigest()
@@ -139,7 +179,7 @@ def test_no_recording_takes_the_place_of_another(
 ) -> None:
     first = replace(recording, name=names[0])
     rng = np.random.default_rng(0)
-    second = make_recording(rng.standard_normal(1000), 250, names[1])
+    second = make_recording(rng.standard_normal(2000), 250, names[1])
     name = add_record(tmp_path, correct(first), first, "own", "own/a")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match=f"{name} in .*, made from own/{names[0]}; .*{names[1]}"):
@@ -162,7 +202,7 @@ def test_a_version_of_another_lead_replaces_the_earlier_one(
 def test_records_of_versions_that_kept_no_origin(recording: Recording, tmp_path: Path) -> None:
     add_record(tmp_path, correct(recording), recording, "own", "own/a")
     (tmp_path / "ORIGINS").unlink()
-    other = make_recording(np.sin(np.arange(1000)), 250, "b")
+    other = make_recording(np.sin(np.arange(2000)), 250, "b")
     add_record(tmp_path, correct(other), other, "own", "own/b")
     assert add_record(tmp_path, correct(recording, 1), recording, "own", "own/a") == "own-100"
     names = [line.split(",")[0] for line in (tmp_path / "ORIGINS").read_text().splitlines()]
@@ -173,9 +213,9 @@ def test_records_of_versions_that_kept_no_origin(recording: Recording, tmp_path:
 def test_the_offset_of_an_electrode_cuts_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, offset_mv: float
 ) -> None:
-    signal = np.random.default_rng(0).uniform(-5, 5, (1000, 3))
-    signal[:, 0] += offset_mv
-    signal[100:300, 0] = np.nan
+    signal = np.random.default_rng(0).uniform(-5, 5, (2000, 3))
+    signal[:, :2] += offset_mv
+    signal[100:300, 1] = np.nan  # a training leaves this lead out
     signal[:, 2] = np.nan
     recording = make_recording(signal, 250, "a")
     add_record(tmp_path, correct(recording), recording, "own", "own/a")
@@ -185,7 +225,7 @@ def test_the_offset_of_an_electrode_cuts_nothing(
 
 
 def test_a_lead_that_is_cut_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    signal = np.zeros((1000, 2))
+    signal = np.zeros((2000, 2))
     signal[::100] = 10.0
     signal[::500, 1] = 40.0
     recording = make_recording(signal, 250, "a")

@@ -259,14 +259,18 @@ def test_what_a_killed_download_left_is_removed(server: Server, tmp_path: Path):
     assert (folder / "100.dat").read_bytes() == (server.files / "100.dat").read_bytes()
 
 
-def test_damaged_local_file_is_fetched_again(server: Server, tmp_path: Path):
+def test_what_a_user_has_edited_is_kept_and_named(server: Server, tmp_path: Path):
     folder = tmp_path / "tiny"
     download_database("tiny", folder)
-    (folder / "100.dat").write_bytes(b"half")
+    (folder / "100.atr").write_bytes(b"edited")
+    (folder / "RECORDS").write_text("100\n")
+    (folder / "100.dat").unlink()
     server.fetched.clear()
     download_database("tiny", folder)
     assert server.fetched == ["SHA256SUMS.txt", "100.dat"]
-    assert verify_checksums(folder, ["100"]) == {}
+    assert (folder / "100.atr").read_bytes() == b"edited"
+    assert (folder / "RECORDS").read_text() == "100\n"
+    assert list(verify_checksums(folder, ["100"])) == ["100"]
 
 
 @pytest.mark.parametrize("name", ["100.hea", "100.dat", "100.atr", "RECORDS"])

@@ -232,6 +232,10 @@ def test_patient_and_lead_of_a_record_that_are_given(tmp_path: Path):
     assert describe_record("mitdb", "100", 360, known)["patient_id"] == "mitdb/p1"
     assert patient_of("mitdb", "202", known) == "mitdb/201"
     assert patient_of("other", "100", known) == "other/100"
+    # However the patient of 201 and 202 is named.
+    of_202 = RecordParameters(patient="mitdb/202")
+    assert patient_of("own", "r1", {"own/r1": of_202}) == "mitdb/201"
+    assert patient_of("mitdb", "x", {"mitdb/x": RecordParameters(patient="202")}) == "mitdb/201"
     wrong = {"mitdb/100": RecordParameters(lead="V6")}
     with pytest.raises(
         RecordError, match=r"leads MLII, V5; expected 'V6' as in ingestion\.databases\.mitdb\.100"

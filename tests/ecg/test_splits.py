@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.records import patient_of
 from cnns_spectrograms.ecg.splits import (
-    CORRECTED,
     LeakError,
     assign_splits,
     check_no_leak,
     name_corrected,
     stratified_record_split,
 )
-from cnns_spectrograms.parameters import SplitParameters
+from cnns_spectrograms.parameters import CORRECTED, SplitParameters
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -65,11 +64,27 @@ def make_protocol(**lists: list[str]) -> SplitParameters:
 class TestAssignSplits:
     def test_a_corrected_record_takes_the_place_of_its_original(self) -> None:
         corrected = make_windows({name_corrected("mitdb", "r-4"): 1}, db=CORRECTED)
+        corrected["patient_id"] = "mitdb/r-4"
         windows = pd.concat([make_windows({"r-4": 1, "101": 1, "102": 1}), corrected])
         protocol = make_protocol(train=["r-4"], val=["101"], test=["102"])
         table = assign_splits(windows, protocol)
         train = table[table["split"] == "train"]
         assert train["db"].tolist() == [CORRECTED]
+
+    @pytest.mark.parametrize("split", ["train", "unused"])
+    def test_a_corrected_record_is_of_the_patient_of_its_original(self, split: str) -> None:
+        original = make_windows({"100": 1}).assign(patient_id="mitdb/p")
+        corrected = make_windows({name_corrected("mitdb", "100"): 1}, db=CORRECTED)
+        others = make_windows({"101": 1, "102": 1, "103": 1})
+        lists = {"train": ["103"], "val": ["101"], "test": ["102"]}
+        lists[split] = [*lists.get(split, []), "100"]
+        protocol = make_protocol(**lists)
+        windows = pd.concat([original, others, corrected.assign(patient_id="mitdb/100")])
+        with pytest.raises(LeakError, match=r"mitdb-100 is of patient mitdb/100, .* of mitdb/p"):
+            assign_splits(windows, protocol)
+        windows = pd.concat([original, others, corrected.assign(patient_id="mitdb/p")])
+        train = assign_splits(windows, protocol).query("split == 'train'")
+        assert set(train["patient_id"]) == {"mitdb/p", "mitdb/103"}
 
     def test_split_and_path(self) -> None:
         table = assign_splits(

@@ -224,6 +224,22 @@ class TestIngestRecords:
         assert records["lead"].tolist() == ["ECG1"]
         assert "No record has the lead MLII (ingestion.preferred_lead): read is ECG1" in caplog.text
 
+    def test_a_database_whose_annotations_mark_no_beat_is_refused(self, folder: Path) -> None:
+        """As those of afdb do, which has its beats in .qrs."""
+        shutil.copytree(folder / "mitdb", folder / "rhythm")
+        for record_id in ("100", "114"):
+            (folder / "rhythm" / f"{record_id}.atr").rename(folder / "rhythm" / f"{record_id}.qrs")
+            write = {"write_dir": str(folder / "rhythm"), "aux_note": ["(AFIB"]}
+            wfdb.wrann(record_id, "atr", np.array([50]), ["+"], fs=360, **write)
+        (folder / "rhythm" / "ANNOTATORS").write_text("atr\trhythm\nqrs\tbeats\n")
+        parameters = make_parameters(databases={"mitdb": None, "rhythm": None})
+        with pytest.raises(RecordError, match=r"database rhythm mark no beat; in a file ANNOTATOR"):
+            ingest_records(folder, check_databases(folder, parameters), parameters, EXECUTION)
+        (folder / "rhythm" / "ANNOTATORS").write_text("qrs\tbeats\n")  # as the error advises
+        listed = check_databases(folder, parameters)
+        _, beats, *_ = ingest_records(folder, listed, parameters, EXECUTION)
+        assert beats["db"].value_counts().nunique() == 1
+
 
 class TestCheckDatabases:
     def test_lists_the_records_of_the_index(self, folder: Path) -> None:
@@ -279,6 +295,16 @@ class TestCheckDatabases:
             ):
                 check(tmp_path, parameters)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    def test_no_network_skips_single_records_if_asked_to(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wfdb.io.download.PN_CONTENT_URL", "http://127.0.0.1:9/")
+        (folder / "mitdb" / "114.dat").unlink()
+        with pytest.raises(DownloadError, match=r"set ingestion\.download to false"):
+            check_databases(folder, make_parameters(download=True))
+        listed = check_databases(folder, make_parameters(download=True, on_bad_record="skip"))
+        assert listed["fault"].tolist() == ["", "114.dat is missing"]
 
     def test_no_network_is_needed_where_nothing_is_to_be_downloaded(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

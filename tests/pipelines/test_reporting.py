@@ -415,6 +415,27 @@ class TestEc57:
         )
         assert summary["gross"]["QRS"] == {"Se": 1.0, "+P": 1.0}
 
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            (
+                {"test_annotator": "qrs"},
+                r"no annotation file .*2\.qrs; .*reporting\.test_annotator",
+            ),
+            ({"learning_period_s": 1e4}, r"no beat after their first 10000 s"),
+        ],
+    )
+    def test_nothing_to_compare_leaves_it_out_with_a_reason(
+        self, predictions, tmp_path, changes, reason
+    ) -> None:
+        write_reference(tmp_path, predictions)
+        reporting = ReportingParameters(**changes)
+        summary, table = compare_ec57(
+            predictions, make_beats(predictions), self.RECORDS, tmp_path, reporting
+        )
+        assert re.search(reason, summary["left_out"])
+        assert table.empty
+
     def test_missing_recordings_leave_it_out_with_a_reason(self, predictions, tmp_path) -> None:
         summary, table = compare_ec57(
             predictions, make_beats(predictions), self.RECORDS, tmp_path, REPORTING

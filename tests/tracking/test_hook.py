@@ -57,7 +57,14 @@ def tracking(tmp_path: Path):
         mlflow.end_run()
 
 
-def run(manager, tmp_path: Path, *, fail: bool | str, names: tuple[str, ...] = ("a", "b")) -> None:
+def run(
+    manager,
+    tmp_path: Path,
+    *,
+    fail: bool | str,
+    names: tuple[str, ...] = ("a", "b"),
+    kind: str = "metrics",
+) -> None:
     """Run one node a model under the hooks, as Kedro's session does."""
     from kedro_datasets.json import JSONDataset
 
@@ -73,7 +80,7 @@ def run(manager, tmp_path: Path, *, fail: bool | str, names: tuple[str, ...] = (
             "params:fail": MemoryDataset(fail),
             **{
                 f"modelling.{name}.metrics": JSONDataset(
-                    filepath=str(tmp_path / name / "metrics.json"), metadata={"mlflow": "metrics"}
+                    filepath=str(tmp_path / name / "metrics.json"), metadata={"mlflow": kind}
                 )
                 for name in names
             },
@@ -114,6 +121,18 @@ def test_one_child_a_model_under_one_parent(tracking, tmp_path: Path) -> None:
         files = [file.path for file in client.list_artifacts(runs[name].info.run_id)]
         assert files == ["metrics.json"]
     assert mlflow.active_run() is None
+
+
+def test_a_model_of_demo_is_no_version_of_one_of_all_records(
+    tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "cnns_spectrograms.tracking.model_store.log_model",
+        lambda path, name, registered_name: logged.append((name, registered_name)),
+    )
+    run(tracking[0], tmp_path, fail=False, kind="model")
+    assert logged == [("a", "ecg_demo_a"), ("b", "ecg_demo_b")]
 
 
 # Kedro's word on names such as that of the network, which the registry silences in the same way.

@@ -22,8 +22,8 @@ from cnns_spectrograms.app.correcting import find_window, open_desk
 from cnns_spectrograms.app.launch import MAX_UPLOAD_MB
 from cnns_spectrograms.app.study import make_study, read_reference
 from cnns_spectrograms.app.style import escape_markdown
-from cnns_spectrograms.corrections.database import OWN
 from cnns_spectrograms.ecg.databases import list_records
+from cnns_spectrograms.parameters import UPLOADED
 from cnns_spectrograms.presentation import Translator, format_clock
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import (
@@ -82,11 +82,13 @@ def _choose_sample(model: BeatModel, t: Translator) -> None:
         t("database"),
         groups,
         index=groups.index(chosen) if chosen in groups else 0,
-        format_func=lambda each: t("group_" + each),
+        format_func=lambda each: t("group_" + each) if each in resources.TITLED else each,
         key=f"group_{t.language}",
     )
     st.session_state["group"] = group
-    name = right.selectbox(t("record"), list_records(databases[group]), key=f"record_{group}")
+    name = right.selectbox(
+        t("record"), list_records(databases[group], nested=True), key=f"record_{group}"
+    )
     with _explained(t):
         recording = open_recording(databases[group] / name)
         if confirmed := _confirm(recording, model, f"{group}/{name}", t):
@@ -135,7 +137,7 @@ def _choose_upload(model: BeatModel, t: Translator) -> None:
         )
     if confirmed := _confirm(found[which][1], model, f"{key}{which}", t):
         with _explained(t), stored(files) as paths:
-            _run(_open(paths[which], fs), model, *confirmed, OWN, t)
+            _run(_open(paths[which], fs), model, *confirmed, UPLOADED, t)
 
 
 def _open(path: Path, fs: float | None) -> Recording:

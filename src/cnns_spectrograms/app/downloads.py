@@ -13,6 +13,7 @@ import streamlit as st
 
 from cnns_spectrograms.app.correcting import Correcting
 from cnns_spectrograms.app.launch import read_settings
+from cnns_spectrograms.app.resources import SYNTHETIC
 from cnns_spectrograms.corrections.database import add_record
 from cnns_spectrograms.corrections.outputs import (
     render_corrected_report,
@@ -86,7 +87,7 @@ def show_downloads(correcting: Correcting, t: Translator) -> None:
         offer("corrected_csv", "-corrected.csv", write_table, disabled=none_stands)
         offer("corrected_html", "-corrected.html", write_corrected_report, disabled=none_stands)
     st.caption(t("corrected_downloads_help", file=str(session.path)))
-    if correcting.is_mine:
+    if correcting.is_mine and correcting.study.db != SYNTHETIC:
         _offer_to_training(correcting, t)
 
 

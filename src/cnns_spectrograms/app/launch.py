@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from cnns_spectrograms.ecg.databases import list_databases
 from cnns_spectrograms.files import MODEL_SUFFIXES, find_model
 
 _VARIABLE = "CNNS_SPECTROGRAMS_APP"
@@ -26,7 +27,7 @@ class AppSettings(BaseModel):
     """What whoever starts the app decides.
 
     Attributes:
-        physionet: folder that holds mitdb and svdb.
+        physionet: folder that holds one folder per database, such as mitdb.
         data: data folder of the project, for the technical report.
         model: file of a model; None takes that which comes with the package.
         corrections: folder that corrections are kept in; None is one in the data folder.
@@ -104,7 +105,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="file of a model, or name of a shipped one; default: efficientnetv2_b0",
     )
     for name, default, what in (
-        ("physionet", _PHYSIONET, "folder of mitdb and svdb, for samples"),
+        ("physionet", _PHYSIONET, "folder of databases such as mitdb, for samples"),
         ("data", _DATA, "data folder of the project, for the technical report"),
         ("corrections", None, "folder that corrected beats are kept in"),
     ):
@@ -125,8 +126,11 @@ def _find_wrong_path(options: argparse.Namespace) -> str | None:
     if options.model is not None and not options.model.is_file():
         return f"--model: there is no file {options.model} ({', '.join(MODEL_SUFFIXES)})"
     given, data = options.physionet, options.data
-    if given != _PHYSIONET and not any((given / db).is_dir() for db in ("mitdb", "svdb")):
-        return f"--physionet: {given} holds neither a folder mitdb nor svdb; correct the path"
+    if given != _PHYSIONET and not list_databases(given):
+        return (
+            f"--physionet: {given} holds no folder with a RECORDS file, as a database has; correct "
+            f"the path"
+        )
     if data != _DATA and not data.is_dir():
         return f"--data: there is no folder {data}; correct the path"
     return None

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 
 from cnns_spectrograms.app.launch import read_settings
+from cnns_spectrograms.ecg.databases import list_databases
 from cnns_spectrograms.ecg.rhythm import RR_COLUMNS
 from cnns_spectrograms.presentation import Translator
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 """Database of simulated recordings."""
+
+TITLED = ("mitdb", "svdb", SYNTHETIC)
+"""Databases whose names the texts spell out."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -66,6 +70,5 @@ def _simulate() -> tempfile.TemporaryDirectory[str]:
 def find_databases() -> dict[str, Path]:
     """Return the folders of the recordings that the app offers, by database, real ones first."""
     physionet = read_settings().physionet
-    real = {name: physionet / name for name in ("mitdb", "svdb")} if physionet else {}
-    there = {name: folder for name, folder in real.items() if (folder / "RECORDS").is_file()}
-    return {**there, SYNTHETIC: Path(_simulate().name)}
+    real = list_databases(physionet) if physionet else {}
+    return {**real, SYNTHETIC: Path(_simulate().name)}

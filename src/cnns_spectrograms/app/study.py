@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.corrections.database import OWN
 from cnns_spectrograms.corrections.queue import make_queue, score_beats
 from cnns_spectrograms.corrections.session import Session, Source
 from cnns_spectrograms.corrections.shapes import ShapeGroups, cut_shapes, group_beats
 from cnns_spectrograms.ecg.aami import map_symbols
+from cnns_spectrograms.parameters import UPLOADED
 from cnns_spectrograms.recordings.recording import Recording
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Study:
         leads: the recording as it was read, the analysed lead first; its samples are a map of a
             temporary file that goes with the session.
         source: what corrections are of.
-        db: database that the recording is of, `corrections.database.OWN` of none.
+        db: database that the recording is of, `parameters.UPLOADED` of none.
         reference: sample (at the recording's rate) and aami_class of each reference beat; None
             where the recording came without annotations.
         range_mv: amplitudes of the analysed lead that are shown.
@@ -122,7 +122,7 @@ def make_study(
     lead: int,
     *,
     at_reference: bool = False,
-    db: str = OWN,
+    db: str = UPLOADED,
     progress: Progress | None = None,
 ) -> Study:
     """Analyse a recording and keep what the pages show, so that its files are needed no more.

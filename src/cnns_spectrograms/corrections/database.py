@@ -17,19 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from cnns_spectrograms.corrections.outputs import ANNOTATOR, write_corrected_annotations
 from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.ecg.databases import PATIENTS_FILE, read_patients
+from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.splits import name_corrected
 from cnns_spectrograms.files import replacing
+from cnns_spectrograms.parameters import CORRECTED
 from cnns_spectrograms.recordings.recording import Recording
 
 logger = logging.getLogger(__name__)
-
-OWN = "own"
-"""Database of recordings that are of none, in the names of records and patients."""
 
 ORIGINS_FILE = "ORIGINS"
 """File that names what each record was made from, in lines of record,digest,database/recording."""
@@ -42,14 +42,15 @@ _MANY = 0.001  # share of a lead's samples that are cut, of which a warning tell
 def add_record(folder: Path, session: Session, recording: Recording, db: str, patient: str) -> str:
     """Write a corrected recording into a database, in place of an earlier version of itself.
 
-    Signals and annotations are there before RECORDS names them. Signals are stored in steps of 1 uV
+    It is read as a training would read it before any file of the database changes. Signals and
+    annotations are there before RECORDS names them. Signals are stored in steps of 1 uV
     and limited to 32.767 mV either way of the median, beyond which only artefacts lie.
 
     Args:
         folder: of the database; is made where it is not.
         session: the corrections.
         recording: gives the leads, the analysed one first.
-        db: database that the recording is of, or `OWN`.
+        db: database that the recording is of, or `parameters.UPLOADED`.
         patient: whose it is, as `ecg.records.patient_of` names patients: "db/patient".
 
     Returns:
@@ -58,6 +59,7 @@ def add_record(folder: Path, session: Session, recording: Recording, db: str, pa
     Raises:
         ValueError: the patient is not named in that form, no beat stands, or the name is that of a
             record made from another recording.
+        RecordError: no training could read the recording.
     """
     if not re.fullmatch(r"[^/\s,]+/[^/\s,]+", patient):
         raise ValueError(
@@ -67,21 +69,29 @@ def add_record(folder: Path, session: Session, recording: Recording, db: str, pa
     if not len(session.order()):
         raise ValueError(f"no beat of {session.source.recording} stands; nothing can be learnt")
     name = name_corrected(db, recording.name)
-    patients = read_patients(folder) if (folder / PATIENTS_FILE).is_file() else {}
-    origins = _read_origins(folder)
-    if name in patients and name in origins:
-        _check_origin(folder, name, origins[name], session, recording, db)
-    folder.mkdir(parents=True, exist_ok=True)
     leads = sorted(recording.lead_names, key=lambda lead: lead != session.source.lead)
-    _write_signals(folder, name, recording, leads)
-    write_corrected_annotations(folder / f"{name}.{ANNOTATOR}", session)
-    patients[name] = patient
-    origins[name] = f"{session.source.digest},{_spell(db, recording)}"
-    _write(folder / PATIENTS_FILE, "".join(f"{a},{b}\n" for a, b in sorted(patients.items())))
-    lines = [f"{a},{b}\n" for a, b in sorted(origins.items()) if a in patients]
-    _write(folder / ORIGINS_FILE, "".join(lines))
-    _write(folder / "ANNOTATORS", f"{ANNOTATOR}\tcorrected beats\n")
-    _write(folder / "RECORDS", "".join(f"{each}\n" for each in sorted(patients)))
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        _write_signals(scratch, name, recording, leads)
+        write_corrected_annotations(scratch / f"{name}.{ANNOTATOR}", session)
+        (scratch / "ANNOTATORS").write_text(f"{ANNOTATOR}\tcorrected beats\n")
+        read_record(scratch, CORRECTED, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # of windows that add recordings at the same time
+            patients = read_patients(folder) if (folder / PATIENTS_FILE).is_file() else {}
+            origins = _read_origins(folder)
+            if name in patients and name in origins:
+                _check_origin(folder, name, origins[name], session, recording, db)
+            for file in scratch.iterdir():
+                with replacing(folder / file.name) as partial:
+                    shutil.copyfile(file, partial)
+            patients[name] = patient
+            origins[name] = f"{session.source.digest},{_spell(db, recording)}"
+            lines = [f"{each},{patient}\n" for each, patient in sorted(patients.items())]
+            _write(folder / PATIENTS_FILE, "".join(lines))
+            lines = [f"{a},{b}\n" for a, b in sorted(origins.items()) if a in patients]
+            _write(folder / ORIGINS_FILE, "".join(lines))
+            _write(folder / "RECORDS", "".join(f"{each}\n" for each in sorted(patients)))
     return name
 
 
@@ -122,21 +132,17 @@ def _write_signals(folder: Path, name: str, recording: Recording, leads: Sequenc
     for i, lead in enumerate(leads):
         digital[:, i], baseline = _digitise(recording, lead)
         baselines.append(baseline)
-    with tempfile.TemporaryDirectory() as scratch:
-        wfdb.wrsamp(
-            name,
-            fs=recording.fs,
-            units=["mV"] * len(leads),
-            sig_name=list(leads),
-            d_signal=digital,
-            fmt=["16"] * len(leads),
-            adc_gain=[_GAIN] * len(leads),
-            baseline=baselines,
-            write_dir=scratch,
-        )
-        for extension in ("dat", "hea"):
-            with replacing(folder / f"{name}.{extension}") as partial:
-                shutil.copyfile(Path(scratch) / f"{name}.{extension}", partial)
+    wfdb.wrsamp(
+        name,
+        fs=recording.fs,
+        units=["mV"] * len(leads),
+        sig_name=list(leads),
+        d_signal=digital,
+        fmt=["16"] * len(leads),
+        adc_gain=[_GAIN] * len(leads),
+        baseline=baselines,
+        write_dir=str(folder),
+    )
 
 
 def _digitise(recording: Recording, lead: str) -> tuple[NDArray[np.int16], int]:

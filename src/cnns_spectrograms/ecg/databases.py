@@ -55,6 +55,11 @@ def list_records(folder: Path | str, *, nested: bool = False) -> list[str]:
     return record_ids
 
 
+def list_databases(folder: Path | str) -> dict[str, Path]:
+    """Return the folders in a folder that have a RECORDS file, by name."""
+    return {path.parent.name: path.parent for path in sorted(Path(folder).glob("*/RECORDS"))}
+
+
 def find_annotator(folder: Path | str) -> str:
     """Return the annotator of a database's reference beats.
 
@@ -148,7 +153,8 @@ def verify_checksums(folder: Path | str, record_ids: Iterable[str]) -> dict[str,
                 else:
                     faults.setdefault(record_id, []).append(
                         f"{name} differs from {path.name} (found {found[:12]}, expected "
-                        f"{expected[:12]}); delete it and download it again"
+                        f"{expected[:12]}); delete it and download it again, or, if it was "
+                        f"edited on purpose, delete {path.name}"
                     )
     for names, what in (
         (edited, f"header(s) differ from {path.name}; this is harmless if text was edited"),

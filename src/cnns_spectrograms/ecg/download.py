@@ -54,10 +54,11 @@ def download_database(
 ) -> None:
     """Fetch a database's headers, signals and reference annotations into a folder.
 
-    The database's own SHA256SUMS.txt comes first, and every other file must match it. A file that
-    is there and matches is not fetched again, so a download that was stopped goes on when the same
-    call is repeated. Files appear under their names only when they are whole. `folder` also
-    receives SHA256SUMS.txt and RECORDS, the list of all the database's records.
+    The database's own SHA256SUMS.txt comes first, and every file that arrives must match it. A file
+    that is there is not fetched again, even if it was edited, so a download that was stopped goes
+    on when the same call is repeated. Files appear under their names only when they are whole.
+    `folder` also receives SHA256SUMS.txt and, unless it has one, RECORDS, the list of all the
+    database's records.
 
     The latest published version is taken, from the index that `wfdb.set_db_index_url` sets
     (PhysioNet by default).
@@ -151,15 +152,15 @@ def _open(session: requests.Session, url: str) -> Iterator[requests.Response]:
 
 
 def _fetch(session: requests.Session, base_url: str, path: Path, sums: dict[str, str]) -> None:
-    """Fetch one file to `path`, unless it is there with the right SHA-256."""
+    """Fetch one file to `path`, unless it is there."""
+    if path.is_file():
+        return
     if path.name not in sums:
         raise DownloadError(
             f"{base_url}/{_CHECKSUMS} does not list {path.name}; expected RECORDS and the files of "
             "every record; leave the record out of the list of records"
         )
     expected = sums[path.name]
-    if path.is_file() and hash_file(path) == expected:
-        return
     url = f"{base_url}/{path.name}"
     with replacing(path) as part:
         with _open(session, url) as response, part.open("wb") as file:

@@ -18,9 +18,8 @@ from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator, read_patients
 from cnns_spectrograms.ecg.resampling import resample
-from cnns_spectrograms.ecg.splits import CORRECTED
 from cnns_spectrograms.ecg.windows import signal_key
-from cnns_spectrograms.parameters import IngestionParameters, RecordParameters
+from cnns_spectrograms.parameters import CORRECTED, IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
     KNOWN_VOLTAGES,
@@ -42,7 +41,7 @@ MIN_DURATION_S = 5.0
 """Shortest recording that is read, s: some five beats, twice the default window."""
 
 # Moody and Mark 2001 (doi:10.1109/51.932724): 201 and 202 come from one subject.
-_PATIENT_OF_RECORD = {("mitdb", "202"): "mitdb/201"}
+_SAME_PATIENT = {"mitdb/202": "mitdb/201"}
 _NOTHING_KNOWN = RecordParameters()
 
 
@@ -71,13 +70,12 @@ def patient_of(db: str, record_id: str, known: Mapping[str, RecordParameters] | 
     """Return the patient of a record, as `db/patient`.
 
     That is the one in `known`, what is known of records by `db/record_id`, with a slash that of
-    another database; else mitdb 201 and 202 are one patient, and any other record is a patient of
-    its own.
+    another database; any other record is a patient of its own. mitdb/201 and mitdb/202 are one
+    patient.
     """
-    given = (known or {}).get(f"{db}/{record_id}", _NOTHING_KNOWN).patient
-    if given is not None:
-        return given if "/" in given else f"{db}/{given}"
-    return _PATIENT_OF_RECORD.get((db, record_id), f"{db}/{record_id}")
+    given = (known or {}).get(f"{db}/{record_id}", _NOTHING_KNOWN).patient or record_id
+    patient = given if "/" in given else f"{db}/{given}"
+    return _SAME_PATIENT.get(patient, patient)
 
 
 def read_records(
@@ -149,12 +147,18 @@ def read_records(
 def _find_fault(
     records: pd.DataFrame, preferred_lead: str | None, known: Mapping[str, RecordParameters]
 ) -> str:
-    """Return why nothing can come of records, if so; of none with the lead asked for, a typo.
+    """Return why records, or those of a database, are of no use; or that the lead is a typo.
 
     The default lead is not asked for: a database without it is read on another, with a warning.
     """
     if records.empty:
         return "no record is listed; name databases and records in ingestion.databases"
+    n_beats = records[records["status"] == "ok"].groupby("db")["n_beats"].sum()
+    for db in n_beats.index[n_beats == 0]:
+        return (
+            f"the annotations of database {db} mark no beat; in a file ANNOTATORS in its folder, "
+            f"name the annotator that does, such as qrs, alone"
+        )
     if not (records["status"] == "ok").any():
         return f"none of {len(records)} records can be used; the first: {records['reason'].iloc[0]}"
     # Records whose lead is given do not need the preferred one.
@@ -277,7 +281,8 @@ def read_record(
         db: database name.
         record_id: record name, without extension.
         fs: target sampling rate, Hz.
-        preferred_lead: lead that is read where the record has it, see `choose_lead`.
+        preferred_lead: lead that is read where the record has it, see `choose_lead`; of a corrected
+            recording it is the first.
         n_leads: most leads that are read, see `choose_others`; those after the first are left out
             if they are flat, have invalid samples, or differ from it in length.
         other_class: class of the annotations that are not beats, which are then in `beats` too;
@@ -301,7 +306,8 @@ def read_record(
                 f"found the leads {', '.join(leads)}; expected {given!r} as in "
                 f"ingestion.databases.{db}.{record_id}.lead; correct it there"
             )
-        first = choose_lead(leads, given or preferred_lead)
+        # Of a corrected recording the lead that was corrected comes first.
+        first = 0 if db == CORRECTED else choose_lead(leads, given or preferred_lead)
         signal, source_fs = _read_lead(header, source, first, leads[first], fs)
         others = choose_others(leads, first, n_leads - 1)
         signals = [signal, *_read_others(header, source, others, leads, fs, signal.size)]

@@ -9,12 +9,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
-from cnns_spectrograms.parameters import SPLITS, SplitParameters
+from cnns_spectrograms.parameters import CORRECTED, SPLITS, SplitParameters
 
 logger = logging.getLogger(__name__)
-
-CORRECTED = "corrected"
-"""Database of recordings that a person has corrected, see `corrections.database`."""
 
 _N_NAMED = 5  # offenders an error names before it only counts them
 
@@ -48,8 +45,8 @@ def assign_splits(
     Raises:
         ValueError: a record of `windows` is listed nowhere, or a record of train, val or test
             has no window and is not in `skipped`.
-        LeakError: the lists put one patient in two splits, see `check_no_leak`; or a record of val
-            or test has a corrected version, which would train.
+        LeakError: the lists put one patient in two splits, see `check_no_leak`; a record of val or
+            test has a corrected version, which would train; or that is of another patient.
     """
     split_of: dict[str, str] = {
         f"{db}/{record_id}": split
@@ -60,19 +57,27 @@ def assign_splits(
     keys = windows["db"] + "/" + windows["record_id"]
     present = set(keys.unique())
     originals = {name_corrected(*key.split("/", 1)): key for key in split_of}
+    patient_of = dict(zip(keys, windows["patient_id"], strict=True))
     for record_id in sorted(windows.loc[windows["db"] == CORRECTED, "record_id"].unique()):
         split_of[f"{CORRECTED}/{record_id}"] = "train"
         original = originals.get(record_id, "")
         split = split_of.get(original, "unused")
-        if split == "train":
-            split_of[original] = "unused"
-            logger.info("%s takes the place of %s in train", record_id, original)
-        elif split != "unused":
+        patient = patient_of[f"{CORRECTED}/{record_id}"]
+        if split not in ("train", "unused"):
             raise LeakError(
                 f"{original} is in {split}, and its corrected version {CORRECTED}/{record_id} "
                 f"would train; list {original} in split.records under train or unused, or take "
                 f"{record_id} out of RECORDS and PATIENTS of the corrected recordings"
             )
+        if patient_of.get(original, patient) != patient:
+            raise LeakError(
+                f"{CORRECTED}/{record_id} is of patient {patient}, and {original}, which it "
+                f"corrects, of {patient_of[original]}; correct PATIENTS of the corrected "
+                f"recordings, or the patient in ingestion.databases"
+            )
+        if split == "train":
+            split_of[original] = "unused"
+            logger.info("%s takes the place of %s in train", record_id, original)
     if unlisted := sorted(present - split_of.keys()):
         raise ValueError(
             f"{len(unlisted)} records are in no split of protocol '{params.protocol}': "

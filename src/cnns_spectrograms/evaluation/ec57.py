@@ -146,7 +146,8 @@ def read_annotations(path: Path | str, extension: str, *, fs: float) -> Annotati
     if not file.is_file():
         raise FileNotFoundError(
             f"no annotation file {file}; the EC57 comparison reads beats and fibrillation episodes "
-            f"there: give the folder of the databases as the parameter 'physionet'"
+            f"there: give the folder of the databases as the parameter 'physionet', or correct "
+            f"reporting.test_annotator"
         )
     fs_hz, n_samples = np.nan, np.inf  # a file that states its rate needs no header
     with naming(path.name):

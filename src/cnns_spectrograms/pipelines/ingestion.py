@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from kedro.pipeline import Pipeline
 
-from cnns_spectrograms.parameters import ExecutionParameters, IngestionParameters
+from cnns_spectrograms.parameters import CORRECTED, ExecutionParameters, IngestionParameters
 from cnns_spectrograms.pipelines.namespaces import join_nodes, make_node
 from cnns_spectrograms.provenance import StampedSignals, hash_table, settings, stamp_table
 
@@ -36,8 +36,13 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         DownloadError: a file is missing and PhysioNet cannot be reached.
         RecordError: a file differs from the database's checksums and `on_bad_record` is 'raise'.
     """
-    from cnns_spectrograms.ecg.databases import find_missing_files, list_records, verify_checksums
-    from cnns_spectrograms.ecg.download import download_database
+    from cnns_spectrograms.ecg.databases import (
+        REFERENCE,
+        find_missing_files,
+        list_records,
+        verify_checksums,
+    )
+    from cnns_spectrograms.ecg.download import DownloadError, download_database
     from cnns_spectrograms.recordings.errors import RecordError
 
     rows = []
@@ -47,9 +52,14 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
         missing = find_missing_files(folder, wanted)
         if missing and ingestion.download:
             logger.info("%s lacks %s: downloading", folder, _shorten(missing))
-            with _naming_missing(folder, missing):
-                download_database(db, folder, wanted)
-            missing = []
+            try:
+                with _naming_missing(folder, missing):
+                    download_database(db, folder, wanted)
+            except DownloadError as error:
+                if ingestion.on_bad_record == "raise":
+                    raise
+                logger.warning("%s", error)
+            missing = find_missing_files(folder, wanted)
         lost = {name.rsplit(".", 1)[0]: f"{name} is missing" for name in missing}
         if wanted is None:  # of a database that is missing, nothing is known
             wanted = [] if "RECORDS" in missing else list_records(folder)
@@ -57,7 +67,8 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
             raise FileNotFoundError(
                 f"database '{db}': {folder} lacks {_shorten(missing)}; point the parameter "
                 f"'physionet' to the folder that holds '{db}', set ingestion.download to true, or "
-                f"(for single records) ingestion.on_bad_record to skip"
+                f"(for single records) ingestion.on_bad_record to skip; where the beats are not in "
+                f".{REFERENCE} files, name their ending in a file ANNOTATORS in {folder}"
             )
         damaged = verify_checksums(folder, wanted)
         if damaged and ingestion.on_bad_record == "raise":
@@ -78,7 +89,6 @@ def check_databases(physionet: Path, ingestion: IngestionParameters) -> pd.DataF
 def _list_corrected(folder: Path) -> list[dict[str, str]]:
     """Return the rows of the record list for corrected recordings."""
     from cnns_spectrograms.ecg.databases import find_missing_files, list_records, read_patients
-    from cnns_spectrograms.ecg.splits import CORRECTED
 
     record_ids = list_records(folder)
     missing = find_missing_files(folder, record_ids)
@@ -114,7 +124,10 @@ def _naming_missing(folder: Path, missing: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except DownloadError as error:
-        raise DownloadError(f"{folder} lacks {_shorten(missing)}, and {error}") from error
+        raise DownloadError(
+            f"{folder} lacks {_shorten(missing)}, and {error}. For a database that PhysioNet does "
+            f"not have, set ingestion.download to false"
+        ) from error
 
 
 def _shorten(names: Sequence[str]) -> str:

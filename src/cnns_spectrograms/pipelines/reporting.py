@@ -285,18 +285,24 @@ def compare_ec57(
             )
             for key in keys
         }
+        if annotator is None:
+            tests = ec57.annotate_predictions(test, keys)
+        else:
+            tests = {key: ec57.read_annotations(physionet / key, annotator, fs=fs) for key in keys}
     except FileNotFoundError as error:
         # No model need be trained again because the recordings are on another machine.
         logger.warning("EC57 is left out: %s", error)
         return {**described, "left_out": str(error)}, pd.DataFrame({"record": []})
-    if annotator is None:
-        tests = ec57.annotate_predictions(test, keys)
-    else:
-        tests = {key: ec57.read_annotations(physionet / key, annotator, fs=fs) for key in keys}
     matrices = {
         key: ec57.compare_annotations(references[key], tests[key], fs=fs, learning_period_s=start_s)
         for key in keys
     }
+    if not sum(matrix.sum() for matrix in matrices.values()):
+        reason = (
+            f"the test records hold no beat after their first {start_s:g} s "
+            f"(reporting.learning_period_s)"
+        )
+        return {**described, "left_out": reason}, pd.DataFrame({"record": []})
     return {**described, **ec57.summarise_ec57(matrices)}, ec57.tabulate_ec57(matrices)
 
 

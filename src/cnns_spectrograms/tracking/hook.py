@@ -96,7 +96,9 @@ class MLflowHooks:
             from cnns_spectrograms.tracking.model_store import log_model
 
             self._enter(model)
-            log_model(path, model, f"{self._experiment}_{model}")
+            # A network of simulated or few recordings is no version of one of all.
+            env = [] if self._env in ("base", "local") else [self._env]
+            log_model(path, model, "_".join([self._experiment, *env, model]))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
