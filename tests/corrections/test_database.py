@@ -231,5 +231,5 @@ def test_a_lead_that_is_cut_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     recording = make_recording(signal, 250, "a")
     add_record(tmp_path, correct(recording), recording, "own", "own/a")
     assert [each.message for each in caplog.records] == [
-        "a: 0.2 % of lead lead 2 are more than 32.767 mV from its median, and are cut there"
+        "a: 0.2 % of lead ECG 2 are more than 32.767 mV from its median, and are cut there"
     ]

@@ -31,7 +31,7 @@ from written_records import (
 
 BEAT_COLUMNS = [
     "db", "record_id", "patient_id", "beat_idx", "time_s",
-    "sample", "symbol", "aami_class", "lead", "fs",
+    "sample", "stretch", "symbol", "aami_class", "lead", "fs",
 ]  # fmt: skip
 
 
@@ -64,6 +64,16 @@ def test_a_further_lead_that_is_no_ecg_is_left_out(tmp_path: Path, leads, units,
     write_record(tmp_path, signals=signals, leads=leads, units=units)
     record = read_record(tmp_path, "mitdb", "100", n_leads=2)
     assert (len(record.signals), record.row["n_leads"]) == (1, 1)
+
+
+def test_the_next_lead_is_read_where_one_cannot_be(tmp_path: Path) -> None:
+    signals = np.random.default_rng(0).integers(-500, 500, size=(3600, 3))
+    signals[:, 1] = 3
+    write_record(tmp_path, signals=signals, leads=("MLII", "III", "V1"), units=("mV",) * 3)
+    record = read_record(tmp_path, "mitdb", "100", n_leads=2)
+    alone = read_record(tmp_path, "mitdb", "100", preferred_lead="V1")
+    np.testing.assert_array_equal(record.signals[1], alone.signal)
+    assert record.row["n_leads"] == 2
 
 
 # ---- real records

@@ -50,6 +50,7 @@ def make_beats() -> pd.DataFrame:
             "beat_idx": [0, 1, 2, 0],
             "time_s": [0.5, 1.25, 1.25, 0.25],
             "sample": [180, 450, 450, 90],
+            "stretch": [0, 0, 2, 0],
             "symbol": ["N", "A", "/", "V"],
             "aami_class": ["N", "S", "Q", "V"],
             "lead": "MLII",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +75,15 @@ def make_beats(peaks: dict[str, list[tuple[int, str]]]) -> pd.DataFrame:
             "patient_id": f"p{name}",
             "beat_idx": i,
             "sample": sample,
+            "stretch": 0,
             "symbol": {"S": "A", "Q": "/"}.get(aami_class, aami_class),
             "aami_class": aami_class,
         }
         for name, pairs in peaks.items()
         for i, (sample, aami_class) in enumerate(pairs)
     ]
-    columns = ["db", "record_id", "patient_id", "beat_idx", "sample", "symbol", "aami_class"]
+    columns = ["db", "record_id", "patient_id", "beat_idx", "sample", "stretch", "symbol"]
+    columns += ["aami_class"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -234,14 +237,23 @@ class TestCutWindows:
     def test_equals_slices_of_the_padded_signal(
         self, length: int, n_samples: int, starts: list[int], seed: int
     ) -> None:
-        n_samples = min(length, n_samples)
         signal = np.random.default_rng(seed).normal(size=length)
         windows = cut_windows(signal, starts, n_samples)
         assert windows.shape == (len(starts), n_samples)
         assert windows.dtype == np.float32
-        padded = np.pad(signal, 200, mode="reflect").astype(np.float32)
+        padded = np.pad(signal, 240, mode="reflect").astype(np.float32)
         for window, start in zip(windows, starts, strict=True):
-            np.testing.assert_array_equal(window, padded[start + 200 : start + 200 + n_samples])
+            np.testing.assert_array_equal(window, padded[start + 240 : start + 240 + n_samples])
+
+    def test_takes_no_memory_by_the_length_of_the_signal(self) -> None:
+        signal = np.zeros(2_000_000, dtype=np.float32)
+        tracemalloc.start()
+        try:
+            cut_windows(signal, [-5, 1_000_000, 1_999_990], 20)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 100_000
 
     def test_reads_a_memory_map_and_returns_a_copy(self, tmp_path: Path) -> None:
         np.save(tmp_path / "signal.npy", np.arange(100, dtype=np.float32))

@@ -8,17 +8,22 @@ import pytest
 
 import cnns_spectrograms
 from cnns_spectrograms import analyse
+from cnns_spectrograms.inference.api import load_model
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.opening import open_recording
+from inference.models import save_model
 
 
-def test_a_path_and_its_signal_give_the_same_beats(simulated, views_model, tmp_path):
+def test_a_path_and_its_signal_give_the_same_beats(simulated, tmp_path):
     path = simulated / "101"
+    model = save_model(tmp_path / "two_leads.safetensors", n_leads=2)
     recording = open_recording(path)
     signal = np.column_stack([recording.read(0), recording.read(1)])
-    of_path = analyse(path, model=views_model.path)
-    of_array = analyse(signal, recording.fs, lead=0, model=views_model.path, name="mine")
+    of_path = analyse(path, model=model)
+    of_array = analyse(signal, recording.fs, lead=0, model=model, name="mine")
     assert len(of_path.beats) > 40
+    found = [each.summary["recording"] for each in (of_path, of_array)]
+    assert [each["averaged_leads"] for each in found] == [["V1"], ["ECG 2"]]
     pd.testing.assert_frame_equal(
         of_path.beats.drop(columns="lead"), of_array.beats.drop(columns="lead")
     )
@@ -61,6 +66,14 @@ def test_missing_samples_are_a_gap(simulated, views_model):
     beats = analyse(signal, recording.fs, model=views_model.path).beats
     assert not beats["sample"].between(7200, 10799).any()
     assert beats.loc[beats["sample"] >= 10800, "rr_s"].isna().iloc[0]
+
+
+def test_a_model_is_kept_until_its_file_changes(tmp_path):
+    path = save_model(tmp_path / "model.onnx", fingerprint="a")
+    first = load_model(path)
+    assert load_model(path) is first
+    save_model(path, fingerprint="b")
+    assert (first.fingerprint, load_model(path).fingerprint) == ("a", "b")
 
 
 def test_a_file_that_is_not_there(views_model, tmp_path):

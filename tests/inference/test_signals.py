@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.inference import signals
-from cnns_spectrograms.inference.signals import find_flat_stretches, prepare_signal
+from cnns_spectrograms.inference.signals import prepare_signal
 from cnns_spectrograms.recordings.errors import RecordError
 from cnns_spectrograms.recordings.recording import Recording
 
@@ -80,6 +80,15 @@ def test_quality_tells_flat_from_noise():
     }
 
 
+@pytest.mark.parametrize("scale", [1, 0.01])
+def test_the_flat_share_does_not_depend_on_the_gain(scale):
+    signal = make_beats(60) * scale
+    signal[20 * 360 : 40 * 360] = signal[20 * 360]
+    prepared = prepare_signal(make(signal), 0, 360)
+    assert prepared.quality["flat_share"] == pytest.approx(1 / 3, abs=1e-4)
+    assert prepared.gaps == [(20 * 360, 40 * 360)]
+
+
 def make_beats(seconds, fs=360):
     """Return narrow beats of 1 mV, one per second, on noise of 5 uV."""
     spikes = np.zeros(seconds * fs)
@@ -100,21 +109,6 @@ def test_a_flat_stretch_is_a_gap(level, noise_mv):
     # At another rate of the recording too, in its own samples.
     (gap,) = prepare_signal(make(signal[::2], 180), 0, fs).gaps
     np.testing.assert_allclose(gap, (20 * 180, 45 * 180), atol=180)
-
-
-@pytest.mark.parametrize("scale", [1, 20, 0.05])
-def test_flatness_does_not_depend_on_the_gain(scale):
-    signal = make_beats(60) * scale
-    assert find_flat_stretches(signal, 360) == []
-    signal[20 * 360 : 40 * 360] = signal[20 * 360]
-    assert find_flat_stretches(signal, 360) == [(20, 40)]
-
-
-def test_a_pause_of_the_heart_is_no_gap():
-    signal = make_beats(60)
-    signal[20 * 360 : 29 * 360] = 0  # nine seconds without even noise
-    assert find_flat_stretches(signal, 360) == []
-    assert find_flat_stretches(signal[:100], 360) == []
 
 
 @pytest.mark.parametrize(("fs", "level"), [(360, 0.0), (360, 2.0), (180, 0.0)])

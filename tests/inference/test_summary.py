@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cnns_spectrograms.inference.summary import find_runs, summarise
 
@@ -43,3 +46,26 @@ def test_unusable_beats_are_in_no_count_and_end_a_run():
     assert everything["n_unusable"] == 2
     beats["rr_s"] = [np.nan, 1, 1, 0.1, 0.1, 1, 1, 1, 1, 0.1]  # of 3 and 4, and of 9, unusable
     assert summarise(beats, beats["usable"].to_numpy())["heart_rate"]["mean_bpm"] == 60
+
+
+def measure_rates(rr_s):
+    beats = table("N" * (len(rr_s) + 1)).assign(rr_s=[np.nan, *rr_s], usable=True)
+    return summarise(beats, beats["usable"].to_numpy())["heart_rate"]
+
+
+def test_a_pause_lowers_the_lowest_rate():
+    rate = measure_rates([0.8] * 12 + [6.0] + [0.8] * 12)
+    assert rate == {"mean_bpm": 59.5, "lowest_bpm": 41.4, "highest_bpm": 75.0}
+
+
+@pytest.mark.parametrize("rr_s", [[6.0, *[0.8] * 7, 6.0], [0.3, *[0.8] * 7, 0.3], [0.5, 1.0]])
+def test_the_mean_of_all_intervals_bounds_the_rates(rr_s):
+    rate = measure_rates(rr_s)
+    assert rate["mean_bpm"] in (rate["lowest_bpm"], rate["highest_bpm"])
+    assert rate["lowest_bpm"] <= rate["mean_bpm"] <= rate["highest_bpm"]
+
+
+@given(st.lists(st.floats(0.2, 9.0), min_size=1, max_size=40))
+def test_the_mean_rate_lies_between_the_lowest_and_the_highest(rr_s):
+    rate = measure_rates(rr_s)
+    assert rate["lowest_bpm"] <= rate["mean_bpm"] <= rate["highest_bpm"]

@@ -40,6 +40,7 @@ def make_tables(records: dict[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "beat_idx": range(5),
                 "time_s": np.arange(1, 6, dtype=float),
                 "sample": np.arange(1, 6) * 360,
+                "stretch": 0,
                 "symbol": list("NAVF/"),
                 "aami_class": list("NSVFQ"),
                 "lead": "MLII",
@@ -160,6 +161,7 @@ made, typical = (SignalsDataset(filepath=f"{sys.argv[1]}/{name}") for name in "a
 made.save(StampedSignals({f"db/{name}": np.tile(beat, 4) for name in names}, made_of))
 beats = pd.DataFrame({"db": "db", "record_id": np.repeat(names, 4), "symbol": "N"})
 beats["sample"] = np.tile(np.arange(4) * 900 + 450, 100)
+beats["stretch"] = 0
 view = {"window_s": 1, "nperseg": 64, "noverlap": 32, "max_frequency_hz": 40}
 views = ({**view, "of": "beat"}, {**view, "of": "difference"})
 spectrogram = SpectrogramParameters(extra_views=views)
@@ -180,7 +182,7 @@ print(len(found), sum(np.array_equal(found[key], beat[270:630]) for key in found
 def test_a_record_without_beats_has_a_typical_beat_of_zeros() -> None:
     beats = pd.DataFrame(
         {"db": "db", "record_id": ["1", "1", "2"], "sample": 900, "symbol": ["+", "N", "~"]}
-    )
+    ).assign(stretch=0)
     view = {"of": "difference", "window_s": 1, "nperseg": 64, "noverlap": 32}
     views = tuple(ViewParameters(**view, max_frequency_hz=hz) for hz in (40, 60))
     signals = {name: np.ones(3600, np.float32) for name in ("db/1", "db/2")}

@@ -43,6 +43,7 @@ def make_windows(n_beats: int = 40, records: tuple[str, ...] = ("100", "101")) -
                     "patient_id": f"mitdb/{record}",
                     "beat_idx": beat,
                     "sample": sample,
+                    "stretch": 0,
                     "lead_idx": 0,
                     "start": sample - 450,
                     "n_samples": 900,

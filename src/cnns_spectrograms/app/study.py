@@ -141,7 +141,7 @@ def make_study(
     from cnns_spectrograms.inference.analysis import analyse
 
     reference = read_reference(recording)
-    peaks = reference["sample"] if at_reference and reference is not None else None
+    peaks = reference["sample"].unique() if at_reference and reference is not None else None
     leads, digest = keep_leads(recording, lead, progress)
     analysis = analyse(recording, model, lead=lead, peaks=peaks, progress=progress)
     groups, queue = None, np.empty(0, np.int64)

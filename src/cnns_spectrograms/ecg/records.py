@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, map_symbols
 from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator, read_patients
+from cnns_spectrograms.ecg.gaps import find_flat_stretches, number_stretches
 from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.ecg.windows import signal_key
 from cnns_spectrograms.parameters import CORRECTED, IngestionParameters, RecordParameters
@@ -53,7 +55,7 @@ class Record:
         row: its row of the `records` table, see `describe_record`.
         signals: of each lead, `(n_samples,)` float32, mV, without its baseline (`ecg.baseline`).
         beats: one row per reference beat, in time order: db, record_id, patient_id, beat_idx,
-            time_s, sample, symbol, aami_class, lead, fs.
+            time_s, sample, stretch (see `ecg.gaps.number_stretches`), symbol, aami_class, lead, fs.
     """
 
     row: dict[str, Any]
@@ -283,8 +285,8 @@ def read_record(
         fs: target sampling rate, Hz.
         preferred_lead: lead that is read where the record has it, see `choose_lead`; of a corrected
             recording it is the first.
-        n_leads: most leads that are read, see `choose_others`; those after the first are left out
-            if they are flat, have invalid samples, or differ from it in length.
+        n_leads: most leads that are read, see `choose_others`; in place of one after the first that
+            is flat, has invalid samples, or differs from it in length, the next is read.
         other_class: class of the annotations that are not beats, which are then in `beats` too;
             None leaves them out.
         known: patient and lead of records, by `db/record_id`, see `patient_of`. A lead that is
@@ -308,9 +310,10 @@ def read_record(
             )
         # Of a corrected recording the lead that was corrected comes first.
         first = 0 if db == CORRECTED else choose_lead(leads, given or preferred_lead)
-        signal, source_fs = _read_lead(header, source, first, leads[first], fs)
-        others = choose_others(leads, first, n_leads - 1)
-        signals = [signal, *_read_others(header, source, others, leads, fs, signal.size)]
+        signal, source_fs, flat_s = _read_lead(header, source, first, leads[first], fs)
+        others = choose_others(leads, first, len(leads))
+        further = _read_others(header, source, others, leads, fs, signal.size)
+        signals = [signal, *islice(further, n_leads - 1)]
         samples, symbols, _, ann_fs = read_annotation_file(
             path, find_annotator(folder), fs=float(header.fs), n_samples=int(header.sig_len)
         )
@@ -329,6 +332,7 @@ def read_record(
         signal_sha256=hash_signal(np.concatenate(signals)),
         status="ok",
     )
+    sample = move_to_rate(samples[kept], ann_fs, fs, signal.size)
     beats = pd.DataFrame(
         {
             "db": db,
@@ -336,7 +340,8 @@ def read_record(
             "patient_id": row["patient_id"],
             "beat_idx": np.arange(kept.sum(), dtype=np.int64),
             "time_s": samples[kept] / ann_fs,
-            "sample": move_to_rate(samples[kept], ann_fs, fs, signal.size),
+            "sample": sample,
+            "stretch": number_stretches(sample / fs, flat_s),
             "symbol": np.array(symbols, dtype=object)[kept],
             "aami_class": classes[kept],
             "lead": leads[first],
@@ -352,7 +357,7 @@ def _read_others(
     """Yield further leads as `_read_lead` does, those that are whole and of the same length."""
     for i in others:
         with contextlib.suppress(RecordError):
-            signal, _ = _read_lead(header, source, i, leads[i], fs)
+            signal, *_ = _read_lead(header, source, i, leads[i], fs)
             if signal.size == n_samples:
                 yield signal
 
@@ -393,8 +398,11 @@ def _check_sample_checksums(header: Any, source: Any) -> None:
 
 def _read_lead(
     header: Any, source: Any, i_lead: int, lead: str, fs: int
-) -> tuple[NDArray[np.float32], float]:
-    """Return a lead at a rate, mV, without its baseline, and its own rate, if it is whole."""
+) -> tuple[NDArray[np.float32], float, list[tuple[float, float]]]:
+    """Return a lead at a rate, mV, without its baseline, if it is whole.
+
+    Its own rate comes with it, and begin and end of its flat stretches, s.
+    """
     source_fs = float(header.fs) * (source.samps_per_frame[i_lead] or 1)
     signal: NDArray[np.float64] = source.dac(expanded=True)[i_lead]
     unit, duration_s = header.units[i_lead], signal.size / source_fs
@@ -414,8 +422,8 @@ def _read_lead(
     elif np.ptp(signal) == 0:
         fault = f"a flat lead {lead} (every sample is {signal[0] * mv:g} mV); expected an ECG"
     else:
-        lead_mv = signal if mv == 1 else signal * mv
-        return remove_baseline(resample(lead_mv, source_fs, fs), fs), source_fs
+        lead_mv = resample(signal if mv == 1 else signal * mv, source_fs, fs)
+        return remove_baseline(lead_mv, fs), source_fs, find_flat_stretches(lead_mv, fs)
     raise RecordError(
         f"found {fault}; choose another lead, mend the record, or remove it from the list"
     )

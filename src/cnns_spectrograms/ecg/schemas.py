@@ -68,6 +68,7 @@ class BeatsSchema(_Table):
     beat_idx: Series[int] = pa.Field(ge=0, description="0, 1, ... in time order")
     time_s: Series[float] = pa.Field(coerce=True, ge=0, lt=np.inf, description="in the source")
     sample: Series[int] = pa.Field(ge=0, description="at fs")
+    stretch: Series[int] = pa.Field(ge=0, description="edges of gaps of the lead before it")
     symbol: Series[str] = pa.Field(coerce=True, isin=(*BEAT_SYMBOLS, *NON_BEAT_SYMBOLS))
     aami_class: Series[str] = pa.Field(coerce=True, isin=AAMI_CLASSES)
     lead: Series[str] = pa.Field(coerce=True, str_length={"min_value": 1})

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import BEAT_SYMBOLS
+from cnns_spectrograms.ecg.gaps import follow_gap
 from cnns_spectrograms.ecg.rhythm import (
     REFERENCE_S,
     RR_COLUMNS,
@@ -86,16 +87,19 @@ def make_beat_windows(
     assert lengths.notna().all(), f"records does not hold {set(keys[lengths.isna()])} as 'ok'"
     assert (beats["sample"] < lengths).all(), "a beat lies after the end of its record"
     sample = beats["sample"].to_numpy(np.int64)
+    stretch = beats["stretch"].to_numpy()
     is_beat = beats["symbol"].isin(BEAT_SYMBOLS).to_numpy()
     rr_s = np.full((len(beats), len(RR_COLUMNS)), np.nan)
     for found in beats.groupby(["db", "record_id"], sort=False).indices.values():
         rows = np.asarray(found)
         rows = rows[np.argsort(sample[rows], kind="stable")]
-        peaks = sample[rows[is_beat[rows]]]
+        of_beats = rows[is_beat[rows]]
+        peaks = sample[of_beats]
         if len(peaks):
+            intervals = measure_rr_intervals(peaks, fs, follow_gap(stretch[of_beats]))
             nearest = np.searchsorted((peaks[1:] + peaks[:-1]) / 2, sample[rows])
             nearest[is_beat[rows]] = np.arange(len(peaks))  # beats may share a sample
-            rr_s[rows] = measure_rr_intervals(peaks, fs).to_numpy()[nearest]
+            rr_s[rows] = intervals.to_numpy()[nearest]
     return tabulate_windows(
         beats.assign(patient_id=keys.map(of_record["patient_id"])),
         row_id=[
@@ -205,10 +209,15 @@ def cut_windows(
     assert signal.ndim == firsts.ndim == 1, (signal.shape, firsts.shape)
     assert np.issubdtype(firsts.dtype, np.integer), firsts.dtype
     assert n_samples > 0, n_samples
-    begin = int(firsts.min())
-    piece = reflect(signal, begin, int(firsts.max()) + n_samples)
-    windows = np.lib.stride_tricks.sliding_window_view(piece, n_samples)[firsts - begin]
-    return windows.astype(np.float32, copy=False)
+    inside = (firsts >= 0) & (firsts <= len(signal) - n_samples)
+    windows = np.empty((len(firsts), n_samples), dtype=np.float32)
+    if inside.any():
+        views = np.lib.stride_tricks.sliding_window_view(signal, n_samples)
+        windows[inside] = views[firsts[inside]]
+    # One by one: a piece that holds all of them may be as long as the recording.
+    for i in np.flatnonzero(~inside):
+        windows[i] = reflect(signal, int(firsts[i]), int(firsts[i]) + n_samples)
+    return windows
 
 
 TYPICAL_STEP_S = 300.0
@@ -291,14 +300,15 @@ def plan_typical_beats(
     if not n_samples:
         return {}
 
-    def make(key: str, peaks: pd.Series[int]) -> NDArray[np.float32]:
-        return make_typical_beats(signals[key], peaks, fs, n_samples)
+    def make(key: str, rows: pd.DataFrame) -> NDArray[np.float32]:
+        after_gap = follow_gap(rows["stretch"])
+        return make_typical_beats(signals[key], rows["sample"], fs, n_samples, after_gap)
 
     makers: dict[str, Callable[[], NDArray[np.float32]]] = {}
     for record, rows in beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False):
-        peaks = rows["sample"][rows["symbol"].isin(BEAT_SYMBOLS)]
+        rows = rows[rows["symbol"].isin(BEAT_SYMBOLS)]
         keys = (signal_key(str(record), lead_idx) for lead_idx in count())
-        makers |= {key: partial(make, key, peaks) for key in takewhile(signals.__contains__, keys)}
+        makers |= {key: partial(make, key, rows) for key in takewhile(signals.__contains__, keys)}
     return makers
 
 

@@ -16,6 +16,7 @@ from cnns_spectrograms import __version__
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, PROBABILITIES
 from cnns_spectrograms.ecg.detection import SHORTEST_S
 from cnns_spectrograms.ecg.fusion import find_intermediate, give_to_fusion
+from cnns_spectrograms.ecg.gaps import FLAT_S, follow_gap, number_stretches
 from cnns_spectrograms.ecg.pauses import find_false_pauses
 from cnns_spectrograms.ecg.quality import (
     LEAST_QUALITY,
@@ -33,7 +34,7 @@ from cnns_spectrograms.inference.lead_analysis import (
     find_typical,
 )
 from cnns_spectrograms.inference.model import BeatModel
-from cnns_spectrograms.inference.signals import FLAT_S, PreparedSignal, prepare_signal
+from cnns_spectrograms.inference.signals import PreparedSignal, prepare_signal
 from cnns_spectrograms.inference.summary import describe_quality, summarise
 from cnns_spectrograms.presentation import EN
 from cnns_spectrograms.recordings.errors import RecordError
@@ -106,15 +107,15 @@ def analyse(
     number of beats by some hundred bytes each. Beats, intervals and probabilities are those of a
     recording read in one piece. No beat is detected in a gap in the signal
     (`signals.SHORTEST_GAP_S`), and no interval and no run of beats goes across one. Where beats are
-    detected, `signals.FLAT_S` or more without any is a gap too: an electrode that picks up noise or
-    hum, or a heart that stands still. So is a shorter pause with the noise of an electrode that is
-    off (`ecg.pauses`).
+    detected, `ecg.gaps.FLAT_S` or more without any is a gap too: an electrode that picks up noise
+    or hum, or a heart that stands still. So is a shorter pause with the noise of an electrode that
+    is off (`ecg.pauses`).
 
     Args:
         recording: the recording.
         model: the network and its preprocessing.
         lead: name or index; None takes that of training, see `suggest_lead`.
-        peaks: R peaks, samples at ``recording.fs``, ascending; None detects them.
+        peaks: R peaks, samples at ``recording.fs``, ascending, each once; None detects them.
         sliding: classify windows every STEP_S instead of beats, but none with a gap in it.
         progress: called with the stage and the share of it that is done.
         count_unusable: count the beats of unusable stretches too in the summary.
@@ -123,8 +124,8 @@ def analyse(
         RecordError: the recording is damaged, flat, or too short for a window; of too low a rate
             for its beats to be detected; a column of a table that looks like no ECG; or no lead is
             chosen and none is called ECG but one that cannot be used.
-        ValueError: there is no such lead, `peaks` lie outside the recording or descend, or the
-            windows are to slide and the model looks at beats, see `check_slides`.
+        ValueError: there is no such lead, `peaks` lie outside the recording, descend or repeat, or
+            the windows are to slide and the model looks at beats, see `check_slides`.
     """
     if sliding:
         check_slides(model)
@@ -153,7 +154,8 @@ def analyse(
     centres = (at_model, after_gap, rr_intervals)
     averaged = average_leads(recording, model, index, centres, probabilities, report)
     if not sliding:
-        intermediate = find_intermediate(signal, at_model, probabilities, rr_intervals, model.fs)
+        raw = model.undo_temperature(probabilities)  # as training marks such beats
+        intermediate = find_intermediate(signal, at_model, raw, rr_intervals, model.fs)
         probabilities = give_to_fusion(probabilities, intermediate)
     beats = _tabulate(samples, recording.fs, after_gap, probabilities, name, quality)
     counted = beats["usable"].to_numpy(np.bool_) | count_unusable
@@ -198,14 +200,14 @@ def _place_beats(
     if given is not None:
         at_model = np.rint(given * (fs / recording.fs)).astype(np.int64)
         at_model = np.minimum(at_model, len(prepared.signal) - 1)
-        return given, at_model, _follow_gap(given, prepared.gaps)
+        return given, at_model, follow_gap(number_stretches(given, prepared.gaps))
     samples = np.rint(detected * (recording.fs / fs)).astype(np.int64)
     samples = np.minimum(samples, recording.n_samples - 1)
     inside = np.zeros(len(samples), dtype=bool)
     for first, stop in np.searchsorted(samples, np.reshape(prepared.gaps, (-1, 2))):
         inside[first:stop] = True
     samples, at_model = samples[~inside], detected[~inside]
-    after_gap = _follow_gap(samples, prepared.gaps)
+    after_gap = follow_gap(number_stretches(samples, prepared.gaps))
     # Nor is a heart heard in a pause with an electrode's noise, or in one that is too long.
     silent = find_false_pauses(prepared.signal, fs, at_model) & ~after_gap
     intervals = np.diff(samples, prepend=samples[:1])
@@ -347,19 +349,17 @@ def _check_peaks(peaks: ArrayLike, recording: Recording) -> NDArray[np.int64]:
         raise ValueError(
             f"peaks have shape {found.shape} and dtype {found.dtype}; expected whole samples"
         )
-    if (np.diff(found) < 0).any() or found[0] < 0 or found[-1] >= recording.n_samples:
+    found = found.astype(np.int64)  # differences of unsigned samples would wrap
+    steps = np.diff(found)
+    if (steps < 0).any() or found[0] < 0 or found[-1] >= recording.n_samples:
         raise ValueError(
             f"peaks lie at samples {found.min()} to {found.max()}; expected 0 to "
             f"{recording.n_samples - 1} at {recording.fs:g} Hz, sorted by time; they may be of "
             f"another recording"
         )
-    return found.astype(np.int64)
-
-
-def _follow_gap(samples: NDArray[np.int64], gaps: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Return whether a gap begins or ends between each beat and the one before it."""
-    edges = np.array(gaps, dtype=np.int64).ravel()
-    following = np.searchsorted(samples, edges)
-    after = np.zeros(len(samples), dtype=bool)
-    after[following[(following > 0) & (following < len(samples))]] = True
-    return after
+    if (steps == 0).any():
+        raise ValueError(
+            f"peaks hold sample {found[steps.argmin()]} more than once; expected each R peak once; "
+            f"take the others out"
+        )
+    return found

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.files import find_shipped_models
+from cnns_spectrograms.files import find_model, find_shipped_models
 from cnns_spectrograms.recordings.errors import RecordError, naming
-from cnns_spectrograms.recordings.leads import name_leads
 from cnns_spectrograms.recordings.opening import is_csv, open_recording
 from cnns_spectrograms.recordings.recording import Recording, check_shape
 
@@ -78,14 +77,15 @@ def analyse(
 
     Args:
         source: path of a WFDB record, or of an EDF, BDF, DICOM, ISHNE Holter, HL7 aECG or CSV file;
-            or the signal itself, mV, (n,) or (n, n_leads), NaN where samples are missing.
+            or the signal itself, mV, (n,) or (n, n_leads), NaN where samples are missing; its leads
+            are called ECG 1, ECG 2 and so on.
         fs: sampling rate, Hz; needed for a signal. For a CSV file None takes the rate from its
             times or header. Other files name their own.
         lead: name or index of the lead that beats are found in; None takes the one that training
             preferred, else the first.
         columns: columns of a CSV file that are leads; None guesses.
-        peaks: R peaks, samples, ascending; or annotations of a file, see `peaks.read_peaks`; None
-            detects them.
+        peaks: R peaks, samples, ascending, each once; or annotations of a file, see
+            `peaks.read_peaks`; None detects them.
         sliding: classify windows every 0.5 s instead of beats, with a model trained so.
         model: file or name of a model, see `BeatModel.load`; None takes the default.
         accurate: classify with the mean of the shipped models, which takes longer.
@@ -120,7 +120,7 @@ def analyse(
 
 
 def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recording") -> Recording:
-    """Return a recording of a signal in memory.
+    """Return a recording of a signal in memory, its leads called ECG 1, ECG 2 and so on.
 
     Args:
         signal_mv: (n,) or (n, n_leads), mV; NaN where samples are missing.
@@ -150,29 +150,37 @@ def make_recording(signal_mv: ArrayLike, fs: float | None, name: str = "recordin
     def read(lead: int, start: int, stop: int) -> NDArray[np.float32]:
         return stored[start:stop, lead]
 
-    leads = name_leads([None] * n_leads)
+    # Called so, they are asked about doubtful beats like the leads of a file (`choose_others`).
+    leads = tuple(f"ECG {i}" for i in range(1, n_leads + 1))
     return Recording(name, float(fs), leads, n_samples, None, read)
 
 
-@functools.lru_cache(maxsize=1)
 def load_model(path: Path | None, accurate: bool = False) -> BeatModel:
-    """Return the model in a file, the shipped one or the mean of these; the last one is kept.
+    """Return the model in a file, the shipped one or the mean of these.
+
+    The last one is kept until its file changes.
 
     Raises:
         ValueError: see `BeatModel.load`; or the mean is wanted of a file.
     """
-    from cnns_spectrograms.inference.model import BeatModel
-
-    if not accurate:
-        return BeatModel.load(path)
-    if path is not None:
+    if accurate and path is not None:
         raise ValueError(
             f"the accurate way is the mean of the shipped models, and {path} is given; leave out "
             f"one of the two"
         )
-    first, *others = (BeatModel.load(each) for each in find_shipped_models())
+    paths = find_shipped_models() if accurate else [find_model(path)]
+    stats = [each.stat() if each.is_file() else None for each in paths]
+    return _load(tuple(paths), tuple(each and (each.st_mtime_ns, each.st_size) for each in stats))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(paths: tuple[Path, ...], stamps: tuple[tuple[int, int] | None, ...]) -> BeatModel:
+    """Return the mean of models; `stamps` change with their files, so that none is out of date."""
+    from cnns_spectrograms.inference.model import BeatModel
+
+    first, *others = (BeatModel.load(each) for each in paths)
     windows = {
         (each.fs, each.n_samples, each.n_leads, *each.view_lengths) for each in (first, *others)
     }
-    assert len(windows) == 1, "the shipped models take windows of one kind"
+    assert len(windows) == 1, "the models take windows of one kind"
     return dataclasses.replace(first, others=tuple(others))

@@ -157,10 +157,11 @@ def average_leads(
     probabilities: NDArray[np.float32],
     report: Progress,
 ) -> list[str]:
-    """Average probabilities with those of other leads, in place; return the leads that were read.
+    """Average probabilities with those of other leads, in place; return the leads that had a say.
 
     Other leads are asked about the beats that the first lead leaves in doubt (`_DOUBT`). A lead has
-    no say in a beat near a gap in it, or in a stretch of it of poor quality.
+    no say in a beat near a gap in it, or in a stretch of it of poor quality. One without a say in
+    any of them, or that cannot be read, leaves its turn to the next.
 
     Args:
         recording: the recording.
@@ -172,21 +173,25 @@ def average_leads(
         report: called with the stage and the share of it that is done.
     """
     at_model, after_gap, rr_intervals = beats
-    n_voices, names = np.ones((len(at_model), 1), dtype=np.float32), []
+    n_voices = np.ones((len(at_model), 1), dtype=np.float32)
+    names: list[str] = []
     second, greatest = np.partition(probabilities, -2, axis=1)[:, -2:].T
     is_doubtful = greatest - second <= _DOUBT
-    others = choose_others(recording.lead_names, first, model.n_leads - 1)
+    others = choose_others(recording.lead_names, first, len(recording.lead_names))
     for i in others if is_doubtful.any() else ():
+        if len(names) >= model.n_leads - 1:
+            break
         try:
             prepared = prepare_signal(recording, i, model.fs, partial(report, "read"))
         except RecordError as error:
             logger.warning("%s; the other leads are read", error)
             continue
         heard = _find_heard(recording, prepared, model, at_model, partial(report, "detect"))
-        rows = np.flatnonzero(heard)
+        rows, asked = np.flatnonzero(heard), np.flatnonzero(heard & is_doubtful)
+        if not len(asked):
+            continue
         after = after_gap[rows] | (np.diff(rows, prepend=-1) > 1)
         typical = find_typical(prepared.signal, model, at_model[rows], after)
-        asked = np.flatnonzero(heard & is_doubtful)
         intervals, classified = rr_intervals.iloc[asked], partial(report, "classify")
         probabilities[asked] += classify_beats(
             prepared.signal, model, typical, at_model[asked], intervals, classified

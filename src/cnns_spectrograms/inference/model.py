@@ -167,6 +167,12 @@ class BeatModel:
         """Whether it was trained on simulated recordings, so that it means nothing for hearts."""
         return bool(self.description.get("synthetic_data", False))
 
+    def undo_temperature(self, probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return probabilities (n, 5) as the network gave them, before its temperature."""
+        point = self.description.get("operating_point") or {}
+        raw = probabilities ** float(point.get("temperature", 1.0))
+        return raw / raw.sum(axis=1, keepdims=True)
+
     @property
     def view_lengths(self) -> list[tuple[str, int]]:
         """The stretches of signal of a window, one after another: (of, samples)."""

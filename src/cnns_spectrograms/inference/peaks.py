@@ -21,7 +21,7 @@ def names_a_file(peaks: str) -> bool:
 
 
 def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
-    """Return the R peaks in a file, samples at the recording's rate.
+    """Return the R peaks in a file, samples at the recording's rate, ascending, each once.
 
     Args:
         peaks: extension of a WFDB annotation file beside the recording, the path of such a file,
@@ -49,7 +49,7 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
 
 
 def _read_samples(path: Path) -> NDArray[np.int64]:
-    """Return the column ``sample`` of a CSV file, sorted, without the beats marked as deleted."""
+    """Return the column ``sample`` of a CSV file, without the beats marked as deleted."""
     if not path.is_file():
         raise RecordError(f"found no file {path} with R peaks; correct its path")
     with naming(str(path), "text in UTF-8, with a column called sample"):
@@ -73,7 +73,7 @@ def _read_samples(path: Path) -> NDArray[np.int64]:
                 f"samples of the R peaks, counted from 0: multiply seconds by the sampling rate "
                 f"and round them, and take empty rows out"
             )
-    return np.sort(samples.astype(np.int64))
+    return np.unique(samples.astype(np.int64))
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:

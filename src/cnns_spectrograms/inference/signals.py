@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
+from cnns_spectrograms.ecg.gaps import find_flat_mv, find_flat_stretches
 from cnns_spectrograms.ecg.quality import STRETCH_S, measure_kurtosis
 from cnns_spectrograms.ecg.resampling import make_resampling_filter, rate_ratio
 from cnns_spectrograms.recordings.errors import RecordError
@@ -22,12 +23,6 @@ CHUNK_SAMPLES = 1 << 19
 SHORTEST_GAP_S = 0.1
 """Stretch without samples that a beat may hide in, s: a narrow QRS complex."""
 
-FLAT_S = 10.0
-"""Shortest flat stretch that is a gap, s; in a shorter one a heart may pause."""
-
-# mV: half the smallest calibration step of ECG paper; a 10 s stretch below it shows no beat.
-_FLAT_MV = 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class PreparedSignal:
@@ -37,11 +32,12 @@ class PreparedSignal:
         signal: float32 (n,), mV, at the wanted rate, without its baseline, finite; a map of a
             temporary file that goes when nothing reads it any more.
         gaps: (first, stop) of each stretch without an ECG in the recording, in its own samples:
-            SHORTEST_GAP_S or more without samples, or flat (`find_flat_stretches`). Where samples
-            are missing, the signal is the straight line between those beside them.
+            SHORTEST_GAP_S or more without samples, or flat (`ecg.gaps.find_flat_stretches`). Where
+            samples are missing, the signal is the straight line between those beside them.
         kurtosis: of each stretch of 10 s of `signal` (`ecg.quality.measure_kurtosis`); NaN where
             a part of it is flat.
-        quality: duration_s, missing_s, and flat_share of its stretches of 10 s.
+        quality: duration_s, missing_s, and flat_share of its stretches of 10 s
+            (`ecg.gaps.find_flat_mv`).
     """
 
     signal: NDArray[np.float32]
@@ -91,35 +87,11 @@ def prepare_signal(
     quality = {
         "duration_s": round(n / recording.fs, 3),
         "missing_s": round(int(np.diff(lead_mv.gaps).sum()) / recording.fs, 3),
-        "flat_share": _measure_flat_share(lead_mv.stored, recording.fs),
+        "flat_share": _measure_flat_share(
+            lead_mv.stored, recording.fs, find_flat_mv(resampled, fs)
+        ),
     }
     return PreparedSignal(signal, _join(gaps), kurtosis, quality)
-
-
-def find_flat_stretches(signal_mv: NDArray[np.floating], fs: float) -> list[tuple[float, float]]:
-    """Find where a lead shows no heart: an electrode is off, or the input is at its rail.
-
-    A stretch is flat if each of its seconds, `FLAT_S` or more in a row, spans less than half the
-    smallest step of ECG paper, or less than a twentieth of what the lead's liveliest seconds span,
-    whichever is less. In a pause of the heart that lasts so long, P waves or noise span more.
-
-    Args:
-        signal_mv: `(n,)`, mV, finite; may be a memory map.
-        fs: sampling rate, Hz.
-
-    Returns:
-        (first, stop) of each stretch, s from the start, in order.
-    """
-    second = max(1, round(fs))
-    n = len(signal_mv) // second
-    spans = np.ptp(signal_mv[: n * second].reshape(n, second), axis=1).astype(np.float64)
-    lively = spans[spans > 1e-6 * spans.max(initial=0.0)]  # constant but for rounding are others
-    if not len(lively):
-        return []
-    quiet = spans < min(_FLAT_MV, 0.05 * float(np.quantile(lively, 0.95)))
-    edges = np.flatnonzero(np.diff(quiet, prepend=False, append=False))
-    runs = edges.reshape(-1, 2) * second / fs
-    return [(first, stop) for first, stop in runs.tolist() if stop - first >= FLAT_S]
 
 
 class _GappyLead:
@@ -186,15 +158,15 @@ def _resample(lead_mv: _GappyLead, ratio: Fraction) -> Iterator[NDArray[np.float
         yield resample_poly(piece, up, down, window=window)[skip : skip + count]
 
 
-def _measure_flat_share(lead_mv: NDArray[np.float32], fs: float) -> float:
-    """Return the share of stretches of 10 s that are flat, or half missing."""
+def _measure_flat_share(lead_mv: NDArray[np.float32], fs: float, flat_mv: float) -> float:
+    """Return the share of stretches of 10 s that span less than `flat_mv`, or are half missing."""
     length = max(4, round(STRETCH_S * fs))
     flat = []
     for start, stop in _split(len(lead_mv), length):
         piece = lead_mv[start:stop].astype(np.float64)
         known = piece[~np.isnan(piece)]
         if len(piece) >= 4:
-            flat.append(2 * len(known) <= len(piece) or np.ptp(known) < _FLAT_MV)
+            flat.append(2 * len(known) <= len(piece) or np.ptp(known) < flat_mv)
     return round(sum(flat) / max(len(flat), 1), 4)
 
 

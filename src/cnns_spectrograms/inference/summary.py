@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
 from cnns_spectrograms.ecg.quality import LEAST_QUALITY, STRETCH_S
 
-_N_RATE = 8  # intervals in the median that the lowest and highest heart rate are of
+_N_RATE = 8  # intervals in the mean that the lowest and highest heart rate are of
 
 
 def find_runs(beats: pd.DataFrame) -> pd.DataFrame:
@@ -61,9 +61,9 @@ def summarise(
     Returns:
         n_beats (all that were found), n_unusable (those of them in unusable stretches), counts and
         burden (share of the counted beats) by class, heart_rate (mean, and lowest and highest of
-        the medians of 8 intervals, 1/min; None where unknown), longest_runs by abnormal class, and
-        runs (how many of 3 beats and more, by abnormal class). Of sliding windows, n_windows in
-        place of what counts beats.
+        the means of 8 intervals or of all, 1/min; None where unknown), longest_runs by abnormal
+        class, and runs (how many of 3 beats and more, by abnormal class). Of sliding windows,
+        n_windows in place of what counts beats.
     """
     names = beats["aami_class"].to_numpy(dtype=object)
     counts = {name: int((names[counted] == name).sum()) for name in AAMI_CLASSES}
@@ -120,11 +120,13 @@ def describe_quality(
 def _measure_rates(rr_s: NDArray[np.float64]) -> dict[str, float | None]:
     if not len(rr_s):
         return {"mean_bpm": None, "lowest_bpm": None, "highest_bpm": None}
-    medians = pd.Series(rr_s).rolling(_N_RATE, min_periods=min(_N_RATE, len(rr_s))).median()
+    mean_s = float(rr_s.mean())
+    means_s = pd.Series(rr_s).rolling(_N_RATE).mean()  # all NaN where there are fewer
     return {
-        "mean_bpm": round(60 / float(rr_s.mean()), 1),
-        "lowest_bpm": round(60 / float(medians.max()), 1),
-        "highest_bpm": round(60 / float(medians.min()), 1),
+        "mean_bpm": round(60 / mean_s, 1),
+        # Long intervals at both ends are in no window together, but are in the mean of all.
+        "lowest_bpm": round(60 / float(np.fmax(means_s.max(), mean_s)), 1),
+        "highest_bpm": round(60 / float(np.fmin(means_s.min(), mean_s)), 1),
     }
 
 
