@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnns_spectrograms.ecg.candidates import CANDIDATE_FS, N_FEATURES, find_candidates
+from cnns_spectrograms.ecg.candidates import (
+    CANDIDATE_FS,
+    N_FEATURES,
+    find_candidates,
+    remove_spikes,
+)
 
 
 def make_beats(at_s, seconds, fs=360, width_s=0.012, noise_mv=0.005):
@@ -53,3 +58,14 @@ def test_a_flat_signal_has_none(signal):
     at, features = find_candidates(signal, 360)
     assert at.size == 0
     assert features.shape == (0, N_FEATURES)
+
+
+@pytest.mark.parametrize("fs", [360, 1000])
+@pytest.mark.parametrize("gain", [0.01, 1, 1000])
+def test_spikes_go_and_narrow_beats_stay(fs, gain):
+    signal = gain * make_beats(np.arange(0.5, 30, 0.8), 30, fs, width_s=0.009)
+    np.testing.assert_array_equal(remove_spikes(signal, fs), signal)
+    spiky = signal.copy()
+    for at_s in np.arange(0.3, 30, 0.8):
+        spiky[round(at_s * fs) : round((at_s + 0.002) * fs)] += 10 * gain
+    np.testing.assert_allclose(remove_spikes(spiky, fs), signal, atol=0.05 * gain)

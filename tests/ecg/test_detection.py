@@ -16,6 +16,7 @@ from cnns_spectrograms.ecg.detection import (
     detect_r_peaks,
     place_peak,
 )
+from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.evaluation.ec57 import (
     compare_annotations,
     make_annotations,
@@ -170,6 +171,15 @@ def test_few_or_doubtful_beats_in_a_long_silence_are_chance_finds():
     assert not detection._find_lone(np.array([64, 3 * 128, 6 * 128]), np.ones(3), 8).any()
 
 
+def test_gaps_need_no_beats_but_a_click_in_one_is_alone():
+    at, silent = np.array([50, 51, 52]) * 128, np.ones(100, dtype=bool)
+    silent[50:53] = False
+    sure = np.full(3, 0.9)
+    assert detection._find_lone(at, sure, 100).all()
+    assert not detection._find_lone(at, sure, 100, silent).any()
+    assert detection._find_lone(at[:1], sure[:1], 100, silent).all()
+
+
 def test_the_likelier_of_two_within_the_refractory_period():
     at = np.array([0, 20, 40, 60, 200, 230])
     probability = np.array([0.9, 0.95, 0.8, 0.7, 0.4, 0.8])
@@ -243,6 +253,59 @@ def test_a_paced_beat_is_placed_at_its_r_peak(physionet, record):
     offset = np.abs(found[:, None] - paced).min(axis=0)
     assert len(paced) > 200
     assert np.quantile(offset, 0.95) <= 0.025 * fs
+
+
+def bridge(signal, away):
+    """Return a signal with straight lines where it is away, as gaps are read."""
+    known = np.flatnonzero(~away)
+    return np.interp(np.arange(len(signal)), known, signal[known])
+
+
+def hold(signal, away):
+    """Return a signal with the last sample held where it is away."""
+    return signal[np.maximum.accumulate(np.where(away, 0, np.arange(len(signal))))]
+
+
+@pytest.mark.parametrize("fill", [bridge, hold])
+@pytest.mark.parametrize(
+    ("record", "on_s", "off_s"), [("100", 4, 8), ("117", 4, 8), ("119", 3, 17)]
+)
+def test_beats_between_dropouts_are_found(physionet, record, on_s, off_s, fill):
+    fs = 360
+    recording = open_recording(physionet / "mitdb" / record)
+    signal = recording.read(0)[: 240 * fs].astype(np.float64)
+    moment_s = np.arange(len(signal)) / fs % (on_s + off_s)
+    found = detect_r_peaks(remove_baseline(fill(signal, moment_s >= on_s), fs), fs)
+    beats = select_beats(recording.reference)
+    beats = beats[beats < len(signal)]
+    inner = beats[(moment_s[beats] > 0.4) & (moment_s[beats] < on_s - 0.4)]
+    assert len(inner) > 20
+    assert np.abs(inner[:, None] - found).min(axis=1).max() < 0.15 * fs
+    # Beats cut by an edge are no errors.
+    assert ((moment_s[found] > on_s + 0.5) & (moment_s[found] < on_s + off_s - 0.5)).sum() == 0
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+@pytest.mark.parametrize(("delays_s", "size_mv"), [((0.2,), 5), ((0.2,), 30), ((0.06, 0.22), -10)])
+def test_pacing_spikes_are_no_beats(physionet, delays_s, size_mv, resampled):
+    """2 ms at 1 kHz before each beat, as they are and as the resampling to 360 Hz leaves them."""
+    fs = 1000
+    recording = open_recording(physionet / "mitdb" / "100")
+    signal = resample(recording.read(0)[: 60 * 360], 360, fs).astype(np.float64)
+    beats = select_beats(recording.reference)
+    beats = np.rint(beats[beats < 60 * 360] / 360 * fs).astype(int)
+    spiky = signal.copy()
+    for delay_s in delays_s:
+        for at in beats[1:] - round(delay_s * fs):
+            spiky[at : at + 2] += size_mv
+    if resampled:
+        signal, spiky, fs = resample(signal, fs, 360), resample(spiky, fs, 360), 360
+    signal, spiky = (remove_baseline(each, fs) for each in (signal, spiky))
+    clean, found = detect_r_peaks(signal, fs), detect_r_peaks(spiky, fs)
+    assert len(found) == len(clean)
+    np.testing.assert_allclose(found, clean, atol=0.012 * fs)
+    placed = [place_peak(spiky, fs, at, 0.1) for at in clean[5:10]]
+    np.testing.assert_allclose(placed, clean[5:10], atol=0.012 * fs)
 
 
 def spoil(signal, kind, at, rng):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfiltfilt
 
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.detection import detect_r_peaks
 from cnns_spectrograms.ecg.pauses import find_false_pauses
+from cnns_spectrograms.ecg.resampling import resample
 from cnns_spectrograms.recordings.opening import open_recording
 from cnns_spectrograms.recordings.wfdb_annotations import select_beats
 
@@ -60,6 +62,30 @@ def test_a_pause_of_the_heart_is_no_false_one(physionet, record, at_least_s):
     long = np.diff(peaks, prepend=peaks[0]) / FS > at_least_s
     assert long.sum() >= 5
     assert not (false & long).any()
+
+
+def low_pass(signal, corner_hz):
+    return sosfiltfilt(butter(4, corner_hz, fs=FS, output="sos"), signal)
+
+
+def thin(signal, fs):
+    return resample(resample(signal, FS, fs), fs, FS)
+
+
+@pytest.mark.parametrize("record", ["219", "201"])
+@pytest.mark.parametrize(
+    ("change", "to_hz"), [(low_pass, 25), (low_pass, 18), (thin, 50), (thin, 62.5)]
+)
+def test_a_pause_is_none_in_a_recording_without_high_frequencies(physionet, record, change, to_hz):
+    """Between beats such a recording has what the QRS complexes leave, and a pause has less."""
+    recording = open_recording(physionet / "mitdb" / record)
+    peaks = select_beats(recording.reference)
+    signal = change(recording.read(0), to_hz)
+    assert not find_false_pauses(remove_baseline(signal, FS), FS, peaks).any()
+    first, stop = peaks[500] + FS // 2, peaks[505] - FS // 4  # an electrode that falls silent
+    signal[first:stop] = signal[first]
+    peaks = np.delete(peaks, range(501, 505))
+    assert np.flatnonzero(find_false_pauses(remove_baseline(signal, FS), FS, peaks)) == [501]
 
 
 def test_blocks_make_no_difference(physionet, monkeypatch):

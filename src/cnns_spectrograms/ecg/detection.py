@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnns_spectrograms.ecg.candidates import CANDIDATE_FS, CONTEXT_S, find_candidates
+from cnns_spectrograms.ecg.candidates import (
+    CANDIDATE_FS,
+    CONTEXT_S,
+    find_candidates,
+    remove_spikes,
+)
 from cnns_spectrograms.ecg.trees import Trees
 
 BLOCK_S = 1200
@@ -32,6 +37,9 @@ _REFRACTORY_S = 0.2  # Pan and Tompkins 1985, section III-D
 # A heart at 20 per minute has seven beats within 10 s of each, four at the edge of a pause.
 _COMPANY_S = 10.0
 _LEAST_PER_S = 0.15
+# Gaps are bridged by straight lines; what bends less than this share of the sharpest bend of a beat
+# is one. Electrodes that are off, and rounding to some microvolts, bend more.
+_STRAIGHT = 1e-3
 _PEAK_HZ = (5.0, 30.0)
 _PEAK_S = 0.042  # from the middle of a QRS complex to its peak
 
@@ -128,9 +136,10 @@ def detect_by_block(
 
 
 def _detect(signal: NDArray[np.float64], fs: float) -> Detection:
+    signal = remove_spikes(signal, fs)
     at, features = find_candidates(signal, fs)
     probability = _load_trees(JUDGE).predict(features)
-    chosen = choose_beats(at, probability, len(signal) / fs)
+    chosen = choose_beats(at, probability, len(signal) / fs, _find_silent(signal, fs))
     # In the training records of mitdb a peak lies 1.4 ms from the reference on average for N, 3.4
     # ms for V and 3.3 ms for paced beats; the middle of the complex lies 9 to 21 ms from it.
     middles = np.rint(at[chosen] * (fs / CANDIDATE_FS)).astype(np.int64)
@@ -142,7 +151,10 @@ _load_trees = cache(Trees.load)
 
 
 def choose_beats(
-    at: NDArray[np.int64], probability: NDArray[np.floating], duration_s: float
+    at: NDArray[np.int64],
+    probability: NDArray[np.floating],
+    duration_s: float,
+    silent: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Choose the candidates that are beats.
 
@@ -152,6 +164,7 @@ def choose_beats(
         at: `(n,)` samples at `CANDIDATE_FS`, ascending.
         probability: `(n,)` that a candidate is a beat.
         duration_s: of the signal that was searched.
+        silent: whether each of its seconds is a gap; None: no second is.
 
     Returns:
         int64, indices of the chosen ones, ascending.
@@ -165,22 +178,41 @@ def choose_beats(
         if all(abs(at[i] - at[each]) >= apart for each in beside):
             kept.insert(place, i)
     chosen = np.array(kept, dtype=np.int64)
-    return chosen[~_find_lone(at[chosen], probability[chosen], duration_s)]
+    return chosen[~_find_lone(at[chosen], probability[chosen], duration_s, silent)]
+
+
+def _find_silent(signal: NDArray[np.float64], fs: float) -> NDArray[np.bool_]:
+    """Return whether each whole second of a signal is a gap, a line beside beats."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    starts = np.rint(np.arange(len(signal) // fs) * fs).astype(np.int64)
+    bend = np.maximum.reduceat(np.pad(np.abs(np.diff(signal, 2)), 1), starts)
+    of_beats = minimum_filter1d(bend, 2)  # a step or a pop is in one second, beats are in both
+    return np.asarray(bend < _STRAIGHT * maximum_filter1d(of_beats, 2 * round(_COMPANY_S) + 1))
 
 
 def _find_lone(
-    at: NDArray[np.int64], probability: NDArray[np.floating], duration_s: float
+    at: NDArray[np.int64],
+    probability: NDArray[np.floating],
+    duration_s: float,
+    silent: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Return which beats have so little around them that they are chance finds in noise.
 
-    Arguments as of `choose_beats`; a beat that is hardly likelier than not counts little.
+    Arguments as of `choose_beats`; a beat that is hardly likelier than not counts little. Gaps need
+    no beats, but two are needed where 10 s are around, so that a click in a gap stays alone.
     """
     begin = np.maximum(at / CANDIDATE_FS - _COMPANY_S, 0)
     end = np.minimum(at / CANDIDATE_FS + _COMPANY_S, duration_s)
     first = np.searchsorted(at, begin * CANDIDATE_FS, side="left")
     last = np.searchsorted(at, end * CANDIDATE_FS, side="right")
     weight = np.concatenate([[0], np.cumsum(2 * probability - 1)])
-    return np.asarray(weight[last] - weight[first] < _LEAST_PER_S * (end - begin))
+    around_s = end - begin
+    if silent is not None:
+        silent_s, seconds = np.append(0, np.cumsum(silent)), np.arange(len(silent) + 1)
+        gone_s = np.interp(end, seconds, silent_s) - np.interp(begin, seconds, silent_s)
+        around_s = np.maximum(around_s - gone_s, np.minimum(around_s, _COMPANY_S))
+    return np.asarray(weight[last] - weight[first] < _LEAST_PER_S * around_s)
 
 
 def place_peak(signal_mv: NDArray[np.floating], fs: float, at: int, reach_s: float) -> int:
@@ -196,7 +228,7 @@ def place_peak(signal_mv: NDArray[np.floating], fs: float, at: int, reach_s: flo
     """
     context = round(_COMPANY_S * fs)
     first = max(0, at - context)
-    part = np.asarray(signal_mv[first : at + context + 1], dtype=np.float64)
+    part = remove_spikes(signal_mv[first : at + context + 1], fs)
     return first + int(_place_extremes(part, fs, np.array([at - first]), round(reach_s * fs))[0])
 
 

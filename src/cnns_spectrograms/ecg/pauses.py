@@ -11,9 +11,13 @@ _LEAST_S = 1.3
 _QRST_S, _NEXT_S = 0.4, 0.25  # after one beat and before the next, where a heart is heard
 _PIECE_S = 0.1  # shorter than what lies between T and P wave
 _NOISE_HZ = 15.0  # above P and T waves
+# Where a recording ends at 25 Hz, what is left of the rest is the filter's response to the QRS
+# complexes, and a true pause has less. Such a rest has little above 30 Hz.
+_FINE_HZ, _LEAST_FINE = 30.0, 0.4
 _AROUND_S = 30.0
 _REST_QUANTILE = 0.3  # of the pieces around: those between the beats
 _LEAST_NOISE, _MOST_NOISE = 0.5, 2.5
+_LEAST_BLURRED = 0.03  # in place of `_LEAST_NOISE` where the rest has little above 30 Hz
 _BLOCK_S, _MARGIN_S = 600, 2  # the filter's response is over within the margin
 
 
@@ -26,7 +30,8 @@ def find_false_pauses(
     between beats. An electrode that is off, an input at its rail, or hum has less or more. An
     interval over 1.6 times those around is no pause if its noise above 15 Hz (the median standard
     deviation of pieces of 0.1 s) is below half or above 2.5 times that between the beats of the
-    30 s on either side. Noise as loud as the recording's own looks like a pause.
+    30 s on either side. Noise as loud as the recording's own looks like a pause. So does less noise
+    in a recording that ends at some 25 Hz, for there the rest is no noise: only silence is told.
 
     Args:
         signal_mv: (n_samples,), mV, finite, without its baseline; may be a memory map.
@@ -42,7 +47,8 @@ def find_false_pauses(
     long = np.flatnonzero((intervals_s > _LONG * usual_s) & (intervals_s > _LEAST_S))
     if not len(long):
         return false
-    noise, step = _measure_noise(signal_mv, fs)
+    noise, step = _measure_noise(signal_mv, fs, _NOISE_HZ)
+    fine, _ = _measure_noise(signal_mv, fs, _FINE_HZ)
     first = -(-(peaks[long] + round(_QRST_S * fs)) // step)
     stop = (peaks[long + 1] - round(_NEXT_S * fs)) // step
     at_rest = noise.copy()
@@ -50,20 +56,24 @@ def find_false_pauses(
         at_rest[inside] = np.nan  # pauses, true and false, and gaps
     reach = round(_AROUND_S * fs / step)
     for i, begin, end in zip(long, first, stop, strict=True):
-        around = at_rest[max(0, begin - reach) : end + reach]
-        around = around[~np.isnan(around)]
-        if end > begin and len(around):
-            rest = np.quantile(around, _REST_QUANTILE)
+        around = slice(max(0, begin - reach), end + reach)
+        known = ~np.isnan(at_rest[around])
+        if end > begin and known.any():
+            rest = np.quantile(at_rest[around][known], _REST_QUANTILE)
+            blurred = np.quantile(fine[around][known], _REST_QUANTILE) < _LEAST_FINE * rest
+            least = _LEAST_BLURRED if blurred else _LEAST_NOISE
             level = np.median(noise[begin:end])
-            false[i + 1] = level < _LEAST_NOISE * rest or level > _MOST_NOISE * rest
+            false[i + 1] = level < least * rest or level > _MOST_NOISE * rest
     return false
 
 
-def _measure_noise(signal_mv: NDArray[np.floating], fs: float) -> tuple[NDArray[np.float64], int]:
-    """Return the standard deviation above `_NOISE_HZ` of each piece, mV, and a piece's samples."""
+def _measure_noise(
+    signal_mv: NDArray[np.floating], fs: float, above_hz: float
+) -> tuple[NDArray[np.float64], int]:
+    """Return the standard deviation above a frequency of each piece, mV, and a piece's samples."""
     from scipy.signal import butter, sosfiltfilt
 
-    sos = butter(2, _NOISE_HZ, "highpass", fs=fs, output="sos")
+    sos = butter(2, above_hz, "highpass", fs=fs, output="sos")
     step = round(_PIECE_S * fs)
     block, margin = round(_BLOCK_S * fs) // step * step, round(_MARGIN_S * fs)
     found = []
