@@ -93,9 +93,9 @@ def describe_parameters() -> str:
     from cnns_spectrograms import parameters
 
     parts = [
-        "# Parameters\n\nEvery parameter of `conf/`, with its type, its default and its meaning. The "
-        "default holds where `conf/` sets no value; `conf/base` sets many. A wrong key, type or "
-        "value stops a run before its first node.\n"
+        "# Parameters\n\nEvery parameter of `conf/`, with its type, its default and its meaning. "
+        "The default holds where `conf/` sets no value; `conf/base` sets many. A wrong key, type "
+        "or value stops a run before its first node.\n"
     ]
     for name, model in inspect.getmembers(parameters, inspect.isclass):
         if not issubclass(model, parameters.Parameters) or model is parameters.Parameters:
