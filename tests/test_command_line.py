@@ -98,7 +98,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, options
     ("options", "message"),
     [
         (["--model", "nix"], "error: --model: there is no file nix"),
-        (["--physionet", "nix"], "error: --physionet: nix holds neither a folder mitdb nor svdb"),
+        (["--physionet", "nix"], "error: --physionet: nix holds no folder of a database"),
         (["--data", "nix"], "error: --data: there is no folder nix"),
     ],
 )

@@ -79,8 +79,8 @@ class TestRequireFresh:
         assert str(refusal.value) == (
             "records is stale: ingestion.fs is 360 in records and 250 in the parameters; "
             "ingestion.lead is absent in records and V1 in the parameters. Run `kedro run "
-            "--pipelines=ingestion,feature_engineering,balancing` to make it again, or set the "
-            "parameters back"
+            "--pipelines=ingestion,feature_engineering,balancing` to make it again, with the "
+            "--params and --config of the run that made it, or set the parameters back"
         )
 
     def test_of_lists_what_differs_is_told(self) -> None:

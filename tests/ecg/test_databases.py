@@ -103,7 +103,8 @@ def test_verify_checksums(
     faults = verify_checksums(tmp_path, ["100"])
     assert list(faults) == ["100"]
     assert re.search(
-        rf"100\.dat differs from {re.escape(name)} .*again; 100\.atr differs.*again", faults["100"]
+        rf"100\.dat differs from {re.escape(name)} .*again, .*; 100\.atr differs.*again",
+        faults["100"],
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from cnns_spectrograms.ecg.databases import list_databases
 from cnns_spectrograms.files import MODEL_SUFFIXES, find_model
 
 _VARIABLE = "CNNS_SPECTROGRAMS_APP"
@@ -126,11 +125,8 @@ def _find_wrong_path(options: argparse.Namespace) -> str | None:
     if options.model is not None and not options.model.is_file():
         return f"--model: there is no file {options.model} ({', '.join(MODEL_SUFFIXES)})"
     given, data = options.physionet, options.data
-    if given != _PHYSIONET and not list_databases(given):
-        return (
-            f"--physionet: {given} holds no folder with a RECORDS file, as a database has; correct "
-            f"the path"
-        )
+    if given != _PHYSIONET and not any(path.is_dir() for path in given.glob("*")):
+        return f"--physionet: {given} holds no folder of a database; correct the path"
     if data != _DATA and not data.is_dir():
         return f"--data: there is no folder {data}; correct the path"
     return None
