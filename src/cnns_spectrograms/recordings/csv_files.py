@@ -15,13 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings import csv_table
+from cnns_spectrograms.recordings.csv_names import SECONDS_PER, split_words
 from cnns_spectrograms.recordings.csv_table import (
-    SECONDS_PER,
     TIME,
     Column,
     Table,
     read_table,
-    split_words,
 )
 from cnns_spectrograms.recordings.csv_times import MIN_RATE_HZ, Times, find_places, measure_times
 from cnns_spectrograms.recordings.errors import RecordError, check

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from cnns_spectrograms.recordings.csv_names import LEAD, SECONDS_PER, split_unit
 from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 
@@ -30,18 +31,6 @@ _PROBE_LINES = 200  # more where samples are missing at the beginning
 _HEAD_BYTES = 1 << 20
 _LONGEST_LINE = 1 << 20
 
-SECONDS_PER = {
-    word: seconds
-    for words, seconds in {
-        "ns nsec nanosecond nanoseconds": 1e-9,
-        "us \N{MICRO SIGN}s usec microsecond microseconds": 1e-6,
-        "ms msec millisec millisecond milliseconds": 1e-3,
-        "s sec secs second seconds": 1.0,
-        "min mins minute minutes": 60.0,
-        "h hr hrs hour hours": 3600.0,
-    }.items()
-    for word in words.split()
-}
 _OTHER_UNITS = {
     *("-", "adc", "adu", "au", "a.u.", "bpm", "counts", "count", "digits", "g", "lsb", "mmhg"),
     *("none", "raw", "units"),
@@ -54,15 +43,6 @@ TIME = re.compile(
     r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?)+",
     re.IGNORECASE,
 )
-_IN_BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]")
-_UNIT_AT_END = re.compile(
-    r"(?:(.*?)[\s_,./-]+)?([mun\N{MICRO SIGN}]v|(?:milli|micro|nano)?volts?)", re.IGNORECASE
-)
-# In the brackets of a name these are no units: `ECG (II)`.
-_LEAD = re.compile(
-    r"m?l?i{1,3}|m?v\d+r?|cm\d|d[123]|av[rlf]|[xyz]|e[ck]g.*|lead.*|ch(annel)?\W*\d+", re.IGNORECASE
-)
-
 # What lines above the table state.
 _SAMPLED = re.compile(
     r"\b(?:sampl|muestreo|abtast|amostra|campion|.chantillon)[^\d=:,;]*[\s=:,;\"(]+(?:hz\)?\W+)?"
@@ -456,7 +436,7 @@ def _find_header(
     units: list[str] = []
     if at - 1 in fitting and _are_units(fitting[at]):
         cells = [cell.strip(" ()[]") for cell in fitting[at]]
-        units = ["" if cell == "-" or _LEAD.fullmatch(cell) else cell for cell in cells]
+        units = ["" if cell == "-" or LEAD.fullmatch(cell) else cell for cell in cells]
         at -= 1
     return at, list(zip(fitting[at], [*units, *[""] * width], strict=False))
 
@@ -492,23 +472,6 @@ def _read_devices(line: str) -> tuple[list[Column], float | None] | None:
         for i, (header, sensor) in enumerate(pairs)
     ]
     return columns, rates.pop() if len(rates) == 1 else None
-
-
-def split_unit(header: str) -> tuple[str, str]:
-    """Return name and unit of a header such as `MLII (mV)`, `time [s]`, `ECG_uV`; or no unit."""
-    header = header.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
-    found = _IN_BRACKETS.fullmatch(header)
-    if found and not _LEAD.fullmatch(found[2]):
-        return found[1], "" if found[2] == "-" else found[2]
-    found = _UNIT_AT_END.fullmatch(header)
-    return (found[1] or header, found[2]) if found else (header, "")
-
-
-def split_words(text: str) -> list[str]:
-    """Return the words of a name, in lower case; `TimeMs` has two."""
-    text = text.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    return [word for word in re.split(r"[^a-z\N{MICRO SIGN}]+", text.lower()) if word]
 
 
 def clean_cells(cells: pd.Series) -> pd.Series:

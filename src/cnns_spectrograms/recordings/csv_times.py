@@ -14,12 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cnns_spectrograms.recordings import csv_table
+from cnns_spectrograms.recordings.csv_names import SECONDS_PER, split_words
 from cnns_spectrograms.recordings.csv_table import (
-    SECONDS_PER,
     Column,
     Table,
     clean_cells,
-    split_words,
 )
 from cnns_spectrograms.recordings.errors import RecordError, check, naming
 from cnns_spectrograms.recordings.recording import MAX_DURATION_S, MAX_FS_HZ
