@@ -16,7 +16,6 @@ from cnns_spectrograms.parameters import (
     SubsetParameters,
     TrainingParameters,
     WindowParameters,
-    fingerprint,
 )
 
 
@@ -102,10 +101,3 @@ def make_split(**splits):
 def test_record_in_two_splits_is_refused():
     with pytest.raises(ValidationError, match=r"mitdb lists \['100'\] more than once"):
         make_split(train=["100"], val=["101"], test=[100])
-
-
-def test_fingerprint_changes_with_any_value_and_with_nothing_else():
-    one = {"nperseg": 64, "noverlap": [1, 2]}
-    assert fingerprint(one) == fingerprint({"noverlap": [1, 2], "nperseg": 64})
-    for other in ({**one, "nperseg": 65}, {**one, "noverlap": [2, 1]}, {**one, "fs": 360}):
-        assert fingerprint(other) != fingerprint(one)

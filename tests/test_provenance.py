@@ -19,6 +19,7 @@ from cnns_spectrograms.parameters import (
 from cnns_spectrograms.provenance import (
     ENVIRONMENT,
     StampedSignals,
+    fingerprint,
     hash_table,
     read_stamp,
     require_fresh,
@@ -32,6 +33,13 @@ READ = {"ingestion": {"fs": 360}, "data": {"beats": "a" * 64}}
 
 def make_table(made_of: dict) -> pd.DataFrame:
     return stamp_table(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), made_of)
+
+
+def test_fingerprint_changes_with_any_value_and_with_nothing_else() -> None:
+    one = {"nperseg": 64, "noverlap": [1, 2]}
+    assert fingerprint(one) == fingerprint({"noverlap": [1, 2], "nperseg": 64})
+    for other in ({**one, "nperseg": 65}, {**one, "noverlap": [2, 1]}, {**one, "fs": 360}):
+        assert fingerprint(other) != fingerprint(one)
 
 
 def test_hash_of_a_table_depends_on_values_and_order() -> None:

@@ -7,10 +7,7 @@ that states a value.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,21 +64,6 @@ def _check_database(name: str) -> str:
 DatabaseName = Annotated[str, AfterValidator(_check_database)]
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from flatten(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
-
-
-def fingerprint(value: Any) -> str:
-    """Return the SHA-256 hex digest of a JSON-serialisable value, keys sorted."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 class ExecutionParameters(Parameters):
     """How work fans out over machines; no fingerprint depends on it.
 
@@ -136,9 +118,7 @@ class RecordParameters(Parameters):
         None, min_length=1, description="same for all records of a patient; null: the record's own"
     )
     lead: str | None = Field(
-        None,
-        min_length=1,
-        description="first lead that is read; null: see ingestion.preferred_lead",
+        None, min_length=1, description="first lead read; null: ingestion.preferred_lead"
     )
 
 
@@ -202,7 +182,6 @@ class IngestionParameters(Parameters):
         description="class of a window around each annotation that is no beat, such as noise or a "
         "change of rhythm; null leaves them out, as EC57 does",
     )
-
     corrections: str | None = Field(
         None,
         min_length=1,
@@ -357,13 +336,9 @@ class AugmentationParameters(Parameters):
     contrast: float = Field(0.1, ge=0, lt=1, description="spread about the mean, times 1 ± this")
     gain: float = Field(0.1, ge=0, lt=1, description="pixels plus ± this")
     noise_std: float = Field(0.02, ge=0, lt=1, description="Gaussian noise, pixel units")
-    crop_scale: float = Field(
-        0.9, gt=0, le=1, description="smallest area kept by random resized crop"
-    )
-    time_mask: float = Field(0.0, ge=0, lt=1, description="widest masked stretch, share of width")
-    frequency_mask: float = Field(
-        0.0, ge=0, lt=1, description="highest masked band, share of height"
-    )
+    crop_scale: float = Field(0.9, gt=0, le=1, description="smallest area a resized crop keeps")
+    time_mask: float = Field(0.0, ge=0, lt=1, description="widest mask, share of width")
+    frequency_mask: float = Field(0.0, ge=0, lt=1, description="highest mask, share of height")
     mixup_alpha: float = Field(0.0, ge=0, description="of the Beta law of mixup; 0: none")
 
 

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from cnns_spectrograms.parameters import Parameters, SpectrogramParameters, flatten
+from cnns_spectrograms.parameters import Parameters, SpectrogramParameters
 
 _PRODUCTS = {
     "ingestion": ("records", "beats", "signals"),
@@ -59,6 +59,21 @@ def name_command(options: str) -> str:
     """Return `kedro run` with some options, in the environment of this run."""
     env = os.environ.get(ENVIRONMENT)
     return f"kedro run {f'--env={env} ' if env else ''}{options}"
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings as ("a.b.c", leaf)."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def fingerprint(value: Any) -> str:
+    """Return the SHA-256 hex digest of a JSON-serialisable value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def settings(**parameters: Parameters) -> dict[str, Any]:

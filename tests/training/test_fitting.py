@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from cnns_spectrograms import progress
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES
-from cnns_spectrograms.parameters import TrainingParameters, fingerprint
+from cnns_spectrograms.parameters import TrainingParameters
+from cnns_spectrograms.provenance import fingerprint
 from cnns_spectrograms.training import callbacks, fitting
 from cnns_spectrograms.training.callbacks import EmaWeights, EpochKeeper, Forecast
 from cnns_spectrograms.training.checkpoints import (

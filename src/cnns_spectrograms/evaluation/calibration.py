@@ -23,8 +23,7 @@ from cnns_spectrograms.evaluation.metrics import (
     read_classes,
 )
 from cnns_spectrograms.evaluation.scores import measure_macro_f1, pick_headline
-from cnns_spectrograms.parameters import fingerprint
-from cnns_spectrograms.provenance import read_stamp
+from cnns_spectrograms.provenance import fingerprint, read_stamp
 
 OPERATING_POINTS: tuple[str, ...] = ("argmax", "class_thresholds")
 """Names of the operating points that `fit_operating_points` gives."""

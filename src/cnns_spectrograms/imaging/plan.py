@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.ecg.windows import signal_keys
 from cnns_spectrograms.imaging.kinds import KINDS
-from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters, fingerprint
+from cnns_spectrograms.parameters import ExecutionParameters, SpectrogramParameters
+from cnns_spectrograms.provenance import fingerprint
 
 PIXELS_VERSION = 2
 """Raised when compute_spectrograms or encode_png give other bytes: caches are then rebuilt."""

@@ -22,10 +22,15 @@ from cnns_spectrograms.parameters import (
     SplitParameters,
     TrainingParameters,
     WindowParameters,
-    fingerprint,
 )
 from cnns_spectrograms.pipelines.namespaces import make_node, repeat_by_model
-from cnns_spectrograms.provenance import require_fresh, settings, stamp_table, view_settings
+from cnns_spectrograms.provenance import (
+    fingerprint,
+    require_fresh,
+    settings,
+    stamp_table,
+    view_settings,
+)
 
 if TYPE_CHECKING:
     from cnns_spectrograms.datasets.models import Classifier

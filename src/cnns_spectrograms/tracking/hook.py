@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from pydantic import BaseModel
 
-from cnns_spectrograms.parameters import flatten
 from cnns_spectrograms.pipelines.namespaces import find_training, is_training, model_of
+from cnns_spectrograms.provenance import flatten
 from cnns_spectrograms.tracking.store import find_tracking, open_experiment
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from typing_extensions import override
 
 from cnns_spectrograms.files import replacing
-from cnns_spectrograms.parameters import fingerprint
-from cnns_spectrograms.provenance import list_differences
+from cnns_spectrograms.provenance import fingerprint, list_differences
 
 logger = logging.getLogger(__name__)
 
