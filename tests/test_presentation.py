@@ -55,7 +55,7 @@ COMPOSED = {
     "report_unusable_": ("counted", "in_part", "left_out"),
     "status_": ("FINISHED", "FAILED", "RUNNING", "KILLED", "SCHEDULED"),
 }
-TABLES = {*BUTTONS, *EDITOR_TEXTS, "add_refused"}
+TABLES = {*BUTTONS, *EDITOR_TEXTS, "add_refused", "late_refused"}
 # The same word in both languages.
 SAME = {
     "class_N", "report_per_minute", "report_software", "scale_minutes", "scale_speed", "no",

@@ -90,7 +90,7 @@ def open_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
     desk.leave("w")
 
 
-def test_a_correction_that_comes_after_another_recording_was_opened_is_dropped(
+def test_a_correction_that_comes_after_another_recording_was_opened_is_refused(
     open_study: Open,
 ) -> None:
     def relabel(n: int, of: dict[str, Any], beat: int) -> dict[str, Any]:
@@ -109,5 +109,6 @@ def test_a_correction_that_comes_after_another_recording_was_opened_is_dropped(
     late, own = relabel(2, shown, 2), relabel(3, describe(second), 3)
     second.take_edits({"token": "t", "edits": [late, own]})
     assert second.session.classes.tolist() == ["N", "N", "N", "V"]
+    assert correcting.st.session_state["correction_refused"] == "late_refused"
     assert describe(second)["confirmed"] == 3
     assert open_study("a").session.classes.tolist() == ["N", "V", "N", "N"]

@@ -162,7 +162,7 @@ class Correcting:
 
         Args:
             message: `token` of the editor, and `edits`, numbered by `n`, each with the key of its
-                `study`; those of another one are dropped.
+                `study`; those of another one are refused.
         """
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         if token != message["token"]:
@@ -172,7 +172,9 @@ class Correcting:
             if edit["n"] > confirmed:
                 confirmed = edit["n"]
                 # A beat's id is its position: in another study it is another beat.
-                if self.enabled and edit["study"] == self.study.key:
+                if edit["study"] != self.study.key:
+                    st.session_state["correction_refused"] = "late_refused"
+                elif self.enabled:
                     self._take(edit)
         st.session_state["confirmed"] = (message["token"], confirmed)
 
