@@ -77,6 +77,7 @@ def test_spaces_between_columns(folder, tmp_path, capsys):
         (["--model", "nowhere.onnx"], "there is no model nowhere"),
         (["--lead", "V9"], "error: {record}: there is no lead V9; the recording has 0: MLII, "),
         (["--peaks", "xyz"], "100.xyz is missing; correct the path"),
+        (["--fs", "0"], "--fs is 0; give the sampling rate in Hz"),
         (["--fs", "99"], "fs and columns are those of CSV files"),
         (["--columns", "a,b"], "fs and columns are those of CSV files"),
         (["--output", "{record}.hea"], "--output {record}.hea is a file"),

@@ -99,6 +99,9 @@ def _predict(options: argparse.Namespace) -> int:
     if options.jobs == 0:
         print("--jobs is 0; give a number of processes, or -1 for every core", file=sys.stderr)
         return 2
+    if options.fs is not None and not options.fs > 0:
+        print(f"--fs is {options.fs:g}; give the sampling rate in Hz, above 0", file=sys.stderr)
+        return 2
     if options.output.exists() and not options.output.is_dir():
         print(f"--output {options.output} is a file; give a folder", file=sys.stderr)
         return 2

@@ -175,6 +175,7 @@ def render(
             ),
         ]
     )
+    made = pd.concat([made.assign(lead_idx=0), made.assign(lead_idx=1)])
     names = ["comparison", "class_distribution", "contact_sheet"]
     names += ["robustness"] if robustness else []
     return write_report(
@@ -304,7 +305,7 @@ def make_windows(records: dict[str, list[str]]) -> pd.DataFrame:
     """A window of test in each of these records."""
     rows = [(db, record) for db, names in records.items() for record in names]
     table = pd.DataFrame(rows, columns=["db", "record_id"])
-    return table.assign(split="test", patient_id=table["record_id"], aami_class="N")
+    return table.assign(split="test", patient_id=table["record_id"], aami_class="N", lead_idx=0)
 
 
 def test_only_databases_that_were_used_are_described(items) -> None:

@@ -80,6 +80,44 @@ class TestPreflight:
         PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
         assert "--params sets split, windows, which none of the pipelines" in caplog.text
 
+    def test_a_run_of_what_is_missing_compares_no_parameters(self, caplog) -> None:
+        given = {"spectrogram": {"image_size": 64}, "training": {"seed": 1}}
+        run_params = {**START, "runtime_params": given}
+        PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+        assert "--params sets" not in caplog.text  # the run reads them
+        run_params["only_missing_outputs"] = True
+        PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
+        assert "--params sets spectrogram" in caplog.text
+
+    def test_what_is_left_as_it_was_made_of_is_told(self, caplog, tmp_path: Path) -> None:
+        def copy(*given: object) -> object:
+            return given
+
+        def join(step: str, inputs: list[str], outputs: str) -> Pipeline:
+            node = Node(copy, inputs, outputs, name=outputs)
+            return Pipeline([node], namespace=step, prefix_datasets_with_namespace=False)
+
+        pipeline = (
+            join("modelling.one", ["in"], "images")  # in memory
+            + join("modelling.one", ["images"], "one")
+            + join("modelling.two", ["images"], "two")
+            + join("reporting", ["one", "two"], "comparison")
+            + join("reporting", ["comparison"], "report")
+            + join("reporting", ["two"], "figure")
+        )
+        files = ("one", "two", "comparison", "report", "figure")
+        catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in files})
+        catalog["in"] = catalog["images"] = MemoryDataset()
+        run_params = {**START, "only_missing_outputs": True}
+        for name in files:
+            (tmp_path / name).touch()
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+        assert "leaves" not in caplog.text
+        (tmp_path / "one").unlink()
+        PreflightHooks().before_pipeline_run(run_params, pipeline, catalog)
+        assert "leaves comparison, report as they are" in caplog.text
+        assert "--pipelines=reporting`" in caplog.text
+
     def test_a_download_without_network_is_refused_before_anything_else(
         self, tmp_path: Path
     ) -> None:

@@ -38,10 +38,21 @@ def test_a_path_and_its_signal_give_the_same_beats(simulated, tmp_path):
 def test_peaks_are_samples_or_an_annotator(simulated, views_model):
     recording = open_recording(simulated / "101")
     by_name = analyse(simulated / "101", peaks="atr", model=views_model.path)
+    of_file = analyse(simulated / "101", peaks="101.atr", model=views_model.path)
+    assert of_file.beats["sample"].tolist() == by_name.beats["sample"].tolist()
     samples = by_name.beats["sample"].to_numpy()
     by_samples = analyse(recording.read(0), recording.fs, peaks=samples, model=views_model.path)
     assert by_samples.beats["sample"].tolist() == samples.tolist()
     assert by_samples.beats["aami_class"].tolist() == by_name.beats["aami_class"].tolist()
+
+
+def test_one_column_needs_no_list(simulated, views_model, tmp_path):
+    signal = open_recording(simulated / "101").read(0)
+    pd.DataFrame({"ecg": signal, "resp": 0.0}).to_csv(tmp_path / "a.csv", index=False)
+    given = dict(fs=360, peaks=[1800, 2160], model=views_model.path)
+    one, several = (analyse(tmp_path / "a.csv", columns=c, **given) for c in ("ecg", ["ecg"]))
+    assert one.summary["recording"]["leads"] == ["ecg"]
+    pd.testing.assert_frame_equal(one.beats, several.beats)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,13 @@ def test_the_flat_share_does_not_depend_on_the_gain(scale):
     assert prepared.gaps == [(20 * 360, 40 * 360)]
 
 
+def test_missing_stretches_are_not_called_flat():
+    signal = make_beats(60)
+    signal[20 * 360 : 36 * 360] = np.nan
+    quality = prepare_signal(make(signal), 0, 360).quality
+    assert quality == {"duration_s": 60.0, "missing_s": 16.0, "flat_share": 0.0}
+
+
 def make_beats(seconds, fs=360):
     """Return narrow beats of 1 mV, one per second, on noise of 5 uV."""
     spikes = np.zeros(seconds * fs)

@@ -87,6 +87,19 @@ def test_a_patient_in_two_splits_stops_the_run() -> None:
         make_windows(beats, records, WindowParameters(), split)
 
 
+def test_one_recording_under_two_names_in_two_splits_stops_the_run() -> None:
+    beats, records = make_tables({"100": "a", "101": "b", "103": "c", "p100": "d"})
+    records["signal_sha256"] = [digit * 64 for digit in "1231"]
+    split = make_split(train=["p100"], val=["101"], test=["100", "103"])
+    with pytest.raises(LeakError, match=r"train \(mitdb/p100\), test \(mitdb/100\)"):
+        make_windows(beats, records, WindowParameters(), split)
+    for sound in (
+        make_split(train=["p100", "100"], val=["101"], test=["103"]),
+        make_split(train=["p100"], val=["101"], test=["103"], unused=["100"]),
+    ):
+        make_windows(beats, records, WindowParameters(), sound)
+
+
 def test_a_record_that_was_skipped_may_be_absent() -> None:
     beats, records = make_tables({"100": "a", "101": "b", "103": "c", "105": "d"})
     beats = beats[beats["record_id"] != "100"].reset_index(drop=True)

@@ -130,7 +130,7 @@ def test_examples_say_where_their_windows_are(beat_idx, place: str, middle: str)
     figure = draw_examples(predictions, windows, *shared, MODEL, SPLIT, REPORTING)
     assert figure.get_supxlabel() == f"time from the {middle}, s"
     captions = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert all(re.match(rf"mitdb [23] {place}", caption) for caption in captions)
+    assert all(re.match(rf"mitdb [23] lead 1 {place}", caption) for caption in captions)
     smote = windows.head(1).assign(synthetic=True, db="AUG", record_id="smote", aami_class="F")
     smote["start"] = 0
     every = (windows, smote, signals, {"AUG/smote": np.zeros(900, np.float32)}, {})

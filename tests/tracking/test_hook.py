@@ -242,6 +242,11 @@ def test_a_run_reports_its_own_versions_and_not_the_newest(
     said = capsys.readouterr().out
     assert "Report    08_reporting/report.html/1/report.html" in said
     assert "ui --backend-store-uri sqlite:///mlflow.db\n" in said
+    assert "no models" not in said
+    for name in ("comparison", "report"):  # as a later run finds them
+        results.get(name)._version = Version(load="1", save="2")
+    summary.after_pipeline_run(pipeline=pipeline, catalog=results)
+    assert "This run compared no models; what follows is of 1." in capsys.readouterr().out
 
 
 def test_a_run_after_an_interrupted_one_in_the_same_process(tracking, tmp_path: Path) -> None:

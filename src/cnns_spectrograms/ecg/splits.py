@@ -143,6 +143,33 @@ def check_no_leak(windows: pd.DataFrame) -> None:
         )
 
 
+def check_signals(windows: pd.DataFrame, records: pd.DataFrame) -> None:
+    """Fail if two records of the same signals, under whatever names, are in two splits.
+
+    Args:
+        windows: the `windows` table.
+        records: the `records` table.
+
+    Raises:
+        LeakError: names the records.
+    """
+    keys = records["db"] + "/" + records["record_id"]
+    signals = dict(zip(keys, records["signal_sha256"], strict=True))
+    placed = windows[["db", "record_id", "split"]].drop_duplicates()
+    placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
+    placed["signal"] = placed["record"].map(signals)
+    n_splits = placed[placed["signal"] != ""].groupby("signal")["split"].nunique()
+    _refuse(
+        [
+            _describe_places(placed[placed["signal"] == each])
+            for each in n_splits.index[n_splits > 1]
+        ],
+        "recording(s) in more than one split under several names",
+        "list all records but one of each as unused",
+        separator="; ",
+    )
+
+
 def _refuse(found: list[str], fault: str, advice: str, separator: str = ", ") -> None:
     """Raise a LeakError that names the first of what is found, if anything is."""
     if found:

@@ -115,7 +115,7 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         JSON-ready: made_of, the stamp of the predictions (see `provenance`); fitted_on (split,
-        n_beats, patients); classes; temperature; points: name -> offsets by class, and macro_f1 on
+        n_windows, patients); classes; temperature; points: name -> offsets by class, and macro_f1 on
         val; digest, of all of it, which `apply_operating_point` checks.
 
     Raises:
@@ -145,7 +145,7 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
         "made_of": read_stamp(val),
         "fitted_on": {
             "split": "val",
-            "n_beats": len(val),
+            "n_windows": len(val),
             "patients": sorted(val["patient_id"].astype(str).unique().tolist()),
         },
         "classes": list(AAMI_CLASSES),

@@ -141,7 +141,8 @@ def _describe_splits(windows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return for each split its records by database, patients and beats by class."""
     described = []
     for name in SPLITS:
-        rows = windows[windows["split"] == name].astype({"db": str, "record_id": str})
+        once = (windows["split"] == name) & (windows["lead_idx"] == 0)  # each lead repeats them
+        rows = windows[once].astype({"db": str, "record_id": str})
         records = {db: sorted(each.unique()) for db, each in rows.groupby("db")["record_id"]}
         counts = rows["aami_class"].value_counts()
         described.append(

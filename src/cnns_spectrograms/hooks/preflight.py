@@ -71,7 +71,7 @@ class PreflightHooks:
         every = catalog.load("parameters") if "parameters" in catalog else {}
         of_files = {name for name in every if not name.startswith("_")} - set(given)
         faults = [
-            *_find_unknown(given, of_files, parameters, pipelines),
+            *_find_unknown(given, of_files, {} if only_missing else parameters, pipelines),
             *find_contradictions(parameters),
         ]
         if trainings and not faults:
@@ -86,7 +86,9 @@ class PreflightHooks:
             from cnns_spectrograms.pipelines.ingestion import check_downloads
 
             check_downloads(catalog.load("physionet"), parameters["ingestion"])
-        if not only_missing:  # such a run reads less than its pipeline
+        if only_missing:  # such a run reads less than its pipeline
+            _warn_of_what_is_left(pipeline, catalog)
+        else:
             _check_inputs(pipeline, catalog, pipelines, run_params)
 
 
@@ -116,8 +118,9 @@ def _find_unknown(
         )
     if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
         logger.warning(
-            "--params sets %s, which none of the pipelines of this run reads: what was made "
-            "with other values stays as it is",
+            "--params sets %s, which none of the pipelines of this run reads, or which "
+            "--only-missing-outputs does not compare: what was made with other values stays as it "
+            "is",
             ", ".join(ignored),
         )
 
@@ -174,6 +177,25 @@ def _check_inputs(
         f"`{name_command('--pipelines=' + ','.join(steps))}`"
         f"{', with the same --params' if run_params.get('runtime_params') else ''}"
     )
+
+
+def _warn_of_what_is_left(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Warn of products that are there, and are made of what this run makes."""
+    anew, left = set[str](), dict[str, list[str]]()
+    for node in pipeline.nodes:  # each after those that it reads from
+        kept = [each for each in node.outputs if not isinstance(catalog.get(each), _IN_MEMORY)]
+        if not all(map(catalog.exists, kept)):
+            anew |= set(node.outputs)
+        elif anew & set(node.inputs):
+            anew |= set(node.outputs)
+            left.setdefault(str(node.namespace).partition(".")[0], []).extend(kept)
+    if left:
+        logger.warning(
+            "--only-missing-outputs leaves %s as they are, though this run makes what they are "
+            "made of; afterwards run `%s`",
+            ", ".join(name for names in left.values() for name in names),
+            name_command(f"--pipelines={','.join(left)}"),
+        )
 
 
 def find_contradictions(parameters: Mapping[str, Any]) -> list[str]:

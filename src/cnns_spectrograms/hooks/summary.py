@@ -36,6 +36,8 @@ class SummaryHooks:
         datasets: list[Any] = [catalog.get(name) for name in ("comparison", "report")]
         path, report = (self._shorten(Path(each._get_load_path())) for each in datasets)
         reports, version = path.parents[2], path.parent.name
+        if version != datasets[0].resolve_save_version():
+            print(f"\nThis run compared no models; what follows is of {version}.")
         commands = self._shorten(Path(sys.executable).parent)
         store, tracking = self._tracking.store, self._tracking.shown
         if store is not None:

@@ -65,7 +65,7 @@ def analyse(
     fs: float | None = None,
     *,
     lead: int | str | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | str | None = None,
     peaks: ArrayLike | str | None = None,
     sliding: bool = False,
     model: Path | str | None = None,
@@ -103,7 +103,7 @@ def analyse(
         recording = make_recording(source, fs, name)
     else:
         path = Path(source)
-        recording = open_recording(path, fs, columns)
+        recording = open_recording(path, fs, [columns] if isinstance(columns, str) else columns)
         names = recording.lead_names
         # Columns that only have numbers may be anything.
         unnamed = is_csv(path) and len(names) > 1 and all(each.isdecimal() for each in names)

@@ -24,8 +24,8 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
     """Return the R peaks in a file, samples at the recording's rate, ascending, each once.
 
     Args:
-        peaks: extension of a WFDB annotation file beside the recording, the path of such a file,
-            or of a CSV file with a column ``sample``.
+        peaks: extension or name of a WFDB annotation file beside the recording, the path of such a
+            file, or of a CSV file with a column ``sample``.
         recording: whose beats they are.
 
     Raises:
@@ -40,7 +40,8 @@ def read_peaks(peaks: str, recording: Recording) -> NDArray[np.int64]:
     if names_a_file(peaks):
         record, extension = path.with_suffix(""), path.suffix[1:]
     elif recording.path is not None:
-        record, extension = recording.path.with_name(recording.name), peaks.lstrip(".")
+        record = recording.path.with_name(recording.name)
+        extension = peaks.removeprefix(f"{recording.name}.").lstrip(".")
     else:
         raise RecordError(f"found no annotation file {peaks}; correct its path")
     with naming(record.name):

@@ -159,14 +159,14 @@ def _resample(lead_mv: _GappyLead, ratio: Fraction) -> Iterator[NDArray[np.float
 
 
 def _measure_flat_share(lead_mv: NDArray[np.float32], fs: float, flat_mv: float) -> float:
-    """Return the share of stretches of 10 s that span less than `flat_mv`, or are half missing."""
+    """Return the share of stretches of 10 s that span less than `flat_mv`, most of them known."""
     length = max(4, round(STRETCH_S * fs))
     flat = []
     for start, stop in _split(len(lead_mv), length):
         piece = lead_mv[start:stop].astype(np.float64)
         known = piece[~np.isnan(piece)]
         if len(piece) >= 4:
-            flat.append(2 * len(known) <= len(piece) or np.ptp(known) < flat_mv)
+            flat.append(2 * len(known) > len(piece) and np.ptp(known) < flat_mv)
     return round(sum(flat) / max(len(flat), 1), 4)
 
 

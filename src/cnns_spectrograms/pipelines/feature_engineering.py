@@ -51,7 +51,7 @@ def make_windows(
     split: SplitParameters,
 ) -> pd.DataFrame:
     """Return the windows table, each row with its split; none may be left without a window."""
-    from cnns_spectrograms.ecg.splits import assign_splits
+    from cnns_spectrograms.ecg.splits import assign_splits, check_signals
     from cnns_spectrograms.ecg.windows import (
         make_beat_windows,
         make_sliding_windows,
@@ -63,6 +63,7 @@ def make_windows(
     unread = set(skipped["db"] + "/" + skipped["record_id"])
     table = repeat_for_leads(make(beats, records, windows), records)
     table = assign_splits(table, split, skipped=unread)
+    check_signals(table, records)
     empty = [name for name in SPLITS if not (table["split"] == name).any()]
     if empty:
         raise ValueError(

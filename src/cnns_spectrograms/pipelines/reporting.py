@@ -431,9 +431,9 @@ def _draw_windows(
 
 
 def _name_window(row: pd.Series[Any], fs: int) -> str:
-    """Return `mitdb 100 beat 12`, or where in its record a sliding window has its middle."""
+    """Return `mitdb 100 lead 1 beat 12`, or where a sliding window has its middle."""
     place = f"beat {row['beat_idx']}" if row["beat_idx"] >= 0 else f"at {row['sample'] / fs:.1f} s"
-    return f"{row['db']} {row['record_id']} {place}"
+    return f"{row['db']} {row['record_id']} lead {row['lead_idx'] + 1} {place}"
 
 
 def draw_class_distribution(

@@ -73,5 +73,5 @@ def draw_robustness(
     """Draw how each model's macro F1 falls with the noise."""
     from cnns_spectrograms.evaluation.figures import plot_robustness
 
-    title = f"Noise stress test on the test split, protocol {split.protocol}"
+    title = f"Noise stress test on the first lead of test, protocol {split.protocol}"
     return plot_robustness(tables, reporting.entitle(title))
