@@ -137,7 +137,7 @@ def test_examples_say_where_their_windows_are(beat_idx, place: str, middle: str)
     sheet = draw_contact_sheet(*every, records, spectrogram, REPORTING)
     titles = [axes.get_title() for axes in sheet.axes if axes.images]
     assert len(titles) == 2
-    assert titles[0].startswith(f"N: mitdb 0 {place}")
+    assert titles[0].startswith(f"N: mitdb 0 lead 1 {place}")
     assert titles[1] == "F: SMOTE (synthetic)"
 
 
