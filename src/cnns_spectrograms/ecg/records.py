@@ -20,7 +20,7 @@ from cnns_spectrograms.ecg.baseline import HIGHPASS_HZ, remove_baseline
 from cnns_spectrograms.ecg.databases import find_annotator, read_patients
 from cnns_spectrograms.ecg.gaps import find_flat_stretches, number_stretches
 from cnns_spectrograms.ecg.resampling import resample
-from cnns_spectrograms.ecg.windows import signal_key
+from cnns_spectrograms.ecg.windows import record_keys, signal_key
 from cnns_spectrograms.parameters import CORRECTED, IngestionParameters, RecordParameters
 from cnns_spectrograms.recordings.errors import RecordError, naming
 from cnns_spectrograms.recordings.leads import (
@@ -165,7 +165,7 @@ def _find_fault(
         return f"none of {len(records)} records can be used; the first: {records['reason'].iloc[0]}"
     # Records whose lead is given do not need the preferred one.
     given = {key for key, record in known.items() if record.lead is not None}
-    free = records[~(records["db"] + "/" + records["record_id"]).isin(given)]
+    free = records[~record_keys(records).isin(given)]
     leads = sorted({lead for row in free["leads"] for lead in row.split("|") if lead})
     if not leads or any(is_same_lead(lead, preferred_lead or lead) for lead in leads):
         return ""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
+from cnns_spectrograms.ecg.windows import record_keys
 from cnns_spectrograms.parameters import CORRECTED, SPLITS, SplitParameters
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def assign_splits(
         for split, record_ids in lists.items()
         for record_id in record_ids
     }
-    keys = windows["db"] + "/" + windows["record_id"]
+    keys = record_keys(windows)
     present = set(keys.unique())
     originals = {name_corrected(*key.split("/", 1)): key for key in split_of}
     patient_of = dict(zip(keys, windows["patient_id"], strict=True))
@@ -119,7 +120,7 @@ def check_no_leak(windows: pd.DataFrame) -> None:
         LeakError: names the patients, splits, records or rows.
     """
     placed = windows[["db", "record_id", "patient_id", "split"]].drop_duplicates()
-    placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
+    placed = placed.assign(record=record_keys(placed))
     for what, owner in (("patient", "patient_id"), ("record", "record")):
         n_splits = placed.groupby(owner)["split"].nunique()
         torn = n_splits.index[n_splits > 1]
@@ -153,10 +154,9 @@ def check_signals(windows: pd.DataFrame, records: pd.DataFrame) -> None:
     Raises:
         LeakError: names the records.
     """
-    keys = records["db"] + "/" + records["record_id"]
-    signals = dict(zip(keys, records["signal_sha256"], strict=True))
+    signals = dict(zip(record_keys(records), records["signal_sha256"], strict=True))
     placed = windows[["db", "record_id", "split"]].drop_duplicates()
-    placed = placed.assign(record=placed["db"] + "/" + placed["record_id"])
+    placed = placed.assign(record=record_keys(placed))
     placed["signal"] = placed["record"].map(signals)
     n_splits = placed[placed["signal"] != ""].groupby("signal")["split"].nunique()
     _refuse(

@@ -35,9 +35,14 @@ def signal_key(record: str, lead_idx: int) -> str:
     return f"{record}.{lead_idx + 1}" if lead_idx else record
 
 
+def record_keys(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return the ``db/record_id`` of each row of a table."""
+    return rows["db"].astype(str) + "/" + rows["record_id"].astype(str)
+
+
 def signal_keys(rows: pd.DataFrame) -> pd.Series[str]:
     """Return the `signal_key` of each row of a table with db, record_id and lead_idx."""
-    records = rows["db"].astype(str) + "/" + rows["record_id"].astype(str)
+    records = record_keys(rows)
     further = rows["lead_idx"] > 0
     return records.mask(further, records + "." + (rows["lead_idx"] + 1).astype(str))
 
@@ -49,8 +54,8 @@ def repeat_for_leads(windows: pd.DataFrame, records: pd.DataFrame) -> pd.DataFra
         windows: the `windows` table without ``split`` and ``path``, of the first leads.
         records: the `records` table; ``n_leads`` is how many leads of a record were read.
     """
-    read = records.set_index(records["db"] + "/" + records["record_id"])["n_leads"]
-    n_leads = (windows["db"] + "/" + windows["record_id"]).map(read)
+    read = records.set_index(record_keys(records))["n_leads"]
+    n_leads = record_keys(windows).map(read)
     parts = [windows]
     for lead_idx in range(1, int(n_leads.max()) if len(windows) else 1):
         more = windows[n_leads > lead_idx]
@@ -81,8 +86,8 @@ def make_beat_windows(
     usable = records[records["status"] == "ok"]
     fs = float(usable["fs"].iloc[0])
     n_samples = round(params.window_s * fs)
-    of_record = usable.set_index(usable["db"] + "/" + usable["record_id"])
-    keys = beats["db"] + "/" + beats["record_id"]
+    of_record = usable.set_index(record_keys(usable))
+    keys = record_keys(beats)
     lengths = keys.map(of_record["n_samples"])
     assert lengths.notna().all(), f"records does not hold {set(keys[lengths.isna()])} as 'ok'"
     assert (beats["sample"] < lengths).all(), "a beat lies after the end of its record"
@@ -305,7 +310,7 @@ def plan_typical_beats(
         return make_typical_beats(signals[key], rows["sample"], fs, n_samples, after_gap)
 
     makers: dict[str, Callable[[], NDArray[np.float32]]] = {}
-    for record, rows in beats.groupby(beats["db"] + "/" + beats["record_id"], sort=False):
+    for record, rows in beats.groupby(record_keys(beats), sort=False):
         rows = rows[rows["symbol"].isin(BEAT_SYMBOLS)]
         keys = (signal_key(str(record), lead_idx) for lead_idx in count())
         makers |= {key: partial(make, key, rows) for key in takewhile(signals.__contains__, keys)}

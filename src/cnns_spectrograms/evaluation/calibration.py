@@ -115,8 +115,8 @@ def fit_operating_points(val: pd.DataFrame) -> dict[str, Any]:
 
     Returns:
         JSON-ready: made_of, the stamp of the predictions (see `provenance`); fitted_on (split,
-        n_windows, patients); classes; temperature; points: name -> offsets by class, and macro_f1 on
-        val; digest, of all of it, which `apply_operating_point` checks.
+        n_windows, patients); classes; temperature; points: name -> offsets by class, and macro_f1
+        on val; digest, of all of it, which `apply_operating_point` checks.
 
     Raises:
         LeakError: a row is not of val: test, and train, choose nothing.

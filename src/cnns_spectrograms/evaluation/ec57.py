@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASS_OF_SYMBOL, AAMI_CLASSES
+from cnns_spectrograms.ecg.windows import record_keys
 
 EC57_LABELS: tuple[str, ...] = (*AAMI_CLASSES, "O", "X")
 """Labels of the rows and columns of a matrix."""
@@ -376,7 +377,7 @@ def annotate_predictions(
     Returns:
         By record; one without a prediction has no beat, and so misses all.
     """
-    keys = predictions["db"].astype(str) + "/" + predictions["record_id"].astype(str)
+    keys = record_keys(predictions)
     rows_of = predictions.groupby(keys.to_numpy()).indices
     found = {record: predictions.iloc[rows_of.get(record, [])] for record in records}
     return {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.ecg.baseline import remove_baseline
 from cnns_spectrograms.ecg.records import read_record
 from cnns_spectrograms.ecg.resampling import resample
+from cnns_spectrograms.ecg.windows import record_keys
 from cnns_spectrograms.evaluation.metrics import evaluate_predictions
 from cnns_spectrograms.evaluation.noise import (
     add_noise,
@@ -40,11 +41,6 @@ Condition = tuple[str, float, Signals]
 """Name, SNR in dB (NaN without noise), and the changed signals."""
 
 
-def keys_of(rows: pd.DataFrame) -> pd.Series[str]:
-    """Return the "db/record_id" of each row."""
-    return rows["db"] + "/" + rows["record_id"]
-
-
 def choose_windows(
     test: pd.DataFrame, normal: pd.DataFrame, fs: int, params: RobustnessParameters
 ) -> pd.DataFrame:
@@ -56,7 +52,7 @@ def choose_windows(
     Raises:
         ValueError: a record is named that is not in test, or no window is left.
     """
-    keys = keys_of(test)
+    keys = record_keys(test)
     wanted = set(keys)
     if params.records is not None:
         wanted = {f"{db}/{each}" for db, records in params.records.items() for each in records}
@@ -65,7 +61,7 @@ def choose_windows(
             f"reporting.robustness.records names {', '.join(missing)}, which are not in test; name "
             f"test records, or null for all of them"
         )
-    have_normal = set(keys_of(normal))
+    have_normal = set(record_keys(normal))
     for key in sorted(wanted - have_normal):
         logger.warning("%s has no normal beat, so no SNR: left out", key)
     noisy = mark_noisy(test["sample"], fs, params.clean_s, params.alternate_s)
@@ -96,7 +92,7 @@ def change_signals(
     yield "clean", np.nan, clean
     amplitudes = {
         str(key): measure_qrs_amplitude(clean[str(key)], peaks, fs)
-        for key, peaks in normal.groupby(keys_of(normal))["sample"]
+        for key, peaks in normal.groupby(record_keys(normal))["sample"]
         if noises and key in clean
     }
     for name, noise in noises.items():
@@ -130,7 +126,7 @@ def score_conditions(
     """
     rows: list[dict[str, Any]] = []
     for condition, snr_db, changed in conditions:
-        part = test[keys_of(test).isin(changed)]
+        part = test[record_keys(test).isin(changed)]
         if part.empty:
             logger.warning("no record for the condition %s", condition)
             continue

@@ -55,12 +55,13 @@ def make_windows(
     from cnns_spectrograms.ecg.windows import (
         make_beat_windows,
         make_sliding_windows,
+        record_keys,
         repeat_for_leads,
     )
 
     make = make_beat_windows if windows.mode == "beat" else make_sliding_windows
     skipped = records.loc[records["status"] == "skipped"]
-    unread = set(skipped["db"] + "/" + skipped["record_id"])
+    unread = set(record_keys(skipped))
     table = repeat_for_leads(make(beats, records, windows), records)
     table = assign_splits(table, split, skipped=unread)
     check_signals(table, records)
@@ -100,19 +101,17 @@ def plan_spectrograms(
 ) -> CachePlan:
     """Return what the spectrogram cache must hold; saving it renders what is missing."""
     from cnns_spectrograms.ecg.records import hash_signal
-    from cnns_spectrograms.ecg.windows import WindowReader, signal_keys
+    from cnns_spectrograms.ecg.windows import WindowReader, record_keys, signal_keys
     from cnns_spectrograms.imaging.plan import CachePlan, describe_drawing
 
-    names = records["db"] + "/" + records["record_id"]
+    names = record_keys(records)
     skipped = records["status"] == "skipped"
     known = dict(zip(names, records["signal_sha256"], strict=True))
     first = windows.drop_duplicates(["db", "record_id", "lead_idx"])
     digests = {
         # Of all leads of a record, or of the synthetic windows.
         key: known.get(record) or hash_signal(signals[key])
-        for key, record in zip(
-            signal_keys(first), first["db"] + "/" + first["record_id"], strict=True
-        )
+        for key, record in zip(signal_keys(first), record_keys(first), strict=True)
     }
     for key in set(digests) & set(typical_beats):  # made of the signal, but of its beats too
         digests[key] += hash_signal(typical_beats[key])

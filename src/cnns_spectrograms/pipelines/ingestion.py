@@ -142,6 +142,7 @@ def ingest_records(
 ) -> tuple[StampedSignals, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Read every record: return `signals`, `beats`, `records` and the report."""
     from cnns_spectrograms.ecg.records import read_records, summarise_records
+    from cnns_spectrograms.ecg.windows import record_keys
 
     signals, beats, records = read_records(physionet, record_list, ingestion, execution.n_jobs)
     report = summarise_records(records, beats)
@@ -149,7 +150,7 @@ def ingest_records(
         logger.warning("skipped %s/%s: %s", line["db"], line["record_id"], line["reason"])
     fewer = records[(records["status"] == "ok") & (records["n_leads"] < ingestion.n_leads)]
     if len(fewer):
-        named = _shorten((fewer["db"] + "/" + fewer["record_id"]).tolist())
+        named = _shorten(record_keys(fewer).tolist())
         logger.warning(
             "%d records have fewer than %d leads that are called ECG and are whole: %s",
             *(len(fewer), ingestion.n_leads, named),

@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 
 from cnns_spectrograms.ecg.aami import AAMI_CLASSES, BEAT_SYMBOLS
 from cnns_spectrograms.ecg.databases import find_annotator
-from cnns_spectrograms.ecg.windows import WindowReader
+from cnns_spectrograms.ecg.windows import WindowReader, record_keys
 from cnns_spectrograms.evaluation import bootstrap, calibration, ec57, metrics
 from cnns_spectrograms.evaluation.report import write_report
 from cnns_spectrograms.parameters import (
@@ -277,7 +277,7 @@ def compare_ec57(
         return {**described, "left_out": reason}, pd.DataFrame({"record": []})
     others = beats.loc[~beats["symbol"].isin(BEAT_SYMBOLS), _BEAT_KEY]
     test = test[~pd.MultiIndex.from_frame(test[_BEAT_KEY]).isin(pd.MultiIndex.from_frame(others))]
-    keys = sorted(set(test["db"].astype(str) + "/" + test["record_id"].astype(str)))
+    keys = sorted(set(record_keys(test)))
     try:
         references = {
             key: ec57.read_annotations(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cnns_spectrograms.ecg.windows import record_keys
 from cnns_spectrograms.parameters import ReportingParameters, SplitParameters, TrainingParameters
 from cnns_spectrograms.provenance import require_fresh
 
@@ -59,7 +60,7 @@ def stress_model(
     normal = beats[beats["aami_class"] == "N"]
     test = robustness.choose_windows(test, normal, fs, params)
     # Copies, since a memory map holds its file open.
-    clean = {key: np.array(signals[key]) for key in robustness.keys_of(test).unique()}
+    clean = {key: np.array(signals[key]) for key in record_keys(test).unique()}
     return robustness.score_conditions(
         test,
         robustness.change_signals(clean, normal, records, physionet, noises, fs, params),
