@@ -389,6 +389,48 @@ def test_files_of_one_record_are_one_recording(folder, tmp_path, caplog):
             expand_recordings([files[0], path], tmp_path / "scratch")
 
 
+def test_other_files_with_the_name_of_a_record(folder, tmp_path, views_model, caplog):
+    """As a shell makes of `100.*`, after an analysis whose results lie beside the record."""
+    predict([folder / "100.hea"], folder, model=views_model.path)
+    (folder / "100.txt").write_text("A note.")
+    for ending in ("xws", "qrs"):
+        shutil.copy(folder / "100.atr", folder / f"100.{ending}")
+    files = sorted(folder.glob("100.*"))
+    left_out = [f"100.{ending}" for ending in ("cnn", "csv", "json", "qrs", "txt", "xws")]
+    assert {each.name for each in files} == {*left_out, "100.atr", "100.dat", "100.hea"}
+    for paths in (files, files[::-1], [folder / "100", *files]):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            (found,) = expand_recordings(paths, tmp_path / "scratch")
+        assert open_recording(found.path).name == "100"
+        for name in left_out:
+            assert f"{folder / name} is left out: it has the name of a record" in caplog.text
+
+
+def test_files_that_no_record_given_replaces(folder, tmp_path):
+    """They stay, and opening them says what is wrong, or reads them."""
+    shutil.copy(folder / "100.atr", folder / "100.xws")
+    (folder / "100.ima").write_bytes(b"\0" * 128 + b"DICM")
+    kept = [
+        [folder / "100.xws"],
+        [folder / "100.xws", folder / "101.hea"],
+        [folder / "100.hea", folder / "100.nix"],
+        [folder / "100.hea", folder / "100.ima"],
+    ]
+    for paths in kept:
+        assert [each.path for each in expand_recordings(paths, tmp_path / "scratch")] == paths
+    with pytest.raises(RecordError, match="no WFDB header"):
+        open_recording(kept[0][0])
+
+
+def test_a_record_whose_name_begins_with_that_of_another(dotted, simulated, tmp_path):
+    folder, _ = dotted
+    for suffix in ("hea", "dat"):
+        shutil.copy(simulated / f"100.{suffix}", folder / f"rec.{suffix}")
+    paths = [folder / "rec.hea", folder / "rec.1", folder / "rec.2.hea"]
+    assert [each.path for each in expand_recordings(paths, tmp_path / "scratch")] == paths
+
+
 def test_no_network_is_loaded_for_paths_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "load_model", lambda _: pytest.fail("loaded"))
     table = predict([tmp_path / "nix.hea"], tmp_path / "out")

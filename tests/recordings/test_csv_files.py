@@ -205,6 +205,9 @@ def seconds(n, fs=REAL_FS):
         ("time (msec)", 1e3, 2),
         ("time_ms", 1e3, 2),
         ("TimeMs", 1e3, 2),
+        ("milliSec", 1e3, 2),
+        ("Time (milli seconds)", 1e3, 2),
+        ("time (microSec)", 1e6, 0),
         ("timeMS", 1e3, 2),
         ("t/ms", 1e3, 2),
         ("time (ms since start)", 1e3, 2),
@@ -744,8 +747,6 @@ def test_a_flat_lead_is_a_lead(tmp_path):
         ("MLII\nnV", 1e6, "MLII"),
         ("ECG-nv", 1e6, "ECG"),
         ("mV", 1, "mV"),
-        ("ECG (II)", 1, "ECG (II)"),  # a lead in the brackets, and no unit
-        ("V", 1, "V"),  # the lead
     ],
 )
 @pytest.mark.parametrize("gain", [0.01, 1])
@@ -758,6 +759,55 @@ def test_units_of_leads(tmp_path, real, header, per_mv, name, gain):
     assert found.lead_names == (name,)
     np.testing.assert_allclose(found.read(0), values, atol=1e-5)
     assert open_recording(path, fs=REAL_FS, columns=[header.split("\n")[0]]).lead_names == (name,)
+
+
+@pytest.mark.parametrize("name", ["ECG (II)", "V"])
+def test_names_of_leads_that_look_like_units(tmp_path, real, name):
+    found = open_recording(write(tmp_path / "a.csv", name, [cells(real[:, 0])]), fs=REAL_FS)
+    assert (found.lead_names, len(found.assumed)) == ((name,), 1)
+    np.testing.assert_allclose(found.read(0), real[:, 0], atol=1e-6)
+
+
+RAIL_MV = 187.5
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_mv", "decimals"),
+    [("volts", 1e-3, 7), ("millivolts", 1, 4), ("microvolts", 1e3, 1)],
+)
+@pytest.mark.parametrize("gain", [0.1, 1])  # a quiet lead of 0.1 mV too
+@pytest.mark.parametrize("fault", ["none", "drift", "rail", "glitches", "off", "noise", "missing"])
+def test_a_unit_that_nothing_names(tmp_path, real, caplog, unit, per_mv, decimals, gain, fault):
+    """Told by what two seconds span, whatever else there is."""
+    mv = np.tile(real[:, 0], 3) * gain
+    n = len(mv)
+    i = np.arange(n)
+    if fault == "drift":
+        mv = mv + 30 * i / n
+    elif fault == "rail":
+        mv[i // (n // 100) == 40] = RAIL_MV
+        mv[i // (n // 100) == 70] = -RAIL_MV
+    elif fault == "glitches":
+        mv[:: n // 9] = RAIL_MV
+    elif fault == "off":
+        mv[: 7 * n // 10] = 0.0
+    elif fault == "noise":  # of the last bit
+        mv[: 7 * n // 10] = 0.005 * gain * np.random.default_rng(0).integers(-1, 2, 7 * n // 10)
+    elif fault == "missing":
+        mv[: 9 * n // 10] = np.nan
+    path = write(tmp_path / "a.csv", "MLII", [cells(mv * per_mv, decimals)])
+    with caplog.at_level("INFO"):
+        found = open_recording(path, fs=REAL_FS)
+    (assumed,) = found.assumed
+    assert assumed.startswith(f"column 'MLII' is taken for {unit} (it spans ")
+    assert assumed in caplog.text
+    np.testing.assert_allclose(found.read(0), mv, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["0", "3"])
+def test_a_flat_column_is_taken_for_millivolts(tmp_path, cell):
+    found = open_recording(write(tmp_path / "a.csv", "MLII", [[cell] * 900]), fs=FS)
+    assert found.assumed == ("column 'MLII' is taken for millivolts (it spans 0 in 2 s)",)
 
 
 def test_microvolts_in_an_old_encoding(tmp_path, real):

@@ -33,6 +33,20 @@ MU = "\N{GREEK SMALL LETTER MU}"
         (["EEG Fpz", "EOG", "ECG II"], "MLII", 2),
         (["EEG Fpz", "ECG", "resp"], "MLII", 1),
         (["A", "B"], "MLII", 0),
+        (["EMG", "V5"], "MLII", 1),
+        (["EEG C3-A2", "V1"], "MLII", 1),
+        (["EMG", "aVR", "V5"], None, 1),
+        (["V5", "ECG"], "MLII", 1),
+        (["Derivación I", "Derivación II"], "MLII", 1),
+        (["Dérivation I", "Dérivation II"], "MLII", 1),
+        (["Lead I ECG", "Lead II ECG"], "MLII", 1),
+        (["ECG I-Ref", "ECG II-Ref"], "MLII", 1),
+        (["Ableitung I", "Ableitung II"], "MLII", 1),
+        (["Channel I", "Channel II"], "MLII", 1),
+        (["LI", "LII"], "MLII", 1),
+        (["ECG 1", "ECG 2"], "MLII", 0),
+        (["lead", "V5"], "MLII", 1),
+        (["RR", "Elead", "L2"], "MLII", 0),
     ],
 )
 def test_choose_lead(leads, preferred, expected):
@@ -48,6 +62,8 @@ def test_choose_lead(leads, preferred, expected):
         (["ECG1", "ECG2", "ECG3"], 1, 5, [0, 2]),
         (["II", "PLETH", "ABP", "resp"], 0, 3, []),
         (["II", "V1"], 0, 0, []),
+        (["Derivación I", "LII", "Channel III", "Ableitung aVR", "V1-Ref"], 1, 9, [0, 2, 3, 4]),
+        (["II", "RR", "Elead", "lead", "Ref", "Channel 1"], 0, 9, []),
     ],
 )
 def test_choose_others(leads, first, n, expected):

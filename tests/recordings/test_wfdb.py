@@ -77,9 +77,9 @@ def test_units_of_a_real_record(physionet, tmp_path, mitdb_100, gain_and_unit):
 def test_a_signal_that_is_no_voltage_is_left_out(physionet, tmp_path, mitdb_100, unit):
     path = rewrite_units(physionet, tmp_path, b"200/" + unit)
     found = open_recording(path)
-    assert found.lead_names == ("V5",)
+    assert (found.lead_names, *found.left_out) == (("V5",), "MLII")
     np.testing.assert_array_equal(found.read(0, 7, 999), mitdb_100[7:999, 1].astype(np.float32))
-    with pytest.raises(RecordError, match="expected a voltage"):
+    with pytest.raises(RecordError, match="for lead MLII; expected a voltage"):
         read_record(tmp_path, "mitdb", "100")
 
 

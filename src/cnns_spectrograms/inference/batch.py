@@ -24,6 +24,7 @@ from cnns_spectrograms.recordings.opening import (
     FILE_SUFFIXES,
     find_recordings,
     is_csv,
+    is_recording_file,
     is_there,
     name_recording,
 )
@@ -50,7 +51,7 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
 
     Args:
         paths: recordings, ZIP archives, or folders of both. Several files of one WFDB record, as a
-            shell makes of ``100.*``, are one.
+            shell makes of ``100.*``, are one, with what else has its name, such as annotations.
         scratch: an empty folder, into which archives are unpacked.
 
     Raises:
@@ -66,7 +67,7 @@ def expand_recordings(paths: Sequence[Path], scratch: Path) -> list[Source]:
                 found.append(Source(each, str(each)))
     named: dict[str, Source] = {}
     kept = []
-    for source in found:
+    for source in _leave_out_companions(found):
         name = name_recording(source.path)
         first = source if source.error else named.setdefault(name, source)
         if first is source:
@@ -87,6 +88,31 @@ def _is_same_record(path: Path, other: Path) -> bool:
         return False
     headers = [each.with_name(f"{name_recording(each)}.hea") for each in (path, other)]
     return all(each.is_file() for each in headers) and headers[0].samefile(headers[1])
+
+
+def _leave_out_companions(sources: Sequence[Source]) -> list[Source]:
+    """Leave out annotations, results and notes that have the name of a WFDB record given too."""
+
+    def find_header(path: Path) -> Path | None:
+        header = path.with_name(f"{name_recording(path)}.hea")
+        is_part = path.suffix.lower() not in FILE_SUFFIXES
+        return header if is_part and header.is_file() else None
+
+    headers = {find_header(source.path) for source in sources}
+    kept = []
+    for source in sources:
+        path = source.path
+        if (
+            path.with_suffix(".hea") in headers
+            and find_header(path) is None
+            and path.is_file()
+            and not source.error
+            and (is_table(path) or not is_recording_file(path))
+        ):
+            logger.info("%s is left out: it has the name of a record that is given", source.label)
+        else:
+            kept.append(source)
+    return kept
 
 
 def _look_into(folder: Path) -> list[Path]:

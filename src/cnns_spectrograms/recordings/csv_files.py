@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings import csv_table
-from cnns_spectrograms.recordings.csv_names import SECONDS_PER, split_words
+from cnns_spectrograms.recordings.csv_names import SECONDS_PER, Column, split_words
 from cnns_spectrograms.recordings.csv_table import (
     TIME,
-    Column,
     Table,
     read_table,
 )
@@ -45,9 +43,12 @@ _RISES = "its numbers rise steadily, as an index or times do"
 
 _MOST_APART = 0.02  # of the rate by the times and the one in the header
 
-# A range between two percentiles, in numbers without a unit, above which they are taken for uV: no
-# ECG reaches so many millivolts.
-_MOST_MV = 20.0
+# How much numbers without a unit span within a piece, from which it is told. The leads of mitdb and
+# svdb span 0.16 to 5.3 mV.
+_PIECE_S = 2.0  # no slower heart is without a beat in it
+_MOST_PIECES = 2000
+_FLAT_STEPS = 5  # of the converter, which the noise of an electrode that is off may span
+_LEAST_MV, _MOST_MV = 0.02, 20.0
 
 
 def open_csv(
@@ -79,7 +80,7 @@ def open_csv(
     if not len(times.gap_rows):
         _warn_of_holes(table, [each for each in table.columns if each not in [*leads, time]])
     numbers = _copy_numbers(table, leads)
-    units = [_find_unit(each, numbers[:, i]) for i, each in enumerate(leads)]
+    units = [_find_unit(each, numbers[:, i], times.fs) for i, each in enumerate(leads)]
     assumed = tuple(why for _, why in units if why)
     for each in assumed:
         logger.info("%s: %s", path.name, each)
@@ -266,12 +267,11 @@ def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
         if not is_named or usual == 0 or (first == usual).mean() < 0.5:
             continue
         last, skipped = np.nan, np.empty(0)
-        with table.read([column], chunksize=csv_table.CHUNK_ROWS, low_memory=False) as chunks:
-            for chunk in chunks:
-                numbers = pd.to_numeric(chunk[column.index], errors="coerce").to_numpy(np.float64)
-                steps = np.diff(numbers, prepend=last) / usual
-                skipped = np.append(skipped, np.rint(steps[steps > 1.5]) - 1)
-                last = numbers[-1]
+        for chunk in table.read([column], low_memory=False):
+            numbers = pd.to_numeric(chunk[column.index], errors="coerce").to_numpy(np.float64)
+            steps = np.diff(numbers, prepend=last) / usual
+            skipped = np.append(skipped, np.rint(steps[steps > 1.5]) - 1)
+            last = numbers[-1]
         if len(skipped):
             logger.warning(
                 "%s: the numbers in column %r skip in %d places, which leaves out %d samples; the "
@@ -283,26 +283,42 @@ def _warn_of_holes(table: Table, others: Sequence[Column]) -> None:
 def _copy_numbers(table: Table, columns: list[Column]) -> NDArray[np.float32]:
     """Return numbers, `(n_rows, n_columns)`, mapped from a file that goes when nothing reads it."""
     n_rows = 0
-    options = {"dtype": np.float64, "chunksize": csv_table.CHUNK_ROWS}
     with tempfile.TemporaryFile() as file:
-        with table.read(columns, **options) as chunks:
-            for chunk in chunks:
-                with np.errstate(over="ignore"):
-                    numbers = np.array(chunk[[each.index for each in columns]], dtype=np.float32)
-                numbers[~np.isfinite(numbers)] = np.nan
-                file.write(np.ascontiguousarray(numbers).tobytes())
-                n_rows += len(numbers)
+        for chunk in table.read(columns, dtype=np.float64):
+            with np.errstate(over="ignore"):
+                numbers = np.array(chunk[[each.index for each in columns]], dtype=np.float32)
+            numbers[~np.isfinite(numbers)] = np.nan
+            file.write(np.ascontiguousarray(numbers).tobytes())
+            n_rows += len(numbers)
         file.flush()
         n_rows -= table.count_empty_end()
         return np.memmap(file, np.float32, "r", shape=(n_rows, len(columns)))
 
 
-def _find_unit(column: Column, numbers: NDArray[np.float32]) -> tuple[str, str]:
+def _find_unit(column: Column, numbers: NDArray[np.float32], fs: float) -> tuple[str, str]:
     """Return the unit of a column, and why if the column names none."""
     if mv_per_unit(column.unit) is not None:
         return column.unit, ""
-    some = np.asarray(numbers[:: max(1, len(numbers) // 100_000)])
-    some = some[np.isfinite(some)]
-    spread = float(np.subtract(*np.percentile(some, [99.5, 0.5]))) if some.size else 0.0
-    unit = "microvolts" if spread > _MOST_MV else "millivolts"
-    return unit, f"column {column.name!r} is taken for {unit} (range {spread:.4g})"
+    span = _measure_span(numbers, fs)
+    unit = "microvolts" if span > _MOST_MV else "volts" if 0 < span < _LEAST_MV else "millivolts"
+    return unit, f"column {column.name!r} is taken for {unit} (it spans {span:.3g} in 2 s)"
+
+
+def _measure_span(numbers: NDArray[np.float32], fs: float) -> float:
+    """Return the median span of pieces of 2 s, but of those that are flat or empty; 0 without one.
+
+    Of the whole, a drift or a few seconds at the rail would make it a hundred times larger.
+    """
+    length = max(2, min(round(_PIECE_S * fs), len(numbers)))
+    n_pieces = min(len(numbers) // length, _MOST_PIECES)
+    spans, steps = [], []
+    for start in np.linspace(0, len(numbers) - length, n_pieces).astype(int):
+        values = np.unique(numbers[start : start + length])
+        values = values[np.isfinite(values)]
+        if len(values) > 1:
+            spans.append(values[-1] - values[0])
+            steps.append(np.diff(values).min())
+    if not spans:
+        return 0.0
+    is_live = np.array(spans) > _FLAT_STEPS * np.median(steps)
+    return float(np.median(np.array(spans)[is_live | ~is_live.any()]))

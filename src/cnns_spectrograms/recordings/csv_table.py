@@ -5,18 +5,23 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import repeat, zip_longest
+from itertools import islice, repeat, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
-from cnns_spectrograms.recordings.csv_names import LEAD, SECONDS_PER, split_unit
+from cnns_spectrograms.recordings.csv_names import LEAD, SECONDS_PER, Column, split_unit
+from cnns_spectrograms.recordings.csv_notes import (
+    read_channels,
+    read_devices,
+    read_interval,
+    read_rate,
+)
 from cnns_spectrograms.recordings.errors import RecordError, check
 from cnns_spectrograms.recordings.leads import mv_per_unit
 
@@ -44,49 +49,8 @@ TIME = re.compile(
     re.IGNORECASE,
 )
 # What lines above the table state.
-_SAMPLED = re.compile(
-    r"\b(?:sampl|muestreo|abtast|amostra|campion|.chantillon)[^\d=:,;]*[\s=:,;\"(]+(?:hz\)?\W+)?"
-    r"(\d+(?:[.,]\d+)?)[\s\"]*(?:(?:k|kilo)?(?:hz|her[tc]\w*)|sps|samples.*)?[\s\",;]*$",
-    re.IGNORECASE,
-)
-_RATE = re.compile(
-    r"rate(?![a-z])|fr.(?:q|cu)|tasa|taxa|taux|velocidad|hz|her[tc]|\bsps\b"
-    r"|(?:/|\bp(?:er|or|ro|ar)\b)\s*s(?:ec(?:onde?)?|egundo|ekunde)?\b",
-    re.IGNORECASE,
-)
-_NO_RATE = re.compile(
-    r"numb|numm|n.m.ro|count|anzahl|(?<![a-z])id\b|interval|p.r.od|resol|aufl.s|\bbits?\b"
-    r"|\bp(?:oi|u)n[tk]|heart",
-    re.IGNORECASE,
-)
-_KILO = re.compile(r"k(?:ilo)?(?:hz|her[tc])", re.IGNORECASE)
-_THOUSANDS = re.compile(r"^([1-9]|1\d)[.,](\d{3})$")  # no ECG has so few hertz
 _UNIT_NOTE = re.compile(r"^(?:unit|unidad|einheit)\w*\W+(\w+)\W*$", re.IGNORECASE)
 _LEAD_NOTE = re.compile(r"^(?:lead|channel|derivaci.n)[,;:=\t]+\s*([^,;]+?)[\s,;]*$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table.
-
-    Attributes:
-        index: place in the table, from 0.
-        header: text in the header; without a header, the place from 1.
-        name: header without the unit.
-        unit: unit that the file states; empty where it states none.
-        no_ecg: why the file itself states that this is no ECG; empty where it does not.
-    """
-
-    index: int
-    header: str
-    name: str
-    unit: str = ""
-    no_ecg: str = ""
-
-    @property
-    def label(self) -> str:
-        """What errors and the log call the column."""
-        return self.name or self.header or f"column {self.index + 1}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +60,8 @@ class Table:
     Attributes:
         path: of the file.
         delimiter: between cells; a blank stands for any number of them.
+        encoding: of the text.
+        begin: line of the first row, from 0.
         dialect: options of `pandas.read_csv`, which name columns by their index.
         columns: the columns.
         fs: sampling rate that the lines above the table state, Hz.
@@ -103,14 +69,26 @@ class Table:
 
     path: Path
     delimiter: str
+    encoding: str
+    begin: int
     dialect: dict[str, Any]
     columns: list[Column]
     fs: float | None
 
-    def read(self, columns: Sequence[Column], **options: Any) -> Any:
-        """Return what `pandas.read_csv` makes of some columns, named by their index."""
+    def read(self, columns: Sequence[Column], **options: Any) -> Iterator[pd.DataFrame]:
+        """Yield CHUNK_ROWS rows at a time of some columns, named by their index.
+
+        Args:
+            columns: which are read.
+            **options: more ones of `pandas.read_csv`.
+        """
         used = [column.index for column in columns]
-        return pd.read_csv(self.path, usecols=used, **self.dialect, **options)
+        options = {"usecols": used, "chunksize": CHUNK_ROWS, **self.dialect, **options}
+        with _open(self.path, self.encoding) as text:
+            for _ in range(self.begin):  # pandas counts a quoted note of several lines as one
+                text.readline()
+            with pd.read_csv(text, **options) as chunks:
+                yield from chunks
 
     def check_width(self) -> None:
         """Check that no row has more numbers than the first ones have cells: pandas ignores them.
@@ -121,11 +99,11 @@ class Table:
         Raises:
             RecordError: a row has more.
         """
-        begin, width = self.dialect["skiprows"], len(self.dialect["names"])
+        width = len(self.dialect["names"])
         if self.delimiter not in ", ":
             return  # no number holds it
-        n_rows = -begin
-        with open(self.path, encoding=self.dialect["encoding"], errors="replace") as text:
+        n_rows = -self.begin
+        with _open(self.path, self.encoding) as text:
             for lines in iter(lambda: text.readlines(_PROBE_BYTES), []):
                 if self.delimiter == ",":
                     most = max(map(str.count, lines, repeat(","))) + 1
@@ -146,7 +124,7 @@ class Table:
         """Return how many rows `read` gives for blank lines at the very end of the file."""
         n_blank = 0
         if not self.dialect["skip_blank_lines"]:
-            with open(self.path, encoding=self.dialect["encoding"], errors="replace") as text:
+            with _open(self.path, self.encoding) as text:
                 for line in text:
                     n_blank = n_blank + 1 if line.isspace() else 0
         return n_blank
@@ -154,7 +132,8 @@ class Table:
     @cached_property
     def probe(self) -> pd.DataFrame:
         """The first rows, str, cleaned by `clean_cells`; columns are named by their index."""
-        return self.read(self.columns, dtype=str, nrows=_PROBE_ROWS).apply(clean_cells)
+        chunks = self.read(self.columns, dtype=str, nrows=_PROBE_ROWS)
+        return pd.concat(chunks).apply(clean_cells)
 
     def read_first(self, column: Column) -> pd.Series:
         """Return the cells of `probe` that are filled; where there are none, the first such ones.
@@ -164,9 +143,9 @@ class Table:
         cells = self.probe[column.index].dropna()
         if len(cells):
             return cells
-        with self.read([column], dtype=str, chunksize=CHUNK_ROWS) as chunks:
-            found = (chunk[column.index].dropna().iloc[:_PROBE_ROWS] for chunk in chunks)
-            return clean_cells(next((each for each in found if len(each)), cells))
+        chunks = self.read([column], dtype=str)
+        found = (chunk[column.index].dropna().iloc[:_PROBE_ROWS] for chunk in chunks)
+        return clean_cells(next((each for each in found if len(each)), cells))
 
 
 def read_table(path: Path) -> Table:
@@ -186,24 +165,28 @@ def read_table(path: Path) -> Table:
         delimiter = ";"
         rows = _split(lines, delimiter)
         begin = _find_first_row(rows)  # again: missing samples have one cell, as all rows now have
+    header, header_rows = lines[:begin], rows[:begin]
+    if _holds_counts(path, encoding, rows, begin):
+        begin += 1
     data = [row for row in rows[begin:] if any(row)]
     commas = ("," in cell and _NUMBER.fullmatch(cell) for row in data for cell in row)
     width = max(map(len, data))
     dialect = {
         "sep": r"\s+" if delimiter == " " else delimiter,
         "decimal": "," if any(commas) else ".",
-        "encoding": encoding,
-        "encoding_errors": "replace",
         "header": None,
-        "skiprows": begin,
         "names": list(range(width)),
         "skipinitialspace": True,
         # In a row of one cell an empty one is a blank line, unless all lines are double-spaced.
         "skip_blank_lines": width > 1 or not any(map(any, rows[begin + 1 :: 2])),
         "na_values": [form(each) for each in _MISSING for form in (str, str.upper, str.title)],
     }
-    columns, fs = _read_header(lines[:begin], rows[:begin], data, delimiter)
-    return Table(path, delimiter, dialect, columns, fs)
+    columns, fs = _read_header(header, header_rows, data, delimiter)
+    return Table(path, delimiter, encoding, begin, dialect, columns, fs)
+
+
+def _open(path: Path, encoding: str) -> TextIO:
+    return open(path, encoding=encoding, errors="replace")
 
 
 def _read_head(path: Path) -> tuple[list[str], str]:
@@ -211,7 +194,7 @@ def _read_head(path: Path) -> tuple[list[str], str]:
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     encoding = _find_encoding(head)
-    with open(path, encoding=encoding, errors="replace") as text:
+    with _open(path, encoding) as text:
         while chunk := text.read(_LONGEST_LINE):
             line = f"a line of more than {_LONGEST_LINE:,} characters"
             is_binary = "\0" in chunk
@@ -319,6 +302,29 @@ def _find_first_row(rows: Rows) -> int:
     )
 
 
+def _holds_counts(path: Path, encoding: str, rows: Rows, begin: int) -> bool:
+    """Return whether a first row has no samples but their number, as AcqKnowledge writes it.
+
+    It stands in every column but that of the times. Where the notes state an interval, samples may
+    have been cut off. Else there are as many as it says, and they have decimals, or times.
+    """
+    cells = [cell for cell in rows[begin] if cell]
+    if not (begin and cells and all(re.fullmatch(r"\d{1,10}", cell) for cell in cells)):
+        return False
+    counts = list(map(int, cells))
+    most = max(counts)
+    if most < 2 or min(counts) < 0.99 * most:
+        return False
+    with _open(path, encoding) as text:
+        below = filter(str.strip, islice(text, begin + 1, None))
+        n_rows = sum(1 for _ in islice(below, most + 2))
+    if any(read_interval(" ".join(row)) for row in rows[:begin]):
+        return n_rows <= most + 1
+    has_times = not rows[begin][0] and any(row[0] for row in rows[begin + 1 :] if row)
+    has_decimals = any(re.search("[.,]", cell) for row in rows[begin + 1 :] for cell in row)
+    return abs(n_rows - most) <= 1 and (has_times or has_decimals)
+
+
 def _kind_of(cells: Sequence[str]) -> str:
     """Return what most cells are: a number, a time, a text, or nothing."""
     filled = [cell for cell in cells if cell.lower() not in _MISSING]
@@ -372,25 +378,17 @@ def _read_header(
         Column(i, name, *((name, unit) if unit else split_unit(name)))
         for i, (name, unit) in enumerate(names)
     ]
-    for devices in map(_read_devices, lines[:at]):
+    channels = read_channels(lines[:at])
+    if channels and len(columns) - len(channels) in (0, 1):  # with times, or without
+        named = zip(columns[-len(channels) :], channels, strict=True)
+        columns[-len(channels) :] = [
+            replace(column, name=name or column.name, unit=unit) for column, (name, unit) in named
+        ]
+    for devices in map(read_devices, lines[:at]):
         if devices and len(devices[0]) == len(columns):
             return devices
-    rates = {rate for rate in map(_read_rate, lines[:at]) if rate is not None}
+    rates = {rate for rate in map(read_rate, lines[:at]) if rate is not None}
     return columns, rates.pop() if len(rates) == 1 else None
-
-
-def _read_rate(line: str) -> float | None:
-    """Return the sampling rate that a line states, Hz; None where it states none."""
-    found = _SAMPLED.search(line)
-    if found is None:
-        return None
-    # From its first word: `Number of samples per file: 5000`.
-    note = re.split(r"[;,\t\d]", line[: found.start()])[-1] + found[0]
-    if not _RATE.search(note) or _NO_RATE.search(note):
-        return None
-    if _KILO.search(note):
-        return float(found[1].replace(",", ".")) * 1000
-    return float(_THOUSANDS.sub(r"\1\2", found[1]).replace(",", "."))
 
 
 def _find_header(
@@ -449,29 +447,6 @@ def _are_units(row: Sequence[str]) -> bool:
         or cell in SECONDS_PER or cell in _OTHER_UNITS or mv_per_unit(cell) is not None
         for cell in cells
     )  # fmt: skip
-
-
-def _read_devices(line: str) -> tuple[list[Column], float | None] | None:
-    """Return columns and rate from the JSON of OpenSignals; sensors belong to the last columns."""
-    pairs: list[tuple[str, str]] = []
-    try:
-        devices = list(json.loads(line.lstrip("#% ")).values())
-        for device in devices:
-            headers, sensors = list(map(str, device["column"])), list(map(str, device["sensor"]))
-            pairs += zip(headers, [""] * (len(headers) - len(sensors)) + sensors, strict=True)
-        rates = {float(device["sampling rate"]) for device in devices}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    ecg = {sensor for _, sensor in pairs if re.search("e[ck]g", sensor.lower())}
-    columns = [
-        Column(i, header, sensor)
-        if sensor in ecg
-        else Column(i, header, header, no_ecg=f"of the sensor {sensor}" if ecg else "")
-        if sensor
-        else Column(i, header, header, no_ecg="of no sensor")
-        for i, (header, sensor) in enumerate(pairs)
-    ]
-    return columns, rates.pop() if len(rates) == 1 else None
 
 
 def clean_cells(cells: pd.Series) -> pd.Series:

@@ -13,10 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnns_spectrograms.recordings import csv_table
-from cnns_spectrograms.recordings.csv_names import SECONDS_PER, split_words
+from cnns_spectrograms.recordings.csv_names import SECONDS_PER, Column, split_words
 from cnns_spectrograms.recordings.csv_table import (
-    Column,
     Table,
     clean_cells,
 )
@@ -206,38 +204,35 @@ def _read_changes(
     changes = np.empty((0, 2))
     last, days, n_rows = np.nan, 0, 0
     dtype = None if form.kind == "numbers" else str
-    with table.read(
-        [column], dtype=dtype, chunksize=csv_table.CHUNK_ROWS, low_memory=False
-    ) as chunks:
-        for chunk in chunks:
-            cells = chunk[column.index]
-            times = _parse(cells, form)
-            missing = np.flatnonzero(np.isnan(times))
-            if len(wrong := missing[cells.iloc[missing].notna()]):
-                row = f"in row {n_rows + wrong[0] + 1:,} below the header"
-                raise RecordError(f"found no time ({cells.iloc[wrong[0]]!r:.50} {row}){_EXPECTED}")
-            known = np.flatnonzero(np.isfinite(times))
-            now = times[known]
-            if form.kind == "clock":  # past midnight
-                falls = np.diff(now, prepend=last - _DAY_S * days) < -_DAY_S / 2
-                now = now + _DAY_S * (days + np.cumsum(falls))
-                days += int(falls.sum())
-            before = np.append(last, now)
-            steps = np.diff(before)
-            if (steps < 0).any():
-                at = int(np.argmax(steps < 0))
-                raise RecordError(
-                    f"the times do not rise: row {n_rows + known[at] + 1:,} below the header has "
-                    f"{now[at]:.10g} s after {before[at]:.10g} s; correct it, or {_ASK}"
-                )
-            changed = steps != 0
-            new = np.stack([n_rows + known[changed], now[changed]], axis=1)
-            changes = np.concatenate([changes if len(changes) else new[:1], new])
-            last = before[-1]
-            n_rows += len(times)
-            if len(changes) > _LEAST_CHANGES + 1:
-                yield changes, n_rows
-                changes = changes[-3:]
+    for chunk in table.read([column], dtype=dtype, low_memory=False):
+        cells = chunk[column.index]
+        times = _parse(cells, form)
+        missing = np.flatnonzero(np.isnan(times))
+        if len(wrong := missing[cells.iloc[missing].notna()]):
+            row = f"in row {n_rows + wrong[0] + 1:,} below the header"
+            raise RecordError(f"found no time ({cells.iloc[wrong[0]]!r:.50} {row}){_EXPECTED}")
+        known = np.flatnonzero(np.isfinite(times))
+        now = times[known]
+        if form.kind == "clock":  # past midnight
+            falls = np.diff(now, prepend=last - _DAY_S * days) < -_DAY_S / 2
+            now = now + _DAY_S * (days + np.cumsum(falls))
+            days += int(falls.sum())
+        before = np.append(last, now)
+        steps = np.diff(before)
+        if (steps < 0).any():
+            at = int(np.argmax(steps < 0))
+            raise RecordError(
+                f"the times do not rise: row {n_rows + known[at] + 1:,} below the header has "
+                f"{now[at]:.10g} s after {before[at]:.10g} s; correct it, or {_ASK}"
+            )
+        changed = steps != 0
+        new = np.stack([n_rows + known[changed], now[changed]], axis=1)
+        changes = np.concatenate([changes if len(changes) else new[:1], new])
+        last = before[-1]
+        n_rows += len(times)
+        if len(changes) > _LEAST_CHANGES + 1:
+            yield changes, n_rows
+            changes = changes[-3:]
     yield np.concatenate([changes, changes[-1:]]), n_rows
 
 

@@ -18,6 +18,12 @@ _MICRO = ("\u00c2\u00b5", "\u00ce\u00bc", "\u00b5", "\u03bc")
 # Of the standard 12, as `_plain_lead` writes them.
 _LEADS = {"i", "ii", "iii", "avr", "avl", "avf", *(f"v{i}" for i in range(1, 7))}
 
+# What may stand before and after the name of a lead, without blanks and signs.
+_BEFORE = re.compile(
+    r"^(?:ecg|ekg|lead|channel|canal|kanal|ableitung|d.riva(?:ci.n|tion|zione|..o))+(?=.)"
+)
+_AFTER = re.compile(r"(?<=.)(?:ecg|ekg|ref)+$")
+
 
 def mv_per_unit(text: str) -> float | None:
     """Return how many millivolts a unit is; None for one that is no voltage.
@@ -41,14 +47,14 @@ def choose_lead(leads: Sequence[str], preferred: str | None) -> int:
 
     It is the preferred lead; else that lead under another name, as `II` or `ECG II` for `MLII`;
     else the first that is called ECG or EKG, which in a sleep recording is not the first of all;
-    else the first.
+    else the first with the name of an ECG lead, since an EMG may come before; else the first.
     """
     assert leads
     if preferred in leads:
         return leads.index(preferred)
     same = [i for i, name in enumerate(leads) if preferred and is_same_lead(name, preferred)]
     called = [i for i, name in enumerate(leads) if _contains_ecg(name)]
-    return (same + called + [0])[0]
+    return (same + called + choose_others(leads, -1, 1) + [0])[0]
 
 
 def choose_others(leads: Sequence[str], first: int, n: int) -> list[int]:
@@ -72,9 +78,11 @@ def _contains_ecg(name: str) -> bool:
 
 def _plain_lead(name: str) -> str:
     plain = re.sub(r"[\W_]", "", name.lower())
-    plain = re.sub(r"^(?:ecg|ekg|lead)+(?=.)", "", plain)
-    limb = re.fullmatch(r"(?:ml|d)(i{1,3}|[123])", plain)  # modified; as some languages write it
-    return "i" * int(limb[1]) if limb and limb[1].isdecimal() else limb[1] if limb else plain
+    plain = _AFTER.sub("", _BEFORE.sub("", plain))
+    # Modified; as some languages write it; of `L1` nothing tells that it is a limb lead.
+    limb = re.fullmatch(r"(?:ml|d)(i{1,3}|[123])|l(i{1,3})", plain)
+    place = limb[1] or limb[2] if limb else plain
+    return "i" * int(place) if limb and place.isdecimal() else place
 
 
 def name_leads(names: Sequence[str | None]) -> tuple[str, ...]:

@@ -119,11 +119,13 @@ def find_recordings(folder: Path) -> list[Path]:
     for each in headers:
         with suppress(OSError):  # a link that leads nowhere: opening it raises an error
             segments.update(list_named_files(each)[1])
-    others = [each for each in sorted(folder.iterdir()) if each.is_file() and _is_recording(each)]
+    others = [
+        each for each in sorted(folder.iterdir()) if each.is_file() and is_recording_file(each)
+    ]
     return [each for each in headers if each.stem not in segments] + others
 
 
-def _is_recording(path: Path) -> bool:
+def is_recording_file(path: Path) -> bool:
     """Return whether a file is a recording by itself, by its ending, or its content if need be."""
     suffix = path.suffix.lower()
     # The index of a medium is DICOM too.

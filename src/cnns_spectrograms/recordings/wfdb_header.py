@@ -99,7 +99,9 @@ def read_header(path: Path) -> Any:
             )
         else:
             header = wfdb.Record()
-            fields |= _header._parse_signal_lines(plain[1:])
+            # Without units: wfdb takes what follows one such as `nV.s` for the name.
+            signals = [re.sub(r"^(\S+\s+\S+\s+[^\s/]+)/\S*", r"\1", line) for line in plain[1:]]
+            fields |= _header._parse_signal_lines(signals)
             gains = [(*row, "", "")[2] for row in rows[1:]]
             fields["units"] = [gain.partition("/")[2] or "mV" for gain in gains]  # the default
         vars(header).update(fields)
