@@ -56,6 +56,7 @@ COMPOSED = {
     "status_": ("FINISHED", "FAILED", "RUNNING", "KILLED", "SCHEDULED"),
 }
 TABLES = {*BUTTONS, *EDITOR_TEXTS, "add_refused", "late_refused"}
+TABLES |= {"added_to_training", "added_to_training_file"}
 # The same word in both languages.
 SAME = {
     "class_N", "report_per_minute", "report_software", "scale_minutes", "scale_speed", "no",

@@ -28,7 +28,10 @@ def make_study(
     """Return a study of these beats in a signal, with what else is given."""
     of_analysis = {name: given.pop(name, []) for name in ("gaps_s", "unusable_s")}
     model = SimpleNamespace(fs=fs, n_samples=round(2.5 * fs))
-    analysis = SimpleNamespace(beats=beats, signal=signal, model=model, **of_analysis)
+    summary = {"peaks": "detected"}
+    analysis = SimpleNamespace(
+        beats=beats, signal=signal, model=model, summary=summary, **of_analysis
+    )
     n_samples = round(len(signal) * (recording_fs or fs) / fs)
     rest: dict[str, Any] = {
         "leads": Recording("r", recording_fs or fs, ("II",), n_samples, None, cast(Any, None)),

@@ -424,6 +424,10 @@ def test_beats_in_unusable_signal_are_in_no_number_unless_they_are_asked_for() -
     assert f"Not counted: {(~usable).sum()} beats in unusable signal." in [
         caption.value for caption in app.caption
     ]
+    # None of the beats that the table of counted beats calls unclassified is one of them.
+    rows = app.table[0].value.index.tolist()
+    assert rows[-1] == f"○ ? – {EN('below_threshold')}"
+    assert rows[2] == f"■ V – {EN('class_V')}"
     app.toggle(key="count_unusable").set_value(True).run()
     shown = {metric.label: metric.value for metric in app.metric}
     assert shown["V burden"] == f"{100 * (~usable).mean():.1f}\xa0%"

@@ -353,6 +353,70 @@ def test_the_queue_leads_through_the_beats_and_remembers(
     assert journal(folder, "103")[-1]["beat"] not in looked
 
 
+def test_a_key_right_after_a_click_or_a_step_corrects_the_beat_that_is_chosen_by_then(
+    chromium: Browser, url: str, records: Path, folder: Path
+) -> None:
+    page = chromium
+    open_record(page, url, records / "104", who="ana")
+    first, last = page.driver.execute_script(CHART + "return chart._fullLayout.xaxis.range")
+    height = page.driver.execute_script(CHART + "return chart.data.find(d => d.customdata).y[0]")
+
+    def shown() -> list[int]:
+        there = sorted((x, beat) for beat, (x, _) in beats(page).items())
+        return [beat for x, beat in there if first + 1 < x < last - 1]
+
+    def click_and_press(beat: int, *keys: str, shift: bool = False) -> None:
+        strip = page.one(".st-key-strip .js-plotly-plot")
+        page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", strip)
+        at = place_on_strip(page, beats(page)[beat][0], height)
+        chain = ActionChains(page.driver).move_to_element_with_offset(strip, *at).pause(0.2)
+        held = [Keys.SHIFT] if shift else []
+        for each in held:
+            chain.key_down(each)
+        chain.click()
+        for each in held:
+            chain.key_up(each)
+        chain.send_keys(*keys).perform()
+
+    def corrected(n: int) -> dict:
+        saved(page, n)
+        rest(page)
+        return [line for line in journal(folder, "104") if line["do"] != "look"][-1]
+
+    a, b, c, d, e, *_ = shown()
+    click_and_press(a)
+    page.wait(lambda: chosen(page) == pytest.approx(beats(page)[a][0], abs=0.006), "the first")
+    rest(page)
+    click_and_press(b, "v")
+    line = corrected(1)
+    assert (line["do"], line["beats"], line["to"]) == ("relabel", [b], "V")
+    click_and_press(d, "s", shift=True)
+    assert corrected(2)["beats"] == [b, c, d]
+    click_and_press(e, Keys.DELETE)
+    line = corrected(3)
+    assert (line["do"], line["beats"]) == ("delete", [e])
+    press(page, "z", Keys.CONTROL)
+    saved(page, 2)
+    rest(page)
+    click_and_press(a, Keys.ARROW_RIGHT, "f")
+    assert corrected(3)["beats"] == [b]
+    ActionChains(page.driver).send_keys("w", "q").perform()
+    line = corrected(4)
+    looked = [each["beat"] for each in journal(folder, "104") if each["do"] == "look"]
+    assert (line["beats"], line["to"]) == (looked[-1:], "Q")
+    # The button instead of its key.
+    button = page.one(".st-key-next_look button")
+    page.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    ActionChains(page.driver).click(button).send_keys("v").perform()
+    line = corrected(5)
+    looked = [each["beat"] for each in journal(folder, "104") if each["do"] == "look"]
+    assert (len(looked), line["beats"], line["to"]) == (2, looked[-1:], "V")
+    # A step that leads nowhere keeps no key back.
+    ActionChains(page.driver).send_keys(*"h" * 12, "s").perform()
+    assert corrected(6)["to"] == "S"
+    page.wait(lambda: call_of_chosen(page) == "S", "the chosen beat to be an S")
+
+
 def test_calipers_measure_between_two_clicks_and_by_keyboard(
     chromium: Browser, url: str, records: Path
 ) -> None:

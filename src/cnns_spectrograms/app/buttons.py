@@ -26,6 +26,12 @@ BUTTONS = {
 }
 """Icon and key of each."""
 
+STEPS = (
+    "previous_abnormal", "next_abnormal", "next_disagreement", "previous_look", "next_look",
+    "previous_beat", "next_beat", "extend_back", "extend_forward",
+)  # fmt: skip
+"""Those that choose another beat."""
+
 _WRITTEN = {"left": "←", "right": "→", "shift+left": "Shift ←", "shift+right": "Shift →"}
 
 
@@ -34,14 +40,14 @@ def show_button(
 ) -> None:
     """Show a button, with words beside its icon where the catalogue has some.
 
-    The icon of one that goes forwards (whose only argument is True) stands behind its words.
+    The icon of one that goes forwards stands behind its words.
     """
     icon, key = BUTTONS[name]
     label = t(f"{name}_label") if f"{name}_label" in read_texts() else ""
     st.button(
         label,
         icon=f":material/{icon}:",
-        icon_position="right" if label and args == (True,) else "left",
+        icon_position="right" if name in ("next_abnormal", "next_look") else "left",
         key=name,
         on_click=action,
         args=args,

@@ -18,7 +18,7 @@ from cnns_spectrograms.app.style import escape_markdown
 from cnns_spectrograms.app.viewer import Reading, Viewer
 from cnns_spectrograms.app.viewer_panel import show_viewer
 from cnns_spectrograms.inference.summary import select_intervals
-from cnns_spectrograms.presentation import GLYPHS, UNSURE, Translator, format_clock
+from cnns_spectrograms.presentation import CALLS, GLYPHS, UNSURE, Translator, format_clock
 
 _RUNS_SHOWN = 200
 
@@ -121,8 +121,10 @@ def _show_overview(reading: Reading, t: Translator) -> None:
 
 def _show_burden(burden: pd.DataFrame, t: Translator) -> None:
     st.markdown("##### " + t("burden"))
+    # The table is of counted beats: those in unusable signal are not among its unclassified.
+    words = {name: t("below_threshold" if name == UNSURE else "class_" + name) for name in CALLS}
     shown = {
-        t("class"): [f"{GLYPHS[name]} {name} – {t('class_' + name)}" for name in burden.index],
+        t("class"): [f"{GLYPHS[name]} {name} – {words[name]}" for name in burden.index],
         t("beats"): map(t.number, burden["beats"]),
         t("share"): [t.percent(share, 2) for share in burden["share"]],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import ArrayLike, NDArray
 
-from cnns_spectrograms.app.buttons import BUTTONS
+from cnns_spectrograms.app.buttons import BUTTONS, STEPS
 from cnns_spectrograms.app.launch import read_settings
 from cnns_spectrograms.app.strip_figure import MARKS_MV
 from cnns_spectrograms.app.study import Study
@@ -42,6 +42,8 @@ EDITOR_TEXTS = (
     "choose_beat", "per_minute",
 )  # fmt: skip
 """Texts of `strip_editor.js`, besides the names of the classes."""
+
+_MOVES = ("choose", "step")  # messages of the editor that correct nothing
 
 
 @dataclass(eq=False)
@@ -158,38 +160,65 @@ class Correcting:
         return read(self.study, self.session, self.threshold, self.count_unusable)
 
     def take_edits(self, message: Mapping[str, Any]) -> None:
-        """Apply the corrections of an editor that were not applied before.
+        """Apply what an editor corrects and chooses, and was not applied before, in its order.
 
         Args:
             message: `token` of the editor, and `edits`, numbered by `n`, each with the key of its
-                `study`; those of another one are refused.
+                `study`; corrections of another one are refused. Those whose `beats` are None are
+                of the beats that are chosen then.
         """
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         if token != message["token"]:
             confirmed = 0
-        st.session_state.pop("correction_failed", None)
-        for edit in message["edits"]:
-            if edit["n"] > confirmed:
-                confirmed = edit["n"]
-                # A beat's id is its position: in another study it is another beat.
-                if edit["study"] != self.study.key:
-                    st.session_state["correction_refused"] = "late_refused"
-                elif self.enabled:
-                    self._take(edit)
+        new = [edit for edit in message["edits"] if edit["n"] > confirmed]
+        if not all(edit["do"] in _MOVES for edit in new):
+            st.session_state.pop("correction_failed", None)
+        for edit in new:
+            confirmed = edit["n"]
+            moves = edit["do"] in _MOVES
+            # A beat's id is its position: in another study it is another beat.
+            if edit["study"] == self.study.key and (moves or self.enabled):
+                self._take(edit)
+            elif edit["study"] != self.study.key and not moves:
+                st.session_state["correction_refused"] = "late_refused"
         st.session_state["confirmed"] = (message["token"], confirmed)
 
     def _take(self, edit: Mapping[str, Any]) -> None:
+        beats = self._list_chosen() if edit.get("beats") is None else edit["beats"]
         match edit["do"]:
+            case "choose":
+                Viewer(self.read()).choose_clicked(edit)
+            case "step":
+                self.step(edit["name"])
             case "relabel":
-                self.relabel(edit["beats"], edit["to"])
+                self.relabel(beats, edit["to"])
             case "relabel_group":
-                self.relabel(self._list_alike(edit["beat"]), edit["to"])
+                self.relabel(self._list_alike(beats), edit["to"])
             case "add":
                 self._add(float(edit["time_s"]))
             case "delete":
-                self._show(self._write(self.session.do, "delete", beats=edit["beats"]))
+                self._show(self._write(self.session.do, "delete", beats=beats))
             case "undo" | "redo" as kind:
                 self._show(self._write(self.session.do, kind))
+
+    def step(self, name: str) -> None:
+        """Choose another beat, as the button of this name does, one of `buttons.STEPS`."""
+        viewer, forwards = Viewer(self.read()), name.startswith("next") or name == "extend_forward"
+        match name:
+            case "previous_abnormal" | "next_abnormal":
+                viewer.step_abnormal(forwards)
+            case "next_disagreement":
+                viewer.step_disagreement()
+            case "previous_look" | "next_look":
+                self.step_work(forwards)
+            case _:
+                viewer.step_beat(forwards, extend=name.startswith("extend"))
+
+    def _list_chosen(self) -> list[int]:
+        """Return the chosen beats, by id, first the one that is looked at."""
+        reading = self.read()
+        chosen = reading.ids[Viewer(reading).selection].tolist()
+        return sorted(chosen, key=lambda beat: beat != st.session_state["selected"])
 
     def _write(self, act: Callable[..., T], *args: Any, **what: Any) -> T | None:
         """Correct if this window may; keep the error for the page if it cannot be saved."""
@@ -205,12 +234,12 @@ class Correcting:
         """Give beats, by id, a class."""
         self._write(self.session.do, "relabel", beats=beats, to=name)
 
-    def _list_alike(self, beat: int) -> NDArray[np.int64]:
-        """Return all beats of a beat's group; of one that was added, itself."""
+    def _list_alike(self, beats: Sequence[int]) -> NDArray[np.int64]:
+        """Return all beats of the first beat's group; of one that was added, itself."""
         groups = self.study.groups
-        if groups is None or beat >= len(groups.of_beat):
-            return np.array([beat])
-        return groups.members(groups.of_beat[beat])
+        if not beats or groups is None or beats[0] >= len(groups.of_beat):
+            return np.array(beats[:1], dtype=np.int64)
+        return groups.members(groups.of_beat[beats[0]])
 
     def _add(self, time_s: float) -> None:
         analysis, leads, session = self.study.analysis, self.study.leads, self.session
@@ -281,12 +310,8 @@ class Correcting:
         times = reading.beats["time_s"].to_numpy(np.float64)
         limits_s = (view.start_s - view.span_s, view.stop_s + view.span_s)
         near = reading.ids[slice(*np.searchsorted(times, limits_s))]
-        # First the one that is looked at.
-        selected = sorted(
-            reading.ids[viewer.selection].tolist(),
-            key=lambda beat: beat != st.session_state["selected"],
-        )
-        alike = self._list_alike(selected[0]) if selected else np.empty(0, np.int64)
+        selected = self._list_chosen()
+        alike = self._list_alike(selected)
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         return {
             "enabled": self.enabled,
@@ -301,7 +326,8 @@ class Correcting:
             "marks_mv": reading.study.range_mv[1] - MARKS_MV,
             "status": self.describe_status(t),
             "language": t.language,
-            "shortcuts": {key: name for name, (_, key) in BUTTONS.items() if len(key) == 1},
+            "shortcuts": {key: name for name, (_, key) in BUTTONS.items() if name not in STEPS},
+            "steps": {BUTTONS[name][1]: name for name in STEPS},
             "who": self.who,
             "who_cookie": WHO_COOKIE,
             "colors": t.theme.classes | dict.fromkeys(("cursor", "+", "×"), t.theme.text),

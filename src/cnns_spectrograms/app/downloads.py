@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -120,7 +122,23 @@ def _offer_to_training(correcting: Correcting, t: Translator) -> None:
                     st.session_state["added"] = (study.key, "", str(error))
         key, name, why = st.session_state.get("added", ("", "", ""))
         if key == study.key and name:
-            st.success(t("added_to_training", name=name))
-            st.code(f"kedro run --params=ingestion.corrections={folder}", language=None)
+            told, shown = describe_training(folder)
+            st.success(t(told, name=name))
+            st.code(shown, language=None)
         elif key == study.key:
             st.error(why)
+
+
+def describe_training(folder: Path) -> tuple[str, str]:
+    """Return how the next training reads a folder of corrected recordings.
+
+    Returns:
+        The key of the words, and a command for a shell; or, where Kedro would read another folder
+        from a command, lines for conf/local/parameters.yml.
+    """
+    # Kedro splits an option at commas, and reads what is left as YAML.
+    if re.fullmatch(r"[\w ./~+-]+", str(folder)):
+        option = shlex.quote(f"--params=ingestion.corrections={folder}")
+        return "added_to_training", f"kedro run {option}"
+    value = json.dumps(str(folder), ensure_ascii=False)
+    return "added_to_training_file", f"ingestion:\n  corrections: {value}"

@@ -52,7 +52,8 @@ function listen(chart) {
     const chosen = event.points.find((point) => Number.isInteger(point.customdata));
     if (!chosen || chart.editor?.mode || performance.now() < (chart.editor?.deaf_until ?? 0)) return;
     const extend = Boolean(event.event?.shiftKey);
-    chart.report('chosen', { beat: chosen.customdata, extend }, 0);
+    if (chart.editor) chart.editor.choose(chosen.customdata, extend);
+    else chart.report('chosen', { beat: chosen.customdata, extend }, 0);
   });
 }
 

@@ -4,11 +4,16 @@
 // outbox: every message holds all corrections that the server has not confirmed, numbered, so that
 // none is lost or done twice. The next figure shows them itself, and the badges go. Each names its
 // study, since the chart stays when another recording is opened.
+//
+// What chooses another beat goes the same way, in the same order: a correction is of the beat that
+// is chosen once all before it is done, though the figure of that is still to come.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const SETTLED_MS = 1500; // after the last correction: the rest of the page may follow
 const RESEND_MS = 1000; // as long as the server has not confirmed
 const STEP_S = 0.01, STEP_MV = 0.05; // of the cursor, ten times as much with Shift
+const MOVES = ['choose', 'step']; // messages that correct nothing
+const ARROWS = { ArrowLeft: 'left', ArrowRight: 'right' };
 
 function make(name, attributes, parent, text) {
   const svg = ['svg', 'g', 'line', 'rect', 'text', 'circle'].includes(name);
@@ -55,20 +60,26 @@ function createEditor(chart) {
     editor.resends = setTimeout(send, RESEND_MS);
   }
 
+  function post(edit) {
+    editor.number += 1;
+    editor.outbox.push({ n: editor.number, study: editor.given.study, ...edit });
+    send();
+    clearTimeout(editor.settles);
+  }
+
   function push(edit, marks) {
     if (!editor.given.enabled) {
       say(editor.given.texts.disabled);
       return;
     }
-    editor.number += 1;
-    editor.outbox.push({ n: editor.number, study: editor.given.study, ...edit });
-    for (const mark of marks) editor.marks.push({ ...mark, n: editor.number });
+    for (const mark of marks) editor.marks.push({ ...mark, n: editor.number + 1 });
     performance.mark('editor-key-shown');
     say(editor.given.texts.saving);
     redraw();
-    send();
-    clearTimeout(editor.settles);
+    post(edit);
   }
+
+  const unsaved = () => editor.outbox.filter((each) => !MOVES.includes(each.do)).length;
 
   function say(text) {
     status.textContent = text;
@@ -79,26 +90,38 @@ function createEditor(chart) {
     return beats().filter((each) => wanted.has(each.id)).map((each) => ({ ...each, label }));
   }
 
+  // The beats that the next correction is of; null where only the server will know.
+  function target() {
+    const last = editor.outbox.findLast((each) => !each.do.startsWith('relabel'));
+    if (!last) return editor.given.selected;
+    return last.do === 'choose' && last.beat >= 0 && !last.extend ? [last.beat] : null;
+  }
+
   function correct(name, group) {
-    const { selected, texts, group_members: members } = editor.given;
-    const ids = group ? members : selected;
-    if (!ids.length) return say(texts.choose_beat);
-    const edit = group
-      ? { do: 'relabel_group', beat: selected[0], to: name }
-      : { do: 'relabel', beats: ids, to: name };
-    push(edit, mark(ids, name));
+    const beats = target(), { selected, texts, group_members: members } = editor.given;
+    if (beats && !beats.length) return say(texts.choose_beat);
+    const seen = group && beats === selected ? members : beats ?? [];
+    push({ do: group ? 'relabel_group' : 'relabel', beats, to: name }, mark(seen, name));
   }
 
   function remove() {
-    const { selected, texts } = editor.given;
-    if (!selected.length) return say(texts.choose_beat);
-    push({ do: 'delete', beats: selected }, mark(selected, '×'));
+    const beats = target();
+    if (beats && !beats.length) return say(editor.given.texts.choose_beat);
+    push({ do: 'delete', beats }, mark(beats ?? [], '×'));
+  }
+
+  editor.choose = (beat, extend) => post({ do: 'choose', beat, extend });
+
+  // Do what a button of the page would, unless it is absent or has nothing to do.
+  function step(name) {
+    const there = document.querySelector(`.st-key-${name} button:not(:disabled)`);
+    if (there) post({ do: 'step', name });
   }
 
   function turn(kind) {
     const preview = editor.given[kind]; // what the server would show: beats and their classes
-    if (!preview && !editor.outbox.length) return say(editor.given.texts[`no_${kind}`]);
-    const marks = editor.outbox.length ? [] : Object.entries(preview).flatMap(
+    if (!preview && !unsaved()) return say(editor.given.texts[`no_${kind}`]);
+    const marks = unsaved() ? [] : Object.entries(preview).flatMap(
       ([id, label]) => mark([Number(id)], label ?? '×'));
     push({ do: kind }, marks);
   }
@@ -110,7 +133,8 @@ function createEditor(chart) {
     editor.caliper = [];
     const { xaxis, yaxis } = axes();
     const [first, last] = xaxis.range;
-    const chosen = beats().find((each) => each.id === editor.given.selected[0]);
+    const [first_chosen] = target() ?? editor.given.selected;
+    const chosen = beats().find((each) => each.id === first_chosen);
     const visible = chosen && chosen.x > first && chosen.x < last;
     editor.cursor = editor.mode && {
       x: visible ? chosen.x : (first + last) / 2, y: 0,
@@ -222,14 +246,18 @@ function createEditor(chart) {
       return true;
     }
     if (editor.mode && aim(key, event.shiftKey ? 10 : 1)) return true;
+    const { shortcuts, steps } = editor.given;
+    const moves = steps[(event.shiftKey ? 'shift+' : '') + (ARROWS[key] ?? key)];
+    const in_input = Boolean(event.target?.matches?.('input'));
     if ('nsvfq'.includes(key)) correct(key.toUpperCase(), event.shiftKey);
     else if (key === 'Delete' || key === 'Backspace') remove();
     else if (key === 'a') enter('add');
     else if (key === 'm') enter('measure');
-    else if (event.target?.matches?.('input') && editor.given.shortcuts[key]) {
+    else if (moves && !(in_input && ARROWS[key])) step(moves);
+    else if (in_input && shortcuts[key]) {
       // A key of one of the page's buttons, which the page leaves alone in a switch.
-      document.querySelector(`.st-key-${editor.given.shortcuts[key]} button`)?.click();
-    } else if (key === 'Escape' && editor.given.selected.length > 1) chart.send('chosen', { beat: -1 });
+      document.querySelector(`.st-key-${shortcuts[key]} button`)?.click();
+    } else if (key === 'Escape' && (target()?.length ?? 2) > 1) editor.choose(-1, false);
     else return false;
     return true;
   }
@@ -268,6 +296,16 @@ function createEditor(chart) {
     place();
   }
   window.addEventListener('keydown', onKey, true);
+  // A button of the page that chooses another beat: a key may follow at once.
+  window.addEventListener('click', onClick, true);
+  function onClick(event) {
+    if (!chart.drawn || !event.target?.closest) return;
+    const name = Object.values(editor.given.steps).find((each) =>
+      event.target.closest(`.st-key-${each} button`));
+    if (!name) return;
+    event.stopImmediatePropagation();
+    step(name);
+  }
 
   function addButton(name, label, title, action, color) {
     const button = make('button', {
@@ -299,7 +337,7 @@ function createEditor(chart) {
   }
 
   editor.take = (given) => {
-    const before = editor.outbox.length;
+    const before = unsaved();
     if (given.study !== editor.given?.study) Object.assign(editor, { outbox: [], marks: [] });
     editor.given = given;
     const confirmed = given.token === token ? given.confirmed : 0;
@@ -311,7 +349,7 @@ function createEditor(chart) {
         'max-age=31536000; SameSite=Strict';
     }
     if (!editor.outbox.length) clearTimeout(editor.resends);
-    if (!editor.outbox.length && (before || given.status !== editor.last_status)) say(given.status);
+    if (!unsaved() && (before || given.status !== editor.last_status)) say(given.status);
     editor.last_status = given.status;
     if (!editor.outbox.length && given.is_page_behind) {
       clearTimeout(editor.settles);
@@ -333,6 +371,7 @@ function createEditor(chart) {
     clearTimeout(editor.settles);
     clearTimeout(editor.resends);
     window.removeEventListener('keydown', onKey, true);
+    window.removeEventListener('click', onClick, true);
     window.removeEventListener('pointerup', onUp, true);
     bar.remove();
     status.remove();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from cnns_spectrograms.app import findings
 from cnns_spectrograms.app.study import Study
 from cnns_spectrograms.corrections.session import Session
-from cnns_spectrograms.corrections.table import correct_beats
+from cnns_spectrograms.corrections.table import correct_beats, find_counted
 from cnns_spectrograms.presentation import UNSURE
 
 PX_PER_MM = 96 / 25.4
@@ -84,9 +85,9 @@ def read(study: Study, session: Session, threshold: float, count_unusable: bool 
     last: Reading | None = st.session_state.get("reading")
     if last is not None and last.study is study and last.key == key:
         return last
-    beats = correct_beats(study.beats, session, study.analysis.gaps_s)
+    beats = correct_beats(study.analysis, session)
     by_person = beats["origin"].to_numpy(object) != "model"
-    counted = beats["usable"].to_numpy(np.bool_) | by_person | count_unusable
+    counted = find_counted(beats, count_unusable)
     called = findings.call_beats(beats, threshold)
     called[~counted] = UNSURE
     called[by_person] = beats["aami_class"].to_numpy(object)[by_person]
@@ -273,7 +274,7 @@ class Viewer:
         state["selected"] = int(self._reading.ids[beat])
         state["place_s"] = float(self._times_s[beat])
 
-    def choose_clicked(self, clicked: dict[str, Any]) -> None:
+    def choose_clicked(self, clicked: Mapping[str, Any]) -> None:
         """Choose the `beat` with an id, whose symbol was clicked; a negative one only ends a row.
 
         With `extend` all beats up to it are chosen.

@@ -51,7 +51,7 @@ def show_viewer(correcting: Correcting, t: Translator) -> None:
     viewer = Viewer(reading)
     _show_position(viewer.view, study.leads.duration_s, t)
     _show_legend(reading, t)
-    _show_controls(viewer, study, t)
+    _show_controls(correcting, viewer, t)
     _show_review(correcting, t)
     settled = show_figure(
         draw_strip(reading, viewer.view, t, viewer.selection, _choose_lanes(study)),
@@ -59,7 +59,6 @@ def show_viewer(correcting: Correcting, t: Translator) -> None:
         t("strip_alt"),
         width_px=viewer.view.width_px,
         on_moved=viewer.follow,
-        on_chosen=viewer.choose_clicked,
         editor=correcting.describe_editor(reading, viewer, t),
         on_edits=correcting.take_edits,
     )
@@ -72,7 +71,7 @@ def show_viewer(correcting: Correcting, t: Translator) -> None:
     speed = t.number(view.speed_mm_per_s, 0 if view.speed_mm_per_s >= 10 else 2)
     scale = t("strip_scale", start=start, stop=stop, speed=speed)
     st.caption(scale if study.reference is None else f"{scale} {t('reference_line')}")
-    _show_beat_panel(reading, viewer, t)
+    _show_beat_panel(correcting, viewer, t)
     _show_groups(correcting, t)
 
 
@@ -86,16 +85,16 @@ def _show_legend(reading: Reading, t: Translator) -> None:
     st.html(f'<div role="note" style="font-size:0.9rem">{entries}</div>')
 
 
-def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
+def _show_controls(correcting: Correcting, viewer: Viewer, t: Translator) -> None:
     state = st.session_state
     # Kept under another name: a widget's own value goes when it is not on the page.
     if state.get("scale_input") != state["scale"]:
         state["scale_input"] = state["scale"]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        show_button("previous_abnormal", t, viewer.step_abnormal, False)
-        show_button("next_abnormal", t, viewer.step_abnormal, True)
-        if study.reference is not None:
-            show_button("next_disagreement", t, viewer.step_disagreement)
+        _show_step("previous_abnormal", correcting, t)
+        _show_step("next_abnormal", correcting, t)
+        if correcting.study.reference is not None:
+            _show_step("next_disagreement", correcting, t)
         show_button("back", t, viewer.pan, -0.75)
         show_button("forward", t, viewer.pan, 0.75)
         show_button("zoom_in", t, viewer.zoom, 0.5)
@@ -112,6 +111,10 @@ def _show_controls(viewer: Viewer, study: Study, t: Translator) -> None:
         st.toast(t("no_further"))
 
 
+def _show_step(name: str, correcting: Correcting, t: Translator, disabled: bool = False) -> None:
+    show_button(name, t, correcting.step, name, disabled=disabled)
+
+
 def _name_scale(scale: float | str, t: Translator) -> str:
     if scale == "all":
         return t("scale_all")
@@ -120,19 +123,22 @@ def _name_scale(scale: float | str, t: Translator) -> str:
     return t("scale_speed", speed=scale)
 
 
-def _show_beat_panel(reading: Reading, viewer: Viewer, t: Translator) -> None:
+def _show_beat_panel(correcting: Correcting, viewer: Viewer, t: Translator) -> None:
     if viewer.selected is None:
         st.info(t("choose_beat"))
         return
-    beat, n_chosen = reading.beats.iloc[viewer.selected], len(viewer.selection)
+    beat, n_chosen = correcting.read().beats.iloc[viewer.selected], len(viewer.selection)
     title = t("beat_title", n=viewer.selected + 1, time=format_clock(float(beat["time_s"]), 2))
     chosen = f" · {t('chosen_beats', n=n_chosen)}" if n_chosen > 1 else ""
     st.markdown(f"##### {title}{chosen}")
     left, right = st.columns([3, 2], gap="large")
     with right:
-        _show_call(reading, viewer, beat, t)
+        _show_call(correcting.read(), viewer, beat, t)
+        with st.container(horizontal=True):
+            for name in ("previous_beat", "next_beat", "extend_back", "extend_forward"):
+                _show_step(name, correcting, t)
     with left:
-        _show_evidence(reading.study, beat, t)
+        _show_evidence(correcting.study, beat, t)
 
 
 def _show_call(reading: Reading, viewer: Viewer, beat: pd.Series, t: Translator) -> None:
@@ -140,7 +146,7 @@ def _show_call(reading: Reading, viewer: Viewer, beat: pd.Series, t: Translator)
     call = str(reading.called[viewer.selected])
     lines = [f":gray-badge[{GLYPHS[call]} {call}] **{t('class_' + call)}**"]
     if call == UNSURE:
-        lines.append(t("unsure_beat" if beat["usable"] else "unusable_beat"))
+        lines.append(t("unsure_beat" if reading.counted[viewer.selected] else "unusable_beat"))
     if beat["origin"] == "corrected":
         found = str(beat["found_class"])
         confirmed = found == beat["aami_class"]
@@ -160,11 +166,6 @@ def _show_call(reading: Reading, viewer: Viewer, beat: pd.Series, t: Translator)
         st.caption(t("beat_rr", rr=t.number(1000 * rr)))
     else:
         st.caption(t("beat_after_gap") if viewer.selected else t("first_beat"))
-    with st.container(horizontal=True):
-        show_button("previous_beat", t, viewer.step_beat, False)
-        show_button("next_beat", t, viewer.step_beat, True)
-        show_button("extend_back", t, viewer.step_beat, False, True)
-        show_button("extend_forward", t, viewer.step_beat, True, True)
 
 
 def _show_evidence(study: Study, beat: pd.Series, t: Translator) -> None:
@@ -220,8 +221,8 @@ def _show_review(correcting: Correcting, t: Translator) -> None:
             help=t("who_help"),
         )
         work, group = correcting.list_work(), correcting.group
-        show_button("previous_look", t, correcting.step_work, False, disabled=not len(work))
-        show_button("next_look", t, correcting.step_work, True, disabled=not len(work))
+        _show_step("previous_look", correcting, t, disabled=not len(work))
+        _show_step("next_look", correcting, t, disabled=not len(work))
         if group is None:
             n, of = len(correcting.looked_at), len(correcting.study.queue)
             st.markdown(t("looked_at", n=n, of=of), width="content")

@@ -58,7 +58,7 @@ def write_corrected_table(path: Path, analysis: Analysis, session: Session) -> N
     beat); corrected_class, which stands (empty of a deleted beat); and origin: model, corrected,
     added or deleted. An added beat that was undone has no row.
     """
-    standing = correct_beats(analysis.beats, session, analysis.gaps_s)
+    standing = correct_beats(analysis, session)
     table = standing.assign(corrected_class=standing["aami_class"])
     table["aami_class"] = table["found_class"]
     deleted = np.flatnonzero(pd.isna(session.classes[: len(session.found)]))
@@ -74,8 +74,7 @@ def render_corrected_report(
     """Return the report of the beats that stand, with who changed what from what, and when."""
     from cnns_spectrograms.inference.report import render_report
 
-    beats = correct_beats(analysis.beats, session, analysis.gaps_s)
-    corrected = correct_analysis(analysis, beats)
+    corrected = correct_analysis(analysis, correct_beats(analysis, session))
     return render_report(corrected, recording, language, trail=list_trail(session))
 
 

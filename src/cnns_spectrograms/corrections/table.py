@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,29 +11,28 @@ from numpy.typing import NDArray
 
 from cnns_spectrograms.corrections.session import Session
 from cnns_spectrograms.ecg.aami import PROBABILITIES
+from cnns_spectrograms.ecg.gaps import FLAT_S
 from cnns_spectrograms.inference.summary import summarise
 
 if TYPE_CHECKING:
     from cnns_spectrograms.inference.analysis import Analysis
 
 
-def correct_beats(
-    found: pd.DataFrame, session: Session, gaps_s: Sequence[tuple[float, float]] = ()
-) -> pd.DataFrame:
+def correct_beats(analysis: Analysis, session: Session) -> pd.DataFrame:
     """Return the beats that stand, in time order, with the intervals between them.
 
     Args:
-        found: one row per beat that was found, as `inference.analysis.Analysis.beats` has them.
+        analysis: of beats, not of sliding windows.
         session: corrections of these beats.
-        gaps_s: begin and end of the stretches without signal, s.
 
     Returns:
-        The columns of `found`, and beat_id; found_class (None of an added beat); and origin:
-        "model" of what nobody touched, "corrected" of a class that a person gave or confirmed,
-        "added". An added beat has no probabilities (NaN), and the signal quality of the nearest
-        beat. An interval is NaN where a beat of `found` in between follows a gap, or
-        where `gaps_s` has one.
+        The columns of `Analysis.beats`, and beat_id; found_class (None of an added beat); and
+        origin: "model" of what nobody touched, "corrected" of a class that a person gave or
+        confirmed, "added". An added beat has no probabilities (NaN), and the signal quality of the
+        nearest beat. An interval (rr_s, s) is NaN across a gap, across a deleted beat of unusable
+        signal, and from `ecg.gaps.FLAT_S` on where the R peaks were detected.
     """
+    found = analysis.beats
     ids, fs, n_found = session.order(), session.source.fs, len(found)
     samples = session.samples[ids]
     is_added = ids >= n_found
@@ -51,24 +49,36 @@ def correct_beats(
         table["time_s"] = samples / fs
         table.loc[is_added, PROBABILITIES] = np.nan
     if is_added.any() or len(ids) < n_found:
-        table["rr_s"] = _measure_intervals(samples / fs, found, gaps_s)
+        table["rr_s"] = _measure_intervals(ids, samples, fs, analysis)
     return table
+
+
+def find_counted(beats: pd.DataFrame, count_unusable: bool) -> NDArray[np.bool_]:
+    """Return which beats are in counts, burden and heart rate, (n_beats,).
+
+    A beat that a person has called counts wherever it lies.
+
+    Args:
+        beats: usable and origin, see `correct_beats`.
+        count_unusable: all beats count.
+    """
+    called = beats["origin"].to_numpy(object) != "model"
+    counted: NDArray[np.bool_] = beats["usable"].to_numpy(np.bool_) | called | count_unusable
+    return counted
 
 
 def correct_analysis(analysis: Analysis, beats: pd.DataFrame) -> Analysis:
     """Return an analysis with other beats, and with what they amount to.
 
-    A beat that a person has called counts wherever it lies. What the model got of the beats
-    (rhythm, typical beats) is not kept: rows of `rr_intervals` are of the beats that were found.
+    What the model got of the beats (rhythm, typical beats) is not kept: rows of `rr_intervals` are
+    of the beats that were found.
 
     Args:
         analysis: of beats, not of sliding windows.
         beats: of it, see `correct_beats`.
     """
     assert not analysis.sliding
-    called = beats["origin"].to_numpy(object) != "model"
-    counts_unusable = bool(analysis.counted.all())
-    counted = beats["usable"].to_numpy(np.bool_) | called | counts_unusable
+    counted = find_counted(beats, bool(analysis.counted.all()))
     scale = analysis.model.fs / analysis.fs
     at_model = np.rint(beats["sample"].to_numpy(np.float64) * scale).astype(np.int64)
     return replace(
@@ -89,13 +99,19 @@ def _nearest(found_at: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray
 
 
 def _measure_intervals(
-    times_s: NDArray[np.float64], found: pd.DataFrame, gaps_s: Sequence[tuple[float, float]]
+    ids: NDArray[np.int64], samples: NDArray[np.int64], fs: float, analysis: Analysis
 ) -> NDArray[np.float64]:
-    """Return the interval before each beat, s; NaN of the first, and across a gap."""
+    """Return the interval before each beat, s; NaN of the first, and where it is not known."""
+    found, times_s = analysis.beats, samples / fs
     rr_s = np.diff(times_s, prepend=np.nan)
     unknown = found["time_s"].to_numpy(np.float64)[found["rr_s"].isna().to_numpy()]
+    # Where beats were false, true ones may have been missed.
+    deleted = np.setdiff1d(np.flatnonzero(~found["usable"]), ids)
+    doubtful = np.setdiff1d(found["sample"].to_numpy(np.int64)[deleted], samples) / fs
     # Moments that no interval spans: of a beat that follows a gap, none that ends there either.
-    edges = np.sort(np.concatenate([unknown[1:], np.ravel(gaps_s)]))
+    edges = np.sort(np.concatenate([unknown[1:], np.ravel(analysis.gaps_s), doubtful]))
     passed = np.searchsorted(edges, times_s, side="right")
     rr_s[1:][np.diff(passed) > 0] = np.nan
+    if analysis.summary["peaks"] == "detected":  # as in a prediction
+        rr_s[1:][np.diff(samples) >= FLAT_S * fs] = np.nan
     return rr_s
