@@ -36,6 +36,7 @@ _RESOLVED_PARAMS = {"physionet", "image_size"}
 _SHAPE_DATA = {"simulation", "ingestion", "windows", "split", "spectrogram", "balancing"}
 
 _LONGEST_S = 30.0  # that `windows.window_s` may be
+_N_NAMED = 4
 _IN_MEMORY = (MemoryDataset, type(None))  # until the run ends
 
 
@@ -190,10 +191,13 @@ def _warn_of_what_is_left(pipeline: Pipeline, catalog: DataCatalog) -> None:
             anew |= set(node.outputs)
             left.setdefault(str(node.namespace).partition(".")[0], []).extend(kept)
     if left:
+        names = [name for names in left.values() for name in names]
+        more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
         logger.warning(
-            "--only-missing-outputs leaves %s as they are, though this run makes what they are "
+            "--only-missing-outputs leaves %s%s as they are, though this run makes what they are "
             "made of; afterwards run `%s`",
-            ", ".join(name for names in left.values() for name in names),
+            ", ".join(names[:_N_NAMED]),
+            more,
             name_command(f"--pipelines={','.join(left)}"),
         )
 
