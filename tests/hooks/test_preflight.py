@@ -78,7 +78,7 @@ class TestPreflight:
         given = {"windows": {"window_s": 5}, "split": {"protocol": "x"}, "training": {"seed": 1}}
         run_params = {**START, "runtime_params": given}
         PreflightHooks().before_pipeline_run(run_params, *self.make("evaluate"))
-        assert "--params sets split, windows, which none of the pipelines" in caplog.text
+        assert "--params sets split, windows, which this run does not compare" in caplog.text
 
     def test_a_run_of_what_is_missing_compares_no_parameters(self, caplog) -> None:
         given = {"spectrogram": {"image_size": 64}, "training": {"seed": 1}}
@@ -100,6 +100,7 @@ class TestPreflight:
         pipeline = (
             join("modelling.one", ["in"], "images")  # in memory
             + join("modelling.one", ["images"], "one")
+            + join("balancing", ["one"], "shown")  # in memory
             + join("modelling.two", ["images"], "two")
             + join("reporting", ["one", "two"], "comparison")
             + join("reporting", ["comparison"], "report")
@@ -107,7 +108,7 @@ class TestPreflight:
         )
         files = ("one", "two", "comparison", "report", "figure")
         catalog = DataCatalog({name: TextDataset(filepath=str(tmp_path / name)) for name in files})
-        catalog["in"] = catalog["images"] = MemoryDataset()
+        catalog["in"] = catalog["images"] = catalog["shown"] = MemoryDataset()
         run_params = {**START, "only_missing_outputs": True}
         for name in files:
             (tmp_path / name).touch()

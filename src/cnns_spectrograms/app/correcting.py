@@ -160,12 +160,12 @@ class Correcting:
         return read(self.study, self.session, self.threshold, self.count_unusable)
 
     def take_edits(self, message: Mapping[str, Any]) -> None:
-        """Apply what an editor corrects and chooses, and was not applied before, in its order.
+        """Apply the corrections and choices of an editor that are new, in its order.
 
         Args:
             message: `token` of the editor, and `edits`, numbered by `n`, each with the key of its
-                `study`; corrections of another one are refused. Those whose `beats` are None are
-                of the beats that are chosen then.
+                `study`; corrections of another one are refused. A correction whose `beats` are
+                None is of the beats that are chosen when its turn comes.
         """
         token, confirmed = st.session_state.get("confirmed", ("", 0))
         if token != message["token"]:
@@ -184,7 +184,9 @@ class Correcting:
         st.session_state["confirmed"] = (message["token"], confirmed)
 
     def _take(self, edit: Mapping[str, Any]) -> None:
-        beats = self._list_chosen() if edit.get("beats") is None else edit["beats"]
+        beats = edit.get("beats", ())
+        if beats is None:
+            beats = self._list_chosen()
         match edit["do"]:
             case "choose":
                 Viewer(self.read()).choose_clicked(edit)

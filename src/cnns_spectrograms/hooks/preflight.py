@@ -101,7 +101,7 @@ def _find_unknown(
 ) -> Iterator[str]:
     """Yield a fault for names in `--params` or in files of parameters that no pipeline reads.
 
-    Warn of those in `--params` that the pipelines of this run do not read.
+    Warn of those in `--params` that shape data, and are not compared with the data there.
     """
     read = {name for each in pipelines.values() for name in each.inputs()}
     known = {
@@ -119,9 +119,8 @@ def _find_unknown(
         )
     if ignored := sorted(set(given) & _SHAPE_DATA - set(parameters)):
         logger.warning(
-            "--params sets %s, which none of the pipelines of this run reads, or which "
-            "--only-missing-outputs does not compare: what was made with other values stays as it "
-            "is",
+            "--params sets %s, which this run does not compare with what is there: what was made "
+            "with other values stays as it is",
             ", ".join(ignored),
         )
 
@@ -181,14 +180,16 @@ def _check_inputs(
 
 
 def _warn_of_what_is_left(pipeline: Pipeline, catalog: DataCatalog) -> None:
-    """Warn of products that are there, and are made of what this run makes."""
-    anew, left = set[str](), dict[str, list[str]]()
+    """Warn of products that exist, and are made of others that this run makes again."""
+    made_again: set[str] = set()
+    left: dict[str, list[str]] = {}  # by pipeline
     for node in pipeline.nodes:  # each after those that it reads from
         kept = [each for each in node.outputs if not isinstance(catalog.get(each), _IN_MEMORY)]
-        if not all(map(catalog.exists, kept)):
-            anew |= set(node.outputs)
-        elif anew & set(node.inputs):
-            anew |= set(node.outputs)
+        is_missing = not all(map(catalog.exists, kept))
+        if not is_missing and not made_again.intersection(node.inputs):
+            continue
+        made_again.update(node.outputs)  # or out of date, as is what reads it
+        if kept and not is_missing:
             left.setdefault(str(node.namespace).partition(".")[0], []).extend(kept)
     if left:
         names = [name for names in left.values() for name in names]

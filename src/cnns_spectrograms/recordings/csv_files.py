@@ -43,9 +43,9 @@ _RISES = "its numbers rise steadily, as an index or times do"
 
 _MOST_APART = 0.02  # of the rate by the times and the one in the header
 
-# How much numbers without a unit span within a piece, from which it is told. The leads of mitdb and
-# svdb span 0.16 to 5.3 mV.
-_PIECE_S = 2.0  # no slower heart is without a beat in it
+# The unit of numbers without one is guessed from what they span within a piece. The leads of mitdb
+# and svdb span 0.16 to 5.3 mV.
+_PIECE_S = 2.0  # holds a beat even at 30 per minute
 _MOST_PIECES = 2000
 _FLAT_STEPS = 5  # of the converter, which the noise of an electrode that is off may span
 _LEAST_MV, _MOST_MV = 0.02, 20.0
@@ -305,9 +305,10 @@ def _find_unit(column: Column, numbers: NDArray[np.float32], fs: float) -> tuple
 
 
 def _measure_span(numbers: NDArray[np.float32], fs: float) -> float:
-    """Return the median span of pieces of 2 s, but of those that are flat or empty; 0 without one.
+    """Return the median span of the pieces of 2 s that are neither flat nor empty; 0 without one.
 
-    Of the whole, a drift or a few seconds at the rail would make it a hundred times larger.
+    The span of the whole recording is a hundred times larger after a drift, or some seconds at the
+    rail. It has the unit of the numbers.
     """
     length = max(2, min(round(_PIECE_S * fs), len(numbers)))
     n_pieces = min(len(numbers) // length, _MOST_PIECES)

@@ -80,7 +80,7 @@ class Table:
 
         Args:
             columns: which are read.
-            **options: more ones of `pandas.read_csv`.
+            **options: further options of `pandas.read_csv`.
         """
         used = [column.index for column in columns]
         options = {"usecols": used, "chunksize": CHUNK_ROWS, **self.dialect, **options}
